@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package apikey is the text of DGbot's API keys: how one is drawn, read, hashed and masked. The form is
+//
+//	dgbot_<environment>_<id>_<secret><checksum>
+//
+// with an environment name, 12 base62 characters of public random id, 43 base62 characters of secret (more than
+// 256 bits) and a CRC-32 (IEEE) of everything before it as 6 base62 characters. No part contains "_". The checksum
+// lets scanners and verifiers drop junk without a look-up; it protects nothing. docs/key-format.md is the
+// specification, testdata/vectors.json its test vectors.
+package apikey
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strings"
+)
+
+const (
+	// Prefix begins every key text.
+	Prefix = "dgbot_"
+	// MaxLength is the length of the longest key text in bytes.
+	MaxLength = len(Prefix) + maxEnvironment + 1 + idLength + 1 + secretLength + checksumLength
+
+	maxEnvironment = 32
+	idLength       = 12
+	secretLength   = 43
+	checksumLength = 6
+
+	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// ErrMalformed says that a text is not a key text. It has no detail on purpose: the text may be a key with a typing
+// error, which does not belong into an error message.
+var ErrMalformed = errors.New("not a DGbot API key: wrong form or checksum")
+
+// Key is a key in plaintext. Printed, formatted, marshalled or logged it shows dgbot_<environment>_<id>_… only;
+// Reveal is the one way to the plaintext. The zero Key is no key and prints as such.
+type Key struct {
+	// A function instead of a string: reflection-based printers and encoders that ignore every interface print an
+	// address, not the key.
+	text        func() string
+	environment string
+	id          string
+}
+
+// Mint draws a new key for the environment from the operating system's generator. It fails where the environment's
+// name is not of the form [a-z]([a-z0-9-]{0,30}[a-z0-9])?.
+func Mint(environment string) (Key, error) {
+	return mintFrom(rand.Reader, environment)
+}
+
+func mintFrom(random io.Reader, environment string) (Key, error) {
+	if !validEnvironment(environment) {
+		return Key{}, fmt.Errorf("environment %q: want 1-%d lower-case letters, digits or inner hyphens, beginning with a letter", environment, maxEnvironment)
+	}
+	drawn, err := drawBase62(random, idLength+secretLength)
+	if err != nil {
+		return Key{}, fmt.Errorf("drawing a key: %w", err)
+	}
+	body := Prefix + environment + "_" + drawn[:idLength] + "_" + drawn[idLength:]
+	return newKey(body+checksum(body), environment, drawn[:idLength]), nil
+}
+
+// Parse reads a key text. The error is ErrMalformed, whatever is wrong.
+func Parse(text string) (Key, error) {
+	if len(text) > MaxLength || !strings.HasPrefix(text, Prefix) {
+		return Key{}, ErrMalformed
+	}
+	environment, rest, _ := strings.Cut(text[len(Prefix):], "_")
+	id, tail, _ := strings.Cut(rest, "_")
+	if !validEnvironment(environment) || len(id) != idLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
+		return Key{}, ErrMalformed
+	}
+	if body := text[:len(text)-checksumLength]; checksum(body) != text[len(body):] {
+		return Key{}, ErrMalformed
+	}
+	return newKey(text, environment, id), nil
+}
+
+func newKey(text, environment, id string) Key {
+	return Key{text: func() string { return text }, environment: environment, id: id}
+}
+
+// Reveal returns the plaintext. Whatever is done with it must end in the published Secret or in a comparison.
+func (k Key) Reveal() string {
+	if k.text == nil {
+		return ""
+	}
+	return k.text()
+}
+
+// ID returns the public part of the key, 12 base62 characters.
+func (k Key) ID() string { return k.id }
+
+// Environment returns the environment's name in the key text. It is advice for people and scanners: the record decides.
+func (k Key) Environment() string { return k.environment }
+
+// Hash returns Hash of the key text.
+func (k Key) Hash() string { return Hash([]byte(k.Reveal())) }
+
+// Hash returns the SHA-256 of the exact bytes as "sha256:" and 64 lower-case hex digits. It takes any bytes, so that
+// what stands in a Secret can be compared without being a key. No salt and no slow hash: 256 random bits need neither.
+func Hash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func checksum(body string) string {
+	n := crc32.ChecksumIEEE([]byte(body))
+	var digits [checksumLength]byte
+	for i := checksumLength - 1; i >= 0; i-- {
+		digits[i] = alphabet[n%62]
+		n /= 62
+	}
+	return string(digits[:])
+}
+
+// drawBase62 returns n characters, each of the 62 as likely as any other: bytes from 248 (4 times 62) on are thrown
+// away rather than folded, which would favour the first characters of the alphabet.
+func drawBase62(random io.Reader, n int) (string, error) {
+	const limit = 256 - 256%len(alphabet)
+	out := make([]byte, 0, n)
+	buffer := make([]byte, n+n/4)
+	for len(out) < n {
+		if _, err := io.ReadFull(random, buffer); err != nil {
+			return "", err
+		}
+		for _, b := range buffer {
+			if int(b) < limit && len(out) < n {
+				out = append(out, alphabet[int(b)%len(alphabet)])
+			}
+		}
+	}
+	return string(out), nil
+}
+
+func isBase62(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+func validEnvironment(s string) bool {
+	if len(s) == 0 || len(s) > maxEnvironment || s[0] < 'a' || s[0] > 'z' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikey
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Each of these is one way a value reaches a log, an error or an encoder. They mask the key by type, so that nobody
+// has to remember to.
+
+// Masked returns dgbot_<environment>_<id>_…, the only form ever shown.
+func (k Key) Masked() string {
+	if k.text == nil {
+		return "no key"
+	}
+	return Prefix + k.environment + "_" + k.id + "_…"
+}
+
+// String implements fmt.Stringer with the masked form.
+func (k Key) String() string { return k.Masked() }
+
+// GoString implements fmt.GoStringer (%#v) with the masked form.
+func (k Key) GoString() string { return k.Masked() }
+
+// Format implements fmt.Formatter: whatever the verb, the masked form.
+func (k Key) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, k.Masked()) }
+
+// MarshalText implements encoding.TextMarshaler, and with it JSON, YAML and XML encoders, with the masked form.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.Masked()), nil }
+
+// MarshalBinary implements encoding.BinaryMarshaler (gob among others) with the masked form.
+func (k Key) MarshalBinary() ([]byte, error) { return []byte(k.Masked()), nil }
+
+// LogValue implements slog.LogValuer with the masked form.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.Masked()) }
+
+// MarshalLog implements logr.Marshaler with the masked form.
+func (k Key) MarshalLog() any { return k.Masked() }
