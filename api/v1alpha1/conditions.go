@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types of a DGbotAPIKey.
+const (
+	// ReadyCondition is always present. True: the Secret holds a key that verifies.
+	ReadyCondition = "Ready"
+	// ReconcilingCondition is present only while True: the operator is working or waiting for something that comes
+	// by itself. Tools that follow kstatus show the object as in progress.
+	ReconcilingCondition = "Reconciling"
+	// StalledCondition is present only while True: nothing goes on until a person changes something. Tools that
+	// follow kstatus show the object as failed.
+	StalledCondition = "Stalled"
+	// RequestInvalidCondition is present only while True: one of the two request annotations cannot be read and is
+	// ignored. Ready is not affected.
+	RequestInvalidCondition = "RequestInvalid"
+)
+
+// Reasons. The same words stand in conditions, events and logs.
+const (
+	// IssuedReason: Ready is True; the message names the revision and the Secret. As an event: a revision was
+	// issued; the note names its cause.
+	IssuedReason = "Issued"
+	// DisabledReason: spec.state is Disabled; no revision verifies until it is Active again.
+	DisabledReason = "Disabled"
+	// RevokedReason: spec.state is Revoked; no revision will ever verify again.
+	RevokedReason = "Revoked"
+	// ExpiredReason: spec.expiresAt has passed.
+	ExpiredReason = "Expired"
+	// SecretConflictReason: the Secret's name is taken by a Secret that is not this key's. It is never touched.
+	SecretConflictReason = "SecretConflict"
+	// SecretWriteRefusedReason: the API server refuses to write the Secret (immutable, another type, quota, webhook,
+	// missing right); the message is its own. Nothing is minted.
+	SecretWriteRefusedReason = "SecretWriteRefused"
+	// RecordConflictReason: the next record's name is taken by a record of another key. Nothing is minted.
+	RecordConflictReason = "RecordConflict"
+	// RecordWriteRefusedReason: the API server refuses to write the record (quota, webhook, missing right); the
+	// message is its own. Nothing is published.
+	RecordWriteRefusedReason = "RecordWriteRefused"
+	// SecretLossDampedReason: the Secret was lost or altered so often within the hour that its replacement waits;
+	// the message says until when.
+	SecretLossDampedReason = "SecretLossDamped"
+	// WaitingForGarbageCollectionReason: a Secret left over from a deleted key holds the name; the operator waits
+	// for the cluster to collect it.
+	WaitingForGarbageCollectionReason = "WaitingForGarbageCollection"
+	// WaitingForOverlapReason: a rotation is due, but as many earlier revisions as are allowed still verify; it
+	// happens as soon as one of them has ended. Reconciling only: Ready is not affected.
+	WaitingForOverlapReason = "WaitingForOverlap"
+	// ProgressingReason: the operator is about to issue a revision.
+	ProgressingReason = "Progressing"
+	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
+	AnnotationUnreadableReason = "AnnotationUnreadable"
+
+	// SecretLostReason is a Warning event: the Secret was gone and has been replaced by a new revision.
+	SecretLostReason = "SecretLost"
+	// SecretAlteredReason is a Warning event: the key in the Secret was changed and has been replaced by a new revision.
+	SecretAlteredReason = "SecretAltered"
+	// RecordLostReason is a Warning event: the record of the key in the Secret was gone, so that the key no longer
+	// verified, and a new revision has been issued.
+	RecordLostReason = "RecordLost"
+)

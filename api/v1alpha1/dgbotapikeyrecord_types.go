@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Cause is why a revision was issued.
+// +kubebuilder:validation:Enum=FirstIssue;Schedule;Request;Revocation;SecretLost;SecretAltered;RecordLost;Reactivation;ExpiryChanged
+type Cause string
+
+const (
+	// CauseFirstIssue: the key had no revision in use yet.
+	CauseFirstIssue Cause = "FirstIssue"
+	// CauseSchedule: spec.rotation.interval.
+	CauseSchedule Cause = "Schedule"
+	// CauseRequest: spec.rotation.requestedAt or its annotation.
+	CauseRequest Cause = "Request"
+	// CauseRevocation: spec.rotation.revokeIssuedBefore or its annotation hit the current revision.
+	CauseRevocation Cause = "Revocation"
+	// CauseSecretLost: the Secret was gone.
+	CauseSecretLost Cause = "SecretLost"
+	// CauseSecretAltered: the key in the Secret was another than the one published.
+	CauseSecretAltered Cause = "SecretAltered"
+	// CauseRecordLost: the record of the key in the Secret was gone.
+	CauseRecordLost Cause = "RecordLost"
+	// CauseReactivation: the key was Revoked and is Active again.
+	CauseReactivation Cause = "Reactivation"
+	// CauseExpiryChanged: spec.expiresAt was removed or moved later than the end of the current revision.
+	CauseExpiryChanged Cause = "ExpiryChanged"
+)
+
+// APIKeyReference names the DGbotAPIKey that a record belongs to.
+type APIKeyReference struct {
+	// name of the DGbotAPIKey, in the same namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// uid of the DGbotAPIKey: a key created anew under the same name is another key.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid"`
+}
+
+// DGbotAPIKeyRecordSpec is what a verifier needs to know of one revision. It is immutable but for label, scopes,
+// notAfter (earlier only) and state (Revoked is final).
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter <= oldSelf.notAfter)",message="notAfter may be set and may move earlier; it never moves later and is never removed: issue a new revision instead",fieldPath=".notAfter",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="oldSelf.state != 'Revoked' || self.state == 'Revoked'",message="Revoked is final: issue a new revision instead",fieldPath=".state",reason=FieldValueForbidden
+type DGbotAPIKeyRecordSpec struct {
+	// apiKeyRef names the DGbotAPIKey this record belongs to. A verifier accepts the record only while one of its owner
+	// references names the same object. Immutable.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="apiKeyRef is immutable",reason=FieldValueForbidden
+	APIKeyRef APIKeyReference `json:"apiKeyRef"`
+
+	// revision of the key that this record is about. Immutable.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9999999999
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="revision is immutable",reason=FieldValueForbidden
+	Revision int64 `json:"revision"`
+
+	// cause is why this revision was issued. Immutable.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="cause is immutable",reason=FieldValueForbidden
+	Cause Cause `json:"cause"`
+
+	// keyID is the public part of the key text: 12 letters and digits. Immutable.
+	// +required
+	// +kubebuilder:validation:MaxLength=12
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]{12}$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyID is immutable",reason=FieldValueForbidden
+	KeyID string `json:"keyID"`
+
+	// hash is the SHA-256 of the key text, as sha256: and 64 lower-case hex digits. Immutable.
+	// +required
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="hash is immutable: a changed hash would be another key",reason=FieldValueForbidden
+	Hash string `json:"hash"`
+
+	// environment the key belongs to. Immutable.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environment is immutable",reason=FieldValueForbidden
+	Environment string `json:"environment"`
+
+	// issuedAt is when the revision was issued. Rotation and revocation requests are compared with it; verifiers never
+	// compare it with their clock. Immutable.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="issuedAt is immutable",reason=FieldValueForbidden
+	IssuedAt metav1.Time `json:"issuedAt"`
+
+	// label of the key; follows the DGbotAPIKey.
+	// +required
+	// +kubebuilder:validation:MaxLength=100
+	Label string `json:"label"`
+
+	// scopes of the key; follow the DGbotAPIKey.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Scopes []Scope `json:"scopes,omitempty"`
+
+	// notAfter is the instant from which on the revision is refused. It may be set and may move earlier, never later.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// state of the revision: Active verifies, Disabled may become Active again, Revoked is final.
+	// +optional
+	// +kubebuilder:default=Active
+	State KeyState `json:"state,omitempty"`
+}
+
+// DGbotAPIKeyRecordStatus is reserved for what verifiers report.
+type DGbotAPIKeyRecordStatus struct{}
+
+// DGbotAPIKeyRecord makes one revision of a DGbotAPIKey verify. It holds the hash of the key, never the key. Only the
+// operator may write records: writing one means minting a key. Change or delete the DGbotAPIKey instead.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=dgrec
+// +kubebuilder:selectablefield:JSONPath=`.spec.keyID`
+// +kubebuilder:selectablefield:JSONPath=`.spec.environment`
+// +kubebuilder:selectablefield:JSONPath=`.spec.state`
+// +kubebuilder:selectablefield:JSONPath=`.spec.apiKeyRef.uid`
+// +kubebuilder:printcolumn:name="Key-ID",type=string,JSONPath=`.spec.keyID`
+// +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
+// +kubebuilder:printcolumn:name="Revision",type=integer,JSONPath=`.spec.revision`
+// +kubebuilder:printcolumn:name="Cause",type=string,JSONPath=`.spec.cause`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
+// +kubebuilder:printcolumn:name="Not-After",type=string,JSONPath=`.spec.notAfter`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Label",type=string,priority=1,JSONPath=`.spec.label`
+// +kubebuilder:printcolumn:name="Issued",type=string,priority=1,JSONPath=`.spec.issuedAt`
+type DGbotAPIKeyRecord struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what a verifier needs to know of the revision.
+	// +required
+	Spec DGbotAPIKeyRecordSpec `json:"spec"`
+
+	// status is reserved for what verifiers report.
+	// +optional
+	Status DGbotAPIKeyRecordStatus `json:"status,omitempty"`
+}
+
+// DGbotAPIKeyRecordList is a list of DGbotAPIKeyRecords.
+// +kubebuilder:object:root=true
+type DGbotAPIKeyRecordList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DGbotAPIKeyRecord `json:"items"`
+}
