@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// planner is an observation with what follows from it.
+type planner struct {
+	Observation
+	now      time.Time
+	requests requests
+	overlap  time.Duration
+	// live are the records that name the key as their owner, newest first. Orphaned ones are dead and count only for
+	// the number of the next revision.
+	live    []*v1alpha1.DGbotAPIKeyRecord
+	highest int64
+	// matched is the record whose hash the Secret's bytes match; nil if there is none.
+	matched *v1alpha1.DGbotAPIKeyRecord
+	// published is matched, unless it was superseded: then somebody has put an older key back.
+	published *v1alpha1.DGbotAPIKeyRecord
+	// loss is what happened to the Secret or the record in it; empty if nothing.
+	loss v1alpha1.Cause
+	// cause is why a revision is due; empty if none is.
+	cause v1alpha1.Cause
+	// obstacle stands in the way; nil if nothing does.
+	obstacle *obstacle
+}
+
+func assess(o Observation, now time.Time) *planner {
+	p := &planner{Observation: o, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
+	for i := range o.Records {
+		record := &o.Records[i]
+		p.highest = max(p.highest, record.Spec.Revision)
+		if owned(record) {
+			p.live = append(p.live, record)
+		}
+	}
+	slices.SortFunc(p.live, func(a, b *v1alpha1.DGbotAPIKeyRecord) int { return int(b.Spec.Revision - a.Spec.Revision) })
+	if o.Secret.State == SecretOwned && o.Secret.Hash != "" {
+		for _, record := range p.live {
+			if record.Spec.Hash == o.Secret.Hash {
+				p.matched = record
+			}
+		}
+	}
+	if p.matched != nil && SupersededBy(p.matched) == 0 {
+		p.published = p.matched
+	}
+	p.loss = p.findLoss()
+	p.cause = p.findCause()
+	p.obstacle = p.findObstacle()
+	return p
+}
+
+// findLoss says whether the key that should be published still is.
+func (p *planner) findLoss() v1alpha1.Cause {
+	switch {
+	case p.published != nil:
+		return ""
+	case p.Secret.State == SecretOwned && p.matched == nil && p.recordLost():
+		return v1alpha1.CauseRecordLost
+	case !p.everPublished():
+		return ""
+	case p.Secret.State == SecretOwned:
+		return v1alpha1.CauseSecretAltered
+	}
+	return v1alpha1.CauseSecretLost
+}
+
+// recordLost: the Secret holds a key that was ours. The status says so (nobody else can write it), or there is no record
+// left at all to say otherwise. A key that was put into the Secret by somebody is not told apart from junk: SecretAltered.
+func (p *planner) recordLost() bool {
+	if p.Secret.KeyID == "" {
+		return false
+	}
+	for _, record := range p.live {
+		if record.Spec.KeyID == p.Secret.KeyID {
+			return false
+		}
+	}
+	current := p.Key.Status.Current
+	return len(p.live) == 0 || (current != nil && current.KeyID == p.Secret.KeyID)
+}
+
+// everPublished says whether a revision has been in the Secret. Records alone cannot tell: one is created before it is
+// published. Where the first attempt stopped between the two, status.binding is not set, and all there is are first
+// issues that nothing superseded.
+func (p *planner) everPublished() bool {
+	if len(p.live) == 0 {
+		return false
+	}
+	if p.Key.Status.Binding != nil {
+		return true
+	}
+	return slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
+		return r.Spec.Cause != v1alpha1.CauseFirstIssue || SupersededBy(r) != 0
+	})
+}
+
+// findCause says why a revision is due, whether or not something stands in its way. The order matters where several
+// causes hold: one revision serves them all, and the first is named on its record. A loss comes last because every other
+// cause serves it as well, undamped.
+func (p *planner) findCause() v1alpha1.Cause {
+	if p.loss == v1alpha1.CauseRecordLost {
+		return v1alpha1.CauseRecordLost
+	}
+	if p.published == nil && p.loss == "" {
+		return v1alpha1.CauseFirstIssue
+	}
+	// Without a published revision, requests and schedule are judged by the newest record: judging them by older
+	// bytes that somebody restored would count a request again that has been satisfied.
+	reference := p.reference()
+	spec := &p.Key.Spec
+	switch {
+	case p.requests.revoke.covers(reference.Spec.IssuedAt):
+		return v1alpha1.CauseRevocation
+	case reference.Spec.State == v1alpha1.StateRevoked:
+		return v1alpha1.CauseReactivation
+	case p.published != nil && p.published.Spec.NotAfter != nil && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
+		return v1alpha1.CauseExpiryChanged
+	case p.requests.rotate.covers(reference.Spec.IssuedAt):
+		return v1alpha1.CauseRequest
+	}
+	if due := scheduledAfter(p.Key.UID, spec, reference.Spec.IssuedAt); due != nil && !due.After(p.now) {
+		return v1alpha1.CauseSchedule
+	}
+	return p.loss
+}
+
+// reference is the revision that requests and schedule are judged by; nil where there is none.
+func (p *planner) reference() *v1alpha1.DGbotAPIKeyRecord {
+	if p.published != nil || len(p.live) == 0 {
+		return p.published
+	}
+	return p.live[0]
+}
+
+// issuedAt is when a revision issued now counts as issued: later than every request it serves, so that it satisfies
+// them and survives the cut-off, and at most a second ahead of now.
+func (p *planner) issuedAt() metav1.Time {
+	at := p.now.UTC().Truncate(time.Second)
+	for _, due := range []*metav1.Time{p.requests.rotate.due, p.requests.revoke.due} {
+		if due != nil && !at.After(due.Time) {
+			at = due.UTC().Add(time.Second)
+		}
+	}
+	return metav1.Time{Time: at}
+}
+
+// others are the revisions beside the matched one that verify, newest first.
+func (p *planner) others() []*v1alpha1.DGbotAPIKeyRecord {
+	var others []*v1alpha1.DGbotAPIKeyRecord
+	for _, record := range p.live {
+		if record != p.matched && verifying(record, p.now) {
+			others = append(others, record)
+		}
+	}
+	return others
+}

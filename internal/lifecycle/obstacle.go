@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const (
+	// maxPrevious is how many earlier revisions may verify at once.
+	maxPrevious = 10
+	// lookAgain is how often something that no watch reports is looked at.
+	lookAgain = time.Minute
+	// A refused write is tried again after as long as it has been refused, within these bounds.
+	minRefusedDelay = 5 * time.Second
+	maxRefusedDelay = 5 * time.Minute
+)
+
+// obstacle is why a revision is not issued, or why the key is not Ready.
+type obstacle struct {
+	reason, message string
+	// stalled: a person has to change something. Otherwise it passes by itself.
+	stalled bool
+	// harmless: Ready is not affected.
+	harmless bool
+	// until is when to look again; zero: nothing changes by time alone.
+	until time.Time
+}
+
+// findObstacle asks in the order of the package comment.
+func (p *planner) findObstacle() *obstacle {
+	if o := p.stateObstacle(); o != nil {
+		return o
+	}
+	if p.Refusal != nil {
+		return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(p.refusedDelay())}
+	}
+	if p.cause == "" {
+		return nil
+	}
+	name := SecretName(p.Key)
+	switch {
+	case p.Secret.State == SecretForeign:
+		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
+			"Secret %q exists and does not belong to this key: it is left alone; delete or rename it, or create the key with another spec.secret.name", name)}
+	case p.Secret.State == SecretCollectable:
+		return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
+			"Secret %q is left over from a deleted key and waits for garbage collection", name)}
+	case isLoss(p.cause):
+		return p.dampingObstacle(name)
+	case p.published != nil && (p.cause == v1alpha1.CauseSchedule || p.cause == v1alpha1.CauseRequest):
+		return p.overlapObstacle()
+	}
+	return nil
+}
+
+func (p *planner) stateObstacle() *obstacle {
+	spec := &p.Key.Spec
+	switch {
+	case spec.State == v1alpha1.StateRevoked:
+		return &obstacle{reason: v1alpha1.RevokedReason, stalled: true,
+			message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
+	case spec.State == v1alpha1.StateDisabled:
+		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
+			message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
+	case spec.ExpiresAt == nil:
+		return nil
+	case !p.now.Before(spec.ExpiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(spec.ExpiresAt.Time):
+		return &obstacle{reason: v1alpha1.ExpiredReason, stalled: true, until: spec.ExpiresAt.Time, message: fmt.Sprintf(
+			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", rfc3339(spec.ExpiresAt))}
+	}
+	return nil
+}
+
+func (p *planner) dampingObstacle(secret string) *obstacle {
+	until := dampedUntil(p.live, p.now)
+	if !until.After(p.now) {
+		return nil
+	}
+	return &obstacle{reason: v1alpha1.SecretLossDampedReason, until: until, message: fmt.Sprintf(
+		"Secret %q was lost or altered %d times or more within an hour; the next replacement is issued at %s: find out who deletes or overwrites it",
+		secret, dampingFree, until.UTC().Format(time.RFC3339))}
+}
+
+func (p *planner) overlapObstacle() *obstacle {
+	others := p.others()
+	if len(others) < maxPrevious {
+		return nil
+	}
+	var until time.Time
+	for _, record := range others {
+		if end := record.Spec.NotAfter; end != nil && (until.IsZero() || end.Time.Before(until)) {
+			until = end.Time
+		}
+	}
+	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
+		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.overlap ends them sooner", len(others))}
+}
+
+func (p *planner) stillVerifies() string {
+	if p.published == nil || Admit(p.published, p.now) != Admitted {
+		return ""
+	}
+	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.published.Spec.Revision)
+}
+
+func (p *planner) refusedDelay() time.Duration {
+	stalled := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != p.Refusal.Reason {
+		return minRefusedDelay
+	}
+	return min(max(p.now.Sub(stalled.LastTransitionTime.Time), minRefusedDelay), maxRefusedDelay)
+}

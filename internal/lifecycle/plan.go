@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const (
+	// keptEnded is how many ended records are kept for people to look at.
+	keptEnded = 10
+	// publishGrace is after how long a record that is not published is nobody's attempt any more. Publishing gives up
+	// after PublishTimeout.
+	publishGrace = 30 * time.Second
+	// PublishTimeout is how long after creating the record the Secret may be written. It is well under the time after
+	// which another operator ends the record.
+	PublishTimeout = 10 * time.Second
+)
+
+// Decision is what Plan decides.
+type Decision struct {
+	// Steps to carry out, in order; see IssueRevision for the one that may end the pass.
+	Steps []Step
+	// Status describes the observation; it is the key's new status once there are no steps. Nil for a key that is
+	// being deleted: its status stays as it is.
+	Status *v1alpha1.DGbotAPIKeyStatus
+	// Wake is when to plan again although nothing has been seen to change; zero for never.
+	Wake time.Time
+}
+
+// Plan decides what happens next.
+func Plan(o Observation, now time.Time) Decision {
+	p := assess(o, now)
+	var d Decision
+	if !o.Key.DeletionTimestamp.IsZero() {
+		for _, record := range p.live {
+			if record.Spec.State != v1alpha1.StateRevoked {
+				d.Steps = append(d.Steps, AmendRecord{Name: record.Name, UID: record.UID, State: v1alpha1.StateRevoked})
+			}
+		}
+		return d
+	}
+	issue := p.issue()
+	var replaced []Step
+	for _, record := range p.live {
+		amendment := p.amend(record)
+		switch {
+		case amendment.empty():
+		case issue != nil && record == p.published && amendment.State == v1alpha1.StateRevoked:
+			// The key in use is revoked after one attempt to publish its replacement, so that those who follow the
+			// Secret need not fail in between.
+			replaced = append(replaced, amendment)
+		default:
+			d.Steps = append(d.Steps, amendment)
+		}
+	}
+	if issue != nil {
+		d.Steps = append(append(d.Steps, *issue), replaced...)
+	} else {
+		d.Steps = append(d.Steps, p.prune()...)
+		if p.Secret.State == SecretOwned && p.Secret.Drifted && p.Refusal == nil {
+			d.Steps = append(d.Steps, RepairSecret{})
+		}
+	}
+	d.Status = p.status()
+	d.Wake = p.wake()
+	return d
+}
+
+// issue returns the revision to issue now; nil if none is due or something stands in its way.
+func (p *planner) issue() *IssueRevision {
+	if p.cause == "" || p.obstacle != nil {
+		return nil
+	}
+	revision := p.highest + 1
+	step := &IssueRevision{
+		Revision:   revision,
+		RecordName: RecordName(p.Key.Name, p.Key.UID, revision),
+		Cause:      p.cause,
+		IssuedAt:   p.issuedAt(),
+		NotAfter:   p.Key.Spec.ExpiresAt,
+	}
+	if isLoss(p.loss) {
+		step.Loss = p.loss
+	}
+	return step
+}
+
+// prune returns the ended records that are not kept: beside the newest ten, the highest (its number must not be used
+// again), the one whose key is in the Secret, and those that damping counts.
+func (p *planner) prune() []Step {
+	var steps []Step
+	kept := 0
+	for _, record := range p.live {
+		if record.Spec.State != v1alpha1.StateRevoked && !ended(record, p.now) {
+			continue
+		}
+		if kept < keptEnded {
+			kept++
+			continue
+		}
+		if record.Spec.Revision == p.highest || record == p.matched || countsForDamping(record, p.now) {
+			continue
+		}
+		steps = append(steps, DeleteRecord{Name: record.Name, UID: record.UID})
+	}
+	return steps
+}
+
+// wake returns the first instant at which time alone changes the plan or the status.
+func (p *planner) wake() time.Time {
+	var times []*metav1.Time
+	for _, record := range p.live {
+		if countsForDamping(record, p.now) {
+			times = append(times, &metav1.Time{Time: record.Spec.IssuedAt.Add(dampingWindow)})
+		}
+		if record.Spec.State != v1alpha1.StateRevoked {
+			times = append(times, record.Spec.NotAfter, p.unpublishedUntil(record))
+		}
+	}
+	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
+	if reference := p.reference(); reference != nil {
+		times = append(times, scheduledAfter(p.Key.UID, &p.Key.Spec, reference.Spec.IssuedAt))
+	}
+	if p.obstacle != nil && !p.obstacle.until.IsZero() {
+		times = append(times, &metav1.Time{Time: p.obstacle.until})
+	}
+	times = slices.DeleteFunc(times, func(at *metav1.Time) bool { return at == nil || !at.After(p.now) })
+	if len(times) == 0 {
+		return time.Time{}
+	}
+	return slices.MinFunc(times, func(a, b *metav1.Time) int { return a.Compare(b.Time) }).Time
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// instant is the form of times that the API server lets into spec (the same expression as in api/v1alpha1).
+// Annotations are held to it as well: time.Parse takes fractions and years that could not be written back.
+var instant = regexp.MustCompile(`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
+// request is one of the two requests, from spec and annotation, at a time.
+type request struct {
+	// due is the latest time that has come; nil if none has.
+	due *metav1.Time
+	// next is the earliest time to come; nil if there is none.
+	next *metav1.Time
+}
+
+type requests struct {
+	rotate, revoke request
+	// invalid says which annotation cannot be read; empty if both can.
+	invalid string
+}
+
+// readRequests sorts what spec and annotations ask for by whether its time has come. A time in the future does nothing
+// until then, in particular it does not hold back a request that is due: a planned rotation must not delay the
+// revocation of a leaked key.
+func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
+	var fromSpec v1alpha1.Rotation
+	if key.Spec.Rotation != nil {
+		fromSpec = *key.Spec.Rotation
+	}
+	var invalid []string
+	fromAnnotation := func(name string) *metav1.Time {
+		text, ok := key.Annotations[name]
+		if !ok {
+			return nil
+		}
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil || !instant.MatchString(text) {
+			invalid = append(invalid, name)
+			return nil
+		}
+		return &metav1.Time{Time: at.UTC()}
+	}
+	r := requests{
+		rotate: sortRequest(now, fromSpec.RequestedAt, fromAnnotation(v1alpha1.RotateRequestedAtAnnotation)),
+		revoke: sortRequest(now, fromSpec.RevokeIssuedBefore, fromAnnotation(v1alpha1.RevokeIssuedBeforeAnnotation)),
+	}
+	if len(invalid) > 0 {
+		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, such as 2026-11-23T10:00:00Z",
+			strings.Join(invalid, " and "))
+	}
+	return r
+}
+
+func sortRequest(now time.Time, times ...*metav1.Time) request {
+	var r request
+	for _, at := range times {
+		switch {
+		case at == nil:
+		case at.After(now):
+			r.next = earlier(r.next, at)
+		case r.due == nil || at.After(r.due.Time):
+			r.due = at
+		}
+	}
+	return r
+}
+
+// covers says whether the request is due and about a revision issued then.
+func (r request) covers(issuedAt metav1.Time) bool {
+	return r.due != nil && !issuedAt.After(r.due.Time)
+}
+
+// earlier returns the earlier of two times of which either may be nil.
+func earlier(a, b *metav1.Time) *metav1.Time {
+	if a == nil || (b != nil && b.Before(a)) {
+		return b
+	}
+	return a
+}

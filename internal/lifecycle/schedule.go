@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const defaultOverlap = 24 * time.Hour
+
+// Overlap returns how long earlier revisions go on verifying, in whole seconds: spec.rotation.overlap, or 24h, or half
+// the interval where that is shorter. Fractions of a second count as a whole one, so that nothing ends early.
+func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
+	overlap := defaultOverlap
+	if r := spec.Rotation; r != nil {
+		switch {
+		case r.Overlap != nil:
+			overlap = r.Overlap.Duration
+		case r.Interval != nil:
+			overlap = min(overlap, r.Interval.Duration/2)
+		}
+	}
+	return (overlap + time.Second - 1).Truncate(time.Second)
+}
+
+// scheduledAfter returns when a revision is due for rotation, nil without an interval: a whole number of seconds in
+// (0.9, 1.0] of the interval after it was issued. Which one depends on the uid: keys applied together do not rotate
+// together, while all operators agree.
+func scheduledAfter(uid types.UID, spec *v1alpha1.DGbotAPIKeySpec, issuedAt metav1.Time) *metav1.Time {
+	if spec.Rotation == nil || spec.Rotation.Interval == nil {
+		return nil
+	}
+	interval := spec.Rotation.Interval.Duration
+	// Choosing among the whole seconds within the bounds, rather than rounding a fraction, cannot leave them.
+	latest := int64(interval / time.Second)
+	earliest := int64((interval-interval/10)/time.Second) + 1
+	if earliest > latest {
+		earliest = latest
+	}
+	sum := sha256.Sum256([]byte(uid))
+	seconds := earliest + int64(binary.BigEndian.Uint32(sum[8:]))%(latest-earliest+1)
+	return &metav1.Time{Time: issuedAt.Add(time.Duration(seconds) * time.Second)}
+}

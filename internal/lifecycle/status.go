@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// maxPreviousShown bounds status.previous; more than the limit of earlier revisions can only verify for as long as a
+// plan takes to be carried out.
+const maxPreviousShown = 32
+
+// status describes the observation. What it says depends on the old status in two things only: when a condition last
+// changed, and requests that were handled and are no longer asked for.
+func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
+	s := &v1alpha1.DGbotAPIKeyStatus{
+		ObservedGeneration: p.Key.Generation,
+		Conditions:         p.conditions(),
+		NextRotationAt:     p.nextRotation(),
+		LastHandledRequest: p.handled(),
+		Binding:            p.Key.Status.Binding,
+	}
+	if p.matched != nil {
+		s.Current = describe(p.matched)
+	}
+	if p.published != nil {
+		s.Binding = &v1alpha1.Binding{Name: SecretName(p.Key)}
+	}
+	for _, record := range p.others() {
+		if len(s.Previous) < maxPreviousShown {
+			s.Previous = append(s.Previous, *describe(record))
+		}
+	}
+	return s
+}
+
+func describe(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.RevisionStatus {
+	return &v1alpha1.RevisionStatus{
+		Revision:   record.Spec.Revision,
+		KeyID:      record.Spec.KeyID,
+		RecordName: record.Name,
+		IssuedAt:   record.Spec.IssuedAt,
+		NotAfter:   record.Spec.NotAfter,
+	}
+}
+
+func (p *planner) conditions() []metav1.Condition {
+	conditions := slices.Clone(p.Key.Status.Conditions)
+	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
+		apimeta.SetStatusCondition(&conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: truncate(message),
+			ObservedGeneration: p.Key.Generation,
+			LastTransitionTime: metav1.Time{Time: p.now.UTC().Truncate(time.Second)},
+		})
+	}
+	// Abnormal conditions are there only while True.
+	whileTrue := func(kind string, present bool, reason, message string) {
+		if present {
+			set(kind, metav1.ConditionTrue, reason, message)
+		} else {
+			apimeta.RemoveStatusCondition(&conditions, kind)
+		}
+	}
+	ready, reason, message := p.ready()
+	set(v1alpha1.ReadyCondition, ready, reason, message)
+	stalled, reconciling := false, ready != metav1.ConditionTrue
+	if o := p.obstacle; o != nil {
+		stalled, reconciling, reason, message = o.stalled, !o.stalled, o.reason, o.message
+	}
+	whileTrue(v1alpha1.StalledCondition, stalled, reason, message)
+	whileTrue(v1alpha1.ReconcilingCondition, reconciling, reason, message)
+	whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
+	return conditions
+}
+
+func (p *planner) ready() (metav1.ConditionStatus, string, string) {
+	switch {
+	case p.obstacle != nil && !p.obstacle.harmless:
+		return metav1.ConditionFalse, p.obstacle.reason, p.obstacle.message
+	case p.published != nil && Admit(p.published, p.now) == Admitted:
+		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
+			p.published.Spec.Revision, SecretName(p.Key))
+	}
+	return metav1.ConditionFalse, v1alpha1.ProgressingReason, fmt.Sprintf("A revision is about to be issued (%s)", p.cause)
+}
+
+// nextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
+// the past while something stands in the way of a revision that is due.
+func (p *planner) nextRotation() *metav1.Time {
+	spec := &p.Key.Spec
+	reference := p.reference()
+	if reference == nil || (spec.State != v1alpha1.StateActive && spec.State != "") {
+		return nil
+	}
+	var next *metav1.Time
+	if o := p.obstacle; o != nil && (o.reason == v1alpha1.SecretLossDampedReason || o.harmless) {
+		if !o.until.IsZero() {
+			next = &metav1.Time{Time: o.until}
+		}
+	} else {
+		next = earlier(scheduledAfter(p.Key.UID, spec, reference.Spec.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
+	}
+	if next == nil || (spec.ExpiresAt != nil && !next.Before(spec.ExpiresAt)) {
+		return nil
+	}
+	return &metav1.Time{Time: next.UTC()}
+}
+
+// handled returns the requests that are satisfied; what was handled before stays when nobody asks for it any more.
+func (p *planner) handled() *v1alpha1.HandledRequest {
+	var h v1alpha1.HandledRequest
+	if old := p.Key.Status.LastHandledRequest; old != nil {
+		h = *old
+	}
+	if due := p.requests.rotate.due; due != nil && p.published != nil && !p.requests.rotate.covers(p.published.Spec.IssuedAt) {
+		h.RotateRequestedAt = &metav1.Time{Time: due.UTC()}
+	}
+	if due := p.requests.revoke.due; due != nil && !slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
+		return r.Spec.State != v1alpha1.StateRevoked && p.requests.revoke.covers(r.Spec.IssuedAt)
+	}) {
+		h.RevokeIssuedBefore = &metav1.Time{Time: due.UTC()}
+	}
+	if h == (v1alpha1.HandledRequest{}) {
+		return nil
+	}
+	return &h
+}
+
+// truncate keeps a message within what a condition may hold, with room to spare for its reader.
+func truncate(message string) string {
+	const most = 1024
+	if len(message) <= most {
+		return message
+	}
+	cut := most
+	for cut > 0 && message[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return message[:cut] + "…"
+}

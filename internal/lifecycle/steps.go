@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Step is one thing to do: IssueRevision, AmendRecord, DeleteRecord or RepairSecret.
+type Step interface{ isStep() }
+
+// IssueRevision mints a key, creates its record and publishes it in the Secret, in this order. After it succeeded the
+// caller plans again instead of going on. Where it fails the steps behind it are carried out all the same: they revoke
+// the revision it was to replace.
+type IssueRevision struct {
+	Revision   int64
+	RecordName string
+	Cause      v1alpha1.Cause
+	// Loss is SecretLost or SecretAltered where that happened, whatever the cause: people are to be told of it.
+	Loss     v1alpha1.Cause
+	IssuedAt metav1.Time
+	// NotAfter is nil for a revision without an end.
+	NotAfter *metav1.Time
+}
+
+// AmendRecord changes a record in one write. Zero fields stay as they are.
+type AmendRecord struct {
+	Name         string
+	UID          types.UID
+	State        v1alpha1.KeyState
+	NotAfter     *metav1.Time
+	Label        string
+	Scopes       *[]v1alpha1.Scope
+	SupersededBy int64
+}
+
+// DeleteRecord deletes a record that ended long ago.
+type DeleteRecord struct {
+	Name string
+	UID  types.UID
+}
+
+// RepairSecret puts back the owner, metadata and entries of the Secret, except the key itself.
+type RepairSecret struct{}
+
+func (IssueRevision) isStep() {}
+func (AmendRecord) isStep()   {}
+func (DeleteRecord) isStep()  {}
+func (RepairSecret) isStep()  {}
+
+func (a AmendRecord) empty() bool {
+	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.Scopes == nil && a.SupersededBy == 0
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// applyChecked carries out a step and asserts what must hold across any single write of the operator.
+func (w *walk) applyChecked(step Step) {
+	before := map[string]v1alpha1.DGbotAPIKeyRecord{}
+	for _, r := range w.sim.Records {
+		before[r.Name] = *r.DeepCopy()
+	}
+	inUse, good := w.inUse(), false
+	if inUse != nil {
+		good = Admit(inUse, w.sim.Now) == Admitted
+	}
+	w.sim.Apply(step)
+	for _, r := range w.sim.Records {
+		old, existed := before[r.Name]
+		if !existed {
+			continue
+		}
+		if old.Spec.State == v1alpha1.StateRevoked && r.Spec.State != v1alpha1.StateRevoked {
+			w.failf("revision %d was revoked and is %s", r.Spec.Revision, r.Spec.State)
+		}
+		if old.Spec.NotAfter != nil && (r.Spec.NotAfter == nil || r.Spec.NotAfter.After(old.Spec.NotAfter.Time)) {
+			w.failf("revision %d: notAfter moved from %s to %s", r.Spec.Revision, old.Spec.NotAfter, r.Spec.NotAfter)
+		}
+	}
+	if _, issued := step.(IssueRevision); issued || !good {
+		return
+	}
+	// The key in the Secret must go on verifying, except where that was asked for.
+	spec, after := &w.sim.Key.Spec, w.inUse()
+	askedFor := spec.State != v1alpha1.StateActive ||
+		w.cutOff(inUse.Spec.IssuedAt) ||
+		(spec.ExpiresAt != nil && !w.sim.Now.Before(spec.ExpiresAt.Time)) ||
+		w.secretAltered
+	if !askedFor && (after == nil || Admit(after, w.sim.Now) != Admitted) {
+		w.failf("%+v ended the key in use", step)
+	}
+}
+
+// inUse is the record of the bytes in the Secret.
+func (w *walk) inUse() *v1alpha1.DGbotAPIKeyRecord {
+	for i := range w.sim.Records {
+		if r := &w.sim.Records[i]; w.sim.Secret.State == SecretOwned && r.Spec.Hash == w.sim.Secret.Hash {
+			return r.DeepCopy()
+		}
+	}
+	return nil
+}
+
+func (w *walk) requestTimes() (rotate, revoke []*metav1.Time) {
+	if r := w.sim.Key.Spec.Rotation; r != nil {
+		rotate, revoke = append(rotate, r.RequestedAt), append(revoke, r.RevokeIssuedBefore)
+	}
+	if text, ok := w.sim.Key.Annotations[v1alpha1.RotateRequestedAtAnnotation]; ok {
+		parsed, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		rotate = append(rotate, at(parsed))
+	}
+	return rotate, revoke
+}
+
+func dueSince(times []*metav1.Time, issuedAt metav1.Time, now time.Time) bool {
+	for _, t := range times {
+		if t != nil && !t.After(now) && !issuedAt.After(t.Time) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *walk) cutOff(issuedAt metav1.Time) bool {
+	_, revoke := w.requestTimes()
+	return dueSince(revoke, issuedAt, w.sim.Now)
+}
+
+func (w *walk) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
+	for i := range w.sim.Records {
+		if w.sim.Records[i].Spec.Revision == revision {
+			return &w.sim.Records[i]
+		}
+	}
+	return nil
+}
+
+// checkIssue judges a mint by what was done to the key.
+func (w *walk) checkIssue(issue IssueRevision) {
+	w.mintedThisWalk++
+	spec, now := &w.sim.Key.Spec, w.sim.Now
+	if spec.State != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
+		w.failf("minted although %s, expiresAt %s", spec.State, spec.ExpiresAt)
+	}
+	rotate, revoke := w.requestTimes()
+	if issue.IssuedAt.After(now.Add(time.Second)) || dueSince(rotate, issue.IssuedAt, now) || dueSince(revoke, issue.IssuedAt, now) {
+		w.failf("issuedAt %s does not satisfy its requests or lies ahead", issue.IssuedAt)
+	}
+	if w.record(issue.Revision) != nil {
+		w.failf("revision %d exists", issue.Revision)
+	}
+	last := w.record(w.lastPublished)
+	newest := last
+	for i := range w.sim.Records {
+		if newest == nil || w.sim.Records[i].Spec.Revision > newest.Spec.Revision {
+			newest = &w.sim.Records[i]
+		}
+	}
+	lost := w.secretDeleted || w.secretAltered || w.recordDeleted
+	// With the Secret lost, requests may be judged by an unpublished newer record, never by an older one.
+	var legitimate bool
+	switch issue.Cause {
+	case v1alpha1.CauseFirstIssue:
+		// With the Secret and the status gone at once, nothing tells that the first revision was published.
+		legitimate = !w.everPublished || len(w.sim.Records) == 0 || w.recordDeleted || w.evidenceLost
+	case v1alpha1.CauseRequest:
+		legitimate = last != nil && dueSince(rotate, last.Spec.IssuedAt, now) || lost && newest != nil && dueSince(rotate, newest.Spec.IssuedAt, now)
+	case v1alpha1.CauseRevocation:
+		legitimate = last != nil && w.cutOff(last.Spec.IssuedAt) || newest != nil && w.cutOff(newest.Spec.IssuedAt)
+	case v1alpha1.CauseSchedule:
+		legitimate = w.scheduleDue(last) || lost && w.scheduleDue(newest)
+	case v1alpha1.CauseSecretLost:
+		legitimate = w.secretDeleted
+		w.lossMints = append(w.lossMints, now)
+	case v1alpha1.CauseSecretAltered:
+		legitimate = w.secretAltered || w.recordDeleted
+		w.lossMints = append(w.lossMints, now)
+	case v1alpha1.CauseRecordLost:
+		legitimate = w.recordDeleted
+	case v1alpha1.CauseReactivation:
+		legitimate = newest != nil && newest.Spec.State == v1alpha1.StateRevoked || last != nil && last.Spec.State == v1alpha1.StateRevoked
+	case v1alpha1.CauseExpiryChanged:
+		legitimate = last != nil && last.Spec.NotAfter != nil && (spec.ExpiresAt == nil || spec.ExpiresAt.After(last.Spec.NotAfter.Time))
+	}
+	if !legitimate {
+		w.failf("revision %d minted for %s, which did not happen (deleted %v, altered %v, record deleted %v, last %+v)",
+			issue.Revision, issue.Cause, w.secretDeleted, w.secretAltered, w.recordDeleted, last)
+	}
+	w.checkDamping()
+}
+
+func (w *walk) scheduleDue(r *v1alpha1.DGbotAPIKeyRecord) bool {
+	rotation := w.sim.Key.Spec.Rotation
+	return rotation != nil && rotation.Interval != nil && r != nil && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > rotation.Interval.Duration*9/10
+}
+
+func (w *walk) checkDamping() {
+	if w.clockSetBack {
+		return // the hour is not an hour of one clock then
+	}
+	recent := 0
+	for _, minted := range w.lossMints {
+		if w.sim.Now.Sub(minted) < time.Hour {
+			recent++
+		}
+	}
+	if most := dampingFree + int(time.Hour/dampingInterval); recent > most {
+		w.failf("%d replacements within an hour, at most %d are allowed", recent, most)
+	}
+}
+
+// checkAtRest asserts what must hold when nothing is left to do.
+func (w *walk) checkAtRest(decision Decision) {
+	spec, now := &w.sim.Key.Spec, w.sim.Now
+	ready := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil {
+		w.failf("no condition Ready")
+		return
+	}
+	inUse := w.inUse()
+	if ready.Status == metav1.ConditionTrue && (inUse == nil || Admit(inUse, now) != Admitted || inUse.Spec.Revision != w.lastPublished) {
+		w.failf("Ready, but the Secret holds %+v", inUse)
+	}
+	if ready.Status != metav1.ConditionTrue && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
+		w.failf("at rest, but not Ready for reason %s", ready.Reason)
+	}
+	// A revision beyond the limit ends when the one in use was issued; after the clock was set back that may be later.
+	settled := now.Add(2 * time.Second)
+	if inUse != nil && inUse.Spec.IssuedAt.After(settled) {
+		settled = inUse.Spec.IssuedAt.Time
+	}
+	previous, endedRecords := 0, 0
+	for i := range w.sim.Records {
+		r := &w.sim.Records[i]
+		switch {
+		case w.cutOff(r.Spec.IssuedAt) && r.Spec.State != v1alpha1.StateRevoked:
+			w.failf("revision %d was to be revoked", r.Spec.Revision)
+		case spec.State == v1alpha1.StateRevoked && r.Spec.State != v1alpha1.StateRevoked,
+			spec.State == v1alpha1.StateDisabled && r.Spec.State == v1alpha1.StateActive:
+			w.failf("revision %d is %s, the key is %s", r.Spec.Revision, r.Spec.State, spec.State)
+		case spec.ExpiresAt != nil && !ended(r, now) && Admit(r, spec.ExpiresAt.Time) == Admitted:
+			w.failf("revision %d outlives expiresAt", r.Spec.Revision)
+		}
+		if verifying(r, settled) && r.Spec.Revision < w.lastPublished {
+			previous++
+			if inUse != nil && inUse.Spec.Revision == w.lastPublished && r.Spec.NotAfter == nil {
+				w.failf("revision %d is superseded and has no end", r.Spec.Revision)
+			}
+		}
+		if (r.Spec.State == v1alpha1.StateRevoked || ended(r, now)) && !countsForDamping(r, now) {
+			endedRecords++
+		}
+	}
+	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > maxPrevious {
+		w.failf("%d earlier revisions verify", previous)
+	}
+	if endedRecords > keptEnded+2 {
+		w.failf("%d ended records are kept", endedRecords)
+	}
+}
