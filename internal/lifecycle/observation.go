@@ -115,3 +115,6 @@ func IsKeyReference(owner metav1.OwnerReference) bool {
 	group, err := schema.ParseGroupVersion(owner.APIVersion)
 	return err == nil && owner.Kind == v1alpha1.APIKeyKind && group.Group == v1alpha1.GroupVersion.Group
 }
+
+// Orphan says whether a record has no owner reference to the key it names. Such a record is dead.
+func Orphan(record *v1alpha1.DGbotAPIKeyRecord) bool { return !owned(record) }

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager is the DGbot key operator: it reconciles DGbotAPIKeys into hashed records and Secrets.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	uberzap "go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"dgbot.io/key-operator/controllers"
+)
+
+// bodyLevel is the verbosity from which on client-go prints requests and answers whole: published keys among them.
+const bodyLevel = 8
+
+const (
+	inClusterNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	defaultNamespace   = "dgbot-system"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	options, logging, err := parse(args)
+	if err != nil {
+		return err
+	}
+	logger := zap.New(zap.UseFlagOptions(logging))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no API server to talk to: %w (name one with --kubeconfig)", err)
+	}
+	// The API server's priority and fairness protects it; a limit here would only make healthy keys wait for others.
+	config.QPS, config.Burst = -1, -1
+	manager, err := controllers.NewManager(config, options)
+	if err != nil {
+		return err
+	}
+	return manager.Start(ctrl.SetupSignalHandler())
+}
+
+// parse uses the global flag set: controller-runtime registers --kubeconfig there.
+func parse(args []string) (controllers.Options, *zap.Options, error) {
+	var options controllers.Options
+	flags := flag.CommandLine
+	flags.Init("manager", flag.ContinueOnError)
+	flags.BoolVar(&options.LeaderElect, "leader-elect", true,
+		"Work only while holding the lease. Without it several managers work at once, which is safe and wasteful.")
+	flags.StringVar(&options.LeaderElectionNamespace, "leader-election-namespace", ownNamespace(),
+		"Namespace of the lease; by default the one the manager runs in.")
+	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8443",
+		"Address for metrics, over TLS, to those who may GET /metrics; 0 for none.")
+	flags.StringVar(&options.HealthProbeBindAddress, "health-probe-bind-address", ":8081",
+		"Address for /healthz and /readyz; 0 for none.")
+	flags.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 8,
+		"How many keys are worked on at once; at least 1.")
+	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
+	logging.BindFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return options, nil, err
+	}
+	if flags.NArg() > 0 {
+		return options, nil, fmt.Errorf("unexpected argument %q: the manager takes flags only, see --help", flags.Arg(0))
+	}
+	if options.MaxConcurrentReconciles < 1 {
+		return options, nil, fmt.Errorf("--max-concurrent-reconciles is %d: want at least 1", options.MaxConcurrentReconciles)
+	}
+	if logging.Level != nil && logging.Level.Enabled(-bodyLevel) {
+		fmt.Fprintf(os.Stderr, "manager: --zap-log-level is held to %d: from %d on, keys in plaintext would be logged\n", bodyLevel-1, bodyLevel)
+		level := uberzap.NewAtomicLevelAt(-(bodyLevel - 1))
+		logging.Level = &level
+	}
+	return options, logging, nil
+}
+
+func ownNamespace() string {
+	if content, err := os.ReadFile(inClusterNamespace); err == nil {
+		return strings.TrimSpace(string(content))
+	}
+	return defaultNamespace
+}

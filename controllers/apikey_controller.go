@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers is the control plane's I/O: it observes, has internal/lifecycle plan, carries the plan out and
+// reports. It decides nothing about keys itself.
+//
+// What may be wrong in which order is the point of the package: a key is in a record before it is in the Secret, the
+// Secret is written with the resourceVersion that was read before the key was minted, and nothing is minted or deleted
+// on the word of a cache. The API server is the lock between operators; leader election only saves work.
+package controllers
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// longestWait bounds how long a change of the wall clock goes unnoticed: timers run on the monotonic one. Looking
+	// again costs no request.
+	longestWait = 10 * time.Minute
+	// aheadDelay is how long an operator steps back when another one is about to publish.
+	aheadDelay = 250 * time.Millisecond
+
+	minRetry = 50 * time.Millisecond
+	maxRetry = 5 * time.Minute
+)
+
+// APIKeyReconciler carries out the lifecycle of DGbotAPIKeys.
+type APIKeyReconciler struct {
+	// Client reads keys, records and the metadata of Secrets from the cache, and writes.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	// Recorder takes the events.
+	Recorder events.EventRecorder
+	// Clock tells the time that lifecycle plans with.
+	Clock clock.PassiveClock
+
+	secrets secretMemory
+}
+
+// Reconcile brings one key closer to what its spec asks for.
+func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	seen, err := r.observeCached(ctx, request.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if seen == nil {
+		r.secrets.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
+	if len(decision.Steps) > 0 {
+		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
+		seen, decision, err = r.carryOut(ctx, request.NamespacedName)
+		if err != nil || seen == nil {
+			return resultOf(err)
+		}
+	}
+	if err := r.report(ctx, seen, decision); err != nil {
+		return resultOf(err)
+	}
+	if decision.Wake.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{RequeueAfter: min(max(decision.Wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)}, nil
+}
+
+// SetupWithManager registers the reconciler, its watches and indexes.
+func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotAPIKey{}, secretNameIndex, func(o client.Object) []string {
+		key, ok := o.(*v1alpha1.DGbotAPIKey)
+		if !ok {
+			return nil
+		}
+		return []string{lifecycle.SecretName(key)}
+	}); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.DGbotAPIKey{}).
+		Watches(&v1alpha1.DGbotAPIKeyRecord{}, handler.EnqueueRequestsFromMapFunc(keyOfRecord)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
+		Complete(r)
+}
+
+// secretNameIndex finds the keys that publish under a Secret's name.
+const secretNameIndex = "secretName"
+
+func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
+	record, ok := o.(*v1alpha1.DGbotAPIKeyRecord)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name}}}
+}
+
+// keysOfSecret goes by the Secret's name and not by its owner: the owner may have been removed, and whoever waits for a
+// left over Secret to go does not own it.
+func (r *APIKeyReconciler) keysOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	var keys v1alpha1.DGbotAPIKeyList
+	if err := r.Client.List(ctx, &keys, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretNameIndex: secret.GetName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of a Secret", "namespace", secret.GetNamespace(), "secret", secret.GetName())
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(keys.Items))
+	for i := range keys.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&keys.Items[i])})
+	}
+	return requests
+}
+
+// retryLimiter spaces retries of one object; there is no overall limit, which would let broken keys delay healthy ones.
+func retryLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry)
+}
+
+// get reads an object from a reader, telling "not there" from "not readable".
+func get[T client.Object](ctx context.Context, reader client.Reader, name types.NamespacedName, into T) (found bool, err error) {
+	err = reader.Get(ctx, name, into)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// maxObservations is how often one pass starts over because somebody else was first.
+	maxObservations = 4
+	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
+	maxPlans = 12
+)
+
+// carryOut observes live and carries plans out until one has no steps. It returns that plan with what it was made from;
+// nil where the key is gone.
+func (r *APIKeyReconciler) carryOut(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.Decision, error) {
+	var err error
+	for range maxObservations {
+		var seen *observed
+		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
+			return nil, lifecycle.Decision{}, err
+		}
+		var decision lifecycle.Decision
+		decision, err = r.settle(ctx, seen)
+		if err == nil && seen.Key == nil {
+			return nil, lifecycle.Decision{}, nil
+		}
+		if !errors.Is(err, errOutrun) {
+			return seen, decision, err
+		}
+	}
+	return nil, lifecycle.Decision{}, err
+}
+
+// settle plans and carries out until there is nothing left to do. A refusal becomes part of the observation: the next
+// plan reports it, and does what must be done all the same.
+func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
+	for range maxPlans {
+		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
+		if len(decision.Steps) == 0 {
+			return decision, nil
+		}
+		err := r.execute(ctx, seen, decision.Steps)
+		var refused *refusedError
+		switch {
+		case errors.As(err, &refused):
+			refusals.WithLabelValues(refused.refusal.Reason).Inc()
+			seen.Refusal = &refused.refusal
+		case err != nil:
+			return decision, err
+		case seen.Key == nil:
+			return decision, nil
+		}
+	}
+	return lifecycle.Decision{}, fmt.Errorf("key %s/%s does not come to rest", seen.Key.Namespace, seen.Key.Name)
+}
+
+// execute carries out steps in their order. An issued revision ends the pass; a failed one does not keep the steps
+// behind it from being carried out, which revoke the revision it was to replace.
+func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+	var issueErr error
+	for _, step := range steps {
+		var err error
+		switch step := step.(type) {
+		case lifecycle.IssueRevision:
+			if issueErr = r.issue(ctx, seen, step); issueErr == nil {
+				return r.rereadKey(ctx, seen)
+			}
+		case lifecycle.AmendRecord:
+			err = r.amend(ctx, seen, step)
+		case lifecycle.DeleteRecord:
+			err = r.deleteRecord(ctx, seen, step)
+		case lifecycle.RepairSecret:
+			err = r.repairSecret(ctx, seen)
+		}
+		if err != nil {
+			return errors.Join(issueErr, err)
+		}
+	}
+	return issueErr
+}
+
+// rereadKey reads the key once more after a publication: it may have been revoked, deleted or asked for more meanwhile.
+// A key that is gone, or another one of the name, leaves seen.Key nil.
+func (r *APIKeyReconciler) rereadKey(ctx context.Context, seen *observed) error {
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	if err != nil {
+		return err
+	}
+	if !found || key.UID != seen.Key.UID {
+		seen.Key = nil
+		return nil
+	}
+	seen.Key = key
+	return nil
+}
+
+// amend changes a record with a patch that has no resourceVersion: all but Disabled is one-way and guarded by the API
+// server, so whoever comes second either writes the same or is refused, which means that somebody was first.
+func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
+	patch, err := amendment(step)
+	if err != nil {
+		return err
+	}
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return fmt.Errorf("changing record %s: %w: %w", step.Name, errOutrun, err)
+	case err != nil:
+		return fmt.Errorf("changing record %s: %w", step.Name, err)
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "state", step.State, "notAfter", step.NotAfter, "supersededBy", step.SupersededBy)
+	for i := range seen.Records {
+		if seen.Records[i].UID == record.UID {
+			seen.Records[i] = *record
+		}
+	}
+	return nil
+}
+
+// amendment is the merge patch of a step. The uid in it makes the API server refuse it for another object of the name.
+func amendment(step lifecycle.AmendRecord) ([]byte, error) {
+	metadata := map[string]any{"uid": step.UID}
+	if step.SupersededBy != 0 {
+		metadata["annotations"] = map[string]string{v1alpha1.SupersededByAnnotation: strconv.FormatInt(step.SupersededBy, 10)}
+	}
+	spec := map[string]any{}
+	if step.State != "" {
+		spec["state"] = step.State
+	}
+	if step.NotAfter != nil {
+		spec["notAfter"] = step.NotAfter
+	}
+	if step.Label != "" {
+		spec["label"] = step.Label
+	}
+	if step.Scopes != nil {
+		spec["scopes"] = *step.Scopes
+	}
+	patch := map[string]any{"metadata": metadata}
+	if len(spec) > 0 {
+		patch["spec"] = spec
+	}
+	return json.Marshal(patch)
+}
+
+func (r *APIKeyReconciler) deleteRecord(ctx context.Context, seen *observed, step lifecycle.DeleteRecord) error {
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err := r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID})
+	if apierrors.IsConflict(err) {
+		return errOutrun
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting record %s: %w", step.Name, err)
+	}
+	kept := seen.Records[:0]
+	for _, other := range seen.Records {
+		if other.UID != step.UID {
+			kept = append(kept, other)
+		}
+	}
+	seen.Records = kept
+	return nil
+}
+
+// repairSecret puts back what is ours in the Secret with a patch of the differences: the key is not among them, so it is
+// not written again.
+func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) error {
+	if seen.secret == nil {
+		return errOutrun
+	}
+	repaired := seen.secret.DeepCopy()
+	if record := seen.recordOf(seen.Secret.Hash); record != nil {
+		dress(repaired, seen.Key, record)
+	} else {
+		own(repaired, seen.Key)
+	}
+	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
+		return judge(err, v1alpha1.SecretWriteRefusedReason)
+	}
+	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)
+	return r.adopt(ctx, seen, repaired)
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// interruption is what happens at the broken write.
+type interruption string
+
+const (
+	fails       interruption = "fails"                                // the write does not happen, the operator crashes
+	lost        interruption = "happens, but the answer is lost"      // the write happens, the operator crashes
+	doubled     interruption = "comes after another operator's"       // another operator comes to rest just before the write
+	doubleAfter interruption = "comes just before another operator's" // ... just after it
+)
+
+// TestCrashMatrix breaks every write of every scenario in every way, one at a time, on a real API server, and asserts the
+// promises after every single write and in the end.
+func TestCrashMatrix(t *testing.T) {
+	var mutex sync.Mutex
+	covered := map[interruption]map[string]bool{fails: {}, lost: {}, doubled: {}, doubleAfter: {}}
+	passed := t.Run("scenarios", func(t *testing.T) {
+		for name, s := range scenarios {
+			t.Run(name, func(t *testing.T) {
+				undisturbed := &faults{}
+				runScenario(t, s, undisturbed, "")
+				if undisturbed.writes == 0 {
+					t.Fatal("nothing was written: the scenario proves nothing")
+				}
+				for at := 1; at <= undisturbed.writes; at++ {
+					for how := range covered {
+						t.Run(fmt.Sprintf("write %d %s", at, how), func(t *testing.T) {
+							t.Parallel()
+							f := &faults{breakAt: at, lost: how == lost}
+							runScenario(t, s, f, how)
+							if f.broken == "" {
+								t.Fatalf("write %d was never made", at)
+							}
+							mutex.Lock()
+							defer mutex.Unlock()
+							covered[how][f.brokenSite] = true
+						})
+					}
+				}
+			})
+		}
+	})
+	if !passed {
+		return
+	}
+	for how, sites := range covered {
+		for site := range writeSites(t) {
+			if !sites[site] {
+				t.Errorf("%s writes, and no scenario covers that this write %s", site, how)
+			}
+		}
+	}
+}
+
+// rest lets an undisturbed operator come to rest.
+func (w *world) rest() {
+	w.t.Helper()
+	w.restWith(w.operator(w.client))
+}
+
+func (w *world) restWith(operator *APIKeyReconciler) {
+	w.t.Helper()
+	for range 30 {
+		result, err := operator.Reconcile(w.t.Context(), w.request())
+		switch {
+		case errors.Is(err, errInjected):
+			operator = w.operator(operator.Client) // it crashed: nothing in its memory survives
+		case err != nil:
+			w.t.Fatalf("reconciling: %v", err)
+		case result.RequeueAfter != aheadDelay:
+			return
+		}
+	}
+	w.t.Fatal("the operator does not come to rest")
+}
+
+func runScenario(t *testing.T, s scenario, f *faults, how interruption) {
+	w := newWorld(t)
+	if s.prepare == nil {
+		s.prepare = func(w *world) { w.create(nil) }
+	}
+	s.prepare(w)
+	w.rest()
+	before := map[types.UID]bool{}
+	for _, record := range w.records() {
+		before[record.UID] = true
+	}
+	s.happen(w)
+
+	second := func() { w.restWith(w.operator(w.client)) }
+	switch how {
+	case doubled:
+		f.before = second
+	case doubleAfter:
+		f.before, f.after = func() {}, second
+	}
+	f.each = func(what string) {
+		if what == "create DGbotAPIKeyRecord" && w.onCreate != nil {
+			w.onCreate()
+		}
+		if verdict := w.verifies(); !s.interrupts && w.secret() != nil && verdict != lifecycle.Admitted {
+			t.Errorf("after %q the key in the Secret is %s", what, verdict)
+		}
+	}
+	w.restWith(w.operator(f.wrap(live)))
+	w.checkOutcome(s, before)
+	if s.check != nil {
+		s.check(w)
+	}
+	// A restarted operator finds nothing to write.
+	idle := &faults{}
+	w.restWith(w.operator(idle.wrap(live)))
+	if idle.writes != 0 {
+		t.Errorf("a restarted operator wrote %d times: %v", idle.writes, idle.sites)
+	}
+}
+
+func (w *world) checkOutcome(s scenario, before map[types.UID]bool) {
+	w.t.Helper()
+	if ready := w.ready(); ready.Reason != s.reason {
+		w.t.Errorf("Ready is %s, reason %s (%s), want %s", ready.Status, ready.Reason, ready.Message, s.reason)
+	}
+	if s.reason == v1alpha1.IssuedReason && w.key().DeletionTimestamp.IsZero() {
+		if verdict := w.verifies(); verdict != lifecycle.Admitted {
+			w.t.Errorf("Ready, but the key in the Secret is %s", verdict)
+		}
+	}
+	published, minted := w.published(), 0
+	for _, record := range w.records() {
+		if !before[record.UID] {
+			minted++
+			if !slices.Contains(s.causes, record.Spec.Cause) {
+				w.t.Errorf("record %s has the cause %s, want one of %v", record.Name, record.Spec.Cause, s.causes)
+			}
+		}
+		// One record more than was published per crash and per operator at most, and none without an end.
+		if published != nil && record.Spec.Revision < published.Spec.Revision && record.Spec.NotAfter == nil && record.Spec.State == v1alpha1.StateActive {
+			w.t.Errorf("record %s is superseded and has no end", record.Name)
+		}
+	}
+	if len(s.causes) > 0 && (minted < 1 || minted > 3) {
+		w.t.Errorf("%d revisions were minted, want one, and at most two attempts that were given up", minted)
+	}
+}
+
+// writeSites are the lines of this package that write: calls of the client's writing methods.
+func writeSites(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := map[string]bool{}
+	for _, file := range files {
+		// The record controller has one write, which has a test of its own.
+		if strings.HasSuffix(file, "_test.go") || file == "record_controller.go" {
+			continue
+		}
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(node ast.Node) bool {
+			call, ok := node.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			method, ok := call.Fun.(*ast.SelectorExpr)
+			if ok && slices.Contains([]string{"Create", "Update", "Patch", "Delete", "DeleteAllOf", "Apply"}, method.Sel.Name) && onClient(method.X) {
+				sites[fmt.Sprintf("%s:%d", file, set.Position(call.Pos()).Line)] = true
+			}
+			return true
+		})
+	}
+	if len(sites) < 6 {
+		t.Fatalf("only %d places that write were found: %v", len(sites), sites)
+	}
+	return sites
+}
+
+// onClient says whether an expression is r.Client or one of its subresource writers.
+func onClient(x ast.Expr) bool {
+	switch x := x.(type) {
+	case *ast.SelectorExpr:
+		return x.Sel.Name == "Client"
+	case *ast.CallExpr:
+		method, ok := x.Fun.(*ast.SelectorExpr)
+		return ok && onClient(method.X)
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Options of the manager, as its flags say.
+type Options struct {
+	LeaderElect             bool
+	LeaderElectionNamespace string
+	MetricsBindAddress      string
+	HealthProbeBindAddress  string
+	MaxConcurrentReconciles int
+}
+
+// Scheme returns the kinds that the manager reads and writes.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return scheme, v1alpha1.AddToScheme(scheme)
+}
+
+// NewManager returns a manager that runs both reconcilers.
+func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
+	}
+	cacheOptions, err := cacheOptions()
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Cache:  cacheOptions,
+		Client: client.Options{
+			FieldOwner:      v1alpha1.ManagedBy,
+			FieldValidation: metav1.FieldValidationStrict,
+			Cache:           &client.CacheOptions{},
+		},
+		Metrics: metricsserver.Options{
+			BindAddress:    options.MetricsBindAddress,
+			SecureServing:  true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:        options.HealthProbeBindAddress,
+		LeaderElection:                options.LeaderElect,
+		LeaderElectionID:              "dgbot-manager.keys.dgbot.io",
+		LeaderElectionNamespace:       options.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the manager: %w", err)
+	}
+	if err := addReconcilers(mgr, options.MaxConcurrentReconciles); err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
+}
+
+func addReconcilers(mgr ctrl.Manager, concurrency int) error {
+	records := &RecordReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+	if err := records.SetupWithManager(mgr, concurrency); err != nil {
+		return fmt.Errorf("setting up the record controller: %w", err)
+	}
+	keys := &APIKeyReconciler{
+		Client:   mgr.GetClient(),
+		Live:     mgr.GetAPIReader(),
+		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
+		Clock:    clock.RealClock{},
+	}
+	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
+		return fmt.Errorf("setting up the key controller: %w", err)
+	}
+	return nil
+}
+
+// cacheOptions keep plaintext and other people's Secrets out of memory: of Secrets only those with the key label are
+// watched, and the controllers watch metadata only. A typed read of a Secret through the cache, which would start a watch
+// with the bytes, fails.
+func cacheOptions() (cache.Options, error) {
+	ours, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, err
+	}
+	return cache.Options{
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)},
+		},
+	}, nil
+}

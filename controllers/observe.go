@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// observed is an observation, with the Secret it was made from where that was read live. The Secret's bytes live no
+// longer than the pass.
+type observed struct {
+	lifecycle.Observation
+	// secret is nil where there is none, or where it was not read in this pass.
+	secret *corev1.Secret
+}
+
+// secretMemory keeps the facts of Secrets, so that their bytes are read only when they have changed.
+type secretMemory struct {
+	mutex sync.Mutex
+	facts map[types.NamespacedName]*secretFacts
+}
+
+func (m *secretMemory) remember(key types.NamespacedName, facts *secretFacts) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.facts == nil {
+		m.facts = map[types.NamespacedName]*secretFacts{}
+	}
+	m.facts[key] = facts
+}
+
+func (m *secretMemory) forget(key types.NamespacedName) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.facts, key)
+}
+
+// recall returns the facts if they are of exactly that Secret at that version.
+func (m *secretMemory) recall(key types.NamespacedName, metadata *metav1.PartialObjectMetadata) *secretFacts {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	facts := m.facts[key]
+	if facts == nil || facts.metadata.UID != metadata.UID || facts.metadata.ResourceVersion != metadata.ResourceVersion {
+		return nil
+	}
+	return facts
+}
+
+// observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good
+// enough to find that nothing is to be done, and for nothing else.
+func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.NamespacedName) (*observed, error) {
+	key := &v1alpha1.DGbotAPIKey{}
+	if found, err := get(ctx, r.Client, name, key); err != nil || !found {
+		return nil, err
+	}
+	if facts, err := r.recallSecret(ctx, key); err != nil {
+		return nil, err
+	} else if facts != nil {
+		return r.complete(ctx, r.Client, key, nil, facts)
+	}
+	secret, facts, err := r.readSecret(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return r.complete(ctx, r.Client, key, secret, facts)
+}
+
+// observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
+// was read fails the compare-and-swap, and a record created after the records were read fails the create.
+func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.NamespacedName) (*observed, error) {
+	key := &v1alpha1.DGbotAPIKey{}
+	if found, err := get(ctx, r.Live, name, key); err != nil || !found {
+		return nil, err
+	}
+	secret, facts, err := r.readSecret(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return r.complete(ctx, r.Live, key, secret, facts)
+}
+
+// recallSecret returns what is remembered of the Secret, if the cache says that it has not moved since. A Secret that is
+// not in the cache may still exist: its label may have been removed.
+func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*secretFacts, error) {
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	found, err := get(ctx, r.Client, secretNameOf(key), metadata)
+	if err != nil || !found {
+		return nil, err
+	}
+	return r.secrets.recall(client.ObjectKeyFromObject(key), metadata), nil
+}
+
+func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*corev1.Secret, *secretFacts, error) {
+	secret := &corev1.Secret{}
+	found, err := get(ctx, r.Live, secretNameOf(key), secret)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading Secret %s: %w", secretNameOf(key), err)
+	}
+	if !found {
+		return nil, nil, nil
+	}
+	facts := factsOf(secret, key)
+	r.secrets.remember(client.ObjectKeyFromObject(key), facts)
+	return secret, facts, nil
+}
+
+func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
+	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
+}
+
+// complete adds the records, found by uid and not by label: labels can be edited.
+func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, secret *corev1.Secret, facts *secretFacts) (*observed, error) {
+	var records v1alpha1.DGbotAPIKeyRecordList
+	if err := reader.List(ctx, &records, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(key.UID)}); err != nil {
+		return nil, fmt.Errorf("listing the records: %w", err)
+	}
+	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items}, secret: secret}
+	return seen, r.describeSecret(ctx, seen, facts)
+}
+
+// describeSecret puts what is known of the Secret into the observation.
+func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, facts *secretFacts) error {
+	if facts == nil {
+		seen.Secret = lifecycle.Secret{State: lifecycle.SecretAbsent}
+		return nil
+	}
+	state, otherUID := facts.claim(seen.Key)
+	if otherUID != "" {
+		exists, err := r.keyExists(ctx, seen.Key.Namespace, otherUID)
+		if err != nil {
+			return err
+		}
+		if exists {
+			state = lifecycle.SecretForeign
+		}
+	}
+	seen.Secret = lifecycle.Secret{State: state, Hash: facts.hash, KeyID: facts.keyID}
+	if state == lifecycle.SecretOwned {
+		seen.Secret.Drifted = facts.drifted(seen.Key, seen.recordOf(facts.hash))
+	}
+	return nil
+}
+
+func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
+	for i := range o.Records {
+		if hash != "" && o.Records[i].Spec.Hash == hash {
+			return &o.Records[i]
+		}
+	}
+	return nil
+}
+
+// keyExists asks the API server, not the cache: a key that the cache does not know yet must not lose its Secret.
+func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (bool, error) {
+	keys := &metav1.PartialObjectMetadataList{}
+	keys.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind + "List"))
+	if err := r.Live.List(ctx, keys, client.InNamespace(namespace)); err != nil {
+		return false, fmt.Errorf("looking for the key with uid %s: %w", uid, err)
+	}
+	for i := range keys.Items {
+		if keys.Items[i].UID == uid {
+			return true, nil
+		}
+	}
+	return false, nil
+}

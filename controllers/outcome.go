@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// A write ends in one of five ways: done; outrun (somebody else was first: observe again); refused (the API server will
+// say no again: report it); the namespace is going away (nobody needs the key any more); or an error that says nothing
+// about whether the write happened.
+
+// errOutrun: somebody else has changed what the plan was made from.
+var errOutrun = errors.New("another writer was first")
+
+// errYield: another operator has created the record of the revision and is about to publish it.
+var errYield = errors.New("another operator is issuing this revision")
+
+// errTerminating: the namespace is being deleted.
+var errTerminating = errors.New("the namespace is being deleted")
+
+// refusedError carries a refusal to where it is reported.
+type refusedError struct{ refusal lifecycle.Refusal }
+
+func (e *refusedError) Error() string { return e.refusal.Reason + ": " + e.refusal.Message }
+
+// judge tells the ways apart. The reason is the condition's where the write was refused.
+func judge(err error, reason string) error {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return errTerminating
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
+		return errOutrun
+	case !errors.As(err, &status):
+		return err
+	}
+	code := status.Status().Code
+	switch {
+	case code == http.StatusUnauthorized, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
+		return err
+	case code >= 400 && code < 500, code == http.StatusInternalServerError && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
+		// 500 is how a webhook that cannot be reached refuses.
+		return &refusedError{lifecycle.Refusal{Reason: reason, Message: err.Error()}}
+	}
+	return err
+}
+
+// definite says whether the error proves that the write did not happen.
+func definite(err error) bool {
+	var refused *refusedError
+	return errors.Is(err, errOutrun) || errors.Is(err, errTerminating) || errors.As(err, &refused)
+}
+
+// resultOf turns an outcome into what the work queue is told.
+func resultOf(err error) (ctrl.Result, error) {
+	switch {
+	case err == nil:
+		return ctrl.Result{}, nil
+	case errors.Is(err, errYield):
+		return ctrl.Result{RequeueAfter: aheadDelay}, nil
+	case errors.Is(err, errTerminating):
+		// No error and no event: the key is about to go as well. Should the namespace stay, it is looked at again.
+		return ctrl.Result{RequeueAfter: time.Minute}, nil
+	}
+	return ctrl.Result{}, fmt.Errorf("will try again: %w", err)
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// cleanUpTimeout bounds the write that ends an unpublished record: it comes after a deadline of its own.
+const cleanUpTimeout = 5 * time.Second
+
+// issue mints a key, creates its record and publishes it. What a crash leaves:
+//
+//	before the record     nothing
+//	before the Secret     a record nobody holds the key of; the cause still stands, and the next pass issues another
+//	after the Secret      the key is in use; superseding the earlier revisions is the next plan
+func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	if err := r.tryPublish(ctx, seen, step); err != nil {
+		return err
+	}
+	key, err := apikey.Mint(seen.Key.Spec.Environment)
+	if err != nil {
+		return err
+	}
+	record := lifecycle.NewRecord(seen.Key, step, key.ID(), key.Hash())
+	if err := r.createRecord(ctx, seen, &record); err != nil {
+		return err
+	}
+	published, err := r.publish(ctx, seen, &record, key)
+	if err != nil {
+		conflicts.Inc()
+		if definite(err) {
+			// By whoever minted it, as soon as it is known that nobody will ever hold its key. Where that is not
+			// known, the write may still arrive: whoever looks in half a minute ends it then.
+			err = errors.Join(err, r.endUnpublished(ctx, seen, &record))
+		}
+		return err
+	}
+	issued.WithLabelValues(string(step.Cause)).Inc()
+	ctrl.LoggerFrom(ctx).Info("Issued revision", "revision", step.Revision, "cause", step.Cause, "keyID", key.ID(), "secret", published.Name)
+	if step.Loss != "" && step.Loss != step.Cause {
+		r.emit(seen.Key, lifecycle.LossEvent(seen.Key, step.Loss))
+	}
+	seen.Records = append(seen.Records, record)
+	return r.adopt(ctx, seen, published)
+}
+
+// tryPublish asks the API server whether it would take the Secret, with a text of a key's length in place of a key, so
+// that a quota, a webhook, an immutable Secret or a missing right costs no revision.
+func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	record := lifecycle.NewRecord(seen.Key, step, strings.Repeat("0", 12), "")
+	placeholder := []byte(strings.Repeat("0", apikey.MaxLength))
+	_, err := r.writeSecret(ctx, seen, &record, placeholder, true)
+	return judge(err, v1alpha1.SecretWriteRefusedReason)
+}
+
+func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
+	err := r.Client.Create(ctx, record)
+	if !apierrors.IsAlreadyExists(err) {
+		return judge(err, v1alpha1.RecordWriteRefusedReason)
+	}
+	taken := &v1alpha1.DGbotAPIKeyRecord{}
+	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(record), taken)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return errOutrun
+	case taken.Spec.APIKeyRef.UID == seen.Key.UID:
+		return errYield
+	}
+	return &refusedError{lifecycle.Refusal{Reason: v1alpha1.RecordConflictReason, Message: fmt.Sprintf(
+		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)}}
+}
+
+// publish writes the key into the Secret within PublishTimeout.
+func (r *APIKeyReconciler) publish(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, key apikey.Key) (*corev1.Secret, error) {
+	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	defer cancel()
+	published, err := r.writeSecret(ctx, seen, record, []byte(key.Reveal()), false)
+	return published, judge(withoutKey(err, key), v1alpha1.SecretWriteRefusedReason)
+}
+
+// writeSecret updates the Secret that was observed, with its resourceVersion, or creates it where none was. It never
+// falls back from one to the other: the Secret would then be another than the one the plan was made for.
+func (r *APIKeyReconciler) writeSecret(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, text []byte, dryRun bool) (*corev1.Secret, error) {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: seen.Key.Namespace, Name: lifecycle.SecretName(seen.Key)}}
+	create := seen.secret == nil
+	if !create {
+		secret = seen.secret.DeepCopy()
+	}
+	dress(secret, seen.Key, record)
+	secret.Data[lifecycle.SecretDataKey(seen.Key)] = text
+	if create {
+		var options []client.CreateOption
+		if dryRun {
+			options = append(options, client.DryRunAll)
+		}
+		return secret, r.Client.Create(ctx, secret, options...)
+	}
+	var options []client.UpdateOption
+	if dryRun {
+		options = append(options, client.DryRunAll)
+	}
+	return secret, r.Client.Update(ctx, secret, options...)
+}
+
+// endUnpublished ends the record of a key that nobody will hold.
+func (r *APIKeyReconciler) endUnpublished(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	err := r.amend(ctx, seen, lifecycle.EndUnpublished(record, seen.Key))
+	if errors.Is(err, errOutrun) {
+		return nil
+	}
+	return err
+}
+
+// adopt makes a Secret that was just written part of the observation.
+func (r *APIKeyReconciler) adopt(ctx context.Context, seen *observed, secret *corev1.Secret) error {
+	facts := factsOf(secret, seen.Key)
+	r.secrets.remember(client.ObjectKeyFromObject(seen.Key), facts)
+	seen.secret = secret
+	return r.describeSecret(ctx, seen, facts)
+}
+
+// withoutKey keeps a webhook that quotes what it was shown from bringing the key into logs and conditions.
+func withoutKey(err error, key apikey.Key) error {
+	if err == nil {
+		return nil
+	}
+	forms := []string{key.Reveal(), base64.StdEncoding.EncodeToString([]byte(key.Reveal()))}
+	leaks := false
+	for _, form := range forms {
+		leaks = leaks || strings.Contains(err.Error(), form)
+	}
+	if !leaks {
+		return err
+	}
+	clean := func(text string) string {
+		for _, form := range forms {
+			text = strings.ReplaceAll(text, form, key.Masked())
+		}
+		return text
+	}
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return errors.New(clean(err.Error()))
+	}
+	answer := status.Status()
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: answer.Status, Code: answer.Code, Reason: answer.Reason, Message: clean(answer.Message),
+	}}
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+// The rights of the manager; config/rbac/role.yaml is generated from these lines.
+//
+// The operator never writes a DGbotAPIKey's spec and never deletes a Secret, so it has no right to. "mint" is the verb
+// that the admission policies ask for before a record or a key's status is written.
+//
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys/status,verbs=patch
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys/finalizers,verbs=update
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeyrecords,verbs=get;list;watch;create;patch;delete;mint
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+//
+// Who scrapes the metrics is asked of the API server.
+//
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+//
+// Leader election, in the operator's own namespace; it still records core events.
+//
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=dgbot-system
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch,namespace=dgbot-system

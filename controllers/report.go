@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// report writes events and status where the plan's status differs from the one that was observed. Events come first:
+// after a crash between the two they are told again rather than never.
+func (r *APIKeyReconciler) report(ctx context.Context, seen *observed, decision lifecycle.Decision) error {
+	if decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, seen.Key.Status) {
+		return nil
+	}
+	for _, event := range lifecycle.Events(seen.Key, seen.Records, decision.Status) {
+		r.emit(seen.Key, event)
+		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
+	}
+	return r.applyStatus(ctx, seen.Key, decision.Status)
+}
+
+// applyStatus applies the whole status, so that what it no longer says is removed. The uid makes the API server refuse
+// it for a key created anew under the name.
+func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey, status *v1alpha1.DGbotAPIKeyStatus) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	configuration := &unstructured.Unstructured{Object: map[string]any{"status": content}}
+	configuration.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind))
+	configuration.SetNamespace(key.Namespace)
+	configuration.SetName(key.Name)
+	configuration.SetUID(key.UID)
+	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(configuration), client.ForceOwnership, client.FieldOwner(v1alpha1.ManagedBy))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if apierrors.IsConflict(err) {
+		return errOutrun
+	}
+	return err
+}
+
+func (r *APIKeyReconciler) emit(key *v1alpha1.DGbotAPIKey, event lifecycle.Event) {
+	kind := corev1.EventTypeNormal
+	if event.Warning {
+		kind = corev1.EventTypeWarning
+	}
+	r.Recorder.Eventf(key, nil, kind, event.Reason, event.Action, "%s", event.Note)
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// publishedEntries are the data entries that the operator owns beside the key.
+var publishedEntries = []string{v1alpha1.SecretKeyID, v1alpha1.SecretEnvironment, v1alpha1.SecretType, v1alpha1.SecretProvider}
+
+// dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
+// stays. The result is the same for every operator, so a Secret that differs from it has drifted.
+func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
+	own(secret, key)
+	secret.Type = corev1.SecretTypeOpaque
+
+	template := v1alpha1.SecretTemplate{}
+	if key.Spec.Secret != nil && key.Spec.Secret.Template != nil {
+		template = *key.Spec.Secret.Template
+	}
+	formerly := readTemplateNote(secret.Annotations)
+	secret.Labels = overlay(secret.Labels, formerly.Labels, template.Labels)
+	secret.Annotations = overlay(secret.Annotations, formerly.Annotations, template.Annotations)
+	writeTemplateNote(secret.Annotations, template)
+
+	secret.Labels[v1alpha1.APIKeyLabel] = string(key.UID)
+	secret.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	secret.Annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(record.Spec.Revision, 10)
+
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
+	secret.Data[v1alpha1.SecretKeyID] = []byte(record.Spec.KeyID)
+	secret.Data[v1alpha1.SecretEnvironment] = []byte(record.Spec.Environment)
+	secret.Data[v1alpha1.SecretType] = []byte(v1alpha1.SecretTypeValue)
+	secret.Data[v1alpha1.SecretProvider] = []byte(v1alpha1.SecretProviderValue)
+}
+
+// own makes the key the Secret's controller.
+func own(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) {
+	want := *metav1.NewControllerRef(key, v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind))
+	others := slices.DeleteFunc(slices.Clone(secret.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == key.UID })
+	at := slices.IndexFunc(secret.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == key.UID })
+	if at < 0 {
+		at = len(others)
+	}
+	secret.OwnerReferences = slices.Insert(others, min(at, len(others)), want)
+}
+
+// templateNote is the value of TemplateAnnotation.
+type templateNote struct {
+	Labels      []string `json:"labels,omitempty"`
+	Annotations []string `json:"annotations,omitempty"`
+}
+
+func readTemplateNote(annotations map[string]string) templateNote {
+	var note templateNote
+	// A note that somebody made unreadable only means that nothing is removed.
+	_ = json.Unmarshal([]byte(annotations[v1alpha1.TemplateAnnotation]), &note)
+	return note
+}
+
+func writeTemplateNote(annotations map[string]string, template v1alpha1.SecretTemplate) {
+	delete(annotations, v1alpha1.TemplateAnnotation)
+	note := templateNote{Labels: slices.Sorted(maps.Keys(template.Labels)), Annotations: slices.Sorted(maps.Keys(template.Annotations))}
+	if len(note.Labels)+len(note.Annotations) == 0 {
+		return
+	}
+	if text, err := json.Marshal(note); err == nil {
+		annotations[v1alpha1.TemplateAnnotation] = string(text)
+	}
+}
+
+// overlay removes what an earlier template set and sets what the present one says.
+func overlay[V ~string](present map[string]string, formerly []string, template map[string]V) map[string]string {
+	result := map[string]string{}
+	maps.Copy(result, present)
+	for _, name := range formerly {
+		delete(result, name)
+	}
+	for name, value := range template {
+		result[name] = string(value)
+	}
+	return result
+}
+
+// secretFacts is what is kept of a Secret between looks: all but its bytes.
+type secretFacts struct {
+	metadata metav1.ObjectMeta
+	kind     corev1.SecretType
+	entries  map[string][]byte
+	hash     string
+	keyID    string
+}
+
+// factsOf takes the facts of a Secret read live; nil stands for "no Secret".
+func factsOf(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) *secretFacts {
+	if secret == nil {
+		return nil
+	}
+	facts := &secretFacts{
+		metadata: metav1.ObjectMeta{
+			UID: secret.UID, ResourceVersion: secret.ResourceVersion, Name: secret.Name, Namespace: secret.Namespace,
+			Labels: secret.Labels, Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences,
+		},
+		kind:    secret.Type,
+		entries: map[string][]byte{},
+	}
+	for _, name := range publishedEntries {
+		if value, ok := secret.Data[name]; ok {
+			facts.entries[name] = value
+		}
+	}
+	if text, ok := secret.Data[lifecycle.SecretDataKey(key)]; ok {
+		facts.hash = apikey.Hash(text)
+		if parsed, err := apikey.Parse(string(text)); err == nil && parsed.Environment() == key.Spec.Environment {
+			facts.keyID = parsed.ID()
+		}
+	}
+	return facts
+}
+
+// drifted says whether the Secret differs from what is published for the record whose key it holds; without such a
+// record, whether its owner is missing.
+func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
+	is := &corev1.Secret{ObjectMeta: *f.metadata.DeepCopy(), Type: f.kind, Data: maps.Clone(f.entries)}
+	want := is.DeepCopy()
+	if record == nil {
+		own(want, key)
+	} else {
+		dress(want, key, record)
+	}
+	return !equality.Semantic.DeepEqual(is, want)
+}
+
+// claim says whose the Secret is, as far as it can be told from the Secret: owned, foreign, or that of another key's
+// uid, which is left over if no such key exists.
+func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
+	label := types.UID(f.metadata.Labels[v1alpha1.APIKeyLabel])
+	controller := metav1.GetControllerOfNoCopy(&f.metadata)
+	switch {
+	case controller != nil && controller.UID == key.UID && lifecycle.IsKeyReference(*controller):
+		return lifecycle.SecretOwned, ""
+	case controller == nil && label == key.UID:
+		return lifecycle.SecretOwned, ""
+	case label == "" || label == key.UID:
+		return lifecycle.SecretForeign, ""
+	case len(f.metadata.OwnerReferences) > 0:
+		return lifecycle.SecretCollectable, label
+	}
+	return lifecycle.SecretLeftOver, label
+}
