@@ -5,7 +5,6 @@ package apikey
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 // Each of these is one way a value reaches a log, an error or an encoder. They mask the key by type, so that nobody
@@ -28,14 +27,12 @@ func (k Key) GoString() string { return k.Masked() }
 // Format implements fmt.Formatter: whatever the verb, the masked form.
 func (k Key) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, k.Masked()) }
 
-// MarshalText implements encoding.TextMarshaler, and with it JSON, YAML and XML encoders, with the masked form.
+// MarshalText implements encoding.TextMarshaler, and with it JSON, YAML and XML encoders and the handlers of log/slog,
+// with the masked form. A LogValue for slog would add nothing but an import of a logging package.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.Masked()), nil }
 
 // MarshalBinary implements encoding.BinaryMarshaler (gob among others) with the masked form.
 func (k Key) MarshalBinary() ([]byte, error) { return []byte(k.Masked()), nil }
-
-// LogValue implements slog.LogValuer with the masked form.
-func (k Key) LogValue() slog.Value { return slog.StringValue(k.Masked()) }
 
 // MarshalLog implements logr.Marshaler with the masked form.
 func (k Key) MarshalLog() any { return k.Masked() }
