@@ -82,25 +82,25 @@ type DGbotAPIKeySpec struct {
 
 // Rotation says when a new revision replaces the key. Requests are levels, not triggers: applying the same time twice
 // rotates once.
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || !self.overlap.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || !self.interval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || self.overlap == '' || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || self.interval == '' || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
 type Rotation struct {
 	// interval replaces the key on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by key so
-	// that not all rotate at once. A duration of at least 1m, in h, m, s and ms, such as 2160h (90 days). Without it
-	// the key is only rotated on request.
+	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
+	// 2160h (90 days) or 1h30m. Without it the key is only rotated on request.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1m')",message="interval must be a duration of at least 1m in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)"
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="interval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// overlap is how long earlier revisions go on verifying after a newer one is published, so that workloads can pick
-	// it up. A duration of 0s or more, less than interval. Default 24h, or half the interval where that is shorter.
+	// it up. A duration of 0s or more, less than interval, at most 876000h. Default 24h, or half the interval where that is shorter.
 	// Shortening it also shortens overlaps that are running; lengthening it counts from the next rotation. At most 10
 	// earlier revisions verify at once; further rotations wait.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')",message="overlap must be a duration of 0s or more in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="overlap must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 
 	// requestedAt asks for a rotation: the current revision must be issued after this time. RFC 3339 in whole seconds.
