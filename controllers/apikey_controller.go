@@ -51,7 +51,7 @@ type APIKeyReconciler struct {
 	// Clock tells the time that lifecycle plans with.
 	Clock clock.PassiveClock
 
-	secrets secretMemory
+	memory memory
 }
 
 // Reconcile brings one key closer to what its spec asks for.
@@ -61,7 +61,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, err
 	}
 	if seen == nil {
-		r.secrets.forget(request.NamespacedName)
+		r.memory.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -24,36 +25,58 @@ type observed struct {
 	secret *corev1.Secret
 }
 
-// secretMemory keeps the facts of Secrets, so that their bytes are read only when they have changed.
-type secretMemory struct {
+// memory is what a running operator keeps between passes, by key. Losing it costs requests and nothing else.
+type memory struct {
 	mutex sync.Mutex
-	facts map[types.NamespacedName]*secretFacts
+	// secrets are the facts of Secrets, so that their bytes are read only when they have changed.
+	secrets map[types.NamespacedName]*secretFacts
+	// reported are the resourceVersions of the keys after their status was last written.
+	reported map[types.NamespacedName]string
 }
 
-func (m *secretMemory) remember(key types.NamespacedName, facts *secretFacts) {
+func (m *memory) rememberSecret(key types.NamespacedName, facts *secretFacts) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	if m.facts == nil {
-		m.facts = map[types.NamespacedName]*secretFacts{}
+	if m.secrets == nil {
+		m.secrets = map[types.NamespacedName]*secretFacts{}
 	}
-	m.facts[key] = facts
+	m.secrets[key] = facts
 }
 
-func (m *secretMemory) forget(key types.NamespacedName) {
+// recallSecret returns the facts if they are of exactly that Secret at that version.
+func (m *memory) recallSecret(key types.NamespacedName, metadata *metav1.PartialObjectMetadata) *secretFacts {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	delete(m.facts, key)
-}
-
-// recall returns the facts if they are of exactly that Secret at that version.
-func (m *secretMemory) recall(key types.NamespacedName, metadata *metav1.PartialObjectMetadata) *secretFacts {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	facts := m.facts[key]
+	facts := m.secrets[key]
 	if facts == nil || facts.metadata.UID != metadata.UID || facts.metadata.ResourceVersion != metadata.ResourceVersion {
 		return nil
 	}
 	return facts
+}
+
+func (m *memory) rememberReport(key types.NamespacedName, resourceVersion string) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.reported == nil {
+		m.reported = map[types.NamespacedName]string{}
+	}
+	m.reported[key] = resourceVersion
+}
+
+// olderThanReport says whether a key was read before this operator last wrote its status: the cache has yet to catch up,
+// and what it shows as missing has been written and told.
+func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	order, err := resourceversion.CompareResourceVersion(key.ResourceVersion, m.reported[client.ObjectKeyFromObject(key)])
+	return err == nil && order < 0
+}
+
+func (m *memory) forget(key types.NamespacedName) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.secrets, key)
+	delete(m.reported, key)
 }
 
 // observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good
@@ -98,7 +121,7 @@ func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbot
 	if err != nil || !found {
 		return nil, err
 	}
-	return r.secrets.recall(client.ObjectKeyFromObject(key), metadata), nil
+	return r.memory.recallSecret(client.ObjectKeyFromObject(key), metadata), nil
 }
 
 func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*corev1.Secret, *secretFacts, error) {
@@ -111,7 +134,7 @@ func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAP
 		return nil, nil, nil
 	}
 	facts := factsOf(secret, key)
-	r.secrets.remember(client.ObjectKeyFromObject(key), facts)
+	r.memory.rememberSecret(client.ObjectKeyFromObject(key), facts)
 	return secret, facts, nil
 }
 

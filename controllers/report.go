@@ -21,7 +21,7 @@ import (
 // report writes events and status where the plan's status differs from the one that was observed. Events come first:
 // after a crash between the two they are told again rather than never.
 func (r *APIKeyReconciler) report(ctx context.Context, seen *observed, decision lifecycle.Decision) error {
-	if decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, seen.Key.Status) {
+	if decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, seen.Key.Status) || r.memory.olderThanReport(seen.Key) {
 		return nil
 	}
 	for _, event := range lifecycle.Events(seen.Key, seen.Records, decision.Status) {
@@ -49,6 +49,9 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 	}
 	if apierrors.IsConflict(err) {
 		return errOutrun
+	}
+	if err == nil {
+		r.memory.rememberReport(client.ObjectKeyFromObject(key), configuration.GetResourceVersion())
 	}
 	return err
 }
