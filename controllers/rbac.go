@@ -4,14 +4,15 @@ package controllers
 
 // The rights of the manager; config/rbac/role.yaml is generated from these lines.
 //
-// The operator never writes a DGbotAPIKey's spec and never deletes a Secret, so it has no right to. "mint" is the verb
-// that the admission policies ask for before a record or a key's status is written.
+// The operator never writes a DGbotAPIKey's spec, so it has no right to. It never deletes a Secret either, but where the
+// admission plugin OwnerReferencesPermissionEnforcement is on (OpenShift) only those who may delete an object may put an
+// owner back. "mint" is the verb that the admission policies ask for before a record or a key's status is written.
 //
 // +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys,verbs=get;list;watch
 // +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys/status,verbs=patch
 // +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeys/finalizers,verbs=update
 // +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotapikeyrecords,verbs=get;list;watch;create;patch;delete;mint
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 //
 // Who scrapes the metrics is asked of the API server.
