@@ -1,0 +1,87 @@
+# Needs Go, make and git; everything else is built from Go modules. `make help` explains the targets.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TOOLS := hack/tools/go.mod
+CONTROLLER_GEN := go tool -modfile=$(TOOLS) controller-gen
+CRD_REF_DOCS := go tool -modfile=$(TOOLS) crd-ref-docs
+
+# The race detector needs a C compiler. Where there is none the tests run without it, and say so.
+RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
+
+# Whoever brings a control plane in KUBEBUILDER_ASSETS does not need the one that is built here.
+ifeq ($(origin KUBEBUILDER_ASSETS),undefined)
+CONTROLPLANE := bin/k8s/kubectl.stamp
+endif
+
+##@ The two that matter
+
+.PHONY: demo
+demo: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, walk three keys through their whole life, check every step.
+	@go run ./hack/demo
+
+.PHONY: test
+test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
+	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
+	go test $(RACE) -timeout 30m ./...
+	@$(MAKE) verify
+
+##@ Running
+
+.PHONY: run
+run: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, print the KUBECONFIG to use, stay until interrupted.
+	@go run ./hack/demo --stay
+
+.PHONY: build
+build: bin/manager ## Build bin/manager.
+
+.PHONY: bin/manager
+bin/manager:
+	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/manager
+
+.PHONY: controlplane
+controlplane: bin/k8s/kubectl.stamp ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s (minutes, the first time).
+
+bin/k8s/kubectl.stamp: hack/controlplane/go.mod hack/controlplane/go.sum hack/controlplane/main.go hack/controlplane/build.sh
+	@hack/controlplane/build.sh bin/k8s
+
+.PHONY: image
+image: ## Build the container image dgbot-key-operator:dev, which config/manager names (needs Docker).
+	docker build -t dgbot-key-operator:dev .
+
+##@ Changing the code
+
+.PHONY: test-unit
+test-unit: ## The tests that need no control plane: seconds.
+	go test $(RACE) ./api/... ./internal/...
+
+.PHONY: generate
+generate: ## Regenerate deep copies, CRDs, RBAC and the API reference from the Go sources.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate/boilerplate.go.txt paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=dgbot-manager paths=./controllers/... output:rbac:dir=config/rbac
+	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
+
+.PHONY: fmt
+fmt: ## Format the Go sources.
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: lint
+lint: ## Lint the Go sources (builds the pinned linter the first time: minutes).
+	go tool -modfile=$(TOOLS) golangci-lint-kube-api-linter run ./...
+
+.PHONY: verify
+verify: ## Regenerate everything in a copy and find no difference; check formatting, modules, vet and lint.
+	@hack/verify/verify.sh
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin
+
+.PHONY: help
+help: ## Show this.
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package internal_test holds the rules that keep the repository readable: who may import what, and how long things get.
+package internal_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module           = "dgbot.io/key-operator"
+	root             = ".."
+	maxFunctionLines = 80
+	maxFileLines     = 400
+)
+
+// boundary says what the packages under a folder may import beside the standard library. An entry allows the package of
+// that path and those below it. Tests are bound by the same rules, except for what tests alone may import.
+type boundary struct {
+	may []string
+	// mustNot are imports refused although may, or the standard library, would allow them.
+	mustNot []string
+	// noClock refuses time.Now and its kin: the time is an argument.
+	noClock bool
+}
+
+var boundaries = map[string]boundary{
+	"api/v1alpha1": {
+		may: []string{"k8s.io/apimachinery"},
+	},
+	"internal/apikey": {
+		mustNot: []string{"log", "net", "os"},
+		noClock: true,
+	},
+	"internal/lifecycle": {
+		may:     []string{module + "/api/v1alpha1", "k8s.io/apimachinery"},
+		mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},
+		noClock: true,
+	},
+	"controllers": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime",
+			"github.com/go-logr/logr", "github.com/prometheus/client_golang",
+		},
+		// The clock is a field, so that tests can move it.
+		noClock: true,
+	},
+	"cmd/manager": {
+		may: []string{module + "/controllers", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime"},
+	},
+	"hack/demo": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+		},
+	},
+	"test": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			"github.com/go-logr/logr",
+		},
+	},
+	// These rules themselves.
+	"internal": {},
+}
+
+// forTests are what tests may import beside their package's rule.
+var forTests = []string{module + "/test/controlplane"}
+
+func TestImportsKeepToTheirBoundaries(t *testing.T) {
+	for path, file := range sources(t) {
+		folder := filepath.ToSlash(filepath.Dir(path))
+		rule, ok := ruleFor(folder)
+		if !ok {
+			t.Errorf("%s: no rule says what packages in %s may import: add one", path, folder)
+			continue
+		}
+		test := strings.HasSuffix(path, "_test.go")
+		for _, spec := range file.syntax.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !rule.allows(name, folder) && !(test && (under(name, forTests) || standard(name))) {
+				t.Errorf("%s imports %s, which %s must not", path, name, folder)
+			}
+		}
+		if rule.noClock && !test {
+			for _, call := range clockCalls(file.syntax) {
+				t.Errorf("%s: %s: the time is an argument here", file.set.Position(call.Pos()), path)
+			}
+		}
+	}
+}
+
+func (b boundary) allows(name, folder string) bool {
+	switch {
+	case under(name, b.mustNot):
+		return false
+	case standard(name), name == module+"/"+folder:
+		return true
+	}
+	return under(name, b.may)
+}
+
+// standard says whether a path is the standard library's: no other has a first element without a dot.
+func standard(name string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	return !strings.Contains(first, ".")
+}
+
+func under(name string, paths []string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool { return name == path || strings.HasPrefix(name, path+"/") })
+}
+
+// ruleFor finds the rule of the closest folder that has one. A folder below "internal" needs its own.
+func ruleFor(folder string) (boundary, bool) {
+	for at := folder; at != "."; at = filepath.ToSlash(filepath.Dir(at)) {
+		if rule, ok := boundaries[at]; ok {
+			return rule, at != "internal" || folder == "internal"
+		}
+	}
+	return boundary{}, false
+}
+
+func clockCalls(file *ast.File) []ast.Node {
+	var calls []ast.Node
+	ast.Inspect(file, func(node ast.Node) bool {
+		selector, ok := node.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		name, ok := selector.X.(*ast.Ident)
+		if ok && name.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep", "NewTimer", "Tick"}, selector.Sel.Name) {
+			calls = append(calls, selector)
+		}
+		return true
+	})
+	return calls
+}
+
+func TestFunctionsAndFilesStayShort(t *testing.T) {
+	for path, file := range sources(t) {
+		if lines := file.lines; lines > maxFileLines {
+			t.Errorf("%s has %d lines, at most %d", path, lines, maxFileLines)
+		}
+		for _, declaration := range file.syntax.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			lines := file.set.Position(function.End()).Line - file.set.Position(function.Pos()).Line + 1
+			if lines > maxFunctionLines {
+				t.Errorf("%s: %s has %d lines, at most %d", path, function.Name.Name, lines, maxFunctionLines)
+			}
+		}
+	}
+}
+
+func TestNoPackageIsAGrabBag(t *testing.T) {
+	for path, file := range sources(t) {
+		if slices.Contains([]string{"util", "utils", "common", "helpers", "helper", "misc", "shared"}, file.syntax.Name.Name) {
+			t.Errorf("%s: package %s says nothing about what is in it", path, file.syntax.Name.Name)
+		}
+	}
+}
+
+type source struct {
+	set    *token.FileSet
+	syntax *ast.File
+	lines  int
+}
+
+// sources parses the module's own files, generated ones aside.
+func sources(t *testing.T) map[string]source {
+	t.Helper()
+	files := map[string]source{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return skipFolder(path, relative, entry)
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		set := token.NewFileSet()
+		syntax, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil || ast.IsGenerated(syntax) {
+			return err
+		}
+		files[filepath.ToSlash(relative)] = source{set, syntax, set.File(syntax.Pos()).LineCount()}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("only %d files found under %s", len(files), root)
+	}
+	return files
+}
+
+// skipFolder leaves out what is no part of the module: other modules, what was built, hidden folders.
+func skipFolder(path, relative string, entry fs.DirEntry) error {
+	if relative == "." {
+		return nil
+	}
+	_, err := os.Stat(filepath.Join(path, "go.mod"))
+	if err == nil || relative == "bin" || strings.HasPrefix(entry.Name(), ".") {
+		return fs.SkipDir
+	}
+	return nil
+}
