@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The operator's namespace and service account as config/default installs them.
+const (
+	OperatorNamespace = "dgbot-system"
+	OperatorAccount   = "dgbot-manager"
+)
+
+// Repository is the root of this repository.
+func Repository() string {
+	_, self, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(self), "..", "..")
+}
+
+// Install applies config/default as a user does, and waits for the CRDs.
+func (c *Cluster) Install(ctx context.Context) error {
+	for _, args := range [][]string{
+		{"apply", "--server-side", "-k", filepath.Join(Repository(), "config", "default")},
+		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
+	} {
+		if out, err := c.Kubectl(ctx, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// Operator is a running manager.
+type Operator struct {
+	command *exec.Cmd
+	exited  chan struct{}
+	err     error
+}
+
+// StartOperator runs bin/manager under its own service account with the shipped RBAC, so that a missing right shows. The
+// health and metrics listeners are off unless args say otherwise.
+func (c *Cluster) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Operator, error) {
+	config, err := c.ServiceAccountConfig(ctx, OperatorNamespace, OperatorAccount)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(c.folder, "manager.kubeconfig")
+	if err := WriteKubeconfig(kubeconfig, config, OperatorAccount); err != nil {
+		return nil, err
+	}
+	binary := filepath.Join(Repository(), "bin", "manager")
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("%w (make build builds it)", err)
+	}
+	args = append([]string{"--kubeconfig=" + kubeconfig, "--health-probe-bind-address=0", "--metrics-bind-address=0"}, args...)
+	o := &Operator{command: exec.Command(binary, args...), exited: make(chan struct{})} //nolint:gosec // our own binary
+	o.command.Stdout, o.command.Stderr = log, log
+	dieWithParent(o.command)
+	if err := o.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		o.err = o.command.Wait()
+		close(o.exited)
+	}()
+	return o, nil
+}
+
+// Exited is closed when the manager has ended; Err says how.
+func (o *Operator) Exited() <-chan struct{} { return o.exited }
+
+// Err returns how the manager ended.
+func (o *Operator) Err() error { return o.err }
+
+// Stop ends the manager as Kubernetes does: SIGTERM, and SIGKILL where that is ignored.
+func (o *Operator) Stop() error {
+	if err := o.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-o.exited:
+		return nil
+	case <-time.After(15 * time.Second):
+		return errors.Join(errors.New("the manager ignored SIGTERM"), o.Kill())
+	}
+}
+
+// Kill ends the manager at once, between whatever two writes it is.
+func (o *Operator) Kill() error {
+	err := o.command.Process.Kill()
+	<-o.exited
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
