@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command demo starts a control plane and the operator on this machine and walks three keys through their whole life,
+// checking each step; with --stay it starts them and leaves the rest to you. `make demo` and `make run` call it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+func main() {
+	stay := flag.Bool("stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
+	verbose := flag.Bool("verbose", false, "show the operator's log")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *stay, *verbose); err != nil {
+		fmt.Fprintln(os.Stderr, "\nFAILED:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, stay, verbose bool) (err error) {
+	began := time.Now()
+	s := &stack{verbose: verbose}
+	defer func() {
+		fmt.Println("\nStopping operator and control plane ...")
+		err = errors.Join(err, s.stop())
+	}()
+	if err := s.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return errors.Join(err, s.logTail())
+	}
+	if stay {
+		assets, err := controlplane.Assets()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("\nThe control plane and the operator run (%s). In another terminal:\n\n", since(began))
+		fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n", s.cluster.Kubeconfig, assets)
+		fmt.Printf("  kubectl create namespace support\n  kubectl apply -k config/samples\n  kubectl get dgkey -n support\n\n")
+		fmt.Printf("Log of the operator: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", s.logPath)
+		return s.wait(ctx)
+	}
+	t := &tour{stack: s, terminal: terminal{ctx: ctx, cluster: s.cluster}}
+	if err := t.walk(); err != nil {
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return errors.Join(err, s.logTail())
+	}
+	fmt.Printf("\nAll %d checks passed in %s.\n", t.checks, since(began))
+	return nil
+}
+
+func since(began time.Time) time.Duration { return time.Since(began).Round(100 * time.Millisecond) }
