@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// versions are the resourceVersions of everything of ours in the namespace.
+func (p *place) versions() map[string]string {
+	p.t.Helper()
+	versions := map[string]string{}
+	for _, record := range p.records("") {
+		versions["record "+record.Name] = record.ResourceVersion
+	}
+	var keys v1alpha1.DGbotAPIKeyList
+	must(p.t, admin.List(p.t.Context(), &keys, client.InNamespace(p.name)))
+	for _, key := range keys.Items {
+		versions["key "+key.Name] = key.ResourceVersion
+	}
+	var secrets corev1.SecretList
+	must(p.t, admin.List(p.t.Context(), &secrets, client.InNamespace(p.name)))
+	for _, secret := range secrets.Items {
+		versions["secret "+secret.Name] = secret.ResourceVersion
+	}
+	return versions
+}
+
+func TestARestartWritesNothing(t *testing.T) {
+	operator := startOperator(t)
+	p := newPlace(t)
+	const keys = 30
+	for i := range keys {
+		p.apply(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) {
+			k.Spec.Rotation.Interval = &metav1.Duration{Duration: 2160 * time.Hour}
+			if i%5 == 0 {
+				k.Spec.State = v1alpha1.StateDisabled
+			}
+		})
+	}
+	for i := range keys {
+		if i%5 == 0 {
+			p.notReady(fmt.Sprintf("key-%d", i), v1alpha1.DisabledReason)
+		} else {
+			p.ready(fmt.Sprintf("key-%d", i))
+		}
+	}
+	must(t, operator.Stop())
+	before := p.versions()
+	startOperator(t)
+	// A key created now is behind all others in the queue of the new manager, or they were there before it.
+	q := newPlace(t)
+	q.apply("sentinel", nil)
+	q.ready("sentinel")
+	p.sameAs(before)
+}
+
+func (p *place) sameAs(before map[string]string) {
+	p.t.Helper()
+	after := p.versions()
+	if len(after) != len(before) {
+		p.t.Errorf("%d objects before, %d after", len(before), len(after))
+	}
+	for name, version := range before {
+		if after[name] != version {
+			p.t.Errorf("%s was written", name)
+		}
+	}
+}
+
+func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
+	startOperator(t, "--leader-elect=false")
+	startOperator(t, "--leader-elect=false")
+	p := newPlace(t)
+	const keys, rotations = 15, 3
+	for i := range keys {
+		p.apply(fmt.Sprintf("key-%d", i), nil)
+	}
+	for i := range keys {
+		p.ready(fmt.Sprintf("key-%d", i))
+	}
+	for range rotations {
+		at := time.Now().UTC().Truncate(time.Second)
+		for i := range keys {
+			p.edit(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = &metav1.Time{Time: at} })
+		}
+		for i := range keys {
+			name := fmt.Sprintf("key-%d", i)
+			p.eventually(name+" has rotated", func() bool {
+				handled := p.key(name).Status.LastHandledRequest
+				return handled != nil && handled.RotateRequestedAt != nil && handled.RotateRequestedAt.Time.Equal(at)
+			})
+			if verdict := p.verify(p.text(name)); verdict != lifecycle.Admitted {
+				t.Errorf("the key in %s is %s", name, verdict)
+			}
+		}
+		// Requests have a resolution of a second: the next one must be later than the revision it replaces.
+		p.eventually("the next second", func() bool { return time.Now().UTC().Truncate(time.Second).After(at.Add(time.Second)) })
+	}
+	for i := range keys {
+		name := fmt.Sprintf("key-%d", i)
+		superseded, causes := 0, map[v1alpha1.Cause]int{}
+		for _, record := range p.records(name) {
+			causes[record.Spec.Cause]++
+			if lifecycle.SupersededBy(&record) != 0 {
+				superseded++
+			}
+		}
+		published := map[int64]bool{}
+		for _, record := range p.records(name) {
+			published[lifecycle.SupersededBy(&record)] = true
+		}
+		delete(published, 0)
+		if len(published) != rotations {
+			t.Errorf("%s: %d publications after the first, want %d (causes %v)", name, len(published), rotations, causes)
+		}
+		for cause := range causes {
+			if cause != v1alpha1.CauseFirstIssue && cause != v1alpha1.CauseRequest {
+				t.Errorf("%s: a revision with cause %s, which nobody gave", name, cause)
+			}
+		}
+	}
+}
+
+func TestTheLeaderHandsOverWithoutAWrite(t *testing.T) {
+	leader := startOperator(t)
+	p := newPlace(t)
+	p.apply("crm", nil)
+	p.ready("crm")
+	before := p.versions()
+	startOperator(t)
+	must(t, leader.Kill())
+	q := newPlace(t)
+	q.apply("after", nil)
+	q.ready("after")
+	p.sameAs(before)
+}
+
+func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
+	startOperator(t, "--metrics-bind-address=127.0.0.1:18443", "--leader-elect=false")
+	p := newPlace(t)
+	p.apply("crm", nil)
+	p.ready("crm")
+
+	transport := insecureTransport()
+	ask := func(token string) (int, string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:18443/metrics", nil)
+		must(t, err)
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
+		return fetch(t, transport, request)
+	}
+	p.eventually("the metrics listener is up", func() bool { code, _ := ask(""); return code != 0 })
+	if code, _ := ask(""); code != http.StatusUnauthorized {
+		t.Errorf("without a token: %d", code)
+	}
+	// Two accounts: an answer of the authorizer is good for a while.
+	token := func(account string) string {
+		must(t, admin.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: account}}))
+		config, err := cluster.ServiceAccountConfig(t.Context(), p.name, account)
+		must(t, err)
+		return config.BearerToken
+	}
+	if code, _ := ask(token("anybody")); code != http.StatusForbidden {
+		t.Errorf("without the right: %d", code)
+	}
+	out, err := cluster.Kubectl(t.Context(), "create", "clusterrolebinding", p.name, "--clusterrole=dgbot-metrics-reader", "--serviceaccount="+p.name+":prometheus").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	prometheus := token("prometheus")
+	var body string
+	p.eventually("metrics are served", func() bool {
+		var code int
+		code, body = ask(prometheus)
+		return code == http.StatusOK
+	})
+	if !strings.Contains(body, `dgbot_apikey_revisions_issued_total{cause="FirstIssue"}`) {
+		t.Error("the mints are not counted")
+	}
+}
+
+// TestZNoKeyIsOutsideItsSecret runs last: it looks through everything that the suite's managers logged at the highest
+// verbosity, and through every object that is not a Secret.
+func TestZNoKeyIsOutsideItsSecret(t *testing.T) {
+	startOperator(t)
+	p := newPlace(t)
+	var forms []string
+	remember := func(text string) {
+		parsed, err := apikey.Parse(text)
+		must(t, err)
+		tail := text[strings.LastIndex(parsed.Reveal(), "_")+1:]
+		forms = append(forms, tail, base64.StdEncoding.EncodeToString([]byte(text))[:40], base64.StdEncoding.EncodeToString([]byte(text)))
+	}
+	p.apply("crm", nil)
+	p.ready("crm")
+	remember(p.text("crm"))
+	must(t, admin.Delete(t.Context(), p.secret("crm")))
+	p.eventually("the key is replaced", func() bool { return p.text("crm") != "" && p.verify(p.text("crm")) == lifecycle.Admitted })
+	p.ready("crm")
+	remember(p.text("crm"))
+
+	log := operatorLog.String()
+	if !strings.Contains(log, "Issued revision") {
+		t.Fatal("the log is not the operator's")
+	}
+	out, err := cluster.Kubectl(t.Context(), "get", "dgkey,dgrec,events,leases", "-A", "-o", "json").Output()
+	must(t, err)
+	for _, form := range forms {
+		if strings.Contains(log, form) {
+			t.Error("a key is in the log")
+		}
+		if strings.Contains(string(out), form) {
+			t.Error("a key is in an object that is not its Secret")
+		}
+	}
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e tests the built manager as it is installed: config/default on a real control plane, the binary under its
+// own service account.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+var (
+	cluster *controlplane.Cluster
+	admin   client.WithWatch
+	// operatorLog is everything that every manager of the suite printed, at the highest verbosity.
+	operatorLog lockedBuffer
+)
+
+// within bounds every wait; nothing takes nearly as long on an idle machine.
+const within = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	code, err := runSuite(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runSuite(m *testing.M) (code int, err error) {
+	ctrl.SetLogger(logr.Discard())
+	// What is tested is what is in the tree, not what somebody built earlier.
+	build := exec.Command("go", "build", "-o", "bin/manager", "./cmd/manager")
+	build.Dir = controlplane.Repository()
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building the manager: %w\n%s", err, out)
+	}
+	if cluster, err = controlplane.Start(controlplane.Options{}); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	ctx := context.Background()
+	if err := cluster.Install(ctx); err != nil {
+		return 1, err
+	}
+	if err := cluster.StartControllerManager(ctx, nil); err != nil {
+		return 1, err
+	}
+	scheme, err := controllers.Scheme()
+	if err != nil {
+		return 1, err
+	}
+	if admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// lockedBuffer takes what several processes print.
+type lockedBuffer struct {
+	mutex  sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.buffer.String()
+}
+
+// startOperator runs a manager for the test.
+func startOperator(t *testing.T, args ...string) *controlplane.Operator {
+	t.Helper()
+	operator, err := cluster.StartOperator(t.Context(), &operatorLog, append([]string{"--zap-log-level=10"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		select {
+		case <-operator.Exited():
+		default:
+			if err := operator.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return operator
+}
+
+// place is a namespace of a test's own.
+type place struct {
+	t    *testing.T
+	name string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
+	if err := admin.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	return &place{t: t, name: namespace.Name}
+}
+
+func (p *place) apply(name string, change func(*v1alpha1.DGbotAPIKey)) {
+	p.t.Helper()
+	key := &v1alpha1.DGbotAPIKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name},
+		Spec: v1alpha1.DGbotAPIKeySpec{
+			Label: "Production server", Environment: "production",
+			Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
+		},
+	}
+	if change != nil {
+		change(key)
+	}
+	if err := admin.Create(p.t.Context(), key); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) edit(name string, change func(*v1alpha1.DGbotAPIKey)) {
+	p.t.Helper()
+	key := p.key(name)
+	before := key.DeepCopy()
+	change(key)
+	if err := admin.Patch(p.t.Context(), key, client.MergeFrom(before)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) key(name string) *v1alpha1.DGbotAPIKey {
+	p.t.Helper()
+	key := &v1alpha1.DGbotAPIKey{}
+	if err := admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, key); err != nil {
+		p.t.Fatal(err)
+	}
+	return key
+}
+
+// secret returns a Secret, nil where there is none.
+func (p *place) secret(name string) *corev1.Secret {
+	p.t.Helper()
+	secret := &corev1.Secret{}
+	err := admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return secret
+}
+
+func (p *place) text(name string) string {
+	p.t.Helper()
+	if secret := p.secret(name); secret != nil {
+		return string(secret.Data[v1alpha1.DefaultSecretKey])
+	}
+	return ""
+}
+
+// records returns those of one key, or of all where name is empty.
+func (p *place) records(name string) []v1alpha1.DGbotAPIKeyRecord {
+	p.t.Helper()
+	var list v1alpha1.DGbotAPIKeyRecordList
+	if err := admin.List(p.t.Context(), &list, client.InNamespace(p.name)); err != nil {
+		p.t.Fatal(err)
+	}
+	var records []v1alpha1.DGbotAPIKeyRecord
+	for _, record := range list.Items {
+		if name == "" || record.Spec.APIKeyRef.Name == name {
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// verify says of a key text what a verifier would say now.
+func (p *place) verify(text string) lifecycle.Verdict {
+	p.t.Helper()
+	for _, record := range p.records("") {
+		if text != "" && record.Spec.Hash == apikey.Hash([]byte(text)) {
+			return lifecycle.Admit(&record, time.Now())
+		}
+	}
+	return "Unknown"
+}
+
+// eventually polls until the condition holds.
+func (p *place) eventually(what string, condition func() bool) {
+	p.t.Helper()
+	deadline := time.Now().Add(within)
+	for !condition() {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("not within %s: %s\nlast lines of the operator:\n%s", within, what, tail(operatorLog.String(), 30))
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
+
+func (p *place) ready(name string) {
+	p.t.Helper()
+	p.eventually(name+" is Ready", func() bool {
+		key := p.key(name)
+		condition := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+		return condition != nil && condition.Status == metav1.ConditionTrue && condition.ObservedGeneration == key.Generation
+	})
+}
+
+func (p *place) notReady(name, reason string) *metav1.Condition {
+	p.t.Helper()
+	var condition *metav1.Condition
+	p.eventually(name+" is not Ready for "+reason, func() bool {
+		key := p.key(name)
+		condition = apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+		return condition != nil && condition.Status == metav1.ConditionFalse && condition.Reason == reason && condition.ObservedGeneration == key.Generation
+	})
+	return condition
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
