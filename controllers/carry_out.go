@@ -126,7 +126,7 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 	case err != nil:
 		return fmt.Errorf("changing record %s: %w", step.Name, err)
 	}
-	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "state", step.State, "notAfter", step.NotAfter, "supersededBy", step.SupersededBy)
+	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
 	for i := range seen.Records {
 		if seen.Records[i].UID == record.UID {
 			seen.Records[i] = *record

@@ -11,12 +11,11 @@ import (
 	"strings"
 	"sync"
 
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
 )
 
 // errInjected is what a lost connection looks like: it says nothing about whether the write happened.

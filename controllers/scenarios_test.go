@@ -49,7 +49,7 @@ var scenarios = map[string]scenario{
 			if handled == nil || !handled.RotateRequestedAt.Equal(w.key().Spec.Rotation.RequestedAt) {
 				w.t.Errorf("lastHandledRequest is %v", handled)
 			}
-			if first := w.record(1); first == nil || first.Spec.NotAfter == nil || first.Spec.NotAfter.Sub(w.published().Spec.IssuedAt.Time) > time.Hour {
+			if first := w.first(); first == nil || first.Spec.NotAfter == nil || first.Spec.NotAfter.Sub(w.published().Spec.IssuedAt.Time) > time.Hour {
 				w.t.Errorf("revision 1 does not end with the overlap: %+v", first)
 			}
 		},
@@ -85,7 +85,7 @@ var scenarios = map[string]scenario{
 		causes: []v1alpha1.Cause{v1alpha1.CauseRevocation}, interrupts: true,
 		reason: v1alpha1.IssuedReason,
 		check: func(w *world) {
-			if first := w.record(1); first.Spec.State != v1alpha1.StateRevoked {
+			if first := w.first(); first.Spec.State != v1alpha1.StateRevoked {
 				w.t.Errorf("revision 1 is %s", first.Spec.State)
 			}
 		},
@@ -165,7 +165,7 @@ var scenarios = map[string]scenario{
 	},
 	"the record of the key in use is deleted": {
 		happen: func(w *world) {
-			if err := live.Delete(w.t.Context(), w.record(1)); err != nil {
+			if err := live.Delete(w.t.Context(), w.first()); err != nil {
 				w.t.Fatal(err)
 			}
 		},
@@ -232,7 +232,7 @@ var scenarios = map[string]scenario{
 		interrupts: true,
 		reason:     v1alpha1.IssuedReason,
 		check: func(w *world) {
-			if r := w.record(1); r.Spec.State != v1alpha1.StateRevoked {
+			if r := w.first(); r.Spec.State != v1alpha1.StateRevoked {
 				w.t.Errorf("revision 1 is %s", r.Spec.State)
 			}
 		},

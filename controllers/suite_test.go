@@ -173,10 +173,11 @@ func (w *world) records() []v1alpha1.DGbotAPIKeyRecord {
 	return list.Items
 }
 
-func (w *world) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
+// first returns the record of revision 1; nil where there is none.
+func (w *world) first() *v1alpha1.DGbotAPIKeyRecord {
 	w.t.Helper()
 	for _, record := range w.records() {
-		if record.Spec.Revision == revision {
+		if record.Spec.Revision == 1 {
 			return &record
 		}
 	}

@@ -82,7 +82,7 @@ type DGbotAPIKeySpec struct {
 
 // Rotation says when a new revision replaces the key. Requests are levels, not triggers: applying the same time twice
 // rotates once.
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || self.overlap == '' || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || self.interval == '' || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
 type Rotation struct {
 	// interval replaces the key on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by key so
 	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
@@ -240,7 +240,7 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready always; Reconciling, Stalled and RequestInvalid only while True.
+	// conditions of the key: Ready always; Reconciling, Stalled and RequestInvalid only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -22,8 +22,9 @@ func main() {
 	verbose := flag.Bool("verbose", false, "show the operator's log")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *stay, *verbose); err != nil {
+	err := run(ctx, *stay, *verbose)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\nFAILED:", err)
 		os.Exit(1)
 	}

@@ -90,11 +90,14 @@ func (s *stack) stop() error {
 	return errors.Join(err, os.RemoveAll(s.folder))
 }
 
-// logTail is the end of the operator's log as an error, for a reader who wonders why.
+// logTail is the end of the operator's log as an error, for a reader who wonders why; nil before there is a log.
 func (s *stack) logTail() error {
 	content, err := os.ReadFile(s.logPath)
-	if err != nil || len(content) == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
 	lines = lines[max(0, len(lines)-15):]

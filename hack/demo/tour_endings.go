@@ -34,7 +34,9 @@ func (t *tour) loseSecret() error {
 		out, err := t.cluster.Kubectl(t.ctx, "events", "-n", namespace, "--for", "dgbotapikey/"+production, "--types=Warning").CombinedOutput()
 		if strings.Contains(string(out), "SecretLost") {
 			t.say("$ kubectl events -n support --for dgbotapikey/%s --types=Warning", production)
-			t.say("%s", strings.TrimSpace(string(out)))
+			for line := range strings.Lines(string(out)) {
+				t.say("  %s", strings.TrimSpace(line))
+			}
 			return true, nil
 		}
 		return false, err
@@ -175,7 +177,7 @@ func (t *tour) refusals() error {
 		return err
 	}
 	t.say("a record written by hand, which would mint a key:")
-	_, record, err := t.verifyPublished(production)
+	record, err := t.publishedRecord(production)
 	if err != nil {
 		return err
 	}

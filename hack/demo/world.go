@@ -58,12 +58,9 @@ func (t *tour) verify(text string) (lifecycle.Verdict, *v1alpha1.DGbotAPIKeyReco
 	if err := t.client.List(t.ctx, &records, client.InNamespace(namespace)); err != nil {
 		return "", nil, err
 	}
-	parsed, err := apikey.Parse(text)
-	if err != nil {
-		return "Malformed", nil, nil
-	}
+	hash := apikey.Hash([]byte(text))
 	for i := range records.Items {
-		if record := &records.Items[i]; record.Spec.KeyID == parsed.ID() && record.Spec.Hash == parsed.Hash() {
+		if record := &records.Items[i]; record.Spec.Hash == hash {
 			return lifecycle.Admit(record, time.Now()), record, nil
 		}
 	}

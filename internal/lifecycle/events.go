@@ -31,7 +31,7 @@ func Events(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, nex
 	}
 	if before, after := handledRevocation(old), handledRevocation(next); after != nil && !after.Equal(before) {
 		events = append(events, Event{Reason: v1alpha1.RevokedReason, Action: "Revoke",
-			Note: fmt.Sprintf("Revoked all revisions issued up to %s", rfc3339(after))})
+			Note: "Revoked all revisions issued up to " + rfc3339(after)})
 	}
 	was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition)
 	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)

@@ -149,7 +149,7 @@ func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 	s := &Simulation{Observation: Observation{
 		Key: testKey("a-uid"), Secret: Secret{State: SecretAbsent}, Refusal: &Refusal{v1alpha1.SecretWriteRefusedReason, "no"},
 	}, Now: start}
-	var waits []time.Duration
+	waits := make([]time.Duration, 0, 9)
 	for range 9 {
 		settle(t, s)
 		wake := Plan(s.Observation, s.Now).Wake

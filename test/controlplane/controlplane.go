@@ -125,7 +125,7 @@ func (c *Cluster) StartControllerManager(ctx context.Context, log io.Writer) err
 	if _, err := os.Stat(serviceAccountKey); err != nil {
 		return fmt.Errorf("the API server's service account key: %w", err)
 	}
-	c.controllerManager = exec.Command(filepath.Join(c.assets, "kube-controller-manager"), args...) //nolint:gosec // our own binary
+	c.controllerManager = exec.Command(filepath.Join(c.assets, "kube-controller-manager"), args...)
 	c.controllerManager.Stdout, c.controllerManager.Stderr = log, log
 	dieWithParent(c.controllerManager)
 	if err := c.controllerManager.Start(); err != nil {
@@ -191,7 +191,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
 
 // KubectlAs returns a command that runs kubectl with a kubeconfig.
 func (c *Cluster) KubectlAs(ctx context.Context, kubeconfig string, args ...string) *exec.Cmd {
-	command := exec.CommandContext(ctx, filepath.Join(c.assets, "kubectl"), args...) //nolint:gosec // our own binary
+	command := exec.CommandContext(ctx, filepath.Join(c.assets, "kubectl"), args...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	return command
 }

@@ -64,7 +64,7 @@ func (c *Cluster) StartOperator(ctx context.Context, log io.Writer, args ...stri
 		return nil, fmt.Errorf("%w (make build builds it)", err)
 	}
 	args = append([]string{"--kubeconfig=" + kubeconfig, "--health-probe-bind-address=0", "--metrics-bind-address=0"}, args...)
-	o := &Operator{command: exec.Command(binary, args...), exited: make(chan struct{})} //nolint:gosec // our own binary
+	o := &Operator{command: exec.Command(binary, args...), exited: make(chan struct{})}
 	o.command.Stdout, o.command.Stderr = log, log
 	dieWithParent(o.command)
 	if err := o.command.Start(); err != nil {
