@@ -189,7 +189,7 @@ func TestAPlannedRequestDoesNotHoldBackADueOne(t *testing.T) {
 }
 
 func TestUnreadableAnnotationsChangeNothing(t *testing.T) {
-	for _, text := range []string{"", "now", "2026-11-23", "2026-11-23T10:00:00.5Z", "2026-11-23t10:00:00z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-23 10:00:00Z"} {
+	for _, text := range []string{"", "now", "2026-11-23", "2026-11-23T10:00:00.5Z", "2026-11-23t10:00:00z", "9999-12-31T23:59:59-23:59", "9000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-23 10:00:00Z"} {
 		s := newSimulation(t, nil)
 		s.Now = start.Add(time.Hour)
 		s.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: text, v1alpha1.RevokeIssuedBeforeAnnotation: text}

@@ -13,9 +13,21 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// instant is the form of times that the API server lets into spec (the same expression as in api/v1alpha1).
-// Annotations are held to it as well: time.Parse takes fractions and years that could not be written back.
-var instant = regexp.MustCompile(`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+// instant is the form of times that the API server lets into spec, and the next two are their bounds, as in
+// api/v1alpha1. Annotations are held to them as well: time.Parse takes fractions and years that could not be written back.
+var instant = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
+var (
+	earliestTime = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	latestTime   = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// parseTime reads a time as the API server would.
+func parseTime(text string) (metav1.Time, bool) {
+	at, err := time.Parse(time.RFC3339, text)
+	ok := err == nil && instant.MatchString(text) && !at.Before(earliestTime) && at.Before(latestTime)
+	return metav1.Time{Time: at.UTC()}, ok
+}
 
 // request is one of the two requests, from spec and annotation, at a time.
 type request struct {
@@ -45,12 +57,12 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 		if !ok {
 			return nil
 		}
-		at, err := time.Parse(time.RFC3339, text)
-		if err != nil || !instant.MatchString(text) {
+		at, ok := parseTime(text)
+		if !ok {
 			invalid = append(invalid, name)
 			return nil
 		}
-		return &metav1.Time{Time: at.UTC()}
+		return &at
 	}
 	r := requests{
 		rotate: sortRequest(now, fromSpec.RequestedAt, fromAnnotation(v1alpha1.RotateRequestedAtAnnotation)),
