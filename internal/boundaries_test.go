@@ -68,7 +68,7 @@ var boundaries = map[string]boundary{
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
 			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
-			"github.com/go-logr/logr",
+			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
 		},
 	},
 	// These rules themselves.

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// TestEveryFieldIsExplained: kubectl explain is the users' reference.
+func TestEveryFieldIsExplained(t *testing.T) {
+	for _, name := range []string{"dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io"} {
+		crd := &unstructured.Unstructured{}
+		crd.SetAPIVersion("apiextensions.k8s.io/v1")
+		crd.SetKind("CustomResourceDefinition")
+		must(t, admin.Get(t.Context(), client.ObjectKey{Name: name}, crd))
+		versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+		must(t, err)
+		version, ok := versions[0].(map[string]any)
+		if !ok {
+			t.Fatal("no version")
+		}
+		schema, _, err := unstructured.NestedMap(version, "schema", "openAPIV3Schema")
+		must(t, err)
+		if n := explained(t, name, schema); n < 12 {
+			t.Errorf("%s: only %d fields found", name, n)
+		}
+	}
+}
+
+// explained checks the properties of a schema and counts them.
+func explained(t *testing.T, path string, schema map[string]any) int {
+	t.Helper()
+	properties, _, _ := unstructured.NestedMap(schema, "properties")
+	n := 0
+	for name, property := range properties {
+		at := path + "." + name
+		fields, ok := property.(map[string]any)
+		if !ok {
+			t.Fatalf("%s is no schema", at)
+		}
+		description, _ := fields["description"].(string)
+		if name != "metadata" && len(description) < 15 {
+			t.Errorf("%s: description %q", at, description)
+		}
+		n += 1 + explained(t, at, fields)
+		if items, ok := fields["items"].(map[string]any); ok {
+			n += explained(t, at+"[]", items)
+		}
+	}
+	return n
+}
+
+func TestKubectlExplainsAndLists(t *testing.T) {
+	create(t, goodKey)
+	create(t, goodRecord)
+	for command, wants := range map[string][]string{
+		"explain dgkey.spec.rotation.overlap":     {"Default 24h, or half the interval"},
+		"explain dgkey.spec.state":                {"Active", "Disabled", "Revoked", "revives none"},
+		"explain dgkey.status.conditions":         {"Ready always"},
+		"explain dgrec.spec.cause":                {"FirstIssue", "SecretAltered", "ExpiryChanged"},
+		"get dgbot -n " + namespace:               {"crm"},
+		"get dgkey -n " + namespace:               {"KEY-ID", "ENVIRONMENT", "LABEL", "READY", "NEXT-ROTATION", "AGE", "Production server"},
+		"get dgkey -o wide -n " + namespace:       {"REVISION", "EXPIRES", "REASON", "2126-01-01T00:00:00Z"},
+		"get dgrec -n " + namespace:               {"KEY-ID", "CAUSE", "STATE", "NOT-AFTER", "abcdefABCDEF"},
+		"api-resources --api-group=keys.dgbot.io": {"dgkey", "dgrec", "DGbotAPIKeyRecord"},
+	} {
+		out, err := kubectl(t, "", strings.Fields(command)...)
+		if err != nil {
+			t.Errorf("kubectl %s: %s", command, out)
+		}
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("kubectl %s does not say %q:\n%s", command, want, out)
+			}
+		}
+	}
+}
