@@ -30,13 +30,28 @@ func Repository() string {
 
 // Install applies config/default as a user does, and waits for the CRDs.
 func (c *Cluster) Install(ctx context.Context) error {
+	return c.InstallFrom(ctx, filepath.Join(Repository(), "config", "default"))
+}
+
+// InstallFrom applies a kustomization that contains config/default, and waits for the CRDs.
+func (c *Cluster) InstallFrom(ctx context.Context, folder string) error {
 	for _, args := range [][]string{
-		{"apply", "--server-side", "-k", filepath.Join(Repository(), "config", "default")},
+		{"apply", "--server-side", "-k", folder},
 		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
 	} {
 		if out, err := c.Kubectl(ctx, args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
+	}
+	return nil
+}
+
+// BuildOperator builds bin/manager: what is tested is what is in the tree, not what somebody built earlier.
+func BuildOperator() error {
+	build := exec.Command("go", "build", "-o", filepath.Join("bin", "manager"), "./cmd/manager")
+	build.Dir = Repository()
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the manager: %w\n%s", err, out)
 	}
 	return nil
 }
@@ -48,22 +63,30 @@ type Operator struct {
 	err     error
 }
 
-// StartOperator runs bin/manager under its own service account with the shipped RBAC, so that a missing right shows. The
-// health and metrics listeners are off unless args say otherwise.
+// StartOperator runs bin/manager under the service account that config/default installs.
 func (c *Cluster) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Operator, error) {
-	config, err := c.ServiceAccountConfig(ctx, OperatorNamespace, OperatorAccount)
+	return c.StartOperatorAs(ctx, OperatorNamespace, OperatorAccount, log, args...)
+}
+
+// StartOperatorAs runs bin/manager under a service account with the shipped RBAC, so that a missing right shows. The
+// health and metrics listeners are off unless args say otherwise.
+func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string, log io.Writer, args ...string) (*Operator, error) {
+	config, err := c.ServiceAccountConfig(ctx, namespace, account)
 	if err != nil {
 		return nil, err
 	}
-	kubeconfig := filepath.Join(c.folder, "manager.kubeconfig")
-	if err := WriteKubeconfig(kubeconfig, config, OperatorAccount); err != nil {
+	kubeconfig := filepath.Join(c.folder, account+".kubeconfig")
+	if err := WriteKubeconfig(kubeconfig, config, account); err != nil {
 		return nil, err
 	}
 	binary := filepath.Join(Repository(), "bin", "manager")
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w (make build builds it)", err)
 	}
-	args = append([]string{"--kubeconfig=" + kubeconfig, "--health-probe-bind-address=0", "--metrics-bind-address=0"}, args...)
+	args = append([]string{
+		"--kubeconfig=" + kubeconfig, "--leader-election-namespace=" + namespace,
+		"--health-probe-bind-address=0", "--metrics-bind-address=0",
+	}, args...)
 	o := &Operator{command: exec.Command(binary, args...), exited: make(chan struct{})}
 	o.command.Stdout, o.command.Stderr = log, log
 	dieWithParent(o.command)

@@ -8,9 +8,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -53,13 +53,15 @@ func TestMain(m *testing.M) {
 
 func runSuite(m *testing.M) (code int, err error) {
 	ctrl.SetLogger(logr.Discard())
-	// What is tested is what is in the tree, not what somebody built earlier.
-	build := exec.Command("go", "build", "-o", "bin/manager", "./cmd/manager")
-	build.Dir = controlplane.Repository()
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building the manager: %w\n%s", err, out)
+	if err := controlplane.BuildOperator(); err != nil {
+		return 1, err
 	}
-	if cluster, err = controlplane.Start(controlplane.Options{}); err != nil {
+	audit, err := startAudit()
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(auditFolder)) }()
+	if cluster, err = controlplane.Start(controlplane.Options{APIServerArgs: audit}); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
@@ -77,7 +79,10 @@ func runSuite(m *testing.M) (code int, err error) {
 	if admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	if code = m.Run(); code != 0 || flag.Lookup("test.run").Value.String() != "" {
+		return code, nil
+	}
+	return code, afterwards(ctx)
 }
 
 // lockedBuffer takes what several processes print.
@@ -184,10 +189,13 @@ func (p *place) secret(name string) *corev1.Secret {
 
 func (p *place) text(name string) string {
 	p.t.Helper()
-	if secret := p.secret(name); secret != nil {
-		return string(secret.Data[v1alpha1.DefaultSecretKey])
+	secret := p.secret(name)
+	if secret == nil {
+		return ""
 	}
-	return ""
+	text := string(secret.Data[v1alpha1.DefaultSecretKey])
+	remember(text)
+	return text
 }
 
 // records returns those of one key, or of all where name is empty.
