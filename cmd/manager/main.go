@@ -62,6 +62,10 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 	var options controllers.Options
 	flags := flag.CommandLine
 	flags.Init("manager", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), "The DGbot key operator: turns DGbotAPIKeys into hashed records and Secrets.\n\nUsage: manager [flags]\n\n")
+		flags.PrintDefaults()
+	}
 	flags.BoolVar(&options.LeaderElect, "leader-elect", true,
 		"Work only while holding the lease. Without it several managers work at once, which is safe and wasteful.")
 	flags.StringVar(&options.LeaderElectionNamespace, "leader-election-namespace", ownNamespace(),

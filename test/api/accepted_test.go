@@ -4,11 +4,15 @@ package api
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 func create(t *testing.T, manifest string, patches ...string) *unstructured.Unstructured {
@@ -184,6 +188,33 @@ func TestUnknownFieldsAreRefusedWarnedOfOrDroppedAsAsked(t *testing.T) {
 	}
 	if state, _, _ := unstructured.NestedString(key.Object, "spec", "state"); state != "Active" {
 		t.Errorf("state is %q by default", state)
+	}
+}
+
+// TestWhatTheDocumentationShowsIsAccepted: every whole manifest in the README, and the samples.
+func TestWhatTheDocumentationShowsIsAccepted(t *testing.T) {
+	if out, err := kubectl(t, "", "create", "namespace", "support"); err != nil {
+		t.Fatal(out)
+	}
+	readme, err := os.ReadFile(filepath.Join(controlplane.Repository(), "README.md"))
+	must(t, err)
+	manifests := 0
+	for _, block := range strings.Split(string(readme), "```yaml\n")[1:] {
+		manifest, _, _ := strings.Cut(block, "```")
+		if !strings.HasPrefix(manifest, "apiVersion: ") {
+			continue
+		}
+		manifests++
+		if out, err := kubectl(t, manifest, "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+			t.Errorf("%s\n%s", out, manifest)
+		}
+	}
+	if manifests == 0 {
+		t.Error("the README shows no manifest")
+	}
+	out, err := kubectl(t, "", "apply", "--dry-run=server", "--validate=strict", "-k", filepath.Join(controlplane.Repository(), "config", "samples"))
+	if err != nil || strings.Count(out, "created") != 3 {
+		t.Errorf("the samples: %s", out)
 	}
 }
 

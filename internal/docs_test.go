@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package internal_test
+
+import (
+	"go/ast"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestTheOperationsPageIsComplete: every reason, metric and flag stands in docs/operations.md.
+func TestTheOperationsPageIsComplete(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := sources(t)
+	words := map[string]int{}
+	for file, find := range map[string]func(*ast.File) []string{
+		"api/v1alpha1/conditions.go": constants,
+		"controllers/metrics.go":     metricNames,
+		"cmd/manager/main.go":        flagNames,
+	} {
+		source, ok := files[file]
+		if !ok {
+			t.Fatalf("%s is gone: this test looks at nothing", file)
+		}
+		for _, word := range find(source.syntax) {
+			words[file]++
+			if !strings.Contains(string(page), "`"+word+"`") && !strings.Contains(string(page), "`"+word+"{") && !strings.Contains(string(page), word+" ") {
+				t.Errorf("docs/operations.md does not mention %s", word)
+			}
+		}
+		if words[file] < 4 {
+			t.Errorf("only %d words found in %s", words[file], file)
+		}
+	}
+}
+
+// constants are the values of string constants.
+func constants(file *ast.File) []string {
+	var values []string
+	ast.Inspect(file, func(node ast.Node) bool {
+		if spec, ok := node.(*ast.ValueSpec); ok {
+			for _, value := range spec.Values {
+				values = append(values, text(value)...)
+			}
+		}
+		return true
+	})
+	return values
+}
+
+// metricNames are the values of fields called Name.
+func metricNames(file *ast.File) []string {
+	var names []string
+	ast.Inspect(file, func(node ast.Node) bool {
+		if field, ok := node.(*ast.KeyValueExpr); ok {
+			if name, ok := field.Key.(*ast.Ident); ok && name.Name == "Name" {
+				names = append(names, text(field.Value)...)
+			}
+		}
+		return true
+	})
+	return names
+}
+
+// flagNames are the second arguments of flags.…Var.
+func flagNames(file *ast.File) []string {
+	var names []string
+	ast.Inspect(file, func(node ast.Node) bool {
+		call, ok := node.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || !strings.HasSuffix(method.Sel.Name, "Var") {
+			return true
+		}
+		for _, name := range text(call.Args[1]) {
+			names = append(names, "--"+name)
+		}
+		return true
+	})
+	return names
+}
+
+func text(expression ast.Expr) []string {
+	literal, ok := expression.(*ast.BasicLit)
+	if !ok {
+		return nil
+	}
+	value, err := strconv.Unquote(literal.Value)
+	if err != nil {
+		return nil
+	}
+	return []string{value}
+}
