@@ -63,7 +63,7 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 	flags := flag.CommandLine
 	flags.Init("manager", flag.ContinueOnError)
 	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), "The DGbot key operator: turns DGbotAPIKeys into hashed records and Secrets.\n\nUsage: manager [flags]\n\n")
+		_, _ = fmt.Fprint(flags.Output(), "The DGbot key operator: turns DGbotAPIKeys into hashed records and Secrets.\n\nUsage: manager [flags]\n\n")
 		flags.PrintDefaults()
 	}
 	flags.BoolVar(&options.LeaderElect, "leader-elect", true,
