@@ -4,13 +4,11 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,38 +30,23 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := runSuite(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(controlplane.RunSuite(controlplane.Options{}, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func runSuite(m *testing.M) (code int, err error) {
-	ctrl.SetLogger(logr.Discard())
-	if cluster, err = controlplane.Start(controlplane.Options{}); err != nil {
-		return 1, err
-	}
-	defer func() {
-		if stopErr := cluster.Stop(); err == nil {
-			err = stopErr
-		}
-	}()
+func prepare(ctx context.Context, started *controlplane.Cluster) error {
+	cluster = started
 	if _, err := envtest.InstallCRDs(cluster.Config, envtest.CRDInstallOptions{Paths: []string{filepath.Join("..", "config", "crd", "bases")}}); err != nil {
-		return 1, err
+		return err
 	}
-	if err := cluster.StartControllerManager(context.Background(), nil); err != nil {
-		return 1, err
+	if err := cluster.StartControllerManager(ctx, nil); err != nil {
+		return err
 	}
 	scheme, err := Scheme()
 	if err != nil {
-		return 1, err
+		return err
 	}
-	if live, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	live, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	return err
 }
 
 // world is a namespace with one key, operators that share a clock, and what tests ask about them.

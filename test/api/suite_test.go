@@ -7,7 +7,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,14 +14,12 @@ import (
 	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/controllers"
@@ -46,36 +43,24 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	code, err := runSuite(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(controlplane.RunSuite(controlplane.Options{}, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func runSuite(m *testing.M) (code int, err error) {
-	ctrl.SetLogger(logr.Discard())
-	if cluster, err = controlplane.Start(controlplane.Options{}); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	ctx := context.Background()
+func prepare(ctx context.Context, started *controlplane.Cluster) error {
+	cluster = started
 	if err := cluster.Install(ctx); err != nil {
-		return 1, err
+		return err
 	}
+	var err error
 	if admin, err = clientOf(""); err != nil {
-		return 1, err
+		return err
 	}
 	for _, object := range people() {
 		if err := admin.Create(ctx, object); err != nil {
-			return 1, fmt.Errorf("creating %T %s: %w", object, object.GetName(), err)
+			return fmt.Errorf("creating %T %s: %w", object, object.GetName(), err)
 		}
 	}
-	if err := waitForPolicies(ctx); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
+	return waitForPolicies(ctx)
 }
 
 // people are the users of the tests and what they may do.

@@ -7,7 +7,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,13 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -43,46 +41,42 @@ var (
 const within = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	code, err := runSuite(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(run(m))
 }
 
-func runSuite(m *testing.M) (code int, err error) {
-	ctrl.SetLogger(logr.Discard())
-	if err := controlplane.BuildOperator(); err != nil {
-		return 1, err
-	}
+func run(m *testing.M) int {
 	audit, err := startAudit()
+	if err == nil {
+		defer func() { _ = os.RemoveAll(auditFolder) }()
+		err = controlplane.BuildOperator()
+	}
 	if err != nil {
-		return 1, err
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(auditFolder)) }()
-	if cluster, err = controlplane.Start(controlplane.Options{APIServerArgs: audit}); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	ctx := context.Background()
+	return controlplane.RunSuite(controlplane.Options{APIServerArgs: audit}, prepare, func() (int, error) {
+		code := m.Run()
+		if code != 0 || flag.Lookup("test.run").Value.String() != "" {
+			return code, nil
+		}
+		return code, afterwards(context.Background())
+	})
+}
+
+func prepare(ctx context.Context, started *controlplane.Cluster) error {
+	cluster = started
 	if err := cluster.Install(ctx); err != nil {
-		return 1, err
+		return err
 	}
 	if err := cluster.StartControllerManager(ctx, nil); err != nil {
-		return 1, err
+		return err
 	}
 	scheme, err := controllers.Scheme()
 	if err != nil {
-		return 1, err
+		return err
 	}
-	if admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
-		return 1, err
-	}
-	if code = m.Run(); code != 0 || flag.Lookup("test.run").Value.String() != "" {
-		return code, nil
-	}
-	return code, afterwards(ctx)
+	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	return err
 }
 
 // lockedBuffer takes what several processes print.
@@ -228,12 +222,9 @@ func (p *place) verify(text string) lifecycle.Verdict {
 // eventually polls until the condition holds.
 func (p *place) eventually(what string, condition func() bool) {
 	p.t.Helper()
-	deadline := time.Now().Add(within)
-	for !condition() {
-		if time.Now().After(deadline) {
-			p.t.Fatalf("not within %s: %s\nlast lines of the operator:\n%s", within, what, tail(operatorLog.String(), 30))
-		}
-		time.Sleep(30 * time.Millisecond)
+	err := wait.PollUntilContextTimeout(p.t.Context(), 30*time.Millisecond, within, true, func(context.Context) (bool, error) { return condition(), nil })
+	if err != nil {
+		p.t.Fatalf("not within %s: %s\nlast lines of the operator:\n%s", within, what, tail(operatorLog.String(), 30))
 	}
 }
 
