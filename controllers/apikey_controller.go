@@ -10,6 +10,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,11 +66,14 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	}
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
-	if len(decision.Steps) > 0 {
+	if len(decision.Steps) > 0 || r.memory.olderThanReport(seen.Key) {
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.carryOut(ctx, request.NamespacedName)
-		if err != nil || seen == nil {
-			return resultOf(err)
+		if err != nil {
+			return r.failed(ctx, seen, decision, err)
+		}
+		if seen == nil {
+			return ctrl.Result{}, nil
 		}
 	}
 	if err := r.report(ctx, seen, decision); err != nil {
@@ -79,6 +83,22 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(decision.Wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)}, nil
+}
+
+// failed ends a pass that did not come to rest. Its conditions are reported, so that a key whose writes time out for an
+// hour says that it is in progress. Events and the rest of the status wait for what comes of it: status.current is what
+// tells a lost record from an altered Secret.
+func (r *APIKeyReconciler) failed(ctx context.Context, seen *observed, decision lifecycle.Decision, err error) (ctrl.Result, error) {
+	result, retry := resultOf(err)
+	if retry == nil || seen == nil || seen.Key == nil || decision.Status == nil {
+		return result, retry
+	}
+	status := seen.Key.Status.DeepCopy()
+	status.Conditions = decision.Status.Conditions
+	if differs(status, seen.Key) {
+		retry = errors.Join(retry, r.applyStatus(ctx, seen.Key, status))
+	}
+	return result, retry
 }
 
 // SetupWithManager registers the reconciler, its watches and indexes.

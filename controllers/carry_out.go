@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,6 +25,8 @@ const (
 	maxObservations = 4
 	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
 	maxPlans = 12
+	// repairPause is how long a Secret whose repair was undone is left alone: what undoes it may change it each time.
+	repairPause = time.Minute
 )
 
 // carryOut observes live and carries plans out until one has no steps. It returns that plan with what it was made from;
@@ -57,8 +61,11 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 		err := r.execute(ctx, seen, decision.Steps)
 		var refused *refusedError
 		switch {
+		case errors.Is(err, errOutrun):
+			return decision, err
 		case errors.As(err, &refused):
 			refusals.WithLabelValues(refused.refusal.Reason).Inc()
+			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.refusal.Reason, "message", refused.refusal.Message)
 			seen.Refusal = &refused.refusal
 		case err != nil:
 			return decision, err
@@ -69,17 +76,21 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 	return lifecycle.Decision{}, fmt.Errorf("key %s/%s does not come to rest", seen.Key.Namespace, seen.Key.Name)
 }
 
-// execute carries out steps in their order. An issued revision ends the pass; a failed one does not keep the steps
-// behind it from being carried out, which revoke the revision it was to replace.
+// execute carries out steps in their order. An issued revision ends the pass. A step that fails does not keep those
+// behind it from being carried out: they revoke the revision that was to be replaced, or another one. Only where somebody
+// else was first they wait for the next plan.
 func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
-	var issueErr error
+	var failed error
 	for _, step := range steps {
 		var err error
 		switch step := step.(type) {
 		case lifecycle.IssueRevision:
-			if issueErr = r.issue(ctx, seen, step); issueErr == nil {
-				return r.rereadKey(ctx, seen)
+			err = r.issue(ctx, seen, step)
+			if err == nil {
+				return errors.Join(failed, r.rereadKey(ctx, seen))
 			}
+			failed = errors.Join(failed, err)
+			continue
 		case lifecycle.AmendRecord:
 			err = r.amend(ctx, seen, step)
 		case lifecycle.DeleteRecord:
@@ -87,11 +98,12 @@ func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []
 		case lifecycle.RepairSecret:
 			err = r.repairSecret(ctx, seen)
 		}
-		if err != nil {
-			return errors.Join(issueErr, err)
+		failed = errors.Join(failed, err)
+		if errors.Is(err, errOutrun) {
+			break
 		}
 	}
-	return issueErr
+	return failed
 }
 
 // rereadKey reads the key once more after a publication: it may have been revoked, deleted or asked for more meanwhile.
@@ -120,10 +132,11 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
 	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
-	switch {
-	case apierrors.IsInvalid(err), apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return fmt.Errorf("changing record %s: %w: %w", step.Name, errOutrun, err)
-	case err != nil:
+	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
+		// A rule that lets a record only get deader has refused it.
+		return errOutrun
+	}
+	if err := judge(err, v1alpha1.RecordWriteRefusedReason); err != nil {
 		return fmt.Errorf("changing record %s: %w", step.Name, err)
 	}
 	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
@@ -133,6 +146,18 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 		}
 	}
 	return nil
+}
+
+// changedSince says whether the record is another one than the step was planned from.
+func (r *APIKeyReconciler) changedSince(ctx context.Context, seen *observed, step lifecycle.AmendRecord) bool {
+	now := &v1alpha1.DGbotAPIKeyRecord{}
+	found, err := get(ctx, r.Live, types.NamespacedName{Namespace: seen.Key.Namespace, Name: step.Name}, now)
+	if err != nil || !found {
+		return err == nil
+	}
+	return !slices.ContainsFunc(seen.Records, func(then v1alpha1.DGbotAPIKeyRecord) bool {
+		return then.UID == now.UID && then.ResourceVersion == now.ResourceVersion
+	})
 }
 
 // amendment is the merge patch of a step. The uid in it makes the API server refuse it for another object of the name.
@@ -164,11 +189,16 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 func (r *APIKeyReconciler) deleteRecord(ctx context.Context, seen *observed, step lifecycle.DeleteRecord) error {
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
-	err := r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID})
-	if apierrors.IsConflict(err) {
-		return errOutrun
-	}
-	if client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID}))
+	var refused *refusedError
+	switch err = judge(err, v1alpha1.RecordWriteRefusedReason); {
+	case errors.As(err, &refused):
+		// Tidying up keeps nothing that matters from happening.
+		refusals.WithLabelValues(refused.refusal.Reason).Inc()
+		ctrl.LoggerFrom(ctx).Info("The API server refuses to delete an ended record: it is kept", "record", step.Name, "message", refused.refusal.Message)
+		seen.KeepEnded = true
+		return nil
+	case err != nil:
 		return fmt.Errorf("deleting record %s: %w", step.Name, err)
 	}
 	kept := seen.Records[:0]
@@ -187,6 +217,12 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	if seen.secret == nil {
 		return errOutrun
 	}
+	name := client.ObjectKeyFromObject(seen.Key)
+	undone := &refusedError{lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
+	if r.memory.undoneWithin(name, r.Clock.Now(), repairPause) {
+		return undone
+	}
 	repaired := seen.secret.DeepCopy()
 	if record := seen.recordOf(seen.Secret.Hash); record != nil {
 		dress(repaired, seen.Key, record)
@@ -194,8 +230,15 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 		own(repaired, seen.Key)
 	}
 	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
-		return judge(err, v1alpha1.SecretWriteRefusedReason)
+		return judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 	}
 	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)
-	return r.adopt(ctx, seen, repaired)
+	if err := r.adopt(ctx, seen, repaired); err != nil {
+		return err
+	}
+	if seen.Secret.Drifted {
+		r.memory.rememberUndone(name, r.Clock.Now())
+		return undone
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,8 @@ type memory struct {
 	secrets map[types.NamespacedName]*secretFacts
 	// reported are the resourceVersions of the keys after their status was last written.
 	reported map[types.NamespacedName]string
+	// undone is when a repair of the Secret was last found to be undone by the write itself.
+	undone map[types.NamespacedName]time.Time
 }
 
 func (m *memory) rememberSecret(key types.NamespacedName, facts *secretFacts) {
@@ -72,11 +75,29 @@ func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey) bool {
 	return err == nil && order < 0
 }
 
+func (m *memory) rememberUndone(key types.NamespacedName, at time.Time) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.undone == nil {
+		m.undone = map[types.NamespacedName]time.Time{}
+	}
+	m.undone[key] = at
+}
+
+// undoneWithin says whether a repair was undone that short a time ago.
+func (m *memory) undoneWithin(key types.NamespacedName, now time.Time, span time.Duration) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	at, ok := m.undone[key]
+	return ok && now.Sub(at) < span && !now.Before(at)
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
+	delete(m.undone, key)
 }
 
 // observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good

@@ -60,7 +60,8 @@ func judge(err error, reason string) error {
 // definite says whether the error proves that the write did not happen.
 func definite(err error) bool {
 	var refused *refusedError
-	return errors.Is(err, errOutrun) || errors.Is(err, errTerminating) || errors.As(err, &refused)
+	return errors.Is(err, errOutrun) || errors.Is(err, errTerminating) || errors.As(err, &refused) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsUnauthorized(err)
 }
 
 // resultOf turns an outcome into what the work queue is told.
@@ -68,7 +69,7 @@ func resultOf(err error) (ctrl.Result, error) {
 	switch {
 	case err == nil:
 		return ctrl.Result{}, nil
-	case errors.Is(err, errYield):
+	case errors.Is(err, errYield), errors.Is(err, errOutrun):
 		return ctrl.Result{RequeueAfter: aheadDelay}, nil
 	case errors.Is(err, errTerminating):
 		// No error and no event: the key is about to go as well. Should the namespace stay, it is looked at again.

@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,7 +28,11 @@ const cleanUpTimeout = 5 * time.Second
 //	before the record     nothing
 //	before the Secret     a record nobody holds the key of; the cause still stands, and the next pass issues another
 //	after the Secret      the key is in use; superseding the earlier revisions is the next plan
+//
+// All of it has PublishTimeout, and what comes behind it (revoking a leaked key, mostly) waits no longer.
 func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step 
 	record := lifecycle.NewRecord(seen.Key, step, strings.Repeat("0", 12), "")
 	placeholder := []byte(strings.Repeat("0", apikey.MaxLength))
 	_, err := r.writeSecret(ctx, seen, &record, placeholder, true)
-	return judge(err, v1alpha1.SecretWriteRefusedReason)
+	return judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 }
 
 func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
@@ -88,12 +91,11 @@ func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, rec
 		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)}}
 }
 
-// publish writes the key into the Secret within PublishTimeout.
+// publish writes the key into the Secret.
 func (r *APIKeyReconciler) publish(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, key apikey.Key) (*corev1.Secret, error) {
-	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
-	defer cancel()
-	published, err := r.writeSecret(ctx, seen, record, []byte(key.Reveal()), false)
-	return published, judge(withoutKey(err, key), v1alpha1.SecretWriteRefusedReason)
+	text := []byte(key.Reveal())
+	published, err := r.writeSecret(ctx, seen, record, text, false)
+	return published, judge(withoutKeys(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 }
 
 // writeSecret updates the Secret that was observed, with its resourceVersion, or creates it where none was. It never
@@ -137,33 +139,4 @@ func (r *APIKeyReconciler) adopt(ctx context.Context, seen *observed, secret *co
 	r.memory.rememberSecret(client.ObjectKeyFromObject(seen.Key), facts)
 	seen.secret = secret
 	return r.describeSecret(ctx, seen, facts)
-}
-
-// withoutKey keeps a webhook that quotes what it was shown from bringing the key into logs and conditions.
-func withoutKey(err error, key apikey.Key) error {
-	if err == nil {
-		return nil
-	}
-	forms := []string{key.Reveal(), base64.StdEncoding.EncodeToString([]byte(key.Reveal()))}
-	leaks := false
-	for _, form := range forms {
-		leaks = leaks || strings.Contains(err.Error(), form)
-	}
-	if !leaks {
-		return err
-	}
-	clean := func(text string) string {
-		for _, form := range forms {
-			text = strings.ReplaceAll(text, form, key.Masked())
-		}
-		return text
-	}
-	var status *apierrors.StatusError
-	if !errors.As(err, &status) {
-		return errors.New(clean(err.Error()))
-	}
-	answer := status.Status()
-	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: answer.Status, Code: answer.Code, Reason: answer.Reason, Message: clean(answer.Message),
-	}}
 }

@@ -21,14 +21,19 @@ import (
 // report writes events and status where the plan's status differs from the one that was observed. Events come first:
 // after a crash between the two they are told again rather than never.
 func (r *APIKeyReconciler) report(ctx context.Context, seen *observed, decision lifecycle.Decision) error {
-	if decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, seen.Key.Status) || r.memory.olderThanReport(seen.Key) {
+	if !differs(decision.Status, seen.Key) {
 		return nil
 	}
-	for _, event := range lifecycle.Events(seen.Key, seen.Records, decision.Status) {
+	for _, event := range lifecycle.Events(seen.Observation, decision.Status, r.Clock.Now()) {
 		r.emit(seen.Key, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
 	return r.applyStatus(ctx, seen.Key, decision.Status)
+}
+
+// differs says whether a status is another than the key has; nil stands for "leave it as it is".
+func differs(status *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
+	return status != nil && !equality.Semantic.DeepEqual(*status, key.Status)
 }
 
 // applyStatus applies the whole status, so that what it no longer says is removed. The uid makes the API server refuse

@@ -35,8 +35,8 @@ const (
 	SecretWriteRefusedReason = "SecretWriteRefused"
 	// RecordConflictReason: the next record's name is taken by a record of another key. Nothing is minted.
 	RecordConflictReason = "RecordConflict"
-	// RecordWriteRefusedReason: the API server refuses to write the record (quota, webhook, missing right); the
-	// message is its own. Nothing is published.
+	// RecordWriteRefusedReason: the API server refuses to create or change a record (quota, webhook, missing right);
+	// the message is its own. Nothing is published, and a revocation may not have been carried out.
 	RecordWriteRefusedReason = "RecordWriteRefused"
 	// SecretLossDampedReason: the Secret was lost or altered so often within the hour that its replacement waits;
 	// the message says until when.
@@ -47,7 +47,7 @@ const (
 	// WaitingForOverlapReason: a rotation is due, but as many earlier revisions as are allowed still verify; it
 	// happens as soon as one of them has ended. Reconciling only: Ready is not affected.
 	WaitingForOverlapReason = "WaitingForOverlap"
-	// ProgressingReason: the operator is about to issue a revision.
+	// ProgressingReason: a revision is due and could not be issued yet, because the API server does not answer.
 	ProgressingReason = "Progressing"
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"

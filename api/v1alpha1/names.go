@@ -36,16 +36,14 @@ const (
 
 // Entries of a published Secret beside the key itself, which stands under spec.secret.key.
 const (
-	DefaultSecretKey     = "api-key"
-	SecretKeyID          = "key-id"
-	SecretEnvironment    = "environment"
-	SecretType           = "type"
-	SecretTypeValue      = "dgbot-api-key"
-	SecretProvider       = "provider"
-	SecretProviderValue  = "dgbot"
-	SelectableAPIKeyUID  = "spec.apiKeyRef.uid"
-	VerbMint             = "mint"
-	VerbReport           = "report"
-	VerbUse              = "use"
-	EnvironmentsResource = "dgbotenvironments"
+	DefaultSecretKey    = "api-key"
+	SecretKeyID         = "key-id"
+	SecretEnvironment   = "environment"
+	SecretType          = "type"
+	SecretTypeValue     = "dgbot-api-key"
+	SecretProvider      = "provider"
+	SecretProviderValue = "dgbot"
 )
+
+// SelectableAPIKeyUID is the field of records by which those of a key are found.
+const SelectableAPIKeyUID = "spec.apiKeyRef.uid"

@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -173,7 +172,7 @@ func (t *tour) refusals() error {
 		return err
 	}
 	good := fmt.Sprintf(badKey, "CRM", "2160h", "24h")
-	if err := t.refused("apply -f - --as=alice", good, v1alpha1.EnvironmentsResource); err != nil {
+	if err := t.refused("apply -f - --as=alice", good, "dgbotenvironments"); err != nil {
 		return err
 	}
 	t.say("a record written by hand, which would mint a key:")

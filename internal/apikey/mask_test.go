@@ -14,6 +14,27 @@ import (
 	"testing"
 )
 
+func TestRedactMasksKeysInTextsOfOthers(t *testing.T) {
+	key, err := Mint("pre-production")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := key.Reveal()
+	for said, want := range map[string]string{
+		"no key here":                           "no key here",
+		"denied: " + text + ".":                 "denied: " + key.Masked() + ".",
+		text + text:                             key.Masked() + "_pre-production_" + key.ID() + "_…",
+		`{"api-key":"` + text + `"}`:            `{"api-key":"` + key.Masked() + `"}`,
+		"cut off: " + text[:len(text)-20]:       "cut off: " + key.Masked(),
+		"already masked: " + key.Masked():       "already masked: " + key.Masked(),
+		"an id alone: " + key.ID() + " is fine": "an id alone: " + key.ID() + " is fine",
+	} {
+		if got := Redact(said); got != want {
+			t.Errorf("%q became %q, want %q", said, got, want)
+		}
+	}
+}
+
 func TestNoPrinterOrEncoderShowsTheSecret(t *testing.T) {
 	key, err := Mint("production")
 	if err != nil {

@@ -105,9 +105,9 @@ func (p *planner) beyondLimit(record *v1alpha1.DGbotAPIKeyRecord) bool {
 }
 
 // unpublishedUntil returns until when a record above the published one may still be somebody's attempt to publish; nil
-// for other records, and while a cause is outstanding: then the next revision supersedes it.
+// for other records. It ends also while a cause is outstanding: attempts that fail again and again would pile up.
 func (p *planner) unpublishedUntil(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
-	if p.published == nil || record.Spec.Revision <= p.published.Spec.Revision || p.cause != "" {
+	if p.published == nil || record.Spec.Revision <= p.published.Spec.Revision {
 		return nil
 	}
 	if end := record.Spec.NotAfter; end != nil && !end.After(record.Spec.IssuedAt.Add(p.overlap)) {

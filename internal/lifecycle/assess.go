@@ -37,10 +37,14 @@ func assess(o Observation, now time.Time) *planner {
 	p := &planner{Observation: o, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
 	for i := range o.Records {
 		record := &o.Records[i]
-		p.highest = max(p.highest, record.Spec.Revision)
+		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record))
 		if owned(record) {
 			p.live = append(p.live, record)
 		}
+	}
+	// A record that was in use may be gone altogether.
+	if current := o.Key.Status.Current; current != nil {
+		p.highest = max(p.highest, current.Revision)
 	}
 	slices.SortFunc(p.live, func(a, b *v1alpha1.DGbotAPIKeyRecord) int { return int(b.Spec.Revision - a.Spec.Revision) })
 	if o.Secret.State == SecretOwned && o.Secret.Hash != "" {

@@ -19,16 +19,20 @@
 //
 // Which revision is current is never stored: it is the one whose hash the Secret's bytes match.
 //
-// The key as a whole, by what stands in the way of a due revision, in the order in which it is asked:
+// The key as a whole, by what stands in the way, in the order in which it is asked:
 //
 //	deleted        every record Revoked, nothing else
+//	record refused the API server refuses a record's write    Ready False, Stalled
 //	Revoked        every record Revoked                       Ready False, Stalled
 //	Disabled       every record Disabled, requests wait       Ready False, Stalled
 //	Expired        nothing minted                             Ready False, Stalled
+//	Secret refused the API server refuses the Secret's write  Ready False, Stalled
+//
+// and, where a revision is due:
+//
 //	conflict       the Secret's name is somebody else's       Ready False, Stalled
 //	collection     a dead key's Secret holds the name         Ready False, Reconciling
-//	refused        the API server said no                     Ready False, Stalled
 //	damped         too many losses within the hour            Ready False, Reconciling
 //	overlap        10 earlier revisions still verify          Ready True, Reconciling
-//	otherwise      mint, publish, supersede                   Ready True
+//	otherwise      mint, publish, supersede                   Ready as it is, Reconciling
 package lifecycle

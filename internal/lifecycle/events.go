@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,12 +23,12 @@ type Event struct {
 
 // Events returns what to tell when a key's status changes from old to new. Taken from the two statuses rather than from
 // the steps, an event is repeated after a crash before the status is written, and never lost.
-func Events(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
-	old := &key.Status
+func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Event {
+	key, old := o.Key, &o.Key.Status
 	var events []Event
-	issued := next.Current != nil && (old.Current == nil || old.Current.KeyID != next.Current.KeyID)
-	if issued {
-		events = append(events, issueEvents(key, records, next)...)
+	record := newlyIssued(o, next, now)
+	if record != nil {
+		events = append(events, issueEvents(key, record, next)...)
 	}
 	if before, after := handledRevocation(old), handledRevocation(next); after != nil && !after.Equal(before) {
 		events = append(events, Event{Reason: v1alpha1.RevokedReason, Action: "Revoke",
@@ -35,7 +36,7 @@ func Events(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, nex
 	}
 	was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition)
 	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)
-	if is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && !(issued && is.Status == metav1.ConditionTrue) {
+	if is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && (record == nil || is.Status != metav1.ConditionTrue) {
 		events = append(events, Event{Warning: unwanted(is.Reason), Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
 	invalid := apimeta.FindStatusCondition(next.Conditions, v1alpha1.RequestInvalidCondition)
@@ -55,29 +56,47 @@ func LossEvent(key *v1alpha1.DGbotAPIKey, loss v1alpha1.Cause) Event {
 	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(what, SecretName(key))}
 }
 
-func issueEvents(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
-	var events []Event
-	for i := range records {
-		if records[i].Name != next.Current.RecordName {
-			continue
-		}
-		cause := records[i].Spec.Cause
-		if isLoss(cause) || cause == v1alpha1.CauseRecordLost {
-			events = append(events, LossEvent(key, cause))
-		}
-		note := fmt.Sprintf("Issued revision %d (%s), key ID %s, in Secret %q", next.Current.Revision, cause, next.Current.KeyID, SecretName(key))
-		var until []string
-		for _, previous := range next.Previous {
-			if previous.NotAfter != nil && previous.Revision < next.Current.Revision {
-				until = append(until, fmt.Sprintf("revision %d verifies until %s", previous.Revision, rfc3339(previous.NotAfter)))
-			}
-		}
-		if len(until) > 0 {
-			note += "; " + strings.Join(until, ", ")
-		}
-		events = append(events, Event{Reason: v1alpha1.IssuedReason, Action: "Issue", Note: truncate(note)})
+// toldFor is how long after a revision was issued a status that does not show it means that it has yet to be told. After
+// that the status was lost, or somebody has put the key back.
+const toldFor = time.Hour
+
+// newlyIssued returns the record of the revision that the next status shows as current where the old one did not yet; nil
+// where there is none: an older key that somebody put back has been told when it was issued.
+func newlyIssued(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) *v1alpha1.DGbotAPIKeyRecord {
+	if next.Current == nil {
+		return nil
 	}
-	return events
+	old := o.Key.Status.Current
+	for i := range o.Records {
+		record := &o.Records[i]
+		switch {
+		case record.Name != next.Current.RecordName, SupersededBy(record) != 0:
+		case old != nil && record.Spec.Revision <= old.Revision:
+		case now.Sub(record.Spec.IssuedAt.Time) > toldFor:
+		default:
+			return record
+		}
+	}
+	return nil
+}
+
+func issueEvents(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
+	var events []Event
+	cause := record.Spec.Cause
+	if isLoss(cause) || cause == v1alpha1.CauseRecordLost {
+		events = append(events, LossEvent(key, cause))
+	}
+	note := fmt.Sprintf("Issued revision %d (%s), key ID %s, in Secret %q", next.Current.Revision, cause, next.Current.KeyID, SecretName(key))
+	var until []string
+	for _, previous := range next.Previous {
+		if previous.NotAfter != nil && previous.Revision < next.Current.Revision {
+			until = append(until, fmt.Sprintf("revision %d verifies until %s", previous.Revision, rfc3339(previous.NotAfter)))
+		}
+	}
+	if len(until) > 0 {
+		note += "; " + strings.Join(until, ", ")
+	}
+	return append(events, Event{Reason: v1alpha1.IssuedReason, Action: "Issue", Note: truncate(note)})
 }
 
 func handledRevocation(s *v1alpha1.DGbotAPIKeyStatus) *metav1.Time {

@@ -27,6 +27,9 @@ type Observation struct {
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
 	// none. With it Plan asks for no step of that kind, and reports it.
 	Refusal *Refusal
+	// KeepEnded: the API server refused to delete a record that ended long ago. It is in nobody's way; the next pass
+	// tries again.
+	KeepEnded bool
 }
 
 // Refusal is an answer of the API server that trying again at once cannot change.

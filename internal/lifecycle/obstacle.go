@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -34,11 +35,15 @@ type obstacle struct {
 
 // findObstacle asks in the order of the package comment.
 func (p *planner) findObstacle() *obstacle {
+	if p.recordsRefused() {
+		// Even before spec.state: a key whose records cannot be revoked is not revoked.
+		return p.refusedObstacle()
+	}
 	if o := p.stateObstacle(); o != nil {
 		return o
 	}
 	if p.Refusal != nil {
-		return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(p.refusedDelay())}
+		return p.refusedObstacle()
 	}
 	if p.cause == "" {
 		return nil
@@ -83,23 +88,33 @@ func (p *planner) dampingObstacle(secret string) *obstacle {
 		return nil
 	}
 	return &obstacle{reason: v1alpha1.SecretLossDampedReason, until: until, message: fmt.Sprintf(
-		"Secret %q was lost or altered %d times or more within an hour; the next replacement is issued at %s: find out who deletes or overwrites it",
+		"Secret %q was replaced %d times or more within an hour because it was lost or altered; the next replacement is issued at %s: find out who deletes or overwrites it",
 		secret, dampingFree, until.UTC().Format(time.RFC3339))}
 }
 
 func (p *planner) overlapObstacle() *obstacle {
-	others := p.others()
-	if len(others) < maxPrevious {
+	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
+	earlierOnes := slices.DeleteFunc(p.others(), func(r *v1alpha1.DGbotAPIKeyRecord) bool { return r.Spec.Revision > p.published.Spec.Revision })
+	if len(earlierOnes) < maxPrevious {
 		return nil
 	}
 	var until time.Time
-	for _, record := range others {
+	for _, record := range earlierOnes {
 		if end := record.Spec.NotAfter; end != nil && (until.IsZero() || end.Time.Before(until)) {
 			until = end.Time
 		}
 	}
 	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
-		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.overlap ends them sooner", len(others))}
+		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.overlap ends them sooner", len(earlierOnes))}
+}
+
+// recordsRefused: the API server refuses to change or create a record.
+func (p *planner) recordsRefused() bool {
+	return p.Refusal != nil && p.Refusal.Reason == v1alpha1.RecordWriteRefusedReason
+}
+
+func (p *planner) refusedObstacle() *obstacle {
+	return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(p.refusedDelay())}
 }
 
 func (p *planner) stillVerifies() string {

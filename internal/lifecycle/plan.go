@@ -38,6 +38,10 @@ func Plan(o Observation, now time.Time) Decision {
 	p := assess(o, now)
 	var d Decision
 	if !o.Key.DeletionTimestamp.IsZero() {
+		if p.recordsRefused() {
+			d.Wake = now.Add(lookAgain)
+			return d
+		}
 		for _, record := range p.live {
 			if record.Spec.State != v1alpha1.StateRevoked {
 				d.Steps = append(d.Steps, AmendRecord{Name: record.Name, UID: record.UID, State: v1alpha1.StateRevoked})
@@ -50,7 +54,7 @@ func Plan(o Observation, now time.Time) Decision {
 	for _, record := range p.live {
 		amendment := p.amend(record)
 		switch {
-		case amendment.empty():
+		case amendment.empty(), p.recordsRefused():
 		case issue != nil && record == p.published && amendment.State == v1alpha1.StateRevoked:
 			// The key in use is revoked after one attempt to publish its replacement, so that those who follow the
 			// Secret need not fail in between.
@@ -94,6 +98,9 @@ func (p *planner) issue() *IssueRevision {
 // prune returns the ended records that are not kept: beside the newest ten, the highest (its number must not be used
 // again), the one whose key is in the Secret, and those that damping counts.
 func (p *planner) prune() []Step {
+	if p.KeepEnded {
+		return nil
+	}
 	var steps []Step
 	kept := 0
 	for _, record := range p.live {

@@ -18,6 +18,8 @@ import (
 type Simulation struct {
 	Observation
 	Now time.Time
+	// minted counts the keys made for a revision: a number that is used again belongs to another key.
+	minted map[int64]int
 }
 
 // maxSteps is more than any plan needs to be carried out to the end; a simulation that goes beyond it would not end.
@@ -88,8 +90,12 @@ func (s *Simulation) Apply(step Step) {
 
 // CreateRecord returns the record of an issued revision: the first of the two writes of IssueRevision.
 func (s *Simulation) CreateRecord(step IssueRevision) v1alpha1.DGbotAPIKeyRecord {
-	id := fmt.Sprintf("sim%09d", step.Revision)
-	record := NewRecord(s.Key, step, id, simulatedHash(s.Key.UID, step.Revision))
+	if s.minted == nil {
+		s.minted = map[int64]int{}
+	}
+	s.minted[step.Revision]++
+	id, hash := s.keyOf(step.Revision)
+	record := NewRecord(s.Key, step, id, hash)
 	record.UID = types.UID(fmt.Sprintf("%s-r%d", s.Key.UID, step.Revision))
 	record.CreationTimestamp = metav1.Time{Time: s.Now.Truncate(time.Second)}
 	return record
@@ -97,9 +103,11 @@ func (s *Simulation) CreateRecord(step IssueRevision) v1alpha1.DGbotAPIKeyRecord
 
 // Publish puts a revision's key into the Secret: the second write of IssueRevision.
 func (s *Simulation) Publish(revision int64) {
-	s.Secret = Secret{State: SecretOwned, Hash: simulatedHash(s.Key.UID, revision), KeyID: fmt.Sprintf("sim%09d", revision)}
+	id, hash := s.keyOf(revision)
+	s.Secret = Secret{State: SecretOwned, Hash: hash, KeyID: id}
 }
 
-func simulatedHash(uid types.UID, revision int64) string {
-	return fmt.Sprintf("sha256:simulated:%s:%d", uid, revision)
+// keyOf returns the id and the hash of the key last minted for a revision.
+func (s *Simulation) keyOf(revision int64) (id, hash string) {
+	return fmt.Sprintf("s%02d%09d", s.minted[revision], revision), fmt.Sprintf("sha256:simulated:%s:%d:%d", s.Key.UID, revision, s.minted[revision])
 }

@@ -71,8 +71,15 @@ func (p *planner) conditions() []metav1.Condition {
 	ready, reason, message := p.ready()
 	set(v1alpha1.ReadyCondition, ready, reason, message)
 	stalled, reconciling := false, ready != metav1.ConditionTrue
-	if o := p.obstacle; o != nil {
+	switch o := p.obstacle; {
+	case o != nil:
 		stalled, reconciling, reason, message = o.stalled, !o.stalled, o.reason, o.message
+	case p.cause != "":
+		reconciling, reason, message = true, v1alpha1.ProgressingReason, p.progress()
+	}
+	if old := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition); old != nil && old.Reason != reason {
+		// Another obstacle has a time of its own: by it refused writes are tried less and less often.
+		apimeta.RemoveStatusCondition(&conditions, v1alpha1.StalledCondition)
 	}
 	whileTrue(v1alpha1.StalledCondition, stalled, reason, message)
 	whileTrue(v1alpha1.ReconcilingCondition, reconciling, reason, message)
@@ -88,7 +95,11 @@ func (p *planner) ready() (metav1.ConditionStatus, string, string) {
 		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
 			p.published.Spec.Revision, SecretName(p.Key))
 	}
-	return metav1.ConditionFalse, v1alpha1.ProgressingReason, fmt.Sprintf("A revision is about to be issued (%s)", p.cause)
+	return metav1.ConditionFalse, v1alpha1.ProgressingReason, p.progress()
+}
+
+func (p *planner) progress() string {
+	return fmt.Sprintf("A revision is about to be issued (%s)", p.cause)
 }
 
 // nextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
@@ -133,15 +144,15 @@ func (p *planner) handled() *v1alpha1.HandledRequest {
 	return &h
 }
 
-// truncate keeps a message within what a condition may hold, with room to spare for its reader.
+// truncate keeps a message within the 1024 bytes that the API server takes as an event's note.
 func truncate(message string) string {
-	const most = 1024
+	const most, ellipsis = 1024, "…"
 	if len(message) <= most {
 		return message
 	}
-	cut := most
+	cut := most - len(ellipsis)
 	for cut > 0 && message[cut]&0xC0 == 0x80 {
 		cut--
 	}
-	return message[:cut] + "…"
+	return message[:cut] + ellipsis
 }

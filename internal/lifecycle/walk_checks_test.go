@@ -109,6 +109,9 @@ func (w *walk) checkIssue(issue IssueRevision) {
 	if w.record(issue.Revision) != nil {
 		w.failf("revision %d exists", issue.Revision)
 	}
+	if w.sim.Refusal != nil || w.sim.Secret.State == SecretForeign || w.sim.Secret.State == SecretCollectable {
+		w.failf("minted for a Secret that is %s, refusal %+v", w.sim.Secret.State, w.sim.Refusal)
+	}
 	last := w.record(w.lastPublished)
 	newest := last
 	for i := range w.sim.Records {
@@ -169,6 +172,29 @@ func (w *walk) checkDamping() {
 	}
 }
 
+// checkSomethingComes asserts that what waits is woken, and that what is out of place waits for a reason.
+func (w *walk) checkSomethingComes(decision Decision) {
+	reconciling := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReconcilingCondition)
+	stalled := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.StalledCondition)
+	if reconciling != nil && decision.Wake.IsZero() {
+		w.failf("%s is to pass by itself, and nothing wakes: %s", reconciling.Reason, reconciling.Message)
+	}
+	if w.sim.Secret.State == SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
+		w.failf("the Secret is left altered")
+	}
+	if cause := assess(w.sim.Observation, w.sim.Now).cause; cause != "" && reconciling == nil && stalled == nil {
+		w.failf("a revision is due (%s), and nothing says why there is none", cause)
+	}
+	inUse := w.inUse()
+	for i := range w.sim.Records {
+		r := &w.sim.Records[i]
+		attempt := inUse != nil && inUse.Spec.Revision == w.lastPublished && r.Spec.Revision > w.lastPublished
+		if attempt && r.Spec.NotAfter == nil && w.sim.Now.Sub(r.CreationTimestamp.Time) > publishGrace && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > publishGrace && r.Spec.State == v1alpha1.StateActive {
+			w.failf("revision %d was never published and has no end", r.Spec.Revision)
+		}
+	}
+}
+
 // checkAtRest asserts what must hold when nothing is left to do.
 func (w *walk) checkAtRest(decision Decision) {
 	spec, now := &w.sim.Key.Spec, w.sim.Now
@@ -184,6 +210,7 @@ func (w *walk) checkAtRest(decision Decision) {
 	if ready.Status != metav1.ConditionTrue && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
 		w.failf("at rest, but not Ready for reason %s", ready.Reason)
 	}
+	w.checkSomethingComes(decision)
 	// A revision beyond the limit ends when the one in use was issued; after the clock was set back that may be later.
 	settled := now.Add(2 * time.Second)
 	if inUse != nil && inUse.Spec.IssuedAt.After(settled) {

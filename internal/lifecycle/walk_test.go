@@ -99,11 +99,11 @@ func (w *walk) someTime() *metav1.Time {
 // act does one random thing to the key or its world.
 func (w *walk) act() {
 	key := w.sim.Key
-	switch choice := w.rng.Intn(24); choice {
+	switch choice := w.rng.Intn(27); choice {
 	case 0, 1, 2, 3, 4:
 		w.advance(time.Duration(w.rng.Intn(3*3600)) * time.Second)
 	case 5:
-		w.advance(time.Duration(w.rng.Intn(20*24)) * time.Hour)
+		w.advance(time.Duration(w.rng.Intn(12*24)) * time.Hour)
 	case 6:
 		back := time.Duration(w.rng.Intn(7200)) * time.Second
 		w.sim.Now = w.sim.Now.Add(-back)
@@ -171,11 +171,28 @@ func (w *walk) accident(choice int) {
 		w.sim.Records = slices.DeleteFunc(w.sim.Records, func(r v1alpha1.DGbotAPIKeyRecord) bool { return r.Spec.Revision == w.lastPublished })
 		w.recordDeleted = true
 		w.note("record of revision %d deleted", w.lastPublished)
+	case choice == 24:
+		state := []SecretState{SecretForeign, SecretForeign, SecretCollectable, SecretLeftOver}[w.rng.Intn(4)]
+		w.sim.Secret, w.secretDeleted = Secret{State: state}, true
+		w.note("Secret replaced by one that is %s", state)
+	case choice == 25 && w.sim.Secret.State == SecretOwned:
+		w.sim.Secret.Drifted = true
+		w.note("the Secret's labels altered")
+	case choice == 26:
+		w.sim.Refusal = &Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
+		w.note("Secret writes refused")
+		w.settle(false)
+		w.advance(time.Duration(w.rng.Intn(600)) * time.Second)
+		w.sim.Refusal = nil
+		w.note("Secret writes taken again")
 	}
 }
 
 // advance moves on as the policy asks to be woken, and checks that nothing would have been due in between.
 func (w *walk) advance(by time.Duration) {
+	if state := w.sim.Secret.State; state == SecretForeign || state == SecretCollectable {
+		by = min(by, time.Hour) // looked at every minute: days of it would prove no more
+	}
 	to := w.sim.Now.Add(by)
 	w.note("advance to %s", to.Format(time.RFC3339))
 	for range 20000 {

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// TestAttemptsThatFailAgainAndAgainDoNotStopRotation: records whose publication failed are not earlier revisions.
+func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
+	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
+	s.Now = start.Add(time.Hour)
+	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
+	for range 3 * maxPrevious {
+		var step IssueRevision
+		for _, planned := range Plan(s.Observation, s.Now).Steps {
+			if issue, ok := planned.(IssueRevision); ok {
+				step = issue
+			} else {
+				s.Apply(planned)
+			}
+		}
+		if step.Revision == 0 {
+			t.Fatalf("no revision is issued any more: %+v", Plan(s.Observation, s.Now).Status.Conditions)
+		}
+		s.Records = append(s.Records, s.CreateRecord(step))
+		s.Now = s.Now.Add(time.Minute)
+	}
+	endless := 0
+	for _, record := range s.Records {
+		if record.Spec.NotAfter == nil {
+			endless++
+		}
+	}
+	if endless > 2 {
+		t.Errorf("%d records without an end: those that were never published pile up", endless)
+	}
+	if got := issued(settle(t, s)); got != "Request" {
+		t.Errorf("issued %q", got)
+	}
+}
+
+// TestARefusedRecordIsSaidBeforeAnythingElse: a key whose records cannot be revoked is not revoked, whatever its spec says.
+func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
+	s := newSimulation(t, func(spec *v1alpha1.DGbotAPIKeySpec) { spec.State = v1alpha1.StateActive })
+	s.Key.Spec.State = v1alpha1.StateRevoked
+	if len(Plan(s.Observation, s.Now).Steps) == 0 {
+		t.Fatal("nothing is to be revoked")
+	}
+	s.Refusal = &Refusal{v1alpha1.RecordWriteRefusedReason, "quota"}
+	if steps := settle(t, s); len(steps) != 0 {
+		t.Errorf("the refused step is planned again in the same pass: %+v", steps)
+	}
+	wantReady(t, s, metav1.ConditionFalse, v1alpha1.RecordWriteRefusedReason)
+	if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || !strings.Contains(stalled.Message, "still verifies") {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != minRefusedDelay {
+		t.Errorf("tried again at %s", wake)
+	}
+	s.Refusal = nil
+	settle(t, s)
+	wantReady(t, s, metav1.ConditionFalse, v1alpha1.RevokedReason)
+
+	now := metav1.Time{Time: s.Now}
+	s.Key.DeletionTimestamp, s.Records[0].Spec.State = &now, v1alpha1.StateActive
+	s.Refusal = &Refusal{v1alpha1.RecordWriteRefusedReason, "quota"}
+	if decision := Plan(s.Observation, s.Now); len(decision.Steps) != 0 || decision.Wake.IsZero() {
+		t.Errorf("a key that is being deleted: %+v", decision)
+	}
+}
+
+func TestEachObstacleHasABackOffOfItsOwn(t *testing.T) {
+	s := newSimulation(t, nil)
+	s.Key.Spec.State = v1alpha1.StateActive
+	s.Secret = Secret{State: SecretForeign}
+	settle(t, s)
+	wantReady(t, s, metav1.ConditionFalse, v1alpha1.SecretConflictReason)
+	s.Now = s.Now.Add(time.Hour)
+	s.Secret, s.Refusal = Secret{State: SecretAbsent}, &Refusal{v1alpha1.SecretWriteRefusedReason, "quota"}
+	settle(t, s)
+	if wait := Plan(s.Observation, s.Now).Wake.Sub(s.Now); wait != minRefusedDelay {
+		t.Errorf("the first refusal is tried again after %s", wait)
+	}
+}
+
+func TestRecordsThatMayNotBeDeletedAreKept(t *testing.T) {
+	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(0)}))
+	s.KeepEnded = true
+	for range 15 {
+		s.Now = s.Now.Add(time.Minute)
+		s.Key.Spec.Rotation.RequestedAt = at(s.Now)
+		settle(t, s)
+	}
+	if n := len(s.Records); n != 16 {
+		t.Errorf("%d records", n)
+	}
+	wantReady(t, s, metav1.ConditionTrue, v1alpha1.IssuedReason)
+	s.KeepEnded = false
+	settle(t, s)
+	if n := len(s.Records); n > keptEnded+2 {
+		t.Errorf("%d records after deletion is allowed again", n)
+	}
+}
+
+func TestNumbersAreNotUsedAgainAfterRecordsAreGone(t *testing.T) {
+	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
+	s.Now = s.Now.Add(time.Minute)
+	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
+	settle(t, s)
+	s.Records = s.Records[:1]
+	if settle(t, s); s.Key.Status.Current == nil || s.Key.Status.Current.Revision != 3 {
+		t.Errorf("current %+v, want revision 3: 2 has been published", s.Key.Status.Current)
+	}
+}
+
+func TestMessagesFitIntoAnEvent(t *testing.T) {
+	for _, message := range []string{strings.Repeat("x", 5000), strings.Repeat("ü", 3000), "x" + strings.Repeat("🤖", 1000)} {
+		cut := truncate(message)
+		if len(cut) > 1024 || !strings.HasSuffix(cut, "…") || !strings.HasPrefix(message, strings.TrimSuffix(cut, "…")) {
+			t.Errorf("%d bytes, ending in %q", len(cut), cut[len(cut)-8:])
+		}
+	}
+	if short := strings.Repeat("x", 1024); truncate(short) != short {
+		t.Error("a message that fits was cut")
+	}
+}
+
+func TestEventsTellWhatHappenedAndNothingElse(t *testing.T) {
+	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
+	events := func() string {
+		var reasons []string
+		next := Plan(s.Observation, s.Now).Status
+		for _, event := range Events(s.Observation, next, s.Now) {
+			reasons = append(reasons, event.Reason)
+		}
+		s.Key.Status = *next
+		return strings.Join(reasons, " ")
+	}
+	step := func() {
+		for decision := Plan(s.Observation, s.Now); len(decision.Steps) > 0; decision = Plan(s.Observation, s.Now) {
+			s.Apply(decision.Steps[0])
+		}
+	}
+	if got := events(); got != "" {
+		t.Errorf("at rest: %s", got)
+	}
+	s.Now = s.Now.Add(time.Minute)
+	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
+	step()
+	if got := events(); got != "Issued" {
+		t.Errorf("after a rotation: %s", got)
+	}
+	s.Key.Spec.State = v1alpha1.StateDisabled
+	step()
+	if got := events(); got != "Disabled" {
+		t.Errorf("after disabling: %s", got)
+	}
+	s.Publish(1)
+	step()
+	if got := events(); got != "" {
+		t.Errorf("an older key was put back, nothing was issued: %s", got)
+	}
+	s.Now = s.Now.Add(2 * time.Hour)
+	s.Publish(2)
+	step()
+	if got := events(); got != "" {
+		t.Errorf("the key was put back, nothing was issued: %s", got)
+	}
+	s.Key.Spec.State = v1alpha1.StateActive
+	step()
+	events()
+	s.Now, s.Key.Status = s.Now.Add(48*time.Hour), v1alpha1.DGbotAPIKeyStatus{}
+	step()
+	// The condition is new; no revision is.
+	if got := events(); got != "Issued" {
+		t.Errorf("after the status was lost: %s", got)
+	}
+}
