@@ -12,7 +12,7 @@ CRD_REF_DOCS := go tool -modfile=$(TOOLS) crd-ref-docs
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
 
 # Whoever brings a control plane in KUBEBUILDER_ASSETS does not need the one that is built here.
-ifeq ($(origin KUBEBUILDER_ASSETS),undefined)
+ifeq ($(KUBEBUILDER_ASSETS),)
 CONTROLPLANE := bin/k8s/kubectl.stamp
 endif
 
@@ -20,7 +20,7 @@ endif
 
 .PHONY: demo
 demo: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, walk three keys through their whole life, check every step.
-	@go run ./hack/demo
+	@go build -o bin/demo ./hack/demo && exec bin/demo
 
 .PHONY: test
 test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
@@ -32,7 +32,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 
 .PHONY: run
 run: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, print the KUBECONFIG to use, stay until interrupted.
-	@go run ./hack/demo --stay
+	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build
 build: bin/manager ## Build bin/manager.

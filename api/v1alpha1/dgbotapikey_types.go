@@ -30,10 +30,11 @@ type Scope string
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.revokeIssuedBefore) || self.rotation.revokeIssuedBefore < self.expiresAt",message="revokeIssuedBefore must be before expiresAt: to end the key now, set state: Revoked",fieldPath=".rotation.revokeIssuedBefore"
 type DGbotAPIKeySpec struct {
 	// label is how people recognise the key: what uses it and where, such as "Production server". Required, 1 to 100
-	// characters, not only spaces. It may be changed at any time.
+	// characters on one line, not only spaces. It may be changed at any time.
 	// +required
 	// +kubebuilder:validation:MaxLength=100
 	// +kubebuilder:validation:XValidation:rule="self.trim() != ''",message="label must not be blank: say what uses the key, such as \"Production server\""
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:cntrl:]]')",message="label must be one line without control characters"
 	Label string `json:"label"`
 
 	// environment the key belongs to, such as production, staging or development: lower-case letters, digits and

@@ -40,14 +40,15 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	logger := zap.New(zap.UseFlagOptions(logging))
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger)
-
+	// Before there is a logger, which would put a stack trace in front of the answer.
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("no API server to talk to: %w (name one with --kubeconfig)", err)
 	}
+	logger := zap.New(zap.UseFlagOptions(logging))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+
 	// The API server's priority and fairness protects it; a limit here would only make healthy keys wait for others.
 	config.QPS, config.Burst = -1, -1
 	manager, err := controllers.NewManager(config, options)

@@ -69,7 +69,7 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 		revoke: sortRequest(now, fromSpec.RevokeIssuedBefore, fromAnnotation(v1alpha1.RevokeIssuedBeforeAnnotation)),
 	}
 	if len(invalid) > 0 {
-		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, such as 2026-11-23T10:00:00Z",
+		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",
 			strings.Join(invalid, " and "))
 	}
 	return r

@@ -18,6 +18,8 @@ var badKeys = []refusal{
 		want: badKey + `spec.label: Invalid value: "   ": label must not be blank: say what uses the key, such as "Production server"`},
 	{name: "label of a no-break space", patch: "{\"spec\": {\"label\": \"\u00a0\\t\"}}",
 		want: badKey + `spec.label: Invalid value: "\u00a0\t": label must not be blank: say what uses the key, such as "Production server"`},
+	{name: "label of two lines", patch: `{"spec": {"label": "a\nb"}}`,
+		want: badKey + `spec.label: Invalid value: "a\nb": label must be one line without control characters`},
 	{name: "label too long", patch: `{"spec": {"label": "` + long(101) + `"}}`,
 		want: badKey + `[spec.label: Too long: may not be more than 100 bytes` + notChecked},
 	{name: "label is a number", patch: `{"spec": {"label": 7}}`,

@@ -57,6 +57,10 @@ func Start(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	// envtest takes a variable that is set and empty for a folder.
+	if err := os.Setenv("KUBEBUILDER_ASSETS", assets); err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp("", "dgbot-controlplane-")
 	if err != nil {
 		return nil, err
