@@ -40,7 +40,7 @@ type faults struct {
 	sites      map[string]bool
 }
 
-func (f *faults) wrap(base client.WithWatch) client.Client {
+func (f *faults) wrap(base client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(base, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
 			if dry := (&client.CreateOptions{}).ApplyOptions(options); len(dry.DryRun) > 0 {
