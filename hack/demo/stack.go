@@ -39,7 +39,7 @@ func (s *stack) start(ctx context.Context) error {
 			s.cluster, err = controlplane.Start(controlplane.Options{})
 			return err
 		}},
-		{"CRDs, admission policies, RBAC (kubectl apply --server-side -k config/default)", func() error { return s.cluster.Install(ctx) }},
+		{"CRDs, admission policies, RBAC (kubectl apply -k config/default)", func() error { return s.cluster.Install(ctx) }},
 		{"controller manager (garbage collection, namespaces)", func() error { return s.cluster.StartControllerManager(ctx, nil) }},
 		{"operator, as service account " + controlplane.OperatorNamespace + "/" + controlplane.OperatorAccount, func() error { return s.startOperator(ctx) }},
 	}

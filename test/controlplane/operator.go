@@ -36,7 +36,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 // InstallFrom applies a kustomization that contains config/default, and waits for the CRDs.
 func (c *Cluster) InstallFrom(ctx context.Context, folder string) error {
 	for _, args := range [][]string{
-		{"apply", "--server-side", "-k", folder},
+		{"apply", "-k", folder},
 		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
 	} {
 		if out, err := c.Kubectl(ctx, args...).CombinedOutput(); err != nil {
