@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -30,8 +32,18 @@ func runSuite(options Options, prepare func(context.Context, *Cluster) error, ru
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	go stopOnSignal(cluster)
 	if err := prepare(context.Background(), cluster); err != nil {
 		return 1, err
 	}
 	return run()
+}
+
+// stopOnSignal keeps an interrupted test run from leaving a control plane behind: deferred calls do not run then.
+func stopOnSignal(cluster *Cluster) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	<-signals
+	_ = cluster.Stop()
+	os.Exit(1)
 }
