@@ -36,6 +36,8 @@ const (
 	longestWait = 10 * time.Minute
 	// aheadDelay is how long an operator steps back when another one is about to publish.
 	aheadDelay = 250 * time.Millisecond
+	// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
+	cacheLag = 5 * time.Second
 
 	minRetry = 50 * time.Millisecond
 	maxRetry = 5 * time.Minute
@@ -66,7 +68,11 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	}
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
-	if len(decision.Steps) > 0 || r.memory.olderThanReport(seen.Key) {
+	older, since := r.memory.olderThanReport(seen.Key, r.Clock.Now())
+	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
+		return ctrl.Result{RequeueAfter: cacheLag}, nil
+	}
+	if len(decision.Steps) > 0 || older {
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.carryOut(ctx, request.NamespacedName)
 		if err != nil {

@@ -31,10 +31,16 @@ type memory struct {
 	mutex sync.Mutex
 	// secrets are the facts of Secrets, so that their bytes are read only when they have changed.
 	secrets map[types.NamespacedName]*secretFacts
-	// reported are the resourceVersions of the keys after their status was last written.
-	reported map[types.NamespacedName]string
+	// reported are the keys' statuses as they were last written.
+	reported map[types.NamespacedName]written
 	// undone is when a repair of the Secret was last found to be undone by the write itself.
 	undone map[types.NamespacedName]time.Time
+}
+
+// written is a write of our own.
+type written struct {
+	resourceVersion string
+	at              time.Time
 }
 
 func (m *memory) rememberSecret(key types.NamespacedName, facts *secretFacts) {
@@ -57,22 +63,24 @@ func (m *memory) recallSecret(key types.NamespacedName, metadata *metav1.Partial
 	return facts
 }
 
-func (m *memory) rememberReport(key types.NamespacedName, resourceVersion string) {
+func (m *memory) rememberReport(key types.NamespacedName, report written) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.reported == nil {
-		m.reported = map[types.NamespacedName]string{}
+		m.reported = map[types.NamespacedName]written{}
 	}
-	m.reported[key] = resourceVersion
+	m.reported[key] = report
 }
 
-// olderThanReport says whether a key was read before this operator last wrote its status: the cache has yet to catch up,
-// and what it shows as missing has been written and told.
-func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey) bool {
+// olderThanReport says whether a key was read before this operator last wrote its status, and how long ago that was: the
+// cache has yet to catch up, and what it shows as missing has been written and told. Where that takes long, it may be the
+// API server that went back, to a backup.
+func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey, now time.Time) (older bool, since time.Duration) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	order, err := resourceversion.CompareResourceVersion(key.ResourceVersion, m.reported[client.ObjectKeyFromObject(key)])
-	return err == nil && order < 0
+	report := m.reported[client.ObjectKeyFromObject(key)]
+	order, err := resourceversion.CompareResourceVersion(key.ResourceVersion, report.resourceVersion)
+	return err == nil && order < 0, now.Sub(report.at)
 }
 
 func (m *memory) rememberUndone(key types.NamespacedName, at time.Time) {

@@ -222,11 +222,20 @@ func TestAStatusThatWentBackIsReportedAgain(t *testing.T) {
 	w.create(nil)
 	operator := w.operator(live)
 	w.restWith(operator)
-	operator.memory.rememberReport(w.request().NamespacedName, "999999999")
+	operator.memory.rememberReport(w.request().NamespacedName, written{"999999999", w.clock.Now()})
+	w.edit(func(k *v1alpha1.DGbotAPIKey) {
+		k.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: "soon"}
+	})
+	said := func() bool {
+		return apimeta.IsStatusConditionTrue(w.key().Status.Conditions, v1alpha1.RequestInvalidCondition)
+	}
+	result, err := operator.Reconcile(t.Context(), w.request())
+	if err != nil || result.RequeueAfter != cacheLag || said() {
+		t.Errorf("%+v, %v: a cache that may only be behind is to be waited for", result, err)
+	}
 	w.advance(time.Minute)
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
 	w.restWith(operator)
-	if ready := w.ready(); ready.Reason != v1alpha1.DisabledReason {
-		t.Errorf("Ready %+v", ready)
+	if !said() {
+		t.Error("nothing is reported any more")
 	}
 }

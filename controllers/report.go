@@ -56,7 +56,7 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 		return errOutrun
 	}
 	if err == nil {
-		r.memory.rememberReport(client.ObjectKeyFromObject(key), configuration.GetResourceVersion())
+		r.memory.rememberReport(client.ObjectKeyFromObject(key), written{configuration.GetResourceVersion(), r.Clock.Now()})
 	}
 	return err
 }
