@@ -169,6 +169,26 @@ func TestATerminatingNamespaceIsNoError(t *testing.T) {
 	w.nothingMinted()
 }
 
+func TestASecretThatCannotBeChangedSaysWhatHelps(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	w.rest()
+	yes := true
+	w.editSecret(func(s *corev1.Secret) { s.Immutable = &yes })
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+	w.rest()
+	w.stalled(v1alpha1.SecretWriteRefusedReason, `delete Secret "production-server", and it is created anew`)
+	if n := len(w.records()); n != 1 || w.verifies() != lifecycle.Admitted {
+		t.Errorf("%d records, the key is %s", n, w.verifies())
+	}
+	w.deleteSecret()
+	w.rest()
+	if ready := w.ready(); ready.Status != metav1.ConditionTrue || len(w.records()) != 2 {
+		t.Errorf("after it was deleted: %d records, %+v", len(w.records()), ready)
+	}
+}
+
 func TestAForeignSecretIsNeverTouched(t *testing.T) {
 	yes := true
 	for name, foreign := range map[string]corev1.Secret{

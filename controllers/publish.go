@@ -69,7 +69,19 @@ func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step 
 	record := lifecycle.NewRecord(seen.Key, step, strings.Repeat("0", 12), "")
 	placeholder := []byte(strings.Repeat("0", apikey.MaxLength))
 	_, err := r.writeSecret(ctx, seen, &record, placeholder, true)
-	return judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
+	return advise(judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
+}
+
+// advise adds what helps where the Secret itself cannot be changed: the API server only says that it cannot.
+func advise(err error, secret *corev1.Secret) error {
+	var refused *refusedError
+	if secret == nil || !errors.As(err, &refused) {
+		return err
+	}
+	if secret.Type != corev1.SecretTypeOpaque || secret.Immutable != nil && *secret.Immutable {
+		refused.refusal.Message += fmt.Sprintf("; delete Secret %q, and it is created anew with a new key", secret.Name)
+	}
+	return err
 }
 
 func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
