@@ -34,8 +34,10 @@ const (
 	// longestWait bounds how long a change of the wall clock goes unnoticed: timers run on the monotonic one. Looking
 	// again costs no request.
 	longestWait = 10 * time.Minute
-	// aheadDelay is how long an operator steps back when another one is about to publish.
+	// aheadDelay is how long an operator steps back when another one is about to publish, and maxYields how often it does
+	// so for one record: whoever created it may have crashed.
 	aheadDelay = 250 * time.Millisecond
+	maxYields  = 4
 	// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
 	cacheLag = 5 * time.Second
 

@@ -35,6 +35,13 @@ type memory struct {
 	reported map[types.NamespacedName]written
 	// undone is when a repair of the Secret was last found to be undone by the write itself.
 	undone map[types.NamespacedName]time.Time
+	// yields are how often this operator has stepped back for a record that another one may be publishing.
+	yields map[types.NamespacedName]yield
+}
+
+type yield struct {
+	record types.UID
+	times  int
 }
 
 // written is a write of our own.
@@ -100,12 +107,29 @@ func (m *memory) undoneWithin(key types.NamespacedName, now time.Time, span time
 	return ok && now.Sub(at) < span && !now.Before(at)
 }
 
+// yieldTo says whether to step back for a record once more, and counts it.
+func (m *memory) yieldTo(key types.NamespacedName, record types.UID) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.yields == nil {
+		m.yields = map[types.NamespacedName]yield{}
+	}
+	last := m.yields[key]
+	if last.record != record {
+		last = yield{record: record}
+	}
+	last.times++
+	m.yields[key] = last
+	return last.times <= maxYields
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
 	delete(m.undone, key)
+	delete(m.yields, key)
 }
 
 // observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good

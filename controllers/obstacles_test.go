@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -167,6 +168,35 @@ func TestATerminatingNamespaceIsNoError(t *testing.T) {
 		t.Errorf("an event was emitted: %s", <-recorder.Events)
 	}
 	w.nothingMinted()
+}
+
+// TestAnotherOperatorsFreshAttemptIsWaitedFor: a second record would be one of a key that nobody holds.
+func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	w.rest()
+	other := w.operator(live)
+	other.Clock = clock.RealClock{} // the record is created by the API server's
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.first().Spec.IssuedAt.DeepCopy() })
+	met := 0
+	first := interceptor.NewClient(live, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			err := c.Create(ctx, o, options...)
+			if _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok && err == nil {
+				met++
+				result, err := other.Reconcile(ctx, w.request())
+				if err != nil || result.RequeueAfter != aheadDelay {
+					t.Errorf("the other operator: %+v, %v", result, err)
+				}
+			}
+			return err
+		},
+	})
+	w.restWith(w.operator(first))
+	w.restWith(other)
+	if met != 1 || len(w.records()) != 2 || w.verifies() != lifecycle.Admitted {
+		t.Errorf("met %d times, %d records, the key is %s", met, len(w.records()), w.verifies())
+	}
 }
 
 func TestASecretThatCannotBeChangedSaysWhatHelps(t *testing.T) {

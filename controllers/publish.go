@@ -31,6 +31,10 @@ const cleanUpTimeout = 5 * time.Second
 //
 // All of it has PublishTimeout, and what comes behind it (revoking a leaked key, mostly) waits no longer.
 func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	if attempt := seen.freshAttempt(r.Clock.Now()); attempt != nil && step.Cause != v1alpha1.CauseRevocation &&
+		r.memory.yieldTo(client.ObjectKeyFromObject(seen.Key), attempt.UID) {
+		return errYield
+	}
 	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
 	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {
@@ -61,6 +65,28 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	}
 	seen.Records = append(seen.Records, record)
 	return r.adopt(ctx, seen, published)
+}
+
+// freshAttempt returns the newest record if it was created so recently that another operator may be about to publish it;
+// nil if there is none. Going on at once would be safe, and leave a record of a key that nobody holds. By the clock of the
+// API server, compared with ours: where they differ much, there is no waiting, or a second of it too many.
+func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
+	var newest *v1alpha1.DGbotAPIKeyRecord
+	for i := range o.Records {
+		if newest == nil || o.Records[i].Spec.Revision > newest.Spec.Revision {
+			newest = &o.Records[i]
+		}
+	}
+	if newest == nil || newest.Spec.Hash == o.Secret.Hash || newest.Spec.NotAfter != nil && !newest.Spec.NotAfter.After(now) {
+		return nil
+	}
+	if now.Sub(newest.CreationTimestamp.Time).Abs() > lifecycle.PublishTimeout {
+		return nil
+	}
+	if current := o.Key.Status.Current; current != nil && current.KeyID == newest.Spec.KeyID {
+		return nil // it was published, and has been lost since
+	}
+	return newest
 }
 
 // tryPublish asks the API server whether it would take the Secret, with a text of a key's length in place of a key, so
