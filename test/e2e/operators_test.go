@@ -145,6 +145,22 @@ func TestTheLeaderHandsOverWithoutAWrite(t *testing.T) {
 	p.sameAs(before)
 }
 
+func TestHealthIsAnsweredWithOrWithoutTheLease(t *testing.T) {
+	startOperator(t, "--health-probe-bind-address=127.0.0.1:18081")
+	startOperator(t, "--health-probe-bind-address=127.0.0.1:18082")
+	p := newPlace(t)
+	for _, address := range []string{"127.0.0.1:18081", "127.0.0.1:18082"} {
+		for _, path := range []string{"/healthz", "/readyz"} {
+			p.eventually(address+path+" is well", func() bool {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
+				must(t, err)
+				code, _ := fetch(t, http.DefaultClient, request)
+				return code == http.StatusOK
+			})
+		}
+	}
+}
+
 func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	startOperator(t, "--metrics-bind-address=127.0.0.1:18443", "--leader-elect=false")
 	p := newPlace(t)
