@@ -94,13 +94,13 @@ func (p *planner) recordLost() bool {
 }
 
 // everPublished says whether a revision has been in the Secret. Records alone cannot tell: one is created before it is
-// published. Where the first attempt stopped between the two, status.binding is not set, and all there is are first
-// issues that nothing superseded.
+// published. Where the first attempt stopped between the two, there is no Secret of ours, status.binding is not set, and
+// all there is are first issues that nothing superseded.
 func (p *planner) everPublished() bool {
-	if len(p.live) == 0 {
-		return false
-	}
 	if p.Key.Status.Binding != nil {
+		return true
+	}
+	if p.Secret.State == SecretOwned && len(p.live) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
@@ -118,21 +118,25 @@ func (p *planner) findCause() v1alpha1.Cause {
 	if p.published == nil && p.loss == "" {
 		return v1alpha1.CauseFirstIssue
 	}
+	if len(p.live) == 0 {
+		return p.loss // with every record the requests they satisfied are forgotten
+	}
 	// Without a published revision, requests and schedule are judged by the newest record: judging them by older
 	// bytes that somebody restored would count a request again that has been satisfied.
 	reference := p.reference()
+	satisfied := p.satisfied(reference)
 	spec := &p.Key.Spec
 	switch {
-	case p.requests.revoke.covers(reference.Spec.IssuedAt):
+	case p.requests.revoke.covers(satisfied):
 		return v1alpha1.CauseRevocation
-	case reference.Spec.State == v1alpha1.StateRevoked:
+	case reference.Spec.State == v1alpha1.StateRevoked && !p.outlived(reference):
 		return v1alpha1.CauseReactivation
 	case p.published != nil && p.published.Spec.NotAfter != nil && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
 		return v1alpha1.CauseExpiryChanged
-	case p.requests.rotate.covers(reference.Spec.IssuedAt):
+	case p.requests.rotate.covers(satisfied):
 		return v1alpha1.CauseRequest
 	}
-	if due := scheduledAfter(p.Key.UID, spec, reference.Spec.IssuedAt); due != nil && !due.After(p.now) {
+	if due := scheduledAfter(p.Key.UID, spec, satisfied); due != nil && !due.After(p.now) {
 		return v1alpha1.CauseSchedule
 	}
 	return p.loss
@@ -144,6 +148,21 @@ func (p *planner) reference() *v1alpha1.DGbotAPIKeyRecord {
 		return p.published
 	}
 	return p.live[0]
+}
+
+// satisfied is when the newest revision was issued that is known of.
+func (p *planner) satisfied(reference *v1alpha1.DGbotAPIKeyRecord) metav1.Time {
+	if p.outlived(reference) {
+		return p.Key.Status.Current.IssuedAt
+	}
+	return reference.Spec.IssuedAt
+}
+
+// outlived says whether the status remembers a newer revision than the newest record: its record is gone, and the
+// requests that it satisfied are judged by what the status says of it.
+func (p *planner) outlived(reference *v1alpha1.DGbotAPIKeyRecord) bool {
+	current := p.Key.Status.Current
+	return p.published == nil && current != nil && current.Revision > reference.Spec.Revision
 }
 
 // issuedAt is when a revision issued now counts as issued: later than every request it serves, so that it satisfies

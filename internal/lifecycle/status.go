@@ -27,8 +27,12 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 		LastHandledRequest: p.handled(),
 		Binding:            p.Key.Status.Binding,
 	}
-	if p.matched != nil {
+	switch old := p.Key.Status.Current; {
+	case p.matched != nil:
 		s.Current = describe(p.matched)
+	case old != nil && p.Secret.State == SecretOwned && p.Secret.KeyID == old.KeyID:
+		// The record is gone and the Secret still holds its key. Nothing else knows the number that was used.
+		s.Current = old.DeepCopy()
 	}
 	if p.published != nil {
 		s.Binding = &v1alpha1.Binding{Name: SecretName(p.Key)}
