@@ -64,7 +64,6 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 		case errors.Is(err, errOutrun):
 			return decision, err
 		case errors.As(err, &refused):
-			refusals.WithLabelValues(refused.refusal.Reason).Inc()
 			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.refusal.Reason, "message", refused.refusal.Message)
 			seen.Refusal = &refused.refusal
 		case err != nil:
@@ -134,6 +133,7 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
 		// A rule that lets a record only get deader has refused it.
+		conflicts.Inc()
 		return errOutrun
 	}
 	if err := judge(err, v1alpha1.RecordWriteRefusedReason); err != nil {
@@ -194,7 +194,6 @@ func (r *APIKeyReconciler) deleteRecord(ctx context.Context, seen *observed, ste
 	switch err = judge(err, v1alpha1.RecordWriteRefusedReason); {
 	case errors.As(err, &refused):
 		// Tidying up keeps nothing that matters from happening.
-		refusals.WithLabelValues(refused.refusal.Reason).Inc()
 		ctrl.LoggerFrom(ctx).Info("The API server refuses to delete an ended record: it is kept", "record", step.Name, "message", refused.refusal.Message)
 		seen.KeepEnded = true
 		return nil
@@ -218,10 +217,10 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 		return errOutrun
 	}
 	name := client.ObjectKeyFromObject(seen.Key)
-	undone := &refusedError{lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+	undone := &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
 	if r.memory.undoneWithin(name, r.Clock.Now(), repairPause) {
-		return undone
+		return undone // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
 	if record := seen.recordOf(seen.Secret.Hash); record != nil {
@@ -238,6 +237,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	}
 	if seen.Secret.Drifted {
 		r.memory.rememberUndone(name, r.Clock.Now())
+		refusals.WithLabelValues(undone.refusal.Reason).Inc()
 		return undone
 	}
 	return nil

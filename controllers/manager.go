@@ -76,6 +76,9 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err := addReconcilers(mgr, options.MaxConcurrentReconciles); err != nil {
 		return nil, err
 	}
+	if err := addKeyMetrics(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the metrics of keys: %w", err)
+	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return nil, err
 	}

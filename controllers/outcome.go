@@ -29,11 +29,16 @@ var errYield = errors.New("another operator is issuing this revision")
 var errTerminating = errors.New("the namespace is being deleted")
 
 // refusedError carries a refusal to where it is reported.
-type refusedError struct{ refusal lifecycle.Refusal }
+type refusedError struct {
+	refusal lifecycle.Refusal
+	// doubtful: the write may have happened all the same.
+	doubtful bool
+}
 
 func (e *refusedError) Error() string { return e.refusal.Reason + ": " + e.refusal.Message }
 
-// judge tells the ways apart. The reason is the condition's where the write was refused.
+// judge tells the ways apart, and counts a write that was lost or refused. The reason is the condition's where it was
+// refused.
 func judge(err error, reason string) error {
 	var status apierrors.APIStatus
 	switch {
@@ -42,6 +47,7 @@ func judge(err error, reason string) error {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return errTerminating
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
+		conflicts.Inc()
 		return errOutrun
 	case !errors.As(err, &status):
 		return err
@@ -51,16 +57,18 @@ func judge(err error, reason string) error {
 	case code == http.StatusUnauthorized, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
 		return err
 	case code >= 400 && code < 500, code == http.StatusInternalServerError && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
-		// 500 is how a webhook that cannot be reached refuses.
-		return &refusedError{lifecycle.Refusal{Reason: reason, Message: err.Error()}}
+		// 500 is how a webhook that cannot be reached refuses, and how the API server passes on that etcd did not answer
+		// in time, which says nothing about the write.
+		refusals.WithLabelValues(reason).Inc()
+		return &refusedError{lifecycle.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError}
 	}
 	return err
 }
 
-// definite says whether the error proves that the write did not happen.
+// definite says whether the error proves that this request did not write. An earlier one that it repeats may have.
 func definite(err error) bool {
 	var refused *refusedError
-	return errors.Is(err, errOutrun) || errors.Is(err, errTerminating) || errors.As(err, &refused) ||
+	return errors.Is(err, errOutrun) || errors.Is(err, errTerminating) || errors.As(err, &refused) && !refused.doubtful ||
 		apierrors.IsTooManyRequests(err) || apierrors.IsUnauthorized(err)
 }
 

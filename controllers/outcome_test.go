@@ -24,7 +24,7 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
 		want string
-		// definite: the write is known not to have happened.
+		// definite: this request is known not to have written.
 		definite bool
 	}{
 		"nothing went wrong":              {nil, "done", false},
@@ -34,7 +34,8 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 		"the namespace goes":              {terminating, "terminating", true},
 		"a quota":                         {apierrors.NewForbidden(secrets, "x", errors.New("exceeded quota")), "refused", true},
 		"an immutable Secret":             {apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), "refused", true},
-		"a webhook that cannot be called": {apierrors.NewInternalError(errors.New("failed calling webhook")), "refused", true},
+		"a webhook that cannot be called": {apierrors.NewInternalError(errors.New("failed calling webhook")), "refused", false},
+		"etcd did not answer":             {etcdTimeout(), "refused", false},
 		"the API server is busy":          {apierrors.NewTooManyRequests("wait", 1), "unknown", true},
 		"the API server took too long":    {apierrors.NewTimeoutError("timeout", 1), "unknown", false},
 		"etcd took too long":              {apierrors.NewServerTimeout(secrets, "update", 1), "unknown", false},

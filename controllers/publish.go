@@ -49,13 +49,11 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		return err
 	}
 	published, err := r.publish(ctx, seen, &record, key)
+	if definite(err) {
+		published, err = r.afterRefusal(ctx, seen, &record, err)
+	}
 	if err != nil {
-		conflicts.Inc()
-		if definite(err) {
-			// By whoever minted it, as soon as it is known that nobody will ever hold its key. Where that is not
-			// known, the write may still arrive: whoever looks in half a minute ends it then.
-			err = errors.Join(err, r.endUnpublished(ctx, seen, &record))
-		}
+		unpublished.Inc()
 		return err
 	}
 	issued.WithLabelValues(string(step.Cause)).Inc()
@@ -121,11 +119,18 @@ func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, rec
 	case err != nil:
 		return err
 	case !found:
+		conflicts.Inc()
 		return errOutrun
+	case taken.Spec.Hash == record.Spec.Hash:
+		// Our own, created by a request that was repeated on the way.
+		*record = *taken
+		return nil
 	case taken.Spec.APIKeyRef.UID == seen.Key.UID:
+		conflicts.Inc()
 		return errYield
 	}
-	return &refusedError{lifecycle.Refusal{Reason: v1alpha1.RecordConflictReason, Message: fmt.Sprintf(
+	refusals.WithLabelValues(v1alpha1.RecordConflictReason).Inc()
+	return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.RecordConflictReason, Message: fmt.Sprintf(
 		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)}}
 }
 
@@ -160,10 +165,26 @@ func (r *APIKeyReconciler) writeSecret(ctx context.Context, seen *observed, reco
 	return secret, r.Client.Update(ctx, secret, options...)
 }
 
-// endUnpublished ends the record of a key that nobody will hold.
-func (r *APIKeyReconciler) endUnpublished(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
+// afterRefusal finds out what a refused publication left. The refusal may be the answer to a repetition, by client-go after
+// a Retry-After or by a load balancer, of a write that has happened: then the key is in the Secret, and ending its record
+// would end the key in use. Otherwise whoever minted it ends the record at once, since nobody will ever hold its key.
+// Where the outcome is not known (see definite), whoever looks in half a minute does.
+func (r *APIKeyReconciler) afterRefusal(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, refusal error) (*corev1.Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
+	secret := &corev1.Secret{}
+	found, err := get(ctx, r.Live, secretNameOf(seen.Key), secret)
+	if err != nil {
+		return nil, errors.Join(refusal, err)
+	}
+	if found && apikey.Hash(secret.Data[lifecycle.SecretDataKey(seen.Key)]) == record.Spec.Hash {
+		return secret, nil
+	}
+	return nil, errors.Join(refusal, r.endUnpublished(ctx, seen, record))
+}
+
+// endUnpublished ends the record of a key that nobody will hold.
+func (r *APIKeyReconciler) endUnpublished(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
 	err := r.amend(ctx, seen, lifecycle.EndUnpublished(record, seen.Key))
 	if errors.Is(err, errOutrun) {
 		return nil

@@ -33,12 +33,12 @@ type RecordReconciler struct {
 // Reconcile deletes the record if it is a stray.
 func (r *RecordReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	record := &v1alpha1.DGbotAPIKeyRecord{}
-	stray, err := isStray(ctx, r.Client, request.NamespacedName, record)
-	if err != nil || !stray {
+	stray, err := whyStray(ctx, r.Client, request.NamespacedName, record)
+	if err != nil || stray == "" {
 		return ctrl.Result{}, err
 	}
 	// The cache of keys may be behind that of records: the key may have been created a moment ago.
-	if stray, err = isStray(ctx, r.Live, request.NamespacedName, record); err != nil || !stray {
+	if stray, err = whyStray(ctx, r.Live, request.NamespacedName, record); err != nil || stray == "" {
 		return ctrl.Result{}, err
 	}
 	err = r.Client.Delete(ctx, record, client.Preconditions{UID: &record.UID, ResourceVersion: &record.ResourceVersion})
@@ -46,26 +46,30 @@ func (r *RecordReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	case apierrors.IsNotFound(err):
 		return ctrl.Result{}, nil
 	case apierrors.IsConflict(err):
+		conflicts.Inc()
 		return ctrl.Result{RequeueAfter: aheadDelay}, nil
 	case err != nil:
 		return ctrl.Result{}, fmt.Errorf("deleting stray record: %w", err)
 	}
-	strays.Inc()
+	strays.WithLabelValues(stray).Inc()
 	ctrl.LoggerFrom(ctx).Info("Deleted a record that its key does not own", "key", record.Spec.APIKeyRef.Name, "uid", record.Spec.APIKeyRef.UID, "revision", record.Spec.Revision)
 	return ctrl.Result{}, nil
 }
 
-// isStray reads a record and the key it names.
-func isStray(ctx context.Context, reader client.Reader, name types.NamespacedName, record *v1alpha1.DGbotAPIKeyRecord) (bool, error) {
+// whyStray reads a record and the key it names, and says why the record is a stray; empty where it is none.
+func whyStray(ctx context.Context, reader client.Reader, name types.NamespacedName, record *v1alpha1.DGbotAPIKeyRecord) (string, error) {
 	if found, err := get(ctx, reader, name, record); err != nil || !found || !record.DeletionTimestamp.IsZero() {
-		return false, err
+		return "", err
 	}
 	if lifecycle.Orphan(record) {
-		return true, nil
+		return strayOrphaned, nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}
 	found, err := get(ctx, reader, types.NamespacedName{Namespace: name.Namespace, Name: record.Spec.APIKeyRef.Name}, key)
-	return err == nil && (!found || key.UID != record.Spec.APIKeyRef.UID), err
+	if err == nil && (!found || key.UID != record.Spec.APIKeyRef.UID) {
+		return strayKeyGone, nil
+	}
+	return "", err
 }
 
 // SetupWithManager registers the reconciler, its watches and indexes.

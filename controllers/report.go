@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,8 +37,9 @@ func differs(status *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool
 	return status != nil && !equality.Semantic.DeepEqual(*status, key.Status)
 }
 
-// applyStatus applies the whole status, so that what it no longer says is removed. The uid makes the API server refuse
-// it for a key created anew under the name.
+// applyStatus applies the whole status, so that what it no longer says is removed. It is for the version of the key that
+// was observed: the API server refuses it for a later one, and for a key that was created anew under the name, which a
+// uid alone does not prevent on the status subresource.
 func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey, status *v1alpha1.DGbotAPIKeyStatus) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 	if err != nil {
@@ -47,18 +49,29 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 	configuration.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind))
 	configuration.SetNamespace(key.Namespace)
 	configuration.SetName(key.Name)
-	configuration.SetUID(key.UID)
+	configuration.SetResourceVersion(key.ResourceVersion)
 	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(configuration), client.ForceOwnership, client.FieldOwner(v1alpha1.ManagedBy))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if apierrors.IsConflict(err) {
+		conflicts.Inc()
 		return errOutrun
 	}
 	if err == nil {
+		if putOff(status) && !putOff(&key.Status) {
+			damped.Inc()
+		}
 		r.memory.rememberReport(client.ObjectKeyFromObject(key), written{configuration.GetResourceVersion(), r.Clock.Now()})
 	}
 	return err
+}
+
+// putOff says whether the status shows a replacement that waits. Once it is written a replacement has been counted: not
+// by each pass that finds it waiting, nor again after a restart.
+func putOff(status *v1alpha1.DGbotAPIKeyStatus) bool {
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.SecretLossDampedReason
 }
 
 func (r *APIKeyReconciler) emit(key *v1alpha1.DGbotAPIKey, event lifecycle.Event) {

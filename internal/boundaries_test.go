@@ -50,7 +50,7 @@ var boundaries = map[string]boundary{
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime",
-			"github.com/go-logr/logr", "github.com/prometheus/client_golang",
+			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",
 		},
 		// The clock is a field, so that tests can move it.
 		noClock: true,

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 	for file, find := range map[string]func(*ast.File) []string{
 		"api/v1alpha1/conditions.go": constants,
 		"controllers/metrics.go":     metricNames,
+		"controllers/key_metrics.go": metricNames,
 		"cmd/manager/main.go":        flagNames,
 	} {
 		source, ok := files[file]
@@ -54,19 +56,23 @@ func constants(file *ast.File) []string {
 	return values
 }
 
-// metricNames are the values of fields called Name.
+// metricNames are the strings that have the form of a metric's name.
 func metricNames(file *ast.File) []string {
 	var names []string
 	ast.Inspect(file, func(node ast.Node) bool {
-		if field, ok := node.(*ast.KeyValueExpr); ok {
-			if name, ok := field.Key.(*ast.Ident); ok && name.Name == "Name" {
-				names = append(names, text(field.Value)...)
+		if literal, ok := node.(*ast.BasicLit); ok {
+			for _, value := range text(literal) {
+				if metricName.MatchString(value) {
+					names = append(names, value)
+				}
 			}
 		}
 		return true
 	})
 	return names
 }
+
+var metricName = regexp.MustCompile(`^dgbot_[a-z_]+$`)
 
 // flagNames are the second arguments of flags.…Var.
 func flagNames(file *ast.File) []string {

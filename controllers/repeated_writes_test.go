@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// What the storm in test/e2e/storm found, in slow motion.
+
+// etcdTimeout is what an API server passes on when etcd did not answer in time: the write may have happened.
+func etcdTimeout() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError, Message: "etcdserver: request timed out",
+	}}
+}
+
+// happening writes twice and answers with what answer makes of the second outcome: for objects that are picked, dry runs
+// aside.
+func happening(picked func(client.Object) bool, answer func(second error) error) client.Client {
+	return interceptor.NewClient(live, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if dry := (&client.CreateOptions{}).ApplyOptions(options); len(dry.DryRun) > 0 || !picked(o) {
+				return c.Create(ctx, o, options...)
+			}
+			first, ok := o.DeepCopyObject().(client.Object)
+			if !ok {
+				return fmt.Errorf("%T is no object", o)
+			}
+			if err := c.Create(ctx, first, options...); err != nil {
+				return err
+			}
+			return answer(c.Create(ctx, o, options...))
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.UpdateOption) error {
+			if dry := (&client.UpdateOptions{}).ApplyOptions(options); len(dry.DryRun) > 0 || !picked(o) {
+				return c.Update(ctx, o, options...)
+			}
+			first, ok := o.DeepCopyObject().(client.Object)
+			if !ok {
+				return fmt.Errorf("%T is no object", o)
+			}
+			if err := c.Update(ctx, first, options...); err != nil {
+				return err
+			}
+			return answer(c.Update(ctx, o, options...))
+		},
+	})
+}
+
+// TestAWriteThatIsAnsweredWrongly: the revision is published and goes on verifying, whatever the operator was told about
+// the writes that made it; no other is minted.
+func TestAWriteThatIsAnsweredWrongly(t *testing.T) {
+	isSecret := func(o client.Object) bool { _, ok := o.(*corev1.Secret); return ok }
+	isRecord := func(o client.Object) bool { _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); return ok }
+	repeated := func(second error) error { return second }
+	timedOut := func(error) error { return etcdTimeout() }
+	for name, test := range map[string]struct {
+		picked func(client.Object) bool
+		answer func(error) error
+	}{
+		"the Secret is written twice by a load balancer": {isSecret, repeated},
+		"the Secret is written and etcd seems too slow":  {isSecret, timedOut},
+		"the record is created twice by a load balancer": {isRecord, repeated},
+		"both are written twice":                         {func(o client.Object) bool { return isSecret(o) || isRecord(o) }, repeated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			for _, cause := range []v1alpha1.Cause{v1alpha1.CauseFirstIssue, v1alpha1.CauseRequest} {
+				w.client = happening(test.picked, test.answer)
+				if _, err := w.operator(w.client).Reconcile(t.Context(), w.request()); err != nil {
+					t.Fatal(err)
+				}
+				w.client = live
+				w.rest()
+				current := w.published()
+				if current == nil || current.Spec.Cause != cause || current.Spec.NotAfter != nil {
+					t.Fatalf("published is %+v, want a revision for %s without an end", current, cause)
+				}
+				w.advance(time.Minute)
+				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+			}
+			if n := len(w.records()); n != 2 {
+				t.Errorf("%d records for 2 causes", n)
+			}
+		})
+	}
+}
+
+// TestAStatusIsNotForTheNextKeyOfTheName: what was observed of a deleted key is no news about the one created after it.
+func TestAStatusIsNotForTheNextKeyOfTheName(t *testing.T) {
+	w := newWorld(t)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	recreated := false
+	slow := interceptor.NewClient(live, interceptor.Funcs{
+		SubResourceApply: func(ctx context.Context, c client.Client, sub string, configuration runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+			if !recreated {
+				recreated = true
+				if err := live.Delete(ctx, w.key()); err != nil {
+					t.Error(err)
+				}
+				w.create(nil)
+			}
+			return c.SubResource(sub).Apply(ctx, configuration, options...)
+		},
+	})
+	if _, err := w.operator(slow).Reconcile(t.Context(), w.request()); err != nil {
+		t.Fatal(err)
+	}
+	if !recreated {
+		t.Fatal("no status was written")
+	}
+	if conditions := w.key().Status.Conditions; len(conditions) > 0 {
+		t.Errorf("the new key says of itself: %+v", conditions)
+	}
+	w.rest()
+	if published := w.published(); published == nil || published.Spec.Cause != v1alpha1.CauseFirstIssue {
+		t.Errorf("published is %+v", published)
+	}
+}
+
+// TestARevisionsNumberIsNotUsedAgain: not even where its record was deleted and the key revoked meanwhile.
+func TestARevisionsNumberIsNotUsedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	w.rest()
+	if err := live.Delete(t.Context(), w.published()); err != nil {
+		t.Fatal(err)
+	}
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked })
+	w.rest()
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateActive })
+	w.rest()
+	published := w.published()
+	if published == nil || published.Spec.Revision != 2 || published.Spec.Cause != v1alpha1.CauseRecordLost {
+		t.Errorf("published is %+v, want revision 2", published)
+	}
+}
