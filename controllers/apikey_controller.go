@@ -55,6 +55,8 @@ type APIKeyReconciler struct {
 	Recorder events.EventRecorder
 	// Clock tells the time that lifecycle plans with.
 	Clock clock.PassiveClock
+	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
+	SecretCheckInterval time.Duration
 
 	memory memory
 }
@@ -74,7 +76,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
-	if len(decision.Steps) > 0 || older {
+	if len(decision.Steps) > 0 || older || seen.unconfirmed && differs(decision.Status, seen.Key) {
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.carryOut(ctx, request.NamespacedName)
 		if err != nil {
@@ -87,10 +89,11 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if err := r.report(ctx, seen, decision); err != nil {
 		return resultOf(err)
 	}
-	if decision.Wake.IsZero() {
+	wake := r.wake(seen, decision.Wake)
+	if wake.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{RequeueAfter: min(max(decision.Wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)}, nil
+	return ctrl.Result{RequeueAfter: min(max(wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)}, nil
 }
 
 // failed ends a pass that did not come to rest. Its conditions are reported, so that a key whose writes time out for an
@@ -120,12 +123,14 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	}); err != nil {
 		return err
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, handler.EnqueueRequestsFromMapFunc(keyOfRecord)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
+	if r.watchesSecrets() {
+		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata)
+	}
+	return keys.Complete(r)
 }
 
 // secretNameIndex finds the keys that publish under a Secret's name.

@@ -258,7 +258,7 @@ func TestAScrapeNeitherWaitsForACacheNorFailsWithIt(t *testing.T) {
 
 func unstarted(t *testing.T) client.Reader {
 	t.Helper()
-	options, err := cacheOptions()
+	options, err := cacheOptions(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

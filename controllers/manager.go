@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,6 +31,34 @@ type Options struct {
 	MetricsBindAddress      string
 	HealthProbeBindAddress  string
 	MaxConcurrentReconciles int
+	// WatchNamespaces are the namespaces to work in; none for all.
+	WatchNamespaces Namespaces
+	// SecretAccess is SecretAccessWatch or SecretAccessGetOnly.
+	SecretAccess string
+	// SecretCheckInterval is how often Secrets are looked at that are not watched.
+	SecretCheckInterval time.Duration
+}
+
+// How the manager learns of changes to Secrets.
+const (
+	SecretAccessWatch   = "watch"
+	SecretAccessGetOnly = "get-only"
+)
+
+// minSecretCheckInterval keeps a mistake from becoming a load: 1,000 keys are then 1,000 reads a second.
+const minSecretCheckInterval = time.Second
+
+// Validate says what is wrong with options that could be parsed.
+func (o *Options) Validate() error {
+	switch {
+	case o.MaxConcurrentReconciles < 1:
+		return fmt.Errorf("--max-concurrent-reconciles is %d: want at least 1", o.MaxConcurrentReconciles)
+	case o.SecretAccess != SecretAccessWatch && o.SecretAccess != SecretAccessGetOnly:
+		return fmt.Errorf("--secret-access is %q: want %s or %s", o.SecretAccess, SecretAccessWatch, SecretAccessGetOnly)
+	case o.SecretCheckInterval < minSecretCheckInterval:
+		return fmt.Errorf("--secret-check-interval is %s: want at least %s", o.SecretCheckInterval, minSecretCheckInterval)
+	}
+	return nil
 }
 
 // Scheme returns the kinds that the manager reads and writes.
@@ -47,7 +76,7 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cacheOptions, err := cacheOptions()
+	cacheOptions, err := cacheOptions(options.WatchNamespaces)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +102,7 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
-	if err := addReconcilers(mgr, options.MaxConcurrentReconciles); err != nil {
+	if err := addReconcilers(mgr, options); err != nil {
 		return nil, err
 	}
 	if err := addKeyMetrics(mgr); err != nil {
@@ -85,7 +114,8 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, concurrency int) error {
+func addReconcilers(mgr ctrl.Manager, options Options) error {
+	concurrency := options.MaxConcurrentReconciles
 	records := &RecordReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
 	if err := records.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
@@ -96,6 +126,9 @@ func addReconcilers(mgr ctrl.Manager, concurrency int) error {
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    clock.RealClock{},
 	}
+	if options.SecretAccess == SecretAccessGetOnly {
+		keys.SecretCheckInterval = options.SecretCheckInterval
+	}
 	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the key controller: %w", err)
 	}
@@ -103,18 +136,26 @@ func addReconcilers(mgr ctrl.Manager, concurrency int) error {
 }
 
 // cacheOptions keep plaintext and other people's Secrets out of memory: of Secrets only those with the key label are
-// watched, and the controllers watch metadata only. A typed read of a Secret through the cache, which would start a watch
-// with the bytes, fails.
-func cacheOptions() (cache.Options, error) {
+// watched, if any are, and the controllers watch metadata only. A typed read of a Secret through the cache, which would
+// start a watch with the bytes, fails.
+func cacheOptions(namespaces Namespaces) (cache.Options, error) {
 	ours, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
 	}
-	return cache.Options{
+	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)},
 		},
-	}, nil
+	}
+	if len(namespaces) > 0 {
+		options.DefaultNamespaces = map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			options.DefaultNamespaces[namespace] = cache.Config{}
+		}
+		options.NewInformer = newPatientInformer
+	}
+	return options, nil
 }

@@ -24,13 +24,15 @@ type observed struct {
 	lifecycle.Observation
 	// secret is nil where there is none, or where it was not read in this pass.
 	secret *corev1.Secret
+	// unconfirmed: the Secret is as it was last looked at, and no watch says that it still is. Nothing is written on that.
+	unconfirmed bool
 }
 
 // memory is what a running operator keeps between passes, by key. Losing it costs requests and nothing else.
 type memory struct {
 	mutex sync.Mutex
-	// secrets are the facts of Secrets, so that their bytes are read only when they have changed.
-	secrets map[types.NamespacedName]*secretFacts
+	// secrets are the last looks at Secrets, so that their bytes are read only when they have changed, or are due.
+	secrets map[types.NamespacedName]look
 	// reported are the keys' statuses as they were last written.
 	reported map[types.NamespacedName]written
 	// undone is when a repair of the Secret was last found to be undone by the write itself.
@@ -50,24 +52,20 @@ type written struct {
 	at              time.Time
 }
 
-func (m *memory) rememberSecret(key types.NamespacedName, facts *secretFacts) {
+func (m *memory) rememberSecret(key *v1alpha1.DGbotAPIKey, facts *secretFacts, now time.Time) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.secrets == nil {
-		m.secrets = map[types.NamespacedName]*secretFacts{}
+		m.secrets = map[types.NamespacedName]look{}
 	}
-	m.secrets[key] = facts
+	m.secrets[client.ObjectKeyFromObject(key)] = look{key: key.UID, facts: facts, at: now}
 }
 
-// recallSecret returns the facts if they are of exactly that Secret at that version.
-func (m *memory) recallSecret(key types.NamespacedName, metadata *metav1.PartialObjectMetadata) *secretFacts {
+func (m *memory) lastLook(key types.NamespacedName) (look, bool) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	facts := m.secrets[key]
-	if facts == nil || facts.metadata.UID != metadata.UID || facts.metadata.ResourceVersion != metadata.ResourceVersion {
-		return nil
-	}
-	return facts
+	last, ok := m.secrets[key]
+	return last, ok
 }
 
 func (m *memory) rememberReport(key types.NamespacedName, report written) {
@@ -139,10 +137,25 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if found, err := get(ctx, r.Client, name, key); err != nil || !found {
 		return nil, err
 	}
-	if facts, err := r.recallSecret(ctx, key); err != nil {
+	if key.Status.ObservedGeneration == 0 {
+		// A new key, most likely: a revision is due, and all will be read live in a moment. Reading the Secret twice for
+		// every key that is created would be the price of knowing it now.
+		seen, err := r.complete(ctx, r.Client, key, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		seen.unconfirmed = true
+		return seen, nil
+	}
+	if last, err := r.recallSecret(ctx, key); err != nil {
 		return nil, err
-	} else if facts != nil {
-		return r.complete(ctx, r.Client, key, nil, facts)
+	} else if last != nil {
+		seen, err := r.complete(ctx, r.Client, key, nil, last.facts)
+		if err != nil {
+			return nil, err
+		}
+		seen.unconfirmed = !r.watchesSecrets()
+		return seen, nil
 	}
 	secret, facts, err := r.readSecret(ctx, key)
 	if err != nil {
@@ -165,29 +178,43 @@ func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.Namespace
 	return r.complete(ctx, r.Live, key, secret, facts)
 }
 
-// recallSecret returns what is remembered of the Secret, if the cache says that it has not moved since. A Secret that is
-// not in the cache may still exist: its label may have been removed.
-func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*secretFacts, error) {
+// recallSecret returns the last look at the Secret, if the cache says that it has not moved since, or if it is too early
+// for another one; nil if the Secret is to be read. One that is not in the cache may still exist: its label may have been
+// removed.
+func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*look, error) {
+	last, ok := r.memory.lastLook(client.ObjectKeyFromObject(key))
+	if !ok {
+		return nil, nil
+	}
+	if !r.watchesSecrets() {
+		if !last.current(key, r.Clock.Now(), r.SecretCheckInterval) {
+			return nil, nil
+		}
+		return &last, nil
+	}
 	metadata := &metav1.PartialObjectMetadata{}
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	found, err := get(ctx, r.Client, secretNameOf(key), metadata)
-	if err != nil || !found {
+	if err != nil || !found || last.facts == nil || last.key != key.UID ||
+		last.facts.metadata.UID != metadata.UID || last.facts.metadata.ResourceVersion != metadata.ResourceVersion {
 		return nil, err
 	}
-	return r.memory.recallSecret(client.ObjectKeyFromObject(key), metadata), nil
+	return &last, nil
 }
 
 func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*corev1.Secret, *secretFacts, error) {
+	// The look is as old as its beginning.
+	began := r.Clock.Now()
 	secret := &corev1.Secret{}
 	found, err := get(ctx, r.Live, secretNameOf(key), secret)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading Secret %s: %w", secretNameOf(key), err)
 	}
 	if !found {
-		return nil, nil, nil
+		secret = nil
 	}
 	facts := factsOf(secret, key)
-	r.memory.rememberSecret(client.ObjectKeyFromObject(key), facts)
+	r.memory.rememberSecret(key, facts, began)
 	return secret, facts, nil
 }
 

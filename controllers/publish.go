@@ -195,7 +195,7 @@ func (r *APIKeyReconciler) endUnpublished(ctx context.Context, seen *observed, r
 // adopt makes a Secret that was just written part of the observation.
 func (r *APIKeyReconciler) adopt(ctx context.Context, seen *observed, secret *corev1.Secret) error {
 	facts := factsOf(secret, seen.Key)
-	r.memory.rememberSecret(client.ObjectKeyFromObject(seen.Key), facts)
+	r.memory.rememberSecret(seen.Key, facts, r.Clock.Now())
 	seen.secret = secret
 	return r.describeSecret(ctx, seen, facts)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -77,6 +78,12 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 		"Address for /healthz and /readyz; 0 for none.")
 	flags.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 8,
 		"How many keys are worked on at once; at least 1.")
+	flags.Var(&options.WatchNamespaces, "watch-namespaces",
+		"Namespaces to work in, separated by commas or given repeatedly; by default all. Each needs the manager's Role.")
+	flags.StringVar(&options.SecretAccess, "secret-access", controllers.SecretAccessWatch,
+		"How changes of Secrets are noticed: watch, or get-only, which needs no right to list or watch Secrets.")
+	flags.DurationVar(&options.SecretCheckInterval, "secret-check-interval", 5*time.Minute,
+		"With get-only, how often each key's Secret is looked at; at least 1s.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -85,8 +92,8 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 	if flags.NArg() > 0 {
 		return options, nil, fmt.Errorf("unexpected argument %q: the manager takes flags only, see --help", flags.Arg(0))
 	}
-	if options.MaxConcurrentReconciles < 1 {
-		return options, nil, fmt.Errorf("--max-concurrent-reconciles is %d: want at least 1", options.MaxConcurrentReconciles)
+	if err := options.Validate(); err != nil {
+		return options, nil, err
 	}
 	if logging.Level != nil && logging.Level.Enabled(-bodyLevel) {
 		fmt.Fprintf(os.Stderr, "manager: --zap-log-level is held to %d: from %d on, keys in plaintext would be logged\n", bodyLevel-1, bodyLevel)

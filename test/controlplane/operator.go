@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"k8s.io/client-go/rest"
 )
 
 // The operator's namespace and service account as config/default installs them.
@@ -75,8 +77,17 @@ func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string
 	if err != nil {
 		return nil, err
 	}
-	kubeconfig := filepath.Join(c.folder, account+".kubeconfig")
-	if err := WriteKubeconfig(kubeconfig, config, account); err != nil {
+	return c.StartOperatorWith(config, namespace, log, args...)
+}
+
+// StartOperatorWith runs bin/manager with a config that is not the cluster's own, such as one that leads through a proxy.
+func (c *Cluster) StartOperatorWith(config *rest.Config, namespace string, log io.Writer, args ...string) (*Operator, error) {
+	folder, err := os.MkdirTemp(c.folder, "operator-")
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(folder, "kubeconfig")
+	if err := WriteKubeconfig(kubeconfig, config, "operator"); err != nil {
 		return nil, err
 	}
 	binary := filepath.Join(Repository(), "bin", "manager")
@@ -100,6 +111,9 @@ func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string
 	return o, nil
 }
 
+// ProcessNumber is the manager's.
+func (o *Operator) ProcessNumber() int { return o.command.Process.Pid }
+
 // Exited is closed when the manager has ended; Err says how.
 func (o *Operator) Exited() <-chan struct{} { return o.exited }
 
@@ -117,6 +131,19 @@ func (o *Operator) Stop() error {
 	case <-time.After(15 * time.Second):
 		return errors.Join(errors.New("the manager ignored SIGTERM"), o.Kill())
 	}
+}
+
+// Pause stops the manager in its tracks, as a machine that is suspended does; Resume lets it go on.
+func (o *Operator) Pause() error { return o.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused manager go on.
+func (o *Operator) Resume() error { return o.signal(syscall.SIGCONT) }
+
+func (o *Operator) signal(signal syscall.Signal) error {
+	if err := o.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
 }
 
 // Kill ends the manager at once, between whatever two writes it is.

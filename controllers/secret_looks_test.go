@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const checkInterval = 5 * time.Minute
+
+// looks counts the live reads of Secrets and whatever else an operator reads live.
+type looks struct {
+	mutex           sync.Mutex
+	secrets, others int
+}
+
+func (l *looks) reader(t *testing.T) client.Reader {
+	count := func(o any) {
+		l.mutex.Lock()
+		defer l.mutex.Unlock()
+		switch o.(type) {
+		case *corev1.Secret:
+			l.secrets++
+		case *corev1.SecretList:
+			t.Error("Secrets are listed")
+		default:
+			l.others++
+		}
+	}
+	return interceptor.NewClient(live, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			count(o)
+			return c.Get(ctx, name, o, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			count(list)
+			return c.List(ctx, list, options...)
+		},
+	})
+}
+
+func (l *looks) since(secrets, others int) (int, int) { return l.secrets - secrets, l.others - others }
+
+// getOnly returns an operator that may only get Secrets, and stays: what it remembers is what the tests are about.
+func (w *world) getOnly(writes client.WithWatch) (*APIKeyReconciler, *looks) {
+	w.t.Helper()
+	count := &looks{}
+	operator := w.operator(interceptor.NewClient(writes, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			switch o.(type) {
+			case *corev1.Secret, *metav1.PartialObjectMetadata:
+				w.t.Error("a Secret is read from the cache, which has none")
+			}
+			return c.Get(ctx, name, o, options...)
+		},
+	}))
+	operator.Live, operator.SecretCheckInterval = count.reader(w.t), checkInterval
+	return operator, count
+}
+
+// pass runs one pass of a healthy operator and returns when it wants to look again.
+func (w *world) pass(operator *APIKeyReconciler) time.Duration {
+	w.t.Helper()
+	result, err := operator.Reconcile(w.t.Context(), w.request())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return result.RequeueAfter
+}
+
+func TestGetOnlyLooksOnceAnInterval(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	writes := &faults{}
+	operator, count := w.getOnly(writes.wrap(live))
+	w.restWith(operator)
+	if w.verifies() != lifecycle.Admitted {
+		t.Fatalf("the key is %s", w.verifies())
+	}
+
+	written := writes.writes
+	for range 5 {
+		secrets, others := count.secrets, count.others
+		var wait time.Duration
+		// Its own status write, a resync and whatever else wakes it within the interval.
+		for range 10 {
+			wait = w.pass(operator)
+			if wait <= 0 || wait > checkInterval {
+				t.Fatalf("the next look is in %s, want one within %s", wait, checkInterval)
+			}
+		}
+		if s, o := count.since(secrets, others); s != 0 || o != 0 {
+			t.Fatalf("%d Secrets and %d other objects were read within the interval", s, o)
+		}
+		w.advance(wait - time.Second)
+		w.pass(operator)
+		if s, _ := count.since(secrets, others); s != 0 {
+			t.Fatal("the Secret was read before it was due")
+		}
+		w.advance(time.Second)
+		w.pass(operator)
+		if s, o := count.since(secrets, others); s != 1 || o != 0 {
+			t.Fatalf("%d Secrets and %d other objects were read for one look", s, o)
+		}
+	}
+	if writes.writes != written {
+		t.Errorf("%d writes without a change", writes.writes-written)
+	}
+
+	restarted, count := w.getOnly(writes.wrap(live))
+	w.pass(restarted)
+	if s, _ := count.since(0, 0); s != 1 || writes.writes != written {
+		t.Errorf("after a start the Secret was read %d times, and there were %d writes", s, writes.writes-written)
+	}
+}
+
+func TestGetOnlyNoticesLossWithinTheInterval(t *testing.T) {
+	for name, lose := range map[string]func(*world){
+		"deleted": (*world).deleteSecret,
+		"altered": func(w *world) {
+			w.editSecret(func(s *corev1.Secret) { s.Data[v1alpha1.DefaultSecretKey] = []byte("not a key") })
+		},
+		"stripped of label and entries": func(w *world) {
+			w.editSecret(func(s *corev1.Secret) { s.Labels, s.Data[v1alpha1.SecretKeyID] = nil, nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			operator, _ := w.getOnly(live)
+			w.restWith(operator)
+			lose(w)
+			wait := w.pass(operator)
+			w.advance(wait)
+			w.restWith(operator)
+			if w.verifies() != lifecycle.Admitted || w.ready().Reason != v1alpha1.IssuedReason || w.secret().Labels[v1alpha1.ManagedByLabel] == "" {
+				t.Errorf("%s after the loss the key in the Secret is %s", wait, w.verifies())
+			}
+		})
+	}
+}
+
+func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
+	w := newWorld(t)
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: keyName}}
+	if err := live.Create(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	w.create(nil)
+	operator, count := w.getOnly(live)
+	w.restWith(operator)
+	w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+	secrets, others := count.secrets, count.others
+	for range 5 {
+		w.pass(operator)
+	}
+	if s, o := count.since(secrets, others); s != 0 || o != 0 {
+		t.Errorf("%d Secrets and %d other objects were read within the minute", s, o)
+	}
+	if err := live.Delete(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	wait := w.pass(operator)
+	if wait > time.Minute {
+		t.Errorf("the next look is in %s", wait)
+	}
+	w.advance(wait)
+	w.restWith(operator)
+	if w.verifies() != lifecycle.Admitted {
+		t.Errorf("the Secret made way, and the key is %s", w.verifies())
+	}
+}
+
+// TestGetOnlyLooksAnewForAnotherKeyOfTheName: what was seen of one key's Secret says nothing for a key that was created
+// under the name since, with its text in another entry.
+func TestGetOnlyLooksAnewForAnotherKeyOfTheName(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	operator, _ := w.getOnly(live)
+	w.restWith(operator)
+	if err := live.Delete(t.Context(), w.key(), client.PropagationPolicy(metav1.DeletePropagationOrphan)); err != nil {
+		t.Fatal(err)
+	}
+	// The deletion and the creation reach the operator as one event.
+	for {
+		key := &v1alpha1.DGbotAPIKey{}
+		found, err := get(t.Context(), live, w.request().NamespacedName, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret = &v1alpha1.SecretSpec{Key: "token"} })
+	w.restWith(operator)
+	if hash := apikey.Hash(w.secret().Data["token"]); w.recordWith(hash) == nil {
+		t.Error("the new key is not published")
+	}
+}
+
+func (w *world) recordWith(hash string) *v1alpha1.DGbotAPIKeyRecord {
+	w.t.Helper()
+	for _, record := range w.records() {
+		if record.Spec.Hash == hash && record.Spec.APIKeyRef.UID == w.key().UID {
+			return &record
+		}
+	}
+	return nil
+}
+
+// truthful is a client that asserts after each status it writes that the revision it calls current is the one in the
+// Secret: nothing else writes meanwhile.
+func (w *world) truthful() client.WithWatch {
+	return interceptor.NewClient(live, interceptor.Funcs{
+		SubResourceApply: func(ctx context.Context, c client.Client, sub string, configuration runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+			err := c.SubResource(sub).Apply(ctx, configuration, options...)
+			current, published := w.key().Status.Current, w.published()
+			if (current == nil) != (published == nil) || current != nil && current.KeyID != published.Spec.KeyID {
+				w.t.Errorf("the status says that %+v is current, and the Secret holds %+v", current, published)
+			}
+			return err
+		},
+	})
+}
+
+// TestGetOnlyIsNotMisledByAnotherOperator: an operator that remembers the Secret as it was meets whatever another one left
+// when it crashed, at each of its writes. It may take half a minute (a publication without a trace in the records) or the
+// interval (a change of the Secret alone), but nothing that it says meanwhile is wrong, and it comes to the same end.
+func TestGetOnlyIsNotMisledByAnotherOperator(t *testing.T) {
+	for _, name := range []string{"a rotation is requested", "the current revision is revoked", "the Secret is deleted", "an older key is put back"} {
+		s := scenarios[name]
+		undisturbed := &faults{}
+		runScenario(t, s, undisturbed, "")
+		for at := 1; at <= undisturbed.writes; at++ {
+			for _, lost := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, crash at write %d, written %t", name, at, lost), func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t)
+					if s.prepare == nil {
+						w.create(nil)
+					} else {
+						s.prepare(w)
+					}
+					remembering, _ := w.getOnly(w.truthful())
+					w.restWith(remembering)
+					before := map[types.UID]bool{}
+					for _, record := range w.records() {
+						before[record.UID] = true
+					}
+					s.happen(w)
+					crash := &faults{breakAt: at, lost: lost}
+					other := w.operator(crash.wrap(live))
+					for range 10 {
+						if _, err := other.Reconcile(t.Context(), w.request()); errors.Is(err, errInjected) {
+							break
+						}
+					}
+					if crash.broken == "" {
+						t.Fatal("it did not crash")
+					}
+					for _, wait := range []time.Duration{0, 31 * time.Second, checkInterval} {
+						w.advance(wait)
+						w.restWith(remembering)
+					}
+					w.checkOutcome(s, before)
+				})
+			}
+		}
+	}
+}
+
+func TestLooksAreSpreadAndNeverFartherApartThanTheInterval(t *testing.T) {
+	start := time.Now()
+	const keys, buckets = 10_000, 10
+	var first [buckets]int
+	for i := range keys {
+		uid := types.UID(fmt.Sprintf("6f1c7a52-0000-4000-8000-%012d", i))
+		next := nextLook(uid, start, checkInterval)
+		if wait := next.Sub(start); wait <= 0 || wait > checkInterval {
+			t.Fatalf("%s: the first look is after %s", uid, wait)
+		}
+		first[next.Sub(start)*buckets/(checkInterval+1)]++
+		if again := nextLook(uid, next, checkInterval); again.Sub(next) != checkInterval {
+			t.Fatalf("%s: the look after is %s later", uid, again.Sub(next))
+		}
+		// A look that was made for another reason does not move the schedule.
+		if between := nextLook(uid, start.Add(next.Sub(start)/2), checkInterval); !between.Equal(next) {
+			t.Fatalf("%s: the schedule moved from %s to %s", uid, next, between)
+		}
+	}
+	for i, n := range first {
+		if n < keys/buckets*8/10 || n > keys/buckets*12/10 {
+			t.Errorf("%d of %d looks come in tenth %d of the interval: %v", n, keys, i, first)
+			break
+		}
+	}
+}
+
+func TestALookIsGoodForItsKeyAndItsTime(t *testing.T) {
+	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Name: keyName, UID: "uid"}}
+	mine := &secretFacts{metadata: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.APIKeyLabel: "uid"}}}
+	foreign := &secretFacts{}
+	at := time.Now()
+	instant := nextLook(key.UID, at, time.Hour)
+	for name, test := range map[string]struct {
+		look look
+		now  time.Time
+		want bool
+	}{
+		"just made":               {look{"uid", mine, at}, at, true},
+		"until the next instant":  {look{"uid", mine, at}, instant.Add(-1), true},
+		"not at the instant":      {look{"uid", mine, at}, instant, false},
+		"of no Secret":            {look{"uid", nil, at}, instant.Add(-1), true},
+		"of another key":          {look{"other", mine, at}, at, false},
+		"from the future":         {look{"uid", mine, at}, at.Add(-1), false},
+		"foreign, within minute":  {look{"uid", foreign, instant}, instant.Add(time.Minute - 1), true},
+		"foreign, after a minute": {look{"uid", foreign, instant}, instant.Add(time.Minute), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.look.current(key, test.now, time.Hour); got != test.want {
+				t.Errorf("current is %t, want %t", got, test.want)
+			}
+		})
+	}
+}
