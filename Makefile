@@ -26,6 +26,7 @@ demo: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, wal
 test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
 	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
 	go test $(RACE) -timeout 30m ./...
+	@$(MAKE) test-alerts
 	@$(MAKE) verify
 
 ##@ Running
@@ -57,12 +58,22 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 test-unit: ## The tests that need no control plane: seconds.
 	go test $(RACE) ./api/... ./internal/...
 
+.PHONY: test-alerts
+test-alerts: bin/promtool ## Test the alerts with promtool (builds it the first time: minutes).
+	bin/promtool check rules config/prometheus/alerts.yaml
+	bin/promtool test rules hack/alerts/*_test.yaml
+
+# Not with 'go tool', which ignores build tags.
+bin/promtool: hack/alerts/go.mod hack/alerts/go.sum
+	CGO_ENABLED=0 go build -modfile=hack/alerts/go.mod -tags=remove_all_sd -ldflags=-w -o $@ github.com/prometheus/prometheus/cmd/promtool
+
 .PHONY: generate
-generate: ## Regenerate deep copies, CRDs, RBAC and the API reference from the Go sources.
+generate: ## Regenerate deep copies, CRDs, RBAC, the API reference and the PrometheusRule from their sources.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate/boilerplate.go.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=dgbot-manager paths=./controllers/... output:rbac:dir=config/rbac
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
+	hack/alerts/prometheusrule.sh >config/prometheus/prometheusrule.yaml
 
 .PHONY: fmt
 fmt: ## Format the Go sources.

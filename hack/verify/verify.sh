@@ -27,7 +27,7 @@ if [ -n "$unformatted" ]; then
 fi
 
 echo "verify: modules"
-for module in . hack/tools hack/controlplane; do
+for module in . hack/alerts hack/controlplane hack/tools; do
   if ! (cd "$module" && go mod tidy -diff); then
     echo "$module/go.mod is not tidy: run 'go mod tidy' there" >&2
     failed=1
@@ -36,7 +36,9 @@ done
 
 echo "verify: vet"
 go vet ./... || failed=1
-(cd hack/controlplane && go vet .) || failed=1
+for module in hack/controlplane; do
+  (cd "$module" && go vet ./...) || failed=1
+done
 
 echo "verify: lint"
 make -s lint || failed=1
