@@ -27,6 +27,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
 	go test $(RACE) -timeout 30m ./...
 	@$(MAKE) test-alerts
+	@$(MAKE) test-scanners
 	@$(MAKE) verify
 
 ##@ Running
@@ -66,6 +67,10 @@ test-alerts: bin/promtool ## Test the alerts with promtool (builds it the first 
 # Not with 'go tool', which ignores build tags.
 bin/promtool: hack/alerts/go.mod hack/alerts/go.sum
 	CGO_ENABLED=0 go build -modfile=hack/alerts/go.mod -tags=remove_all_sd -ldflags=-w -o $@ github.com/prometheus/prometheus/cmd/promtool
+
+.PHONY: test-scanners
+test-scanners: ## The scanner rules with gitleaks itself (compiles it the first time: a minute).
+	cd hack/scanners && go test ./...
 
 .PHONY: generate
 generate: ## Regenerate deep copies, CRDs, RBAC, the API reference and the PrometheusRule from their sources.
