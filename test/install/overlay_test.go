@@ -43,15 +43,23 @@ spec:
   label: CRM
 `
 
-// overlay writes a kustomization that moves config/default into another namespace and puts a prefix before its names.
-func overlay(t *testing.T) string {
+// leaked is a key of nobody: a test vector of internal/apikey.
+const leaked = "dgbot_production_7Hq2xV0aBcD9_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1WjWYc"
+
+// overlay writes a kustomization that moves config/default, and what else is named, into another namespace and puts a
+// prefix before its names.
+func overlay(t *testing.T, more ...string) string {
 	t.Helper()
 	folder := t.TempDir()
-	base, err := filepath.Rel(folder, filepath.Join(controlplane.Repository(), "config", "default"))
-	if err != nil {
-		t.Fatal(err)
+	var parts []string
+	for _, part := range append([]string{"default"}, more...) {
+		base, err := filepath.Rel(folder, filepath.Join(controlplane.Repository(), "config", part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, filepath.ToSlash(base))
 	}
-	content := fmt.Sprintf("namespace: %s\nnamePrefix: %s\nresources:\n- %s\n", namespace, prefix, filepath.ToSlash(base))
+	content := fmt.Sprintf("namespace: %s\nnamePrefix: %s\nresources: [%s]\n", namespace, prefix, strings.Join(parts, ", "))
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +102,7 @@ func (a admin) eventually(what string, condition func() (bool, string)) {
 }
 
 func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
-	if err := controlplane.BuildOperator(); err != nil {
+	if err := built(); err != nil {
 		t.Fatal(err)
 	}
 	cluster, err := controlplane.Start(controlplane.Options{})
@@ -131,8 +139,24 @@ func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 	a.must("", "wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")
 	policiesHold(a)
 	nothingIsElsewhere(a)
+	monitoringFollows(a)
 	a.must("", "delete", "dgkey", "crm")
 	removable(a)
+}
+
+// monitoringFollows: with a prefix the ServiceMonitor still names the Secret with the token, and that its account. It is
+// built and not applied: the kinds of the prometheus-operator are not there.
+func monitoringFollows(a admin) {
+	a.t.Helper()
+	built := a.must("", "kustomize", overlay(a.t, "prometheus"))
+	const name = "dgbot-metrics-reader"
+	// Role, account, Secret with its account, binding with role and subject, and the ServiceMonitor.
+	if all, prefixed := strings.Count(built, name), strings.Count(built, prefix+name); all != prefixed || all < 8 {
+		a.t.Errorf("%d of %d mentions of %s have the prefix:\n%s", prefixed, all, name, built)
+	}
+	if strings.Contains(built, "namespace: dgbot-system") {
+		a.t.Errorf("something stays in another namespace:\n%s", built)
+	}
 }
 
 // policiesHold: a policy whose binding had lost it would hold for nobody.
@@ -142,6 +166,16 @@ func policiesHold(a admin) {
 	a.eventually("alice cannot mint", func() (bool, string) {
 		out, err := a.run(record, "apply", "--as=alice", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-records'"), out
+	})
+	leak := `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "leak"}, "data": {"x": "` + leaked + `"}}`
+	a.eventually("a key in a ConfigMap is warned of", func() (bool, string) {
+		out, err := a.run(leak, "create", "--dry-run=server", "-f", "-")
+		return err == nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-leaks' with binding '"+prefix+"dgbot-leaks'"), out
+	})
+	a.must("", "label", "namespace", "default", "keys.dgbot.io/leaks=deny")
+	a.eventually("a key in a ConfigMap is refused", func() (bool, string) {
+		out, err := a.run(leak, "create", "--dry-run=server", "-f", "-")
+		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-leaks' with binding '"+prefix+"dgbot-leaks-deny'"), out
 	})
 	a.must("", "create", "role", "editor", "--verb=*", "--resource=dgbotapikeys.keys.dgbot.io")
 	a.must("", "create", "rolebinding", "bob", "--role=editor", "--user=bob")
@@ -155,9 +189,9 @@ func policiesHold(a admin) {
 func nothingIsElsewhere(a admin) {
 	a.t.Helper()
 	const part = "app.kubernetes.io/part-of=dgbot"
-	out := a.must("", "get", "sa,role,rolebinding,deployment,service", "-A", "-l", part, "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}`)
-	if n := len(strings.Fields(out)); n != 5 {
-		a.t.Errorf("%d namespaced objects, want 5:\n%s", n, out)
+	out := a.must("", "get", "sa,role,rolebinding,deployment,service,poddisruptionbudget,networkpolicy", "-A", "-l", part, "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}`)
+	if n := len(strings.Fields(out)); n != 7 {
+		a.t.Errorf("%d namespaced objects, want 7:\n%s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, namespace+"/"+prefix) {
@@ -165,8 +199,8 @@ func nothingIsElsewhere(a admin) {
 		}
 	}
 	out = a.must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
-	if n := len(strings.Fields(out)); n != 11 {
-		a.t.Errorf("%d cluster-wide objects, want 11: %s", n, out)
+	if n := len(strings.Fields(out)); n != 16 {
+		a.t.Errorf("%d cluster-wide objects, want 16: %s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, prefix) {

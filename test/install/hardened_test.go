@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// hardened is a control plane as docs/threat-model.md asks for it: with its audit policy, and its encryption of Secrets.
+type hardened struct {
+	admin
+	folder string
+	log    lockedBuffer
+	// texts are the keys that were seen in Secrets.
+	texts []string
+}
+
+const (
+	operatorUser = "system:serviceaccount:" + controlplane.OperatorNamespace + ":" + controlplane.OperatorAccount
+	// notPublished is what stands in an empty Secret's place.
+	notPublished = ""
+)
+
+// built is bin/manager, built once: tests that run at the same time use it.
+var built = sync.OnceValue(controlplane.BuildOperator)
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
+
+func startHardened(t *testing.T, kustomization string) *hardened {
+	t.Helper()
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	h := &hardened{folder: t.TempDir()}
+	cluster, err := controlplane.Start(controlplane.Options{APIServerArgs: map[string][]string{
+		"audit-policy-file":          {filepath.Join(controlplane.Repository(), "docs", "control-plane", "audit-policy.yaml")},
+		"audit-log-path":             {h.auditLog()},
+		"audit-log-mode":             {"blocking"},
+		"encryption-provider-config": {h.encryption(t)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.admin = admin{t, cluster}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := cluster.InstallFrom(t.Context(), filepath.Join(controlplane.Repository(), "config", kustomization)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.StartControllerManager(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *hardened) auditLog() string { return filepath.Join(h.folder, "audit.log") }
+
+// encryption writes docs/control-plane/encryption.yaml with a key in it, as its reader is told to.
+func (h *hardened) encryption(t *testing.T) string {
+	t.Helper()
+	example, err := os.ReadFile(filepath.Join(controlplane.Repository(), "docs", "control-plane", "encryption.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	filled := bytes.Replace(example, []byte("REPLACE-WITH-32-RANDOM-BYTES-IN-BASE64"), []byte(base64.StdEncoding.EncodeToString(key)), 1)
+	path := filepath.Join(h.folder, "encryption.yaml")
+	if err := os.WriteFile(path, filled, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// operate runs the manager under its account with the arguments of the installed Deployment, and with others after them.
+func (h *hardened) operate(env map[string]string, others ...string) *controlplane.Operator {
+	h.t.Helper()
+	container := h.deployment().Spec.Template.Spec.Containers[0]
+	values := map[string]string{}
+	for _, variable := range container.Env {
+		values[variable.Name] = variable.Value
+	}
+	for name, value := range env {
+		values[name] = value
+	}
+	args := append([]string{}, container.Args...)
+	for i := range args {
+		for name, value := range values {
+			args[i] = strings.ReplaceAll(args[i], "$("+name+")", value)
+		}
+	}
+	args = append(append(args, "--health-probe-bind-address=0", "--metrics-bind-address=0"), others...)
+	operator, err := h.cluster.StartOperator(h.t.Context(), &h.log, args...)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		h.stop(operator)
+		if h.t.Failed() {
+			h.t.Log(h.log.String())
+		}
+	})
+	return operator
+}
+
+func (h *hardened) stop(operator *controlplane.Operator) {
+	h.t.Helper()
+	select {
+	case <-operator.Exited():
+	default:
+		if err := operator.Stop(); err != nil {
+			h.t.Error(err)
+		}
+	}
+}
+
+func (h *hardened) deployment() *appsv1.Deployment {
+	h.t.Helper()
+	deployment := &appsv1.Deployment{}
+	h.decode(deployment, "get", "deployment", "dgbot-manager", "-n", controlplane.OperatorNamespace, "-o", "json")
+	return deployment
+}
+
+func (a admin) decode(into any, args ...string) {
+	a.t.Helper()
+	if err := json.Unmarshal([]byte(a.must("", args...)), into); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// text returns the key in the Secret "crm".
+func (h *hardened) text(namespace string) string {
+	h.t.Helper()
+	var secret corev1.Secret
+	out, err := h.run("", "get", "secret", "crm", "-n", namespace, "-o", "json")
+	if err != nil || json.Unmarshal([]byte(out), &secret) != nil {
+		return notPublished
+	}
+	text := string(secret.Data["api-key"])
+	if text != notPublished {
+		h.texts = append(h.texts, text)
+	}
+	return text
+}
+
+func (h *hardened) replaced(what, namespace, before string) string {
+	h.t.Helper()
+	var now string
+	h.eventually(what, func() (bool, string) {
+		now = h.text(namespace)
+		return now != before && now != notPublished, "the Secret has not changed"
+	})
+	return now
+}
+
+// live takes a key through its whole life in a namespace, so that every right is asked for that a key's life needs.
+func (h *hardened) live(namespace string) {
+	h.t.Helper()
+	in := func(args ...string) []string { return append(args, "-n", namespace) }
+	manifest := strings.Replace(key, "namespace: default", "namespace: "+namespace, 1)
+	ready := func() { h.must("", in("wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")...) }
+
+	h.must(manifest, "apply", "-f", "-")
+	ready()
+	first := h.text(namespace)
+	h.eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
+	h.must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
+	second := h.replaced("it is rotated", namespace, first)
+	h.must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Add(2*time.Second).Format(time.RFC3339))...)
+	third := h.replaced("it is revoked and replaced", namespace, second)
+	h.must("", in("delete", "secret", "crm")...)
+	h.replaced("its Secret is lost and replaced", namespace, third)
+	h.must("", in("label", "secret", "crm", "app.kubernetes.io/managed-by-")...)
+	h.eventually("its Secret is repaired", func() (bool, string) {
+		out := h.must("", in("get", "secret", "crm", "-o", `jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}`)...)
+		return out == "dgbot-key-operator", out
+	})
+
+	// Orphaned, its records are strays, and its Secret is left over for the next key of the name.
+	h.must("", in("delete", "dgkey", "crm", "--cascade=orphan")...)
+	h.eventually("its records are deleted", func() (bool, string) {
+		out := h.must("", in("get", "dgrec", "-o", "name")...)
+		return out == "", out
+	})
+	left := h.text(namespace)
+	h.must(manifest, "apply", "-f", "-")
+	h.replaced("the left over Secret is taken over", namespace, left)
+	ready()
+	h.must("", in("patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)...)
+	h.must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Revoked", "dgkey/crm", "--timeout=60s")...)
+	h.must("", in("delete", "dgkey", "crm")...)
+	h.eventually("nothing is left", func() (bool, string) {
+		out := h.must("", in("get", "dgrec,secret", "-o", "name")...)
+		return out == "", out
+	})
+}
+
+// scrape asks for the metrics with a token: the manager asks the API server whose it is, and what that one may do.
+func (h *hardened) scrape(address string) {
+	h.t.Helper()
+	config, err := h.cluster.ServiceAccountConfig(h.t.Context(), "default", "default")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	h.eventually("metrics are refused to those without the right", func() (bool, string) {
+		request, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+config.BearerToken)
+		response, err := client.Do(request)
+		if err != nil {
+			return false, err.Error()
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusForbidden, response.Status
+	})
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// lockedBuffer takes what a process prints while it is read.
+type lockedBuffer struct {
+	mutex  sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.buffer.String()
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"encoding/json"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// restrictedPodsAreTaken: the API server takes a Pod of the installed Deployment into the installed namespace, which asks
+// for the restricted standard; it refuses it as soon as one of its restrictions is left out.
+func (h *hardened) restrictedPodsAreTaken() {
+	h.t.Helper()
+	template := h.deployment().Spec.Template
+	if out, err := h.tryPod(&template); err != nil {
+		h.t.Errorf("the manager's Pod is refused: %s", out)
+	}
+	for what, loosen := range map[string]func(*corev1.PodSpec){
+		"runAsNonRoot":             func(s *corev1.PodSpec) { s.SecurityContext.RunAsNonRoot = nil },
+		"seccompProfile":           func(s *corev1.PodSpec) { s.SecurityContext.SeccompProfile = nil },
+		"capabilities":             func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.Capabilities = nil },
+		"allowPrivilegeEscalation": func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.AllowPrivilegeEscalation = nil },
+	} {
+		looser := template.DeepCopy()
+		loosen(&looser.Spec)
+		if out, err := h.tryPod(looser); err == nil || !strings.Contains(out, `violates PodSecurity "restricted`) {
+			h.t.Errorf("without %s: %s", what, out)
+		}
+	}
+	container := template.Spec.Containers[0].SecurityContext
+	if !*container.ReadOnlyRootFilesystem || template.Spec.SecurityContext.RunAsGroup == nil || *template.Spec.SecurityContext.RunAsGroup == 0 {
+		h.t.Error("the manager's Pod may write its file system, or runs with the group of root")
+	}
+	account := h.must("", "get", "serviceaccount", controlplane.OperatorAccount, "-n", controlplane.OperatorNamespace, "-o", "jsonpath={.automountServiceAccountToken}")
+	if account != "false" || template.Spec.AutomountServiceAccountToken == nil || !*template.Spec.AutomountServiceAccountToken {
+		h.t.Error("the token is to be mounted into the manager's Pod, and into no other of its account")
+	}
+}
+
+func (h *hardened) tryPod(template *corev1.PodTemplateSpec) (string, error) {
+	h.t.Helper()
+	manifest, err := json.Marshal(&corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: "try", Labels: template.Labels},
+		Spec:       template.Spec,
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.run(string(manifest), "create", "--dry-run=server", "-f", "-")
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// people are who docs/threat-model.md speaks of. "owner" is a namespace's owner with every right in it, "keeper" has the
+// Role that the README shows.
+const people = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: production-keys, namespace: support}
+rules:
+- {apiGroups: [keys.dgbot.io], resources: [dgbotapikeys], verbs: [get, list, watch, create, update, patch, delete]}
+- {apiGroups: [keys.dgbot.io], resources: [dgbotenvironments], resourceNames: [production], verbs: [use]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: keeper, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: production-keys}, subjects: [{kind: User, name: keeper}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: viewer, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}, subjects: [{kind: User, name: viewer}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: editor, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}, subjects: [{kind: User, name: editor}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: administrator, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}, subjects: [{kind: User, name: administrator}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: owner, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}, subjects: [{kind: User, name: owner}]}
+`
+
+// TestTheThreatModelHolds: what docs/threat-model.md says of an installation of config/default.
+func TestTheThreatModelHolds(t *testing.T) {
+	h := startHardened(t, "default")
+	h.must("", "create", "namespace", "support")
+	h.must(people, "apply", "-f", "-")
+	h.operate(nil)
+	h.must(strings.Replace(key, "namespace: default", "namespace: support", 1), "apply", "-f", "-")
+	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
+	t.Run("who may", func(t *testing.T) { h.with(t).whoMay() })
+	t.Run("who mints", func(t *testing.T) { h.with(t).nobodyElseMints() })
+	t.Run("a forged key", func(t *testing.T) { h.with(t).aForgedKeyIsNone() })
+	t.Run("a leak", func(t *testing.T) { h.with(t).allKeysAreReplacedAtOnce() })
+	t.Run("bodies", func(t *testing.T) { h.with(t).bodiesAreNotLogged() })
+	t.Run("etcd", func(t *testing.T) { h.with(t).secretsAreEncrypted() })
+	t.Run("pods", func(t *testing.T) { h.with(t).restrictedPodsAreTaken() })
+	t.Run("egress", func(t *testing.T) { h.with(t).egressCanBeRestricted() })
+}
+
+func (h *hardened) with(t *testing.T) *hardened {
+	return &hardened{admin: admin{t, h.cluster}, folder: h.folder, texts: h.texts}
+}
+
+// whoMay is the table of who has which right; policies come on top.
+func (h *hardened) whoMay() {
+	const keys, records = "dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io"
+	for _, ask := range []struct {
+		user, verb, resource, namespace string
+		want                            bool
+	}{
+		{"viewer", "get", "secrets", "support", false},
+		{"viewer", "get", keys, "support", false},
+		{"viewer", "get", records, "support", false},
+		{"editor", "get", "secrets", "support", true},
+		{"editor", "create", "pods", "support", true},
+		{"editor", "create", keys, "support", false},
+		{"editor", "delete", records, "support", false},
+		{"administrator", "create", keys, "support", false},
+		{"administrator", "get", records, "support", false},
+		{"keeper", "create", keys, "support", true},
+		{"keeper", "get", "secrets", "support", false},
+		{"keeper", "delete", records, "support", false},
+		{"owner", "get", "secrets", "support", true},
+		{"owner", "delete", records, "support", true},
+		{"owner", "mint", records, "support", true}, // in the namespace, where nobody asks for it
+		{operatorUser, "mint", records, "", true},
+		{operatorUser, "list", "secrets", "kube-system", true},
+		{operatorUser, "create", "secrets", "kube-system", true},
+		{operatorUser, "update", keys, "support", false},
+		{operatorUser, "delete", keys, "support", false},
+		{operatorUser, "create", "pods", "support", false},
+		{operatorUser, "create", "serviceaccounts/token", "support", false},
+		{operatorUser, "update", "validatingadmissionpolicies.admissionregistration.k8s.io", "", false},
+	} {
+		args := []string{"auth", "can-i", ask.verb, ask.resource, "--as=" + ask.user}
+		if ask.namespace != "" {
+			args = append(args, "-n", ask.namespace)
+		} else {
+			args = append(args, "-A")
+		}
+		out, err := h.run("", args...)
+		if got := err == nil; got != ask.want {
+			h.t.Errorf("may %s %s %s in %q: %s", ask.user, ask.verb, ask.resource, ask.namespace, out)
+		}
+	}
+}
+
+// nobodyElseMints: the policies stop those whom RBAC lets through.
+func (h *hardened) nobodyElseMints() {
+	mine := strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: other").Replace(key)
+	forged := strings.Replace(record, "namespace: default", "namespace: support", 1)
+	existing := strings.TrimSpace(h.must("", "get", "dgrec", "-n", "support", "-o", "name"))
+	for what, try := range map[string]struct {
+		input string
+		args  []string
+		says  string
+	}{
+		"owner creates a record":            {forged, []string{"create", "-f", "-", "--as=owner"}, "means minting a key"},
+		"owner changes a record":            {"", []string{"patch", existing, "--type=merge", "-p", `{"spec":{"scopes":["*"]}}`, "--as=owner"}, "means minting a key"},
+		"owner changes a record's label":    {"", []string{"patch", existing, "--type=merge", "-p", `{"metadata":{"labels":{"a":"b"}}}`, "--as=owner"}, "means minting a key"},
+		"owner writes a key's status":       {"", []string{"patch", "dgkey", "crm", "--subresource=status", "--type=merge", "-p", `{"status":{"observedGeneration":9}}`, "--as=owner"}, "written by the DGbot key operator alone"},
+		"owner writes a record's status":    {"", []string{"patch", existing, "--subresource=status", "--type=merge", "-p", `{"status":{"resolution":"10m"}}`, "--as=owner"}, "written by DGbot verifiers alone"},
+		"keeper creates a staging key":      {strings.Replace(mine, "production", "staging", 1), []string{"create", "-f", "-", "--as=keeper"}, `needs the verb "use"`},
+		"keeper moves a key to staging":     {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"environment":"staging"}}`, "--as=keeper"}, "immutable"},
+		"editor creates a key":              {mine, []string{"create", "-f", "-", "--as=editor"}, "forbidden"},
+		"the operator changes a key's spec": {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"scopes":["*"]}}`, "--as=" + operatorUser}, "forbidden"},
+		"a cluster admin changes a hash":    {"", []string{"patch", existing, "--type=merge", "-p", `{"spec":{"hash":"sha256:` + strings.Repeat("0", 64) + `"}}`}, "immutable"},
+	} {
+		h.eventually(what+" is refused", func() (bool, string) {
+			out, err := h.run(try.input, append(try.args, "-n", "support", "--dry-run=server")...)
+			return err != nil && strings.Contains(out, try.says), out
+		})
+	}
+	if out, err := h.run(mine, "create", "-f", "-", "-n", "support", "--as=keeper", "--dry-run=server"); err != nil {
+		h.t.Errorf("keeper cannot create a production key: %s", out)
+	}
+}
+
+// aForgedKeyIsNone: who may write Secrets can put a text of the right form into one, dressed like the operator's. No
+// record has its hash, and where it replaces a key, the operator replaces it in turn.
+func (h *hardened) aForgedKeyIsNone() {
+	minted, err := apikey.Mint("production")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	forged := minted.Reveal()
+	before := h.text("support")
+	h.must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, forged))
+	h.replaced("the forged key is replaced", "support", forged)
+	// The bytes of an earlier revision are no better, although its key still verifies for a while.
+	h.must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, before))
+	h.replaced("the earlier key is replaced", "support", before)
+	hash := apikey.Hash([]byte(forged))
+	if records := h.must("", "get", "dgrec", "-A", "-o", "json"); strings.Contains(records, hash) {
+		h.t.Error("a record has the forged key's hash")
+	}
+}
+
+// allKeysAreReplacedAtOnce: the command of the page, for a leak of everything.
+func (h *hardened) allKeysAreReplacedAtOnce() {
+	leaked := h.text("support")
+	h.eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
+	h.must("", "annotate", "dgkey", "-A", "--all", "--overwrite", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
+	h.replaced("the leaked key is replaced", "support", leaked)
+	h.eventually("the leaked key is revoked", func() (bool, string) {
+		out := h.must("", "get", "dgrec", "-n", "support", "-o", `jsonpath={range .items[*]}{.spec.hash} {.spec.state}{"\n"}{end}`)
+		return strings.Contains(out, apikey.Hash([]byte(leaked))+" Revoked"), out
+	})
+}
+
+// bodiesAreNotLogged: with docs/control-plane/audit-policy.yaml the audit log says who wrote a Secret and not what, while
+// it has the bodies of records.
+func (h *hardened) bodiesAreNotLogged() {
+	text := h.text("support")
+	h.must("", "create", "token", "default", "-n", "support")
+	events, err := controlplane.ReadAudit(h.auditLog())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	levels := map[string]string{}
+	for _, event := range events {
+		if len(event.RequestObject) > 0 && (event.ObjectRef.Resource == "secrets" || event.ObjectRef.Subresource == "token") {
+			h.t.Errorf("%s was logged with its body", event.Right())
+		}
+		levels[event.Right()] = event.Level
+	}
+	for right, want := range map[string]string{
+		"create secrets": "Metadata", "get secrets": "Metadata", "create serviceaccounts/token": "Metadata",
+		"create keys.dgbot.io/dgbotapikeyrecords": "Request", "patch keys.dgbot.io/dgbotapikeys": "Request",
+		"create rbac.authorization.k8s.io/rolebindings": "Request", "get keys.dgbot.io/dgbotapikeys": "Metadata",
+	} {
+		if levels[right] != want {
+			h.t.Errorf("%s is logged at %q, want %s", right, levels[right], want)
+		}
+	}
+	log, err := os.ReadFile(h.auditLog())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if text == notPublished || bytes.Contains(log, []byte(text)) {
+		h.t.Error("a key is in the audit log")
+	}
+}
+
+// secretsAreEncrypted: with docs/control-plane/encryption.yaml etcd, and its backups, hold no key; what else there is of a
+// key is a hash.
+func (h *hardened) secretsAreEncrypted() {
+	text := h.text("support")
+	stored, err := h.cluster.Stored(h.t.Context(), "secrets/support/crm")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if !bytes.HasPrefix(stored, []byte("k8s:enc:secretbox:")) || bytes.Contains(stored, []byte(text)) {
+		h.t.Errorf("the Secret is stored as %.20q…", stored)
+	}
+	name := strings.TrimPrefix(strings.Fields(h.must("", "get", "dgrec", "-n", "support", "--sort-by=.spec.revision", "-o", "name"))[0], "dgbotapikeyrecord.")
+	_, name, _ = strings.Cut(name, "/")
+	stored, err = h.cluster.Stored(h.t.Context(), "keys.dgbot.io/dgbotapikeyrecords/support/"+name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if !bytes.Contains(stored, []byte("sha256:")) || bytes.Contains(stored, []byte(text)) {
+		h.t.Errorf("the record is stored as %s", stored)
+	}
+}
+
+// egressCanBeRestricted: the API server takes config/components/restricted-egress on top of config/default. No network
+// plugin runs here, so that nothing is said of what it does with it.
+func (h *hardened) egressCanBeRestricted() {
+	folder := h.t.TempDir()
+	relative := func(path ...string) string {
+		to, err := filepath.Rel(folder, filepath.Join(append([]string{controlplane.Repository(), "config"}, path...)...))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return filepath.ToSlash(to)
+	}
+	content := fmt.Sprintf("resources: [%q]\ncomponents: [%q]\n", relative("default"), relative("components", "restricted-egress"))
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(content), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	h.must("", "apply", "-k", folder)
+	out := h.must("", "get", "networkpolicy", "-n", controlplane.OperatorNamespace, "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.policyTypes} {.spec.podSelector.matchLabels}{\"\\n\"}{end}")
+	labels := h.deployment().Spec.Template.Labels
+	for _, want := range []string{`dgbot-manager-egress ["Egress"]`, `dgbot-manager-ingress ["Ingress"]`} {
+		if !strings.Contains(out, want) {
+			h.t.Errorf("%s is missing:\n%s", want, out)
+		}
+	}
+	selectors := h.must("", "get", "networkpolicy,poddisruptionbudget", "-n", controlplane.OperatorNamespace, "-o",
+		`jsonpath={range .items[*]}{.spec.podSelector.matchLabels.app\.kubernetes\.io/name}{.spec.selector.matchLabels.app\.kubernetes\.io/name}/{.spec.podSelector.matchLabels.app\.kubernetes\.io/component}{.spec.selector.matchLabels.app\.kubernetes\.io/component}{"\n"}{end}`)
+	want := labels["app.kubernetes.io/name"] + "/" + labels["app.kubernetes.io/component"]
+	if got := strings.Fields(selectors); len(got) != 3 || got[0] != want || got[1] != want || got[2] != want {
+		h.t.Errorf("they select %q, and the manager's Pods have %q", got, want)
+	}
+}
