@@ -59,6 +59,10 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 test-unit: ## The tests that need no control plane: seconds.
 	go test $(RACE) ./api/... ./internal/...
 
+.PHONY: soak
+soak: $(CONTROLPLANE) ## A storm over two managers, again and again: STORMS=20 of DURATION=60s over KEYS=200.
+	go test -tags soak -v -timeout 0 -run TestStorm -count=$(or $(STORMS),20) ./test/e2e/storm -storm.duration=$(or $(DURATION),60s) -storm.keys=$(or $(KEYS),200) -storm.delete-records
+
 .PHONY: test-alerts
 test-alerts: bin/promtool ## Test the alerts with promtool (builds it the first time: minutes).
 	bin/promtool check rules config/prometheus/alerts.yaml

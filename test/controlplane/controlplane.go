@@ -42,8 +42,8 @@ type Cluster struct {
 type Options struct {
 	// APIServerArgs are added to the API server's, without leading dashes, such as {"audit-log-path": {"x"}}.
 	APIServerArgs map[string][]string
-	// Log receives what the controller manager prints; nil drops it.
-	Log io.Writer
+	// Crashable lets CrashEtcd and CrashAPIServer be called.
+	Crashable bool
 }
 
 // controllers of the controller manager that matter to keys. It looks for others in vain: there are no nodes.
@@ -67,6 +67,11 @@ func Start(options Options) (*Cluster, error) {
 	}
 	c := &Cluster{assets: assets, folder: folder, Kubeconfig: filepath.Join(folder, "admin.kubeconfig")}
 	c.environment = &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStopTimeout: 20 * time.Second}
+	if options.Crashable {
+		if err := c.crashable(); err != nil {
+			return nil, err
+		}
+	}
 	args := c.environment.ControlPlane.GetAPIServer().Configure()
 	// Tests run with the strictest admission that users have: this plugin is on in OpenShift.
 	args.Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")

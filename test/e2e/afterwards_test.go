@@ -86,12 +86,12 @@ func everyRightIsUsed(ctx context.Context) error {
 		"watch keys.dgbot.io/dgbotapikeys":       true,
 		"watch keys.dgbot.io/dgbotapikeyrecords": true,
 	}
-	requests, _, err := requestsSince(0)
+	requests, err := controlplane.ReadAudit(auditLog)
 	if err != nil {
 		return err
 	}
 	for _, r := range requests {
-		used[r.Verb+" "+r.resource()] = true
+		used[r.Right()] = true
 	}
 	var everywhere rbacv1.ClusterRole
 	if err := admin.Get(ctx, client.ObjectKey{Name: controlplane.OperatorAccount}, &everywhere); err != nil {
@@ -115,11 +115,8 @@ func rights(rule rbacv1.PolicyRule) []string {
 	var all []string
 	for _, group := range rule.APIGroups {
 		for _, resource := range rule.Resources {
-			if group != "" {
-				resource = group + "/" + resource
-			}
 			for _, verb := range rule.Verbs {
-				all = append(all, verb+" "+resource)
+				all = append(all, controlplane.Right(verb, group, resource, ""))
 			}
 		}
 	}

@@ -3,12 +3,7 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -16,70 +11,8 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// auditFolder holds the API server's audit log: every request of the operator's service account, without bodies.
-var auditFolder string
-
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- {level: Metadata, users: ["system:serviceaccount:%s:%s"]}
-- {level: None}
-`
-
-func startAudit() (map[string][]string, error) {
-	var err error
-	if auditFolder, err = os.MkdirTemp("", "dgbot-audit-"); err != nil {
-		return nil, err
-	}
-	policy := filepath.Join(auditFolder, "policy.yaml")
-	text := fmt.Sprintf(auditPolicy, controlplane.OperatorNamespace, controlplane.OperatorAccount)
-	return map[string][]string{
-		"audit-policy-file": {policy}, "audit-log-path": {auditLog()}, "audit-log-mode": {"blocking"},
-	}, os.WriteFile(policy, []byte(text), 0o600)
-}
-
-func auditLog() string { return filepath.Join(auditFolder, "audit.log") }
-
-// request is what the audit log says of a request of the operator.
-type request struct {
-	Verb      string
-	ObjectRef struct{ APIGroup, Resource, Subresource, Name, Namespace string }
-}
-
-func (r request) resource() string {
-	name := r.ObjectRef.Resource
-	if r.ObjectRef.Subresource != "" {
-		name += "/" + r.ObjectRef.Subresource
-	}
-	if r.ObjectRef.APIGroup != "" {
-		name = r.ObjectRef.APIGroup + "/" + name
-	}
-	return name
-}
-
-func (r request) String() string { return r.Verb + " " + r.resource() + " " + r.ObjectRef.Name }
-
-// requestsSince returns the operator's finished requests after an offset in the log, and the offset behind them. A watch
-// that goes on is not among them.
-func requestsSince(offset int64) ([]request, int64, error) {
-	content, err := os.ReadFile(auditLog())
-	if err != nil {
-		return nil, 0, err
-	}
-	complete := bytes.LastIndexByte(content, '\n') + 1
-	var requests []request
-	lines := bufio.NewScanner(bytes.NewReader(content[offset:complete]))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var r request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, 0, err
-		}
-		requests = append(requests, r)
-	}
-	return requests, int64(complete), lines.Err()
-}
+// auditLog is the API server's: every request of the operator's service account, without bodies.
+var auditLog string
 
 func TestAnUnchangedWorldCausesNoRequests(t *testing.T) {
 	startOperator(t)
@@ -95,13 +28,15 @@ func TestAnUnchangedWorldCausesNoRequests(t *testing.T) {
 
 	// The lease is renewed every two seconds: it is the clock by which nothing else happens. What the last writes still
 	// cause comes before the first renewal that is waited for.
-	renewed := func(offset int64, times int) (others []request, end int64) {
+	renewed := func(offset int64, times int) (others []controlplane.AuditEvent, end int64) {
 		p.eventually("the lease is renewed", func() bool {
-			var requests []request
+			var requests []controlplane.AuditEvent
 			var err error
-			requests, end, err = requestsSince(offset)
+			requests, end, err = controlplane.ReadAuditFrom(auditLog, offset)
 			must(t, err)
-			others = slices.DeleteFunc(slices.Clone(requests), func(r request) bool { return r.ObjectRef.Resource == "leases" || r.Verb == "watch" })
+			others = slices.DeleteFunc(slices.Clone(requests), func(r controlplane.AuditEvent) bool {
+				return r.ObjectRef.Resource == "leases" || r.Verb == "watch"
+			})
 			return len(requests)-len(others) >= times
 		})
 		return others, end

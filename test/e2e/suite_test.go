@@ -7,6 +7,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,12 +46,13 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	audit, err := startAudit()
+	folder, err := os.MkdirTemp("", "dgbot-audit-")
+	var audit map[string][]string
 	if err == nil {
-		defer func() { _ = os.RemoveAll(auditFolder) }()
-		err = controlplane.BuildOperator()
+		defer func() { _ = os.RemoveAll(folder) }()
+		audit, auditLog, err = controlplane.OperatorAudit(folder)
 	}
-	if err != nil {
+	if err = errors.Join(err, controlplane.BuildOperator()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

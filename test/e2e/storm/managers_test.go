@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package storm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// troupe are two managers without leader election, each behind a proxy of its own.
+type troupe struct {
+	credentials *rest.Config
+	proxies     [2]*proxy
+	logs        [2]*os.File
+	kills       atomic.Int64
+	pauses      atomic.Int64
+	freezes     atomic.Int64
+}
+
+func newTroupe(ctx context.Context, folder string) (*troupe, error) {
+	credentials, err := cluster.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	if err != nil {
+		return nil, err
+	}
+	t := &troupe{credentials: credentials}
+	for i := range t.proxies {
+		if t.proxies[i], err = newProxy(credentials); err != nil {
+			return nil, err
+		}
+		if t.logs[i], err = os.Create(filepath.Join(folder, fmt.Sprintf("manager-%d.log", i))); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *troupe) close() {
+	for i := range t.proxies {
+		t.proxies[i].close()
+		_ = t.logs[i].Close()
+	}
+}
+
+func (t *troupe) start(i int) (*controlplane.Operator, error) {
+	return cluster.StartOperatorWith(t.proxies[i].config(t.credentials), controlplane.OperatorNamespace, t.logs[i],
+		"--leader-elect=false", "--zap-log-level=10")
+}
+
+// harass runs both managers until the context ends: each is killed after a random time and started again, stopped in its
+// tracks on the way or shown a world that stands still.
+func (t *troupe) harass(ctx context.Context) error {
+	var group sync.WaitGroup
+	var failures [2]error
+	for i := range t.proxies {
+		group.Go(func() {
+			for ctx.Err() == nil && failures[i] == nil {
+				failures[i] = t.oneLife(ctx, i)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(failures[:]...)
+}
+
+func (t *troupe) oneLife(ctx context.Context, i int) error {
+	manager, err := t.start(i)
+	if err != nil {
+		return err
+	}
+	// Half of them die while they start, when everything is due at once; some live long enough to come to rest.
+	life := time.Duration(300+rand.ExpFloat64()*900) * time.Millisecond
+	switch rand.IntN(6) {
+	case 0:
+		pause(ctx, life)
+		t.pauses.Add(1)
+		err = manager.Pause()
+		pause(ctx, rand.N(6*time.Second))
+		err = errors.Join(err, manager.Resume())
+		pause(ctx, life)
+	case 1:
+		pause(ctx, life)
+		t.freezes.Add(1)
+		t.proxies[i].frozen.Store(true)
+		pause(ctx, rand.N(5*time.Second))
+		t.proxies[i].frozen.Store(false)
+		pause(ctx, life)
+	default:
+		pause(ctx, life)
+	}
+	select {
+	case <-manager.Exited():
+		// A lost API server may end it: with an error, never with a panic, which the log is searched for.
+		return err
+	default:
+	}
+	t.kills.Add(1)
+	return errors.Join(err, manager.Kill())
+}
+
+// shake crashes etcd and the API server in turns until the context ends, every time they have been up for a while.
+func shake(ctx context.Context, every time.Duration, crashes *atomic.Int64) error {
+	for turn := 0; ; turn++ {
+		pause(ctx, every/2+rand.N(every))
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
+		}
+		crash := cluster.CrashAPIServer
+		if turn%2 == 1 {
+			crash = cluster.CrashEtcd
+		}
+		if err := crash(); err != nil {
+			return err
+		}
+		crashes.Add(1)
+	}
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storm lets two managers, each killed again and again behind a proxy that breaks writes, look after keys that
+// are changed all the time, while etcd and the API server crash. Then it reads everything that ever was in etcd and asks
+// whether a promise was broken.
+package storm
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers"
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+var (
+	duration = flag.Duration("storm.duration", 20*time.Second, "how long a storm lasts")
+	keyCount = flag.Int("storm.keys", 100, "how many keys it goes over")
+	share    = flag.Int64("storm.faults", 80, "how many of 1,000 writes are broken")
+	erasing  = flag.Bool("storm.delete-records", false, "also delete records by hand, after which nothing may be left that tells what was issued")
+	shaking  = flag.Duration("storm.crash-every", 12*time.Second, "how long etcd and the API server stay up")
+)
+
+var (
+	cluster *controlplane.Cluster
+	admin   client.WithWatch
+)
+
+// calm bounds how long the world may take to come to rest after the storm.
+const calm = 150 * time.Second
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := controlplane.BuildOperator(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	options := controlplane.Options{Crashable: true, APIServerArgs: map[string][]string{
+		// The history is read when all is over.
+		"etcd-compaction-interval": {"0"},
+	}}
+	os.Exit(controlplane.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
+}
+
+func prepare(ctx context.Context, started *controlplane.Cluster) error {
+	cluster = started
+	if err := cluster.Install(ctx); err != nil {
+		return err
+	}
+	if err := cluster.StartControllerManager(ctx, nil); err != nil {
+		return err
+	}
+	scheme, err := controllers.Scheme()
+	if err != nil {
+		return err
+	}
+	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	return err
+}
+
+// storm is one round.
+type storm struct {
+	t          *testing.T
+	folder     string
+	namespaces []string
+	actors     []*actor
+	deeds      *tally
+	troupe     *troupe
+	crashes    atomic.Int64
+	from       int64
+}
+
+func newStorm(t *testing.T) *storm {
+	t.Helper()
+	s := &storm{t: t, folder: t.TempDir(), deeds: &tally{done: map[string]int{}, removed: map[types.UID]bool{}}}
+	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "storm-clock"}})))
+	s.from = s.tick()
+	const actors = 10
+	for i := range actors {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "storm-"}}
+		must(t, admin.Create(t.Context(), namespace))
+		s.namespaces = append(s.namespaces, namespace.Name)
+		a := &actor{namespace: namespace.Name, deeds: s.deeds}
+		for k := i; k < *keyCount; k += actors {
+			a.keys = append(a.keys, &victim{name: fmt.Sprintf("key-%d", k)})
+		}
+		s.actors = append(s.actors, a)
+	}
+	var err error
+	s.troupe, err = newTroupe(t.Context(), s.folder)
+	must(t, err)
+	t.Cleanup(s.troupe.close)
+	return s
+}
+
+// rage lets everything happen at once.
+func (s *storm) rage() {
+	s.t.Helper()
+	for _, p := range s.troupe.proxies {
+		p.share.Store(*share)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), *duration)
+	defer cancel()
+	var group sync.WaitGroup
+	var failures [2]error
+	group.Go(func() { failures[0] = s.troupe.harass(ctx) })
+	group.Go(func() { failures[1] = shake(ctx, *shaking, &s.crashes) })
+	group.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = tick(ctx)
+			pause(ctx, 50*time.Millisecond)
+		}
+	})
+	for _, a := range s.actors {
+		group.Go(func() { a.run(ctx) })
+	}
+	group.Wait()
+	must(s.t, errors.Join(failures[:]...))
+	faults := map[string]int64{}
+	for _, p := range s.troupe.proxies {
+		p.share.Store(0)
+		p.counts(faults)
+	}
+	s.t.Logf("%d kills, %d pauses, %d frozen watches, %d crashes of etcd or the API server\nbroken writes: %v\ndeeds: %v (%d failed)",
+		s.troupe.kills.Load(), s.troupe.pauses.Load(), s.troupe.freezes.Load(), s.crashes.Load(), faults, s.deeds.done, s.deeds.failed.Load())
+}
+
+// settle lets two managers bring the world to rest, and checks that they write nothing afterwards.
+func (s *storm) settle() {
+	s.t.Helper()
+	for i := range s.troupe.proxies {
+		manager, err := s.troupe.start(i)
+		must(s.t, err)
+		s.t.Cleanup(func() { must(s.t, manager.Stop()) })
+	}
+	var unrest []string
+	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {
+		_, _ = tick(ctx)
+		w, err := look(ctx, s.namespaces)
+		if err != nil {
+			unrest = append(unrest, err.Error())
+			return false, nil
+		}
+		unrest = w.unrest(time.Now())
+		return len(unrest) == 0, nil
+	})
+	if err != nil {
+		s.t.Fatalf("no rest within %s:\n%s", calm, strings.Join(unrest, "\n"))
+	}
+	s.quiet()
+}
+
+// quiet checks that a world at rest stays as it is. The first spans may still see an overlap end, or the managers' last
+// look at something.
+func (s *storm) quiet() {
+	s.t.Helper()
+	var loud []string
+	for range 10 {
+		from := s.tick()
+		pause(s.t.Context(), 3*time.Second)
+		changes, err := readHistory(s.t.Context(), s.namespaces, from, s.tick())
+		must(s.t, err)
+		loud = nil
+		for _, c := range changes {
+			if !s.scheduled(c) {
+				loud = append(loud, fmt.Sprintf("%s/%s at %d (key %t, record %t, Secret %t)", c.namespace, c.name, c.revision, c.key != nil, c.record != nil, c.secret != nil))
+			}
+		}
+		if len(loud) == 0 {
+			return
+		}
+	}
+	s.t.Errorf("promise 6 broken: writes while nothing changes:\n%s", strings.Join(loud, "\n"))
+}
+
+// scheduled says whether a change belongs to a key that rotates every minute.
+func (s *storm) scheduled(c change) bool {
+	name := c.name
+	if c.record != nil {
+		name = c.record.Spec.APIKeyRef.Name
+	}
+	key := &v1alpha1.DGbotAPIKey{}
+	must(s.t, admin.Get(s.t.Context(), types.NamespacedName{Namespace: c.namespace, Name: name}, key))
+	return key.Spec.Rotation != nil && key.Spec.Rotation.Interval != nil
+}
+
+// judge reads the history and asks for every promise.
+func (s *storm) judge(from, to int64) {
+	s.t.Helper()
+	changes, err := readHistory(s.t.Context(), s.namespaces, from, to)
+	must(s.t, err)
+	published, minted := 0, 0
+	all := changes.stories()
+	for _, story := range all {
+		broken := story.judge(s.deeds.hasRemoved)
+		for _, promise := range broken {
+			s.t.Error(promise)
+		}
+		if len(broken) > 0 {
+			s.t.Logf("what happened to it:\n%s", story.timeline())
+		}
+		for _, r := range story.records {
+			minted++
+			if r.published != 0 {
+				published++
+			}
+		}
+	}
+	s.t.Logf("%d writes, %d keys, %d revisions published, %d records minted", len(changes), len(all), published, minted)
+	if published < *keyCount {
+		s.t.Errorf("only %d revisions were published: the storm tests nothing", published)
+	}
+	canary, err := newCanary(s.t.Context(), from, to)
+	must(s.t, err)
+	for i := range s.troupe.logs {
+		lines, err := canary.searchLog(filepath.Join(s.folder, fmt.Sprintf("manager-%d.log", i)))
+		if err != nil || lines < 100 {
+			s.t.Errorf("log of manager %d (%d lines): %v", i, lines, err)
+		}
+	}
+	objects, err := canary.searchEtcd(s.t.Context(), from, to)
+	must(s.t, err)
+	s.t.Logf("%d keys looked for in %d objects and both logs", len(canary.needles)/2, objects)
+}
+
+// tick writes the time into etcd's history and returns the revision at which it stands.
+func (s *storm) tick() int64 {
+	s.t.Helper()
+	var revision int64
+	err := wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		var err error
+		revision, err = tick(ctx)
+		return err == nil, nil
+	})
+	must(s.t, err)
+	return revision
+}
+
+func tick(ctx context.Context) (revision int64, err error) {
+	clock := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "storm-clock", Name: "clock"}}
+	clock.Data = map[string]string{"now": time.Now().UTC().Format(time.RFC3339Nano)}
+	if err = admin.Update(ctx, clock); apierrors.IsNotFound(err) {
+		err = admin.Create(ctx, clock)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(clock.ResourceVersion, 10, 64)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
