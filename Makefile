@@ -59,6 +59,10 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 test-unit: ## The tests that need no control plane: seconds.
 	go test $(RACE) ./api/... ./internal/...
 
+.PHONY: bench
+bench: $(CONTROLPLANE) ## Measure issue, rotation, restart and memory against a bare client (minutes; N=2000 keys, ROUNDS=3).
+	@go build -o bin/bench ./hack/bench && exec bin/bench -n $(or $(N),2000) -rounds $(or $(ROUNDS),3)
+
 .PHONY: soak
 soak: $(CONTROLPLANE) ## A storm over two managers, again and again: STORMS=20 of DURATION=60s over KEYS=200.
 	go test -tags soak -v -timeout 0 -run TestStorm -count=$(or $(STORMS),20) ./test/e2e/storm -storm.duration=$(or $(DURATION),60s) -storm.keys=$(or $(KEYS),200) -storm.delete-records

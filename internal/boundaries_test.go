@@ -79,6 +79,13 @@ var boundaries = map[string]boundary{
 			"go.etcd.io/etcd/client/v3",
 		},
 	},
+	"hack/bench": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			"github.com/prometheus/common",
+		},
+	},
 	// These rules themselves.
 	"internal": {},
 }

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures the built manager on a control plane of its own, against a bare client that makes the same
+// writes with the same concurrency on the same API server in the same run. `make bench` calls it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// settings are what the flags say.
+type settings struct {
+	keys, concurrency, rounds, foreign, large int
+}
+
+func main() {
+	var s settings
+	flag.IntVar(&s.keys, "n", 2000, "how many keys")
+	flag.IntVar(&s.concurrency, "concurrency", 8, "how many keys are applied at once, and worked on at once by manager and bare client")
+	flag.IntVar(&s.rounds, "rounds", 3, "how often issue and rotation are measured")
+	flag.IntVar(&s.foreign, "foreign", 20000, "how many Secrets of 1 KiB of others the manager's memory is measured with")
+	flag.IntVar(&s.large, "large", 30, "how many Secrets of 1 MiB of others come to them")
+	output := flag.String("o", "table", "table or json")
+	flag.Parse()
+	if *output != "table" && *output != "json" {
+		fmt.Fprintf(os.Stderr, "bench: -o is %q: want table or json\n", *output)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	figures, err := run(ctx, s)
+	stop()
+	if err == nil && *output == "json" {
+		err = json.NewEncoder(os.Stdout).Encode(figures)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	if *output == "table" {
+		fmt.Print(figures)
+	}
+}
+
+func run(ctx context.Context, s settings) (figures *report, err error) {
+	w, err := newWorld(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.stop()) }()
+	figures = newReport(s)
+	if figures.EmptyMiB, err = w.memoryOfAnIdleManager(ctx); err != nil {
+		return nil, err
+	}
+	for round := range s.rounds {
+		for _, by := range []string{bare, operator} {
+			if err := w.round(ctx, figures, by); err != nil {
+				return nil, fmt.Errorf("round %d of the %s: %w", round+1, by, err)
+			}
+			if last := round == s.rounds-1 && by == operator; !last {
+				if err := w.purge(ctx); err != nil {
+					return nil, fmt.Errorf("tidying up after the %s: %w", by, err)
+				}
+			}
+		}
+	}
+	return figures, w.restartAndCrowd(ctx, figures)
+}
+
+// progress tells somebody at a terminal what is going on; figures go to standard output, so that they can be piped.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// What is measured by rounds.
+const (
+	issue    = "issue"
+	rotation = "rotation"
+)
+
+// report holds all figures of a run. Rates are keys per second; memory is resident, in MiB.
+type report struct {
+	Keys        int                `json:"keys"`
+	Concurrency int                `json:"concurrency"`
+	Processors  int                `json:"processors"`
+	Series      map[string]*series `json:"series"`
+	// RestartSeconds is from the start of the manager's process until it has nothing to do; RestartWrites is how many
+	// objects two restarts have written.
+	RestartSeconds float64 `json:"restartSeconds"`
+	RestartWrites  int     `json:"restartWrites"`
+	EmptyMiB       float64 `json:"emptyMiB"`
+	FullMiB        float64 `json:"fullMiB"`
+	CrowdedMiB     float64 `json:"crowdedMiB"`
+	Foreign        int     `json:"foreignSecrets"`
+	Large          int     `json:"foreignSecretsOf1MiB"`
+}
+
+// series is one thing done by one of the two, round by round.
+type series struct {
+	Rates []float64 `json:"keysPerSecond"`
+	// Processor is the time that each process had for 1,000 keys, in seconds; Requests are those for one key. Both are of
+	// the last round.
+	Processor map[string]float64 `json:"processorSecondsPer1000Keys"`
+	Requests  map[string]float64 `json:"requestsPerKey"`
+}
+
+func newReport(s settings) *report {
+	return &report{Keys: s.keys, Concurrency: s.concurrency, Processors: runtime.NumCPU(), Foreign: s.foreign, Large: s.large, Series: map[string]*series{}}
+}
+
+func (r *report) of(what, by string) *series {
+	name := what + ", " + by
+	if r.Series[name] == nil {
+		r.Series[name] = &series{}
+	}
+	return r.Series[name]
+}
+
+func (s *series) add(rate float64, before, after sample, keys int) {
+	s.Rates = append(s.Rates, rate)
+	s.Processor, s.Requests = map[string]float64{}, map[string]float64{}
+	for name, used := range after.processor {
+		s.Processor[name] = (used - before.processor[name]) / float64(keys) * 1000
+	}
+	for what, count := range after.requests {
+		// What happens now and then is not the keys'.
+		if each := (count - before.requests[what]) / float64(keys); each > 0.02 {
+			s.Requests[what] = each
+		}
+	}
+}
+
+// String is the report as a page.
+func (r *report) String() string {
+	var page strings.Builder
+	fmt.Fprintf(&page, "%d keys, %d at once, %d processors; median (least to most) of %d rounds\n\n",
+		r.Keys, r.Concurrency, r.Processors, len(r.of(issue, bare).Rates))
+	fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", "", "bare client, keys/s", "operator, keys/s", "ratio")
+	for _, what := range []string{issue, rotation} {
+		first, second := r.of(what, bare).Rates, r.of(what, operator).Rates
+		ratios := make([]float64, len(first))
+		for i := range first {
+			ratios[i] = second[i] / first[i]
+		}
+		fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", what, spread("%.0f", first), spread("%.0f", second), spread("%.2f", ratios))
+	}
+	perThousand := (r.FullMiB - r.EmptyMiB) / float64(r.Keys) * 1000
+	fmt.Fprintf(&page, "\nrestart with %d keys: idle after %.1f s; objects written by two restarts: %d\n", r.Keys, r.RestartSeconds, r.RestartWrites)
+	fmt.Fprintf(&page, "resident memory: %.0f MiB without keys, %.0f MiB with them: %.1f MiB for 1,000\n", r.EmptyMiB, r.FullMiB, perThousand)
+	fmt.Fprintf(&page, "with %d Secrets of 1 KiB and %d of 1 MiB of others: %.0f MiB (%+.0f)\n", r.Foreign, r.Large, r.CrowdedMiB, r.CrowdedMiB-r.FullMiB)
+	for _, what := range []string{issue, rotation} {
+		fmt.Fprintf(&page, "\n%s, last round\n%-36s %12s %12s\n", what, "", bare, operator)
+		table(&page, "processor s for 1,000 keys: ", r.of(what, bare).Processor, r.of(what, operator).Processor)
+		table(&page, "requests for a key: ", r.of(what, bare).Requests, r.of(what, operator).Requests)
+	}
+	return page.String()
+}
+
+func table(page *strings.Builder, title string, first, second map[string]float64) {
+	fmt.Fprintln(page, title)
+	both := maps.Clone(first)
+	maps.Copy(both, second)
+	for _, name := range slices.Sorted(maps.Keys(both)) {
+		fmt.Fprintf(page, "  %-36s %10.2f %12.2f\n", name, first[name], second[name])
+	}
+}
+
+// spread is the median, with the least and the most.
+func spread(format string, values []float64) string {
+	sorted := slices.Sorted(slices.Values(values))
+	return fmt.Sprintf(format+" ("+format+" to "+format+")", sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1])
+}
