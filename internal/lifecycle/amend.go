@@ -67,9 +67,12 @@ func (p *planner) wantedEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 		if until := p.unpublishedUntil(record); until != nil && !until.After(p.now) {
 			end = earlier(end, EndUnpublished(record, p.Key).NotAfter)
 		}
+		if p.beyondLimit(record, p.highest+1) {
+			end = earlier(end, p.live[0].Spec.IssuedAt.DeepCopy())
+		}
 		return end
 	}
-	if p.beyondLimit(record) {
+	if p.beyondLimit(record, p.published.Spec.Revision) {
 		end = earlier(end, p.published.Spec.IssuedAt.DeepCopy())
 	}
 	return earlier(end, p.overlapEnd(record))
@@ -93,11 +96,11 @@ func (p *planner) overlapEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 	return &metav1.Time{Time: next.Spec.IssuedAt.Add(p.overlap)}
 }
 
-// beyondLimit: more earlier revisions verify than may, and this one is not among the newest.
-func (p *planner) beyondLimit(record *v1alpha1.DGbotAPIKeyRecord) bool {
+// beyondLimit: below a revision more verify than may, and this one is not among the newest of them.
+func (p *planner) beyondLimit(record *v1alpha1.DGbotAPIKeyRecord, below int64) bool {
 	newer := 0
 	for _, other := range p.live {
-		if other.Spec.Revision > record.Spec.Revision && other.Spec.Revision < p.published.Spec.Revision && verifying(other, p.now) {
+		if other.Spec.Revision > record.Spec.Revision && other.Spec.Revision < below && verifying(other, p.now) {
 			newer++
 		}
 	}

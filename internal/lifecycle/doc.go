@@ -32,6 +32,7 @@
 //
 //	conflict       the Secret's name is somebody else's       Ready False, Stalled
 //	collection     a dead key's Secret holds the name         Ready False, Reconciling
+//	attempts       several were not published in a row        Ready as it is, Reconciling; Stalled once refused
 //	damped         too many losses within the hour            Ready False, Reconciling
 //	overlap        10 earlier revisions still verify          Ready True, Reconciling
 //	otherwise      mint, publish, supersede                   Ready as it is, Reconciling

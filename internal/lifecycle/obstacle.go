@@ -56,6 +56,11 @@ func (p *planner) findObstacle() *obstacle {
 	case p.Secret.State == SecretCollectable:
 		return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q is left over from a deleted key and waits for garbage collection", name)}
+	}
+	if o := p.attemptsObstacle(); o != nil {
+		return o
+	}
+	switch {
 	case isLoss(p.cause):
 		return p.dampingObstacle(name)
 	case p.published != nil && (p.cause == v1alpha1.CauseSchedule || p.cause == v1alpha1.CauseRequest):

@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,32 +18,59 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
+	var waits []time.Duration
 	for range 3 * maxPrevious {
-		var step IssueRevision
-		for _, planned := range Plan(s.Observation, s.Now).Steps {
-			if issue, ok := planned.(IssueRevision); ok {
-				step = issue
-			} else {
-				s.Apply(planned)
-			}
-		}
-		if step.Revision == 0 {
-			t.Fatalf("no revision is issued any more: %+v", Plan(s.Observation, s.Now).Status.Conditions)
-		}
+		step, waited := nextAttempt(t, s)
+		waits = append(waits, waited)
 		s.Records = append(s.Records, s.CreateRecord(step))
-		s.Now = s.Now.Add(time.Minute)
 	}
-	endless := 0
+	// The first ones are issued a second ahead, after the request.
+	if want := []time.Duration{0, 0, 6 * time.Second, 10 * time.Second, 20 * time.Second}; !slices.Equal(waits[:5], want) {
+		t.Errorf("the first attempts came after %s, want %s", waits[:5], want)
+	}
+	if last := waits[len(waits)-1]; last != maxRefusedDelay {
+		t.Errorf("the last attempt came after %s", last)
+	}
+	endless, verify := 0, 0
 	for _, record := range s.Records {
 		if record.Spec.NotAfter == nil {
 			endless++
 		}
+		if Admit(&record, s.Now) == Admitted {
+			verify++
+		}
+	}
+	if verify > maxPrevious+2 {
+		t.Errorf("%d revisions verify", verify)
 	}
 	if endless > 2 {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
-	if got := issued(settle(t, s)); got != "Request" {
-		t.Errorf("issued %q", got)
+	_, err := s.Advance(s.Now.Add(maxRefusedDelay))
+	if p := assess(s.Observation, s.Now); err != nil || p.published == nil || p.cause != "" {
+		t.Errorf("not published, cause %q: %v", p.cause, err)
+	}
+}
+
+// nextAttempt carries out what is planned until a revision is to be issued, and returns that with how long it took.
+func nextAttempt(t *testing.T, s *Simulation) (IssueRevision, time.Duration) {
+	t.Helper()
+	for began := s.Now; ; {
+		decision := Plan(s.Observation, s.Now)
+		for _, planned := range decision.Steps {
+			if issue, ok := planned.(IssueRevision); ok {
+				return issue, s.Now.Sub(began)
+			}
+			s.Apply(planned)
+		}
+		if len(decision.Steps) > 0 {
+			continue
+		}
+		s.Key.Status = *decision.Status
+		if !decision.Wake.After(s.Now) {
+			t.Fatalf("no revision is issued any more: %+v", decision.Status.Conditions)
+		}
+		s.Now = decision.Wake
 	}
 }
 

@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"strings"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -207,7 +208,9 @@ func (w *walk) checkAtRest(decision Decision) {
 	if ready.Status == metav1.ConditionTrue && (inUse == nil || Admit(inUse, now) != Admitted || inUse.Spec.Revision != w.lastPublished) {
 		w.failf("Ready, but the Secret holds %+v", inUse)
 	}
-	if ready.Status != metav1.ConditionTrue && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
+	waits := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReconcilingCondition)
+	failing := waits != nil && strings.Contains(waits.Message, "attempts to publish") && decision.Wake.Sub(now) <= maxRefusedDelay
+	if ready.Status != metav1.ConditionTrue && !failing && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
 		w.failf("at rest, but not Ready for reason %s", ready.Reason)
 	}
 	w.checkSomethingComes(decision)

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// An attempt whose Secret could not be written leaves a record of a key that nobody holds. The dry run before it keeps that
+// rare, but a webhook may let a dry run pass and refuse the write, and an API server may time out every time.
+const (
+	attemptsWindow = time.Hour
+	// attemptsFree come at once: one is what a crash leaves, two where another operator was working as well.
+	attemptsFree = 2
+)
+
+// failedAttempts are the revisions of the last hour that were never published, and when the newest of them was issued.
+// Like damping it counts records: it survives restarts and is the same for every operator.
+func (p *planner) failedAttempts() (n int, newest time.Time) {
+	for _, record := range p.live {
+		age := p.now.Sub(record.Spec.IssuedAt.Time)
+		if p.wasPublished(record) || age >= attemptsWindow || age < -clockTolerance {
+			continue
+		}
+		n++
+		if record.Spec.IssuedAt.After(newest) {
+			newest = record.Spec.IssuedAt.Time
+		}
+	}
+	return n, newest
+}
+
+// wasPublished says whether a record's key was ever in the Secret, as far as can be told.
+func (p *planner) wasPublished(record *v1alpha1.DGbotAPIKeyRecord) bool {
+	if p.published != nil {
+		return record.Spec.Revision <= p.published.Spec.Revision
+	}
+	current := p.Key.Status.Current
+	return record == p.matched || SupersededBy(record) != 0 || current != nil && record.Spec.Revision <= current.Revision
+}
+
+// attemptsObstacle keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as
+// long, up to 5 minutes. What the API server said to the last one stays in the condition meanwhile.
+func (p *planner) attemptsObstacle() *obstacle {
+	n, newest := p.failedAttempts()
+	if n < attemptsFree {
+		return nil
+	}
+	delay := maxRefusedDelay
+	if doublings := n - attemptsFree; doublings < 6 {
+		delay = min(delay, minRefusedDelay<<doublings)
+	}
+	until := newest.Add(delay)
+	if !until.After(p.now) {
+		return nil
+	}
+	if told := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition); told != nil && told.Reason == v1alpha1.SecretWriteRefusedReason {
+		return &obstacle{reason: told.Reason, message: told.Message, stalled: true, until: until}
+	}
+	return &obstacle{reason: v1alpha1.ProgressingReason, harmless: true, until: until, message: fmt.Sprintf(
+		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", p.cause, n, until.UTC().Format(time.RFC3339))}
+}
