@@ -169,6 +169,22 @@ func TestWhatAWorkloadMakesPasses(t *testing.T) {
 	}
 }
 
+// No workload makes these: an owner that somebody wrote there does not hide a key.
+func TestAnOwnerHidesNothingElse(t *testing.T) {
+	yes := true
+	owner := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "0-0", Controller: &yes}}
+	settings := configMap(map[string]string{"x": key})
+	settings.OwnerReferences = owner
+	everywhere(t, settings, `data "x"`)
+	for _, kind := range []string{"Deployment", "StatefulSet", "CronJob"} {
+		t.Run(kind, func(t *testing.T) {
+			object := workloads(env("TOKEN", key))[kind]
+			object.SetOwnerReferences(owner)
+			everywhere(t, object, `container "web" env "TOKEN"`)
+		})
+	}
+}
+
 // What is not searched. These are limits that docs/leaks.md states; a change here changes the page.
 func TestWhatIsNotSearched(t *testing.T) {
 	binary := configMap(nil)

@@ -105,12 +105,16 @@ func TestUpdatesOfALeakyWorkload(t *testing.T) {
 		warnings []string
 		refusal  string
 	}{
-		"another image":              {func(s *corev1.PodSpec) { s.Containers[0].Image = "example/web:2" }, []string{kept(places)}, ""},
-		"another innocent variable":  {env("X", "y"), []string{kept(places)}, ""},
-		"another innocent argument":  {func(s *corev1.PodSpec) { s.Containers[1].Args = []string{"-q", key} }, []string{kept(places)}, ""},
-		"another variable with it":   {env("X", key), []string{kept(places)}, found(`container "web" env "X"`)},
-		"another argument with it":   {func(s *corev1.PodSpec) { s.Containers[1].Args[0] = "--key=" + key }, []string{kept(`container "web" env "TOKEN", container "sidecar" command`)}, found(`container "sidecar" args`)},
-		"another container with it":  {func(s *corev1.PodSpec) { s.InitContainers[0].Args = []string{"x", key + "."} }, []string{kept(places)}, found(`init container "wait" args`)},
+		"another image":             {func(s *corev1.PodSpec) { s.Containers[0].Image = "example/web:2" }, []string{kept(places)}, ""},
+		"another innocent variable": {env("X", "y"), []string{kept(places)}, ""},
+		"another innocent argument": {func(s *corev1.PodSpec) { s.Containers[1].Args = []string{"-q", key} }, []string{kept(places)}, ""},
+		"another variable with it":  {env("X", key), []string{kept(places)}, found(`container "web" env "X"`)},
+		"another argument with it":  {func(s *corev1.PodSpec) { s.Containers[1].Args[0] = "--key=" + key }, []string{kept(`container "web" env "TOKEN", container "sidecar" command`)}, found(`container "sidecar" args`)},
+		"another container with it": {func(s *corev1.PodSpec) { s.InitContainers[0].Args = []string{"x", key + "."} }, []string{kept(places)}, found(`init container "wait" args`)},
+		"the same variable in another container": {
+			func(s *corev1.PodSpec) { s.Containers[1].Env = s.Containers[0].Env }, []string{kept(places)}, found(`container "sidecar" env "TOKEN"`)},
+		"the same argument in another container": {
+			func(s *corev1.PodSpec) { s.InitContainers[0].Args = []string{key} }, []string{kept(places)}, found(`init container "wait" args`)},
 		"the variable is taken away": {func(s *corev1.PodSpec) { s.Containers[0].Env = nil }, []string{kept(`container "sidecar" args, container "sidecar" command`)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
