@@ -50,6 +50,10 @@ func TestOrphaningDeletionLeavesNoLivingKey(t *testing.T) {
 		t.Error("the orphaned Secret was deleted; orphaning leaves it to its user")
 	}
 
+	p.eventually("the key is gone", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKey{Namespace: p.name, Name: "crm"}, &v1alpha1.DGbotAPIKey{}))
+	})
+
 	// The name can be used again: the orphaned Secret is left over.
 	p.apply("crm", nil)
 	p.ready("crm")
