@@ -59,6 +59,7 @@ type APIKeyReconciler struct {
 	SecretCheckInterval time.Duration
 
 	memory memory
+	slow   slowLane
 }
 
 // Reconcile brings one key closer to what its spec asks for.
@@ -101,7 +102,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 // tells a lost record from an altered Secret.
 func (r *APIKeyReconciler) failed(ctx context.Context, seen *observed, decision lifecycle.Decision, err error) (ctrl.Result, error) {
 	result, retry := resultOf(err)
-	if retry == nil || seen == nil || seen.Key == nil || decision.Status == nil {
+	if retry == nil && !errors.Is(err, errBusy) || seen == nil || seen.Key == nil || decision.Status == nil {
 		return result, retry
 	}
 	status := seen.Key.Status.DeepCopy()
@@ -123,6 +124,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	}); err != nil {
 		return err
 	}
+	r.slow.capacity = capacityOf(concurrency)
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, handler.EnqueueRequestsFromMapFunc(keyOfRecord)).

@@ -79,7 +79,7 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 // behind it from being carried out: they revoke the revision that was to be replaced, or another one. Only where somebody
 // else was first they wait for the next plan.
 func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
-	var failed error
+	var failed, busy error
 	for _, step := range steps {
 		var err error
 		switch step := step.(type) {
@@ -87,6 +87,10 @@ func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []
 			err = r.issue(ctx, seen, step)
 			if err == nil {
 				return errors.Join(failed, r.rereadKey(ctx, seen))
+			}
+			if errors.Is(err, errBusy) {
+				busy = err
+				continue
 			}
 			failed = errors.Join(failed, err)
 			continue
@@ -102,6 +106,10 @@ func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []
 			break
 		}
 	}
+	if failed == nil {
+		return busy
+	}
+	// What went wrong is tried again sooner than what has to wait.
 	return failed
 }
 

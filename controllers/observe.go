@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -264,17 +265,20 @@ func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
 	return nil
 }
 
-// keyExists asks the API server, not the cache: a key that the cache does not know yet must not lose its Secret.
+// keyExists says whether a key with that uid is in the namespace. That one is, the cache may say: nothing is done then. That
+// none is, only the API server may: a key that the cache does not know yet must not lose its Secret.
 func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (bool, error) {
-	keys := &metav1.PartialObjectMetadataList{}
-	keys.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind + "List"))
-	if err := r.Live.List(ctx, keys, client.InNamespace(namespace)); err != nil {
+	known := &v1alpha1.DGbotAPIKeyList{}
+	if err := r.Client.List(ctx, known, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return false, fmt.Errorf("looking for the key with uid %s: %w", uid, err)
 	}
-	for i := range keys.Items {
-		if keys.Items[i].UID == uid {
-			return true, nil
-		}
+	if slices.ContainsFunc(known.Items, func(key v1alpha1.DGbotAPIKey) bool { return key.UID == uid }) {
+		return true, nil
 	}
-	return false, nil
+	there := &metav1.PartialObjectMetadataList{}
+	there.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind + "List"))
+	if err := r.Live.List(ctx, there, client.InNamespace(namespace)); err != nil {
+		return false, fmt.Errorf("looking for the key with uid %s: %w", uid, err)
+	}
+	return slices.ContainsFunc(there.Items, func(key metav1.PartialObjectMetadata) bool { return key.UID == uid }), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"dgbot.io/key-operator/internal/lifecycle"
@@ -24,6 +25,9 @@ var errOutrun = errors.New("another writer was first")
 
 // errYield: another operator has created the record of the revision and is about to publish it.
 var errYield = errors.New("another operator is issuing this revision")
+
+// errBusy: too many keys of slow namespaces are being published already.
+var errBusy = errors.New("publishing is slow in this namespace, and others are waiting for it")
 
 // errTerminating: the namespace is being deleted.
 var errTerminating = errors.New("the namespace is being deleted")
@@ -79,6 +83,9 @@ func resultOf(err error) (ctrl.Result, error) {
 		return ctrl.Result{}, nil
 	case errors.Is(err, errYield), errors.Is(err, errOutrun):
 		return ctrl.Result{RequeueAfter: aheadDelay}, nil
+	case errors.Is(err, errBusy):
+		// As long as a slow publication takes, and not all at the same time.
+		return ctrl.Result{RequeueAfter: wait.Jitter(lifecycle.PublishTimeout/2, 2)}, nil
 	case errors.Is(err, errTerminating):
 		// No error and no event: the key is about to go as well. Should the namespace stay, it is looked at again.
 		return ctrl.Result{RequeueAfter: time.Minute}, nil

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
@@ -75,6 +76,9 @@ func TestTheWorkQueueIsToldWhatToDo(t *testing.T) {
 	}
 	if result, err := resultOf(fmt.Errorf("issuing: %w", errYield)); err != nil || result.RequeueAfter != aheadDelay {
 		t.Errorf("yield: %v, %v", result, err)
+	}
+	if result, err := resultOf(errBusy); err != nil || result.RequeueAfter < lifecycle.PublishTimeout/2 || result.RequeueAfter > 2*lifecycle.PublishTimeout {
+		t.Errorf("busy: %v, %v", result, err)
 	}
 	if result, err := resultOf(errTerminating); err != nil || result.RequeueAfter == 0 {
 		t.Errorf("terminating: %v, %v", result, err)

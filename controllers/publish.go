@@ -35,6 +35,13 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		r.memory.yieldTo(client.ObjectKeyFromObject(seen.Key), attempt.UID) {
 		return errYield
 	}
+	leave, ok := r.slow.enter(seen.Key.Namespace, r.Clock.Now())
+	if !ok && step.Cause != v1alpha1.CauseRevocation {
+		return errBusy
+	}
+	if ok {
+		defer func() { leave(r.Clock.Now()) }()
+	}
 	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
 	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {

@@ -82,7 +82,7 @@ var boundaries = map[string]boundary{
 	"hack/bench": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
-			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			module + "/test/controlplane", module + "/test/starvation", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"github.com/prometheus/common",
 		},
 	},

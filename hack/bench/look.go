@@ -5,14 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 // sample is what has been used up to a moment.
@@ -22,9 +21,6 @@ type sample struct {
 	// requests are those that the API server has answered, by what they were.
 	requests map[string]float64
 }
-
-// ticks is how many there are to a second in /proc/PID/stat: on every Linux that Go runs on.
-const ticks = 100
 
 func (w *world) look(ctx context.Context) (sample, error) {
 	s := sample{processor: map[string]float64{}}
@@ -40,7 +36,7 @@ func (w *world) look(ctx context.Context) (sample, error) {
 		numbers[program] = number
 	}
 	for name, number := range numbers {
-		used, err := processorTime(number)
+		used, err := controlplane.ProcessorSeconds(number)
 		if err != nil {
 			return s, err
 		}
@@ -49,40 +45,6 @@ func (w *world) look(ctx context.Context) (sample, error) {
 	var err error
 	s.requests, err = w.requests(ctx)
 	return s, err
-}
-
-func processorTime(number int) (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", number))
-	if err != nil {
-		return 0, err
-	}
-	// The program's name, in brackets, may hold spaces.
-	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
-	const user, system = 11, 12
-	total := 0.0
-	for _, field := range []int{user, system} {
-		n, err := strconv.ParseFloat(fields[field], 64)
-		if err != nil {
-			return 0, err
-		}
-		total += n / ticks
-	}
-	return total, nil
-}
-
-// residentMiB is the memory that a process occupies.
-func residentMiB(number int) (float64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", number))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(content)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib / 1024, err
-		}
-	}
-	return 0, fmt.Errorf("process %d says nothing of its memory", number)
 }
 
 // requests counts what the API server has answered, watches and its own traffic aside.
@@ -124,7 +86,7 @@ func (w *world) requests(ctx context.Context) (map[string]float64, error) {
 
 // idle waits until a process has done nothing for a second, and returns when that began.
 func idle(ctx context.Context, number int) (time.Time, error) {
-	last, err := processorTime(number)
+	last, err := controlplane.ProcessorSeconds(number)
 	since := time.Now()
 	for err == nil && time.Since(since) < time.Second {
 		select {
@@ -134,7 +96,7 @@ func idle(ctx context.Context, number int) (time.Time, error) {
 		}
 		var used float64
 		// A tick now and then is the runtime's own.
-		if used, err = processorTime(number); used > last+0.015 {
+		if used, err = controlplane.ProcessorSeconds(number); used > last+0.015 {
 			last, since = used, time.Now()
 		}
 	}

@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/test/starvation"
 )
 
 // memoryOfAnIdleManager is what one occupies that has nothing to do.
@@ -23,7 +23,7 @@ func (w *world) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
 	if _, err := idle(ctx, w.manager.ProcessNumber()); err != nil {
 		return 0, err
 	}
-	mib, err := residentMiB(w.manager.ProcessNumber())
+	mib, err := controlplane.ResidentMiB(w.manager.ProcessNumber())
 	if err != nil {
 		return 0, err
 	}
@@ -41,10 +41,10 @@ func (w *world) restartAndCrowd(ctx context.Context, figures *report) error {
 		return err
 	}
 	progress("creating %d Secrets of 1 KiB and %d of 1 MiB", w.foreign, w.large)
-	if err := w.crowd(ctx); err != nil {
+	if err := starvation.CreateSecrets(ctx, w.user, "crowd", w.foreign, w.large); err != nil {
 		return err
 	}
-	running, err := residentMiB(w.manager.ProcessNumber())
+	running, err := controlplane.ResidentMiB(w.manager.ProcessNumber())
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (w *world) restart(ctx context.Context) (seconds, mib float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	mib, err = residentMiB(w.manager.ProcessNumber())
+	mib, err = controlplane.ResidentMiB(w.manager.ProcessNumber())
 	return rest.Sub(began).Seconds(), mib, err
 }
 
@@ -99,38 +99,4 @@ func (w *world) versions(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return versions, nil
-}
-
-// crowd fills the cluster with Secrets that are none of the operator's business.
-func (w *world) crowd(ctx context.Context) error {
-	const crowded = "crowd"
-	if err := w.user.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: crowded}}); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	sizes := make(chan int)
-	var group sync.WaitGroup
-	for range 2 * w.concurrency {
-		group.Go(func() {
-			for size := range sizes {
-				secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: crowded, GenerateName: "theirs-"}}
-				// A little less than the limit, which counts the names too.
-				secret.Data = map[string][]byte{"data": make([]byte, size)}
-				if err := w.user.Create(ctx, secret); err != nil {
-					cancel(fmt.Errorf("creating a Secret of %d bytes: %w", size, err))
-				}
-			}
-		})
-	}
-	for i := range w.foreign + w.large {
-		size := 1 << 10
-		if i < w.large {
-			size = 1<<20 - 1024
-		}
-		sizes <- size
-	}
-	close(sizes)
-	group.Wait()
-	return context.Cause(ctx)
 }

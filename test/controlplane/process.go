@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// ticks is how many there are to a second in /proc/PID/stat: on every Linux that Go runs on.
+const ticks = 100
+
+// ProcessorSeconds is the processor time that a process has had, in seconds.
+func ProcessorSeconds(number int) (float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", number))
+	if err != nil {
+		return 0, err
+	}
+	// The program's name, in brackets, may hold spaces.
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+	const user, system = 11, 12
+	total := 0.0
+	for _, field := range []int{user, system} {
+		n, err := strconv.ParseFloat(fields[field], 64)
+		if err != nil {
+			return 0, err
+		}
+		total += n / ticks
+	}
+	return total, nil
+}
+
+// ResidentMiB is the memory that a process occupies.
+func ResidentMiB(number int) (float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", number))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(content)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("process %d says nothing of its memory", number)
+}
