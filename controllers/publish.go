@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,18 +159,26 @@ func (r *APIKeyReconciler) writeSecret(ctx context.Context, seen *observed, reco
 	}
 	dress(secret, seen.Key, record)
 	secret.Data[lifecycle.SecretDataKey(seen.Key)] = text
+	var err error
 	if create {
 		var options []client.CreateOption
 		if dryRun {
 			options = append(options, client.DryRunAll)
 		}
-		return secret, r.Client.Create(ctx, secret, options...)
+		err = r.Client.Create(ctx, secret, options...)
+	} else {
+		var options []client.UpdateOption
+		if dryRun {
+			options = append(options, client.DryRunAll)
+		}
+		err = r.Client.Update(ctx, secret, options...)
 	}
-	var options []client.UpdateOption
-	if dryRun {
-		options = append(options, client.DryRunAll)
+	if err == nil && !bytes.Equal(secret.Data[lifecycle.SecretDataKey(seen.Key)], text) {
+		refusals.WithLabelValues(v1alpha1.SecretWriteRefusedReason).Inc()
+		err = &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+			"Secret %q does not take a key: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, lifecycle.SecretDataKey(seen.Key))}}
 	}
-	return secret, r.Client.Update(ctx, secret, options...)
+	return secret, err
 }
 
 // afterRefusal finds out what a refused publication left. The refusal may be the answer to a repetition, by client-go after
@@ -186,6 +195,10 @@ func (r *APIKeyReconciler) afterRefusal(ctx context.Context, seen *observed, rec
 	}
 	if found && apikey.Hash(secret.Data[lifecycle.SecretDataKey(seen.Key)]) == record.Spec.Hash {
 		return secret, nil
+	}
+	if found {
+		// What is reported next is to be said of the Secret as it is now.
+		refusal = errors.Join(refusal, r.adopt(ctx, seen, secret))
 	}
 	return nil, errors.Join(refusal, r.endUnpublished(ctx, seen, record))
 }
