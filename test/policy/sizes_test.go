@@ -56,6 +56,7 @@ func TestKeysAreFoundUpToTheStatedSizes(t *testing.T) {
 		"beside 1 MiB that mentions us":              {configMap(map[string]string{"big": padded("dgbot_x", mebibyte-200), "x": key}), `data "x"`},
 		"beside 1 MiB of control characters":         {configMap(map[string]string{"big": strings.Repeat("\x01", mebibyte-200), "x": key}), `data "x"`},
 		"among 5,000 values that mention us":         {configMap(with(mention, "x", key)), `data "x"`},
+		"among 240 containers":                       {pod(manyContainers(240), env("X", key)), `container "web" env "X"`},
 		"among 5,000 environment values":             {pod(manyEnv(4_994, "dgbot_"+strings.Repeat("a b ", 60)), env("X", key)), `container "web" env "X"`},
 		"among 5,000 arguments":                      {pod(manyArgs(4_994, "dgbot_"+strings.Repeat("a b ", 60)), args(key)), `container "web" args`},
 		"beside an environment value of 1.4 million": {pod(env("BIG", padded("dgbot_", 1_400_000)), env("X", key)), `container "web" env "X"`},
@@ -93,10 +94,11 @@ func TestWhatIsTooLargeIsAcceptedAndSaid(t *testing.T) {
 		"a key at the end of 250,001 characters": {configMap(map[string]string{"x": padded(key, 250_001), "y": "z"}), `is too much text that may hold one, in data "x"`},
 		"a key at the end of 1 MiB":              {configMap(map[string]string{"x": padded(key, mebibyte)}), `is too much text that may hold one, in data "x"`},
 		"1,001 keys":                             {configMap(many(1_001, 100, key)), "is too much text that may hold one, in more than 1000 values"},
-		"a key among 5,001 values":               {configMap(with(many(5_000, 100, ""), "x", key)), "are more than 5000 values"},
-		"a key among 10,000 values":              {configMap(with(many(9_999, 100, ""), "x", key)), "are more than 5000 values"},
+		"a key among 5,001 values":               {configMap(with(many(5_000, 100, ""), "x", key)), "are more than 5000 values or 250 containers"},
+		"a key among 10,000 values":              {configMap(with(many(9_999, 100, ""), "x", key)), "are more than 5000 values or 250 containers"},
 		"51 keys in a container":                 {pod(manyEnv(51, key)), `is too much text that may hold one, in container "web"`},
-		"a key among 5,001 environment values":   {pod(manyEnv(4_995, ""), env("X", key)), "are more than 5000 values"},
+		"a key among 5,001 environment values":   {pod(manyEnv(4_995, ""), env("X", key)), "are more than 5000 values or 250 containers"},
+		"a key among 251 containers":             {pod(manyContainers(251), env("X", key)), "are more than 5000 values or 250 containers"},
 		"a name that is a key":                   {configMap(map[string]string{key: padded(key, 250_001)}), `is too much text that may hold one, in data "(a key)"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +121,15 @@ func manyArgs(n int, value string) func(*corev1.PodSpec) {
 	return func(spec *corev1.PodSpec) {
 		for range n {
 			args(value)(spec)
+		}
+	}
+}
+
+// manyContainers makes there be n containers.
+func manyContainers(n int) func(*corev1.PodSpec) {
+	return func(spec *corev1.PodSpec) {
+		for len(spec.Containers) < n {
+			spec.Containers = append(spec.Containers, corev1.Container{Name: fmt.Sprintf("more-%d", len(spec.Containers)), Image: "example/more"})
 		}
 	}
 }

@@ -143,7 +143,7 @@ func TestUpdatesOfALeakyWorkload(t *testing.T) {
 
 // The costliest update there is: as many keys as are searched, each looked for among as many values as are searched.
 func TestAnUpdateOfTheLargestLeakyWorkload(t *testing.T) {
-	old, ok := workloads(manyEnv(4_945, "dgbot_"+strings.Repeat("a b ", 20)), manyEnv(50, key))["Deployment"].(*appsv1.Deployment)
+	old, ok := workloads(manyContainers(240), manyEnv(4_945, "dgbot_"+strings.Repeat("a b ", 20)), manyEnv(50, key))["Deployment"].(*appsv1.Deployment)
 	if !ok {
 		t.Fatal("no Deployment")
 	}
