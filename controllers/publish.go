@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -95,13 +94,16 @@ func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	return newest
 }
 
-// tryPublish asks the API server whether it would take the Secret, with a text of a key's length in place of a key, so
-// that a quota, a webhook, an immutable Secret or a missing right costs no revision.
+// tryPublish asks the API server whether it would take the Secret, with a key that is then forgotten, so that a quota, a
+// webhook, an immutable Secret or a missing right costs no revision. It is a real one, because some look at what is written.
 func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
-	record := lifecycle.NewRecord(seen.Key, step, strings.Repeat("0", 12), "")
-	placeholder := []byte(strings.Repeat("0", apikey.MaxLength))
-	_, err := r.writeSecret(ctx, seen, &record, placeholder, true)
-	return advise(judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
+	probe, err := apikey.Mint(seen.Key.Spec.Environment)
+	if err != nil {
+		return err
+	}
+	record, text := lifecycle.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
+	_, err = r.writeSecret(ctx, seen, &record, text, true)
+	return advise(judge(withoutKeys(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
 // advise adds what helps where the Secret itself cannot be changed: the API server only says that it cannot.
