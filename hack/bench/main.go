@@ -70,7 +70,10 @@ func run(ctx context.Context, s settings) (figures *report, err error) {
 			}
 		}
 	}
-	return figures, w.restartAndCrowd(ctx, figures)
+	if err := w.restartAndCrowd(ctx, figures); err != nil {
+		return nil, err
+	}
+	return figures, w.starve(ctx, figures)
 }
 
 // progress tells somebody at a terminal what is going on; figures go to standard output, so that they can be piped.

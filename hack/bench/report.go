@@ -31,6 +31,10 @@ type report struct {
 	CrowdedMiB     float64 `json:"crowdedMiB"`
 	Foreign        int     `json:"foreignSecrets"`
 	Large          int     `json:"foreignSecretsOf1MiB"`
+	// AloneMilliseconds are the times from the creation of a key to Ready, one key after the other; AmongMilliseconds the
+	// same among keys that cannot be issued.
+	AloneMilliseconds []float64 `json:"millisecondsToReadyAlone"`
+	AmongMilliseconds []float64 `json:"millisecondsToReadyAmongBlocked"`
 }
 
 // series is one thing done by one of the two, round by round.
@@ -86,6 +90,8 @@ func (r *report) String() string {
 	fmt.Fprintf(&page, "\nrestart with %d keys: idle after %.1f s; objects written by two restarts: %d\n", r.Keys, r.RestartSeconds, r.RestartWrites)
 	fmt.Fprintf(&page, "resident memory: %.0f MiB without keys, %.0f MiB with them: %.1f MiB for 1,000\n", r.EmptyMiB, r.FullMiB, perThousand)
 	fmt.Fprintf(&page, "with %d Secrets of 1 KiB and %d of 1 MiB of others: %.0f MiB (%+.0f)\n", r.Foreign, r.Large, r.CrowdedMiB, r.CrowdedMiB-r.FullMiB)
+	fmt.Fprintf(&page, "one key, from its creation to Ready: %s ms alone, %s ms among %d that cannot be issued (ratio of the medians %.2f)\n",
+		spread("%.0f", r.AloneMilliseconds), spread("%.0f", r.AmongMilliseconds), conflicting+4*blocked, median(r.AmongMilliseconds)/median(r.AloneMilliseconds))
 	for _, what := range []string{issue, rotation} {
 		fmt.Fprintf(&page, "\n%s, last round\n%-36s %12s %12s\n", what, "", bare, operator)
 		table(&page, "processor s for 1,000 keys: ", r.of(what, bare).Processor, r.of(what, operator).Processor)
@@ -106,5 +112,7 @@ func table(page *strings.Builder, title string, first, second map[string]float64
 // spread is the median, with the least and the most.
 func spread(format string, values []float64) string {
 	sorted := slices.Sorted(slices.Values(values))
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1])
+	return fmt.Sprintf(format+" ("+format+" to "+format+")", median(values), sorted[0], sorted[len(sorted)-1])
 }
+
+func median(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }

@@ -79,6 +79,9 @@ func Make(ctx context.Context, admin client.WithWatch, size Size) (*World, error
 			return w, err
 		}
 	}
+	if size.Foreign+size.Large == 0 {
+		return w, nil
+	}
 	return w, CreateSecrets(ctx, admin, Crowd, size.Foreign, size.Large)
 }
 

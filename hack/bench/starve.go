@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+
+	"dgbot.io/key-operator/test/starvation"
+)
+
+// How many keys find their Secret's name taken, how many something else is in the way of for each such thing, and how many
+// healthy ones are measured among them.
+const (
+	conflicting = 500
+	blocked     = 20
+	healthy     = 50
+)
+
+// starve measures how long a key takes to be Ready, alone and among many that cannot be.
+func (w *world) starve(ctx context.Context, figures *report) error {
+	progress("issuing %d keys one by one", healthy)
+	if err := figures.ready(ctx, w, "alone", &figures.AloneMilliseconds); err != nil {
+		return err
+	}
+	progress("making a world in which %d keys cannot be issued", conflicting+4*blocked)
+	hard, err := starvation.Make(ctx, w.user, starvation.Size{Conflicts: conflicting, Blocked: blocked})
+	defer hard.Close()
+	if err != nil {
+		return err
+	}
+	progress("issuing %d keys one by one", healthy)
+	return figures.ready(ctx, w, "among", &figures.AmongMilliseconds)
+}
+
+func (r *report) ready(ctx context.Context, w *world, namespace string, into *[]float64) error {
+	took, err := starvation.TimesToReady(ctx, w.user, namespace, healthy)
+	for _, time := range took {
+		*into = append(*into, float64(time.Microseconds())/1000)
+	}
+	return err
+}
