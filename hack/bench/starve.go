@@ -24,10 +24,10 @@ func (w *world) starve(ctx context.Context, figures *report) error {
 	}
 	progress("making a world in which %d keys cannot be issued", conflicting+4*blocked)
 	hard, err := starvation.Make(ctx, w.user, starvation.Size{Conflicts: conflicting, Blocked: blocked})
-	defer hard.Close()
 	if err != nil {
 		return err
 	}
+	defer hard.Close()
 	progress("issuing %d keys one by one", healthy)
 	return figures.ready(ctx, w, "among", &figures.AmongMilliseconds)
 }

@@ -49,11 +49,11 @@ func (p *planner) findObstacle() *obstacle {
 		return nil
 	}
 	name := SecretName(p.Key)
-	switch {
-	case p.Secret.State == SecretForeign:
+	switch p.Secret.State {
+	case SecretForeign:
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q exists and does not belong to this key: it is left alone; delete or rename it, or create the key with another spec.secret.name", name)}
-	case p.Secret.State == SecretCollectable:
+	case SecretCollectable:
 		return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q is left over from a deleted key and waits for garbage collection", name)}
 	}

@@ -132,8 +132,8 @@ func TestNothingStarves(t *testing.T) {
 	nothingWritten(t, "a change of leaders", offset, calm)
 
 	world, err := Make(t.Context(), admin, Size{Foreign: *foreign, Large: *large, Conflicts: *conflicts, Blocked: *blocked})
-	t.Cleanup(world.Close)
 	must(t, err)
+	t.Cleanup(world.Close)
 	among := timesToReady(t, "starve-among", 20)
 	t.Logf("median time to Ready of a healthy key: %s alone, %s among the others", alone, among)
 	everyReasonIsTold(t)

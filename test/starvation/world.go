@@ -68,21 +68,29 @@ const workers = 16
 func Make(ctx context.Context, admin client.WithWatch, size Size) (*World, error) {
 	w := &World{admin: admin, size: size, closing: make(chan struct{})}
 	w.startWebhook()
+	if err := w.fill(ctx); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *World) fill(ctx context.Context) error {
 	for _, name := range []string{Taken, Full, Refusing, Hanging, Immutable, Ending} {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"starvation": name}}}
-		if err := admin.Create(ctx, namespace); err != nil {
-			return w, err
+		if err := w.admin.Create(ctx, namespace); err != nil {
+			return err
 		}
 	}
 	for _, part := range []func(context.Context) error{w.conflicts, w.quota, w.webhooks, w.immutables, w.ending} {
 		if err := part(ctx); err != nil {
-			return w, err
+			return err
 		}
 	}
-	if size.Foreign+size.Large == 0 {
-		return w, nil
+	if w.size.Foreign+w.size.Large == 0 {
+		return nil
 	}
-	return w, CreateSecrets(ctx, admin, Crowd, size.Foreign, size.Large)
+	return CreateSecrets(ctx, w.admin, Crowd, w.size.Foreign, w.size.Large)
 }
 
 // Close stops the webhook.

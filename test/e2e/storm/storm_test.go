@@ -146,6 +146,10 @@ func (s *storm) rage() {
 // settle lets two managers bring the world to rest, and checks that they write nothing afterwards.
 func (s *storm) settle() {
 	s.t.Helper()
+	// Garbage collection that missed the end of a key, while the API server was down, takes a key that was created anew
+	// under its name for the same one and never collects what the first one owned. It finds out when it starts.
+	must(s.t, cluster.StopControllerManager())
+	must(s.t, cluster.StartControllerManager(s.t.Context(), nil))
 	for i := range s.troupe.proxies {
 		manager, err := s.troupe.start(i)
 		must(s.t, err)
