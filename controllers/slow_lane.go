@@ -22,7 +22,8 @@ const (
 // workers ever do. So the namespaces where that has been seen share a few workers, and the others have the rest.
 //
 // The alternative, a limit for each namespace from the start, would cost every healthy one. This costs the others at most
-// PublishTimeout, once, when a namespace becomes slow.
+// PublishTimeout, once, when a namespace becomes slow. Replacing a revoked key does not wait for the lane: it is promised
+// one attempt.
 type slowLane struct {
 	mutex sync.Mutex
 	// capacity is how many keys of slow namespaces are published at once; zero for any number.
