@@ -5,14 +5,12 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +33,7 @@ var (
 	cluster *controlplane.Cluster
 	admin   client.WithWatch
 	// operatorLog is everything that every manager of the suite printed, at the highest verbosity.
-	operatorLog lockedBuffer
+	operatorLog controlplane.Log
 )
 
 // within bounds every wait; nothing takes nearly as long on an idle machine.
@@ -79,24 +77,6 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 	}
 	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
 	return err
-}
-
-// lockedBuffer takes what several processes print.
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.String()
 }
 
 // startOperator runs a manager for the test.

@@ -29,7 +29,7 @@ import (
 type hardened struct {
 	admin
 	folder string
-	log    lockedBuffer
+	log    controlplane.Log
 	// texts are the keys that were seen in Secrets.
 	texts []string
 }
@@ -252,22 +252,4 @@ func freeAddress(t *testing.T) string {
 	}
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
-}
-
-// lockedBuffer takes what a process prints while it is read.
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.String()
 }

@@ -3,7 +3,6 @@
 package starvation
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -11,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,25 +35,8 @@ var (
 	cluster  *controlplane.Cluster
 	admin    client.WithWatch
 	auditLog string
-	printed  lockedBuffer
+	printed  controlplane.Log
 )
-
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) tail(n int) string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return string(b.buffer.Bytes()[max(0, b.buffer.Len()-n):])
-}
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -91,9 +72,11 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatalf("%v\nlast lines of the manager:\n%s", err, printed.tail(4000))
+		t.Fatalf("%v\nlast lines of the manager:\n%s", err, lastOf(printed.String(), 4000))
 	}
 }
+
+func lastOf(text string, n int) string { return text[max(0, len(text)-n):] }
 
 func startManager(t *testing.T) *controlplane.Operator {
 	t.Helper()
