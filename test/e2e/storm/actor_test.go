@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 // actor is somebody who does things to a few keys, one after the other, without waiting for what comes of them.
@@ -43,6 +44,8 @@ type tally struct {
 	done    map[string]int
 	failed  atomic.Int64
 	removed map[types.UID]bool
+	// refusals are the errors that the API server answered with, admission messages among them.
+	refusals controlplane.Log
 }
 
 func (t *tally) count(deed string) {
@@ -162,6 +165,7 @@ func (a *actor) act(ctx context.Context, v *victim) {
 	}
 	if err := chosen.do(a, ctx, v); err != nil {
 		a.deeds.failed.Add(1)
+		_, _ = fmt.Fprintln(&a.deeds.refusals, err)
 		return
 	}
 	if chosen.loss {

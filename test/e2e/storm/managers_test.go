@@ -53,8 +53,11 @@ func (t *troupe) close() {
 }
 
 func (t *troupe) start(i int) (*controlplane.Operator, error) {
-	return cluster.StartOperatorWith(t.proxies[i].config(t.credentials), controlplane.OperatorNamespace, t.logs[i],
-		"--leader-elect=false", "--zap-log-level=10")
+	args := []string{"--leader-elect=false", "--zap-log-level=10"}
+	if i == 1 {
+		args = append(args, "--metrics-bind-address="+scraped)
+	}
+	return cluster.StartOperatorWith(t.proxies[i].config(t.credentials), controlplane.OperatorNamespace, t.logs[i], args...)
 }
 
 // harass runs both managers until the context ends: each is killed after a random time and started again, stopped in its

@@ -76,6 +76,17 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 	return err
 }
 
+func TestStorm(t *testing.T) {
+	s := newStorm(t)
+	s.rage()
+	s.settle()
+	s.judge(s.from, s.tick())
+	// The next storm has the control plane to itself.
+	for _, namespace := range s.namespaces {
+		must(t, admin.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	}
+}
+
 // storm is one round.
 type storm struct {
 	t          *testing.T
@@ -84,6 +95,7 @@ type storm struct {
 	actors     []*actor
 	deeds      *tally
 	troupe     *troupe
+	scraper    *scraper
 	crashes    atomic.Int64
 	from       int64
 }
@@ -108,6 +120,9 @@ func newStorm(t *testing.T) *storm {
 	s.troupe, err = newTroupe(t.Context(), s.folder)
 	must(t, err)
 	t.Cleanup(s.troupe.close)
+	s.scraper, err = newScraper(t.Context(), s.folder)
+	must(t, err)
+	t.Cleanup(func() { _ = s.scraper.kept.Close() })
 	return s
 }
 
@@ -129,6 +144,7 @@ func (s *storm) rage() {
 			pause(ctx, 50*time.Millisecond)
 		}
 	})
+	group.Go(func() { s.scraper.run(ctx) })
 	for _, a := range s.actors {
 		group.Go(func() { a.run(ctx) })
 	}
@@ -155,6 +171,9 @@ func (s *storm) settle() {
 		must(s.t, err)
 		s.t.Cleanup(func() { must(s.t, manager.Stop()) })
 	}
+	ctx, cancel := context.WithCancel(s.t.Context())
+	go s.scraper.run(ctx)
+	defer cancel()
 	var unrest []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {
 		_, _ = tick(ctx)
@@ -232,17 +251,28 @@ func (s *storm) judge(from, to int64) {
 	if published < *keyCount {
 		s.t.Errorf("only %d revisions were published: the storm tests nothing", published)
 	}
+	s.leaks(from, to)
+}
+
+// leaks looks for every key that was issued in everything that was written and said.
+func (s *storm) leaks(from, to int64) {
+	s.t.Helper()
 	canary, err := newCanary(s.t.Context(), from, to)
 	must(s.t, err)
-	for i := range s.troupe.logs {
-		lines, err := canary.searchLog(filepath.Join(s.folder, fmt.Sprintf("manager-%d.log", i)))
-		if err != nil || lines < 100 {
-			s.t.Errorf("log of manager %d (%d lines): %v", i, lines, err)
+	must(s.t, os.WriteFile(filepath.Join(s.folder, "refusals"), []byte(s.deeds.refusals.String()), 0o600))
+	for _, file := range []struct {
+		name  string
+		least int
+	}{{"manager-0.log", 100}, {"manager-1.log", 100}, {"metrics", 100}, {"refusals", 1}} {
+		lines, err := canary.searchLog(filepath.Join(s.folder, file.name))
+		if err != nil || lines < file.least {
+			s.t.Errorf("%s (%d lines): %v", file.name, lines, err)
 		}
 	}
 	objects, err := canary.searchEtcd(s.t.Context(), from, to)
 	must(s.t, err)
-	s.t.Logf("%d keys looked for in %d objects and both logs", len(canary.needles)/2, objects)
+	s.t.Logf("%d keys looked for in %d objects, %d scrapes, %d refusals and both logs",
+		len(canary.needles)/2, objects, s.scraper.answers.Load(), s.deeds.failed.Load())
 }
 
 // tick writes the time into etcd's history and returns the revision at which it stands.
