@@ -22,7 +22,10 @@ func (j *judge) cause(r *recordStory) {
 	if r.published == 0 && last != nil && r.versions[0].at.Sub(last.publishedAt) < slowest && j.called(r, j.publishedBefore(last.published)) {
 		return // minted for the Secret as it was before another manager published: it could not be published any more
 	}
-	if !j.called(r, last) && !j.calledAfterRestore(r, last) {
+	if j.gone != 0 && j.gone < r.created && r.versions[0].at.Sub(j.goneAt) < slowest {
+		return // minted for the key as it was before its deletion took its records away: it is collected with them
+	}
+	if !j.called(r, last) && !j.calledAfterRestore(r, last) && !j.calledAfterErasure(r, last) {
 		revision := int64(0)
 		if last != nil {
 			revision = last.first.Spec.Revision
@@ -37,6 +40,16 @@ func (j *judge) cause(r *recordStory) {
 func (j *judge) calledAfterRestore(r, last *recordStory) bool {
 	restored := j.restored(last, r.created)
 	return restored != nil && j.called(r, restored)
+}
+
+// calledAfterErasure: the test has deleted the record and taken the key out of the Secret. Nothing tells then that the
+// revision ever was, nor what it answered.
+func (j *judge) calledAfterErasure(r, last *recordStory) bool {
+	if last == nil || !j.removedBetween(last, last.created, r.created) || !j.lost(last.published, r.created) && !j.altered(last, r.created) {
+		return false
+	}
+	earlier := j.publishedBefore(last.published)
+	return j.called(r, earlier) || j.calledAfterErasure(r, earlier)
 }
 
 // restored is the earlier record whose key the test put back after a publication; nil where it did not.

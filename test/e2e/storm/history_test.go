@@ -136,6 +136,7 @@ type story struct {
 	uid, namespace, name string
 	versions             []keyVersion
 	gone                 int64 // the revision at which the key was gone; 0 while it is there
+	goneAt               time.Time
 	// records in the order in which they were created, so that of two with one hash the first is the one that counts.
 	records []*recordStory
 	secrets []secretVersion
@@ -224,7 +225,7 @@ func (s *story) addKey(c change) {
 		s.versions[n-1].until = c.revision
 	}
 	if c.deleted {
-		s.gone = c.revision
+		s.gone, s.goneAt = c.revision, c.at
 		return
 	}
 	s.versions = append(s.versions, keyVersion{from: c.revision, until: forever, key: c.key})

@@ -24,6 +24,8 @@ type chronicle struct {
 	key     *v1alpha1.DGbotAPIKey
 	records map[int64]*v1alpha1.DGbotAPIKeyRecord
 	secret  *corev1.Secret
+	// erased are the records that the test itself is said to have deleted.
+	erased map[types.UID]bool
 }
 
 var epoch = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
@@ -41,6 +43,7 @@ func newChronicle() *chronicle {
 		},
 		secret:  &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{}, Labels: map[string]string{v1alpha1.APIKeyLabel: "uid-1"}}},
 		records: map[int64]*v1alpha1.DGbotAPIKeyRecord{},
+		erased:  map[types.UID]bool{},
 	}
 	c.edit(func(*v1alpha1.DGbotAPIKey) {})
 	return c
@@ -82,6 +85,21 @@ func (c *chronicle) publish(revision int64) {
 	c.add(change{secret: c.secret.DeepCopy(), name: "key"})
 }
 
+func (c *chronicle) deleteRecord(revision int64) {
+	c.add(change{record: c.records[revision].DeepCopy(), name: c.records[revision].Name, deleted: true})
+}
+
+func (c *chronicle) erase(revision int64) {
+	c.erased[c.records[revision].UID] = true
+	c.deleteRecord(revision)
+}
+
+func (c *chronicle) loseSecret() {
+	c.add(change{secret: c.secret.DeepCopy(), name: "key", deleted: true})
+}
+
+func (c *chronicle) deleteKey() { c.add(change{key: c.key.DeepCopy(), name: "key", deleted: true}) }
+
 // rotated is a history without a fault: a first issue, and a rotation that was asked for.
 func rotated() *chronicle {
 	c := newChronicle()
@@ -117,7 +135,30 @@ var faultyHistories = map[string]struct {
 	"a revision for an expiry that did not change": {func(c *chronicle) { c.mint(3, v1alpha1.CauseExpiryChanged, at(70)) }, []int{2}},
 	"a revision for a key that was not revoked":    {func(c *chronicle) { c.mint(3, v1alpha1.CauseReactivation, at(70)) }, []int{2}},
 	"a revision for a cut-off that is none":        {func(c *chronicle) { c.mint(3, v1alpha1.CauseRevocation, at(70)) }, []int{2}},
-	"a second first issue":                         {func(c *chronicle) { c.mint(3, v1alpha1.CauseFirstIssue, at(70)) }, []int{2}},
+	"a request again of which nothing tells any more": {func(c *chronicle) {
+		c.erase(2)
+		c.loseSecret()
+		c.mint(3, v1alpha1.CauseRequest, at(70))
+	}, nil},
+	"a request again where the record is gone and the Secret is not": {func(c *chronicle) {
+		c.erase(2)
+		c.mint(3, v1alpha1.CauseRequest, at(70))
+		c.publish(3)
+	}, []int{2}},
+	"a request again where the Secret is gone and the record is not": {func(c *chronicle) {
+		c.loseSecret()
+		c.mint(3, v1alpha1.CauseRequest, at(70))
+	}, []int{2}},
+	"a revision a moment after the key is gone": {func(c *chronicle) {
+		c.deleteKey()
+		c.mint(3, v1alpha1.CauseRecordLost, at(70))
+	}, nil},
+	"a revision long after the key is gone": {func(c *chronicle) {
+		c.deleteKey()
+		c.loseSecret()
+		c.mint(3, v1alpha1.CauseRecordLost, at(90))
+	}, []int{2}},
+	"a second first issue": {func(c *chronicle) { c.mint(3, v1alpha1.CauseFirstIssue, at(70)) }, []int{2}},
 	"a key in the Secret before its record": {func(c *chronicle) {
 		c.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = at(62) })
 		c.publish(3)
@@ -163,7 +204,7 @@ var faultyHistories = map[string]struct {
 		c.amend(1, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.Hash = apikey.Hash([]byte("another")) })
 	}, []int{4}},
 	"the record of the key in use deleted": {func(c *chronicle) {
-		c.add(change{record: c.records[2].DeepCopy(), name: c.records[2].Name, deleted: true})
+		c.deleteRecord(2)
 	}, []int{1}},
 }
 
@@ -175,7 +216,7 @@ func TestTheJudgeSeesWhatIsBroken(t *testing.T) {
 			var promises []int
 			var said []string
 			for _, s := range c.changes.stories() {
-				for _, broken := range s.judge(func(*v1alpha1.DGbotAPIKeyRecord) bool { return false }) {
+				for _, broken := range s.judge(func(r *v1alpha1.DGbotAPIKeyRecord) bool { return c.erased[r.UID] }) {
 					promises = append(promises, broken.promise)
 					said = append(said, broken.String())
 				}
