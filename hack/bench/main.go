@@ -18,6 +18,8 @@ import (
 // settings are what the flags say.
 type settings struct {
 	keys, concurrency, rounds, foreign, large int
+	// profiles is the folder for the API server's processor profiles; none where it is empty.
+	profiles string
 }
 
 func main() {
@@ -27,6 +29,7 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 3, "how often issue and rotation are measured")
 	flag.IntVar(&s.foreign, "foreign", 20000, "how many Secrets of 1 KiB of others the manager's memory is measured with")
 	flag.IntVar(&s.large, "large", 30, "how many Secrets of 1 MiB of others come to them")
+	flag.StringVar(&s.profiles, "profiles", "", "an existing folder for processor profiles of the API server, for 'go tool pprof'")
 	output := flag.String("o", "table", "table or json")
 	flag.Parse()
 	if *output != "table" && *output != "json" {

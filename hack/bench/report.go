@@ -39,6 +39,7 @@ type report struct {
 
 // series is one thing done by one of the two, round by round.
 type series struct {
+	name  string
 	Rates []float64 `json:"keysPerSecond"`
 	// Processor is the time that each process had for 1,000 keys, in seconds; Requests are those for one key. Both are of
 	// the last round.
@@ -53,7 +54,7 @@ func newReport(s settings) *report {
 func (r *report) of(what, by string) *series {
 	name := what + ", " + by
 	if r.Series[name] == nil {
-		r.Series[name] = &series{}
+		r.Series[name] = &series{name: name}
 	}
 	return r.Series[name]
 }

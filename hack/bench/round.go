@@ -66,6 +66,7 @@ func (w *world) measure(ctx context.Context, into *series, apply func(context.Co
 	if err != nil {
 		return err
 	}
+	profile := w.profile(ctx, into.name)
 	began := time.Now()
 
 	line := w.assemble(ctx, cancel, apply, write)
@@ -79,7 +80,7 @@ func (w *world) measure(ctx context.Context, into *series, apply func(context.Co
 		return err
 	}
 	into.add(float64(w.keys)/took.Seconds(), before, after, w.keys)
-	return nil
+	return profile()
 }
 
 // assembly is a line of users that apply keys and writers that take them over.
