@@ -40,9 +40,11 @@ const maxLosses = 8
 
 // tally counts what was done, and remembers the records that were removed by hand.
 type tally struct {
-	mutex   sync.Mutex
-	done    map[string]int
-	failed  atomic.Int64
+	mutex  sync.Mutex
+	done   map[string]int
+	failed atomic.Int64
+	// seen counts the keys that were seen in Secrets.
+	seen    atomic.Int64
 	removed map[types.UID]bool
 	// refusals are the errors that the API server answered with, admission messages among them.
 	refusals controlplane.Log
@@ -185,6 +187,7 @@ func (a *actor) look(ctx context.Context, v *victim) {
 		return
 	}
 	v.texts = append(v.texts, text)
+	a.deeds.seen.Add(1)
 }
 
 // create creates the key where there is none; it says whether it did.

@@ -76,6 +76,19 @@ func eachWrite(ctx context.Context, from, to int64, visit func(*clientv3.Event) 
 	return errors.New("etcd's history ends early")
 }
 
+// forget lets etcd drop what was written before a revision.
+func forget(ctx context.Context, revision int64) error {
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{cluster.EtcdURL()}, DialTimeout: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = etcd.Close() }()
+	if _, err = etcd.Compact(ctx, revision, clientv3.WithCompactPhysical()); err == nil {
+		_, err = etcd.Defragment(ctx, cluster.EtcdURL())
+	}
+	return err
+}
+
 // readHistory reads what happened in some namespaces.
 func readHistory(ctx context.Context, namespaces []string, from, to int64) (history, error) {
 	var changes history
