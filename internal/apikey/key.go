@@ -27,6 +27,8 @@ const (
 	// MaxLength is the length of the longest key text in bytes.
 	MaxLength = len(Prefix) + maxEnvironment + 1 + idLength + 1 + secretLength + checksumLength
 
+	hashPrefix = "sha256:"
+
 	maxEnvironment = 32
 	idLength       = 12
 	secretLength   = 43
@@ -64,10 +66,12 @@ func mintFrom(random io.Reader, environment string) (Key, error) {
 		return Key{}, fmt.Errorf("drawing a key: %w", err)
 	}
 	body := Prefix + environment + "_" + drawn[:idLength] + "_" + drawn[idLength:]
-	return newKey(body+checksum(body), environment, drawn[:idLength]), nil
+	digits := checksum(body)
+	return newKey(body+string(digits[:]), environment, drawn[:idLength]), nil
 }
 
-// Parse reads a key text. The error is ErrMalformed, whatever is wrong.
+// Parse reads a key text. The error is ErrMalformed, whatever is wrong. What is refused costs no memory: anybody can send
+// junk to a verifier.
 func Parse(text string) (Key, error) {
 	if len(text) > MaxLength || !strings.HasPrefix(text, Prefix) {
 		return Key{}, ErrMalformed
@@ -77,7 +81,8 @@ func Parse(text string) (Key, error) {
 	if !validEnvironment(environment) || len(id) != idLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
 		return Key{}, ErrMalformed
 	}
-	if body := text[:len(text)-checksumLength]; checksum(body) != text[len(body):] {
+	body := text[:len(text)-checksumLength]
+	if digits := checksum(body); string(digits[:]) != text[len(body):] {
 		return Key{}, ErrMalformed
 	}
 	return newKey(text, environment, id), nil
@@ -104,21 +109,41 @@ func (k Key) Environment() string { return k.environment }
 // Hash returns Hash of the key text.
 func (k Key) Hash() string { return Hash([]byte(k.Reveal())) }
 
+// Sum returns the SHA-256 of the key text: the bytes that Hash prints.
+func (k Key) Sum() [sha256.Size]byte {
+	var text [MaxLength]byte
+	return sha256.Sum256(text[:copy(text[:], k.Reveal())])
+}
+
+// ParseHash reads what Hash returns. The error says that it is something else.
+func ParseHash(hash string) (sum [sha256.Size]byte, err error) {
+	digits, ok := strings.CutPrefix(hash, hashPrefix)
+	if !ok || len(digits) != 2*len(sum) {
+		return sum, fmt.Errorf("a hash of %d characters: want %s and %d hex digits", len(hash), hashPrefix, 2*len(sum))
+	}
+	_, err = hex.Decode(sum[:], []byte(digits))
+	return sum, err
+}
+
 // Hash returns the SHA-256 of the exact bytes as "sha256:" and 64 lower-case hex digits. It takes any bytes, so that
 // what stands in a Secret can be compared without being a key. No salt and no slow hash: 256 random bits need neither.
 func Hash(text []byte) string {
 	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return hashPrefix + hex.EncodeToString(sum[:])
 }
 
-func checksum(body string) string {
-	n := crc32.ChecksumIEEE([]byte(body))
-	var digits [checksumLength]byte
+// checksum goes over the table itself: crc32.ChecksumIEEE would want a copy of the text on the heap.
+func checksum(body string) (digits [checksumLength]byte) {
+	n := ^uint32(0)
+	for i := range len(body) {
+		n = crc32.IEEETable[byte(n)^body[i]] ^ n>>8
+	}
+	n = ^n
 	for i := checksumLength - 1; i >= 0; i-- {
 		digits[i] = alphabet[n%62]
 		n /= 62
 	}
-	return string(digits[:])
+	return digits
 }
 
 // drawBase62 returns n characters, each of the 62 as likely as any other: bytes from 248 (4 times 62) on are thrown

@@ -20,21 +20,44 @@ const (
 	Admitted Verdict = "Admitted"
 )
 
+// Standing is what of a record decides whether its key is good: all that a verifier has to keep for that.
+type Standing struct {
+	// Owned says that an owner reference names the key that the record names.
+	Owned bool
+	State v1alpha1.KeyState
+	// NotAfter is zero where the record has no end.
+	NotAfter time.Time
+}
+
+// StandingOf returns the standing of a record.
+func StandingOf(record *v1alpha1.DGbotAPIKeyRecord) Standing {
+	s := Standing{Owned: owned(record), State: record.Spec.State}
+	if record.Spec.NotAfter != nil {
+		s.NotAfter = record.Spec.NotAfter.Time
+	}
+	return s
+}
+
 // Admit says whether a key whose hash is the record's is good at that time. A record without an owner reference to the
 // key it names is dead: it was orphaned or restored. A revision is refused from the instant notAfter on, without
 // leeway. issuedAt is not compared with the clock of whoever verifies.
-func Admit(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) Verdict {
+func (s Standing) Admit(now time.Time) Verdict {
 	switch {
-	case !owned(record):
+	case !s.Owned:
 		return Orphaned
-	case record.Spec.State == v1alpha1.StateRevoked:
+	case s.State == v1alpha1.StateRevoked:
 		return Revoked
-	case record.Spec.State == v1alpha1.StateDisabled:
+	case s.State == v1alpha1.StateDisabled:
 		return Disabled
-	case ended(record, now):
+	case !s.NotAfter.IsZero() && !now.Before(s.NotAfter):
 		return Ended
 	}
 	return Admitted
+}
+
+// Admit is that of the record's standing.
+func Admit(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) Verdict {
+	return StandingOf(record).Admit(now)
 }
 
 func ended(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
