@@ -185,8 +185,10 @@ func (r *APIKeyReconciler) writeSecret(ctx context.Context, seen *observed, reco
 
 // afterRefusal finds out what a refused publication left. The refusal may be the answer to a repetition, by client-go after
 // a Retry-After or by a load balancer, of a write that has happened: then the key is in the Secret, and ending its record
-// would end the key in use. Otherwise whoever minted it ends the record at once, since nobody will ever hold its key.
-// Where the outcome is not known (see definite), whoever looks in half a minute does.
+// would end the key in use. Where the Secret is as it was, whoever minted the key ends the record at once, since nobody will
+// ever hold it. Where it has changed, the key may have been in it until somebody replaced it: the next plan knows whether it
+// is superseded, which starts its overlap, or never was published. The same goes for an outcome that is not known (see
+// definite): whoever looks in half a minute ends that.
 func (r *APIKeyReconciler) afterRefusal(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, refusal error) (*corev1.Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
@@ -195,12 +197,22 @@ func (r *APIKeyReconciler) afterRefusal(ctx context.Context, seen *observed, rec
 	if err != nil {
 		return nil, errors.Join(refusal, err)
 	}
-	if found && apikey.Hash(secret.Data[lifecycle.SecretDataKey(seen.Key)]) == record.Spec.Hash {
+	hash, before := "", ""
+	if found {
+		hash = apikey.Hash(secret.Data[lifecycle.SecretDataKey(seen.Key)])
+	}
+	if seen.secret != nil {
+		before = apikey.Hash(seen.secret.Data[lifecycle.SecretDataKey(seen.Key)])
+	}
+	if hash == record.Spec.Hash {
 		return secret, nil
 	}
 	if found {
 		// What is reported next is to be said of the Secret as it is now.
 		refusal = errors.Join(refusal, r.adopt(ctx, seen, secret))
+	}
+	if hash != before {
+		return nil, refusal
 	}
 	return nil, errors.Join(refusal, r.endUnpublished(ctx, seen, record))
 }

@@ -101,6 +101,40 @@ func TestAWriteThatIsAnsweredWrongly(t *testing.T) {
 	}
 }
 
+// TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears: what the minter finds in the Secret then is a newer key, and its
+// own may be in use all the same. It has its overlap from the newer one on.
+func TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	w.rest()
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+	var replaced *v1alpha1.DGbotAPIKeyRecord
+	isSecret := func(o client.Object) bool { _, ok := o.(*corev1.Secret); return ok }
+	slow := happening(isSecret, func(second error) error {
+		replaced = w.published()
+		w.advance(4 * time.Second)
+		w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+		if _, err := w.operator(live).Reconcile(t.Context(), w.request()); err != nil {
+			t.Error(err)
+		}
+		return second
+	})
+	// The second write of the first operator comes after all that.
+	_, _ = w.operator(slow).Reconcile(t.Context(), w.request())
+	w.rest()
+	current := w.published()
+	if replaced == nil || replaced.Spec.Revision != 2 || current == nil || current.Spec.Revision != 3 {
+		t.Fatalf("revision %+v was replaced by %+v, want 2 and 3", replaced, current)
+	}
+	want := current.Spec.IssuedAt.Add(w.key().Spec.Rotation.Overlap.Duration)
+	for _, record := range w.records() {
+		if record.UID == replaced.UID && (record.Spec.NotAfter == nil || !record.Spec.NotAfter.Time.Equal(want)) {
+			t.Errorf("revision 2 ends at %v, want %v: the overlap after revision 3", record.Spec.NotAfter, want)
+		}
+	}
+}
+
 // TestAStatusIsNotForTheNextKeyOfTheName: what was observed of a deleted key is no news about the one created after it.
 func TestAStatusIsNotForTheNextKeyOfTheName(t *testing.T) {
 	w := newWorld(t)
