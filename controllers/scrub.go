@@ -28,7 +28,7 @@ func (o *observed) publishedText() []byte {
 
 // withoutKeys keeps a webhook that quotes what it was shown from bringing keys into logs, events and conditions. A webhook
 // is shown the Secret as it is to be and as it was, so both texts are masked, as they are and in base64, and whatever else
-// looks like a key.
+// looks like a key or like an encoding of one.
 func withoutKeys(err error, texts ...[]byte) error {
 	if err == nil {
 		return nil
@@ -60,5 +60,5 @@ func scrub(said string, texts [][]byte) string {
 		said = strings.ReplaceAll(said, string(text), masked)
 		said = strings.ReplaceAll(said, base64.StdEncoding.EncodeToString(text), masked)
 	}
-	return apikey.Redact(said)
+	return apikey.RedactEncoded(said)
 }

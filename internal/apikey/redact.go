@@ -2,10 +2,41 @@
 
 package apikey
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // shape is what a key looks like in a text: also one that is cut off, or whose checksum is wrong.
 var shape = regexp.MustCompile(`(dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_)[0-9A-Za-z]{1,49}`)
 
 // Redact masks every key in a text by others: an error, a line of a log.
 func Redact(text string) string { return shape.ReplaceAllString(text, "${1}…") }
+
+// encoded is what a key may look like once something has encoded it, cut it or broken it over lines: a long run of
+// characters that encodings use, or a list of bytes. The masked form is matched first, to be left alone.
+var encoded = regexp.MustCompile(`dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_…|[0-9A-Za-z+/=_\\%]{20,}|(?:[0-9A-Fa-fx\\]{2,5}[ ,:]+){7,}[0-9A-Fa-fx\\]{2,5}`)
+
+// word says whether a run without a digit is a name, such as MutatingAdmissionPolicyBinding: lower case, or capitals that
+// are at least seven characters apart. Of a key's halves one in a thousand looks like that.
+func word(run string) bool {
+	const longest, apart = 40, 7
+	humps := 0
+	for i := 1; i < len(run); i++ {
+		if run[i] >= 'A' && run[i] <= 'Z' && (run[i-1] < 'A' || run[i-1] > 'Z') {
+			humps++
+		}
+	}
+	return len(run) <= longest && humps <= len(run)/apart && !strings.ContainsAny(run, "0123456789")
+}
+
+// RedactEncoded masks whatever may be a key in some encoding, in a text by somebody who was shown one. It masks more than
+// keys: what it is for is read by people, who can do without.
+func RedactEncoded(text string) string {
+	return encoded.ReplaceAllStringFunc(Redact(text), func(run string) string {
+		if strings.HasSuffix(run, "…") || word(run) {
+			return run
+		}
+		return "…"
+	})
+}
