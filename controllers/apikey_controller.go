@@ -11,9 +11,12 @@ package controllers
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -23,7 +26,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -92,7 +97,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	wake := r.wake(seen, decision.Wake)
 	if wake.IsZero() {
-		return ctrl.Result{}, nil
+		return ctrl.Result{RequeueAfter: longestWait}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)}, nil
 }
@@ -126,13 +131,27 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	}
 	r.slow.capacity = capacityOf(concurrency)
 	keys := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DGbotAPIKey{}).
+		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(notOfStatusAlone())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, handler.EnqueueRequestsFromMapFunc(keyOfRecord)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
 	if r.watchesSecrets() {
 		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata)
 	}
 	return keys.Complete(r)
+}
+
+// notOfStatusAlone leaves out changes of nothing but the status, which this controller writes: a refusal that is worded
+// differently each time would otherwise end its own back-off. A status that somebody else writes is put right at the next
+// look.
+func notOfStatusAlone() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld, e.ObjectNew
+		return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() ||
+			before.GetResourceVersion() == after.GetResourceVersion() || !maps.Equal(before.GetAnnotations(), after.GetAnnotations()) ||
+			!maps.Equal(before.GetLabels(), after.GetLabels()) || !slices.Equal(before.GetFinalizers(), after.GetFinalizers()) ||
+			!equality.Semantic.DeepEqual(before.GetDeletionTimestamp(), after.GetDeletionTimestamp()) ||
+			!equality.Semantic.DeepEqual(before.GetOwnerReferences(), after.GetOwnerReferences())
+	}}
 }
 
 // secretNameIndex finds the keys that publish under a Secret's name.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -23,9 +24,12 @@ import (
 const (
 	// maxObservations is how often one pass starts over because somebody else was first.
 	maxObservations = 4
+	// maxOutruns is how often in a row somebody else may be first before it is taken for a refusal: rivals come to an end.
+	maxOutruns = 5 * maxObservations
 	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
 	maxPlans = 12
-	// repairPause is how long a Secret whose repair was undone is left alone: what undoes it may change it each time.
+	// repairPause is how long a Secret whose repair was undone is left alone, and a record that was created as another one
+	// not created anew: what undoes it may change it each time.
 	repairPause = time.Minute
 )
 
@@ -59,6 +63,7 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 			return decision, nil
 		}
 		err := r.execute(ctx, seen, decision.Steps)
+		err = r.perhapsRefused(seen, err)
 		var refused *refusedError
 		switch {
 		case errors.Is(err, errOutrun):
@@ -73,6 +78,23 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 		}
 	}
 	return lifecycle.Decision{}, fmt.Errorf("key %s/%s does not come to rest", seen.Key.Namespace, seen.Key.Name)
+}
+
+// perhapsRefused makes a refusal of the answer that somebody else was first, once it has come too often to be true.
+func (r *APIKeyReconciler) perhapsRefused(seen *observed, err error) error {
+	name := client.ObjectKeyFromObject(seen.Key)
+	var outrun *outrunError
+	if !errors.As(err, &outrun) {
+		if err == nil {
+			r.memory.endOutruns(name)
+		}
+		return err
+	}
+	if r.memory.countOutrun(name) <= maxOutruns {
+		return err
+	}
+	refusals.WithLabelValues(outrun.refusal.Reason).Inc()
+	return &refusedError{refusal: outrun.refusal}
 }
 
 // execute carries out steps in their order. An issued revision ends the pass. A step that fails does not keep those
@@ -153,7 +175,36 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 			seen.Records[i] = *record
 		}
 	}
-	return nil
+	return undoneIn(record, step)
+}
+
+// undoneIn says so where a record that was just changed is not as the change asked for.
+func undoneIn(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) error {
+	wanted := record.DeepCopy()
+	step.ApplyTo(wanted)
+	// Somebody else may have gone further.
+	if wanted.Spec.State != v1alpha1.StateRevoked && record.Spec.State == v1alpha1.StateRevoked {
+		wanted.Spec.State = record.Spec.State
+	}
+	if end := record.Spec.NotAfter; end != nil && wanted.Spec.NotAfter != nil && end.Before(wanted.Spec.NotAfter) {
+		wanted.Spec.NotAfter = end
+	}
+	return alteredIn(record, wanted, "changed")
+}
+
+// alteredIn is a refusal where a record is not what was written; nil where it is.
+func alteredIn(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
+	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && lifecycle.SupersededBy(record) == lifecycle.SupersededBy(wanted) &&
+		lifecycle.StandingOf(record).Owned == lifecycle.StandingOf(wanted).Owned {
+		return nil
+	}
+	refusals.WithLabelValues(v1alpha1.RecordWriteRefusedReason).Inc()
+	return alteredRecord(record.Name, how)
+}
+
+func alteredRecord(name, how string) error {
+	return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
+		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
 
 // changedSince says whether the record is another one than the step was planned from.
@@ -227,7 +278,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	name := client.ObjectKeyFromObject(seen.Key)
 	undone := &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
-	if r.memory.undoneWithin(name, r.Clock.Now(), repairPause) {
+	if r.memory.undoneWithin(undoing{name, secretRepair}, r.Clock.Now(), repairPause) {
 		return undone // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
@@ -244,7 +295,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 		return err
 	}
 	if seen.Secret.Drifted {
-		r.memory.rememberUndone(name, r.Clock.Now())
+		r.memory.rememberUndone(undoing{name, secretRepair}, r.Clock.Now())
 		refusals.WithLabelValues(undone.refusal.Reason).Inc()
 		return undone
 	}

@@ -36,11 +36,24 @@ type memory struct {
 	secrets map[types.NamespacedName]look
 	// reported are the keys' statuses as they were last written.
 	reported map[types.NamespacedName]written
-	// undone is when a repair of the Secret was last found to be undone by the write itself.
-	undone map[types.NamespacedName]time.Time
+	// undone is when a write was last found to be undone by somebody in the same write.
+	undone map[undoing]time.Time
+	// outruns are how often in a row somebody else was first.
+	outruns map[types.NamespacedName]int
 	// yields are how often this operator has stepped back for a record that another one may be publishing.
 	yields map[types.NamespacedName]yield
 }
+
+// undoing is a write of a key that something undoes.
+type undoing struct {
+	key   types.NamespacedName
+	write string
+}
+
+const (
+	secretRepair   = "repair of the Secret"
+	recordCreation = "creation of a record"
+)
 
 type yield struct {
 	record types.UID
@@ -89,20 +102,20 @@ func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey, now time.Time) (olde
 	return err == nil && order < 0, now.Sub(report.at)
 }
 
-func (m *memory) rememberUndone(key types.NamespacedName, at time.Time) {
+func (m *memory) rememberUndone(what undoing, at time.Time) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.undone == nil {
-		m.undone = map[types.NamespacedName]time.Time{}
+		m.undone = map[undoing]time.Time{}
 	}
-	m.undone[key] = at
+	m.undone[what] = at
 }
 
-// undoneWithin says whether a repair was undone that short a time ago.
-func (m *memory) undoneWithin(key types.NamespacedName, now time.Time, span time.Duration) bool {
+// undoneWithin says whether a write was undone that short a time ago.
+func (m *memory) undoneWithin(what undoing, now time.Time, span time.Duration) bool {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	at, ok := m.undone[key]
+	at, ok := m.undone[what]
 	return ok && now.Sub(at) < span && !now.Before(at)
 }
 
@@ -122,12 +135,31 @@ func (m *memory) yieldTo(key types.NamespacedName, record types.UID) bool {
 	return last.times <= maxYields
 }
 
+// countOutrun notes that somebody else was first once more, and returns how often that is in a row.
+func (m *memory) countOutrun(key types.NamespacedName) int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.outruns == nil {
+		m.outruns = map[types.NamespacedName]int{}
+	}
+	m.outruns[key]++
+	return m.outruns[key]
+}
+
+func (m *memory) endOutruns(key types.NamespacedName) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.outruns, key)
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
-	delete(m.undone, key)
+	delete(m.undone, undoing{key, secretRepair})
+	delete(m.undone, undoing{key, recordCreation})
+	delete(m.outruns, key)
 	delete(m.yields, key)
 }
 

@@ -23,6 +23,14 @@ import (
 // errOutrun: somebody else has changed what the plan was made from.
 var errOutrun = errors.New("another writer was first")
 
+// outrunError is errOutrun with the answer it was told from. A webhook can refuse in the same words.
+type outrunError struct{ refusal lifecycle.Refusal }
+
+func (e *outrunError) Error() string { return errOutrun.Error() + ": " + e.refusal.Message }
+
+// Is makes it errOutrun.
+func (e *outrunError) Is(target error) bool { return target == errOutrun }
+
 // errYield: another operator has created the record of the revision and is about to publish it.
 var errYield = errors.New("another operator is issuing this revision")
 
@@ -52,7 +60,7 @@ func judge(err error, reason string) error {
 		return errTerminating
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
 		conflicts.Inc()
-		return errOutrun
+		return &outrunError{lifecycle.Refusal{Reason: reason, Message: err.Error()}}
 	case !errors.As(err, &status):
 		return err
 	}

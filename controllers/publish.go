@@ -42,6 +42,10 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	if ok {
 		defer func() { leave(r.Clock.Now()) }()
 	}
+	creation := undoing{client.ObjectKeyFromObject(seen.Key), recordCreation}
+	if r.memory.undoneWithin(creation, r.Clock.Now(), repairPause) {
+		return alteredRecord(step.RecordName, "created") // and not counted again: nothing has been written
+	}
 	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
 	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {
@@ -52,8 +56,13 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		return err
 	}
 	record := lifecycle.NewRecord(seen.Key, step, key.ID(), key.Hash())
+	wanted := record.DeepCopy()
 	if err := r.createRecord(ctx, seen, &record); err != nil {
 		return err
+	}
+	if err := alteredIn(&record, wanted, "created"); err != nil {
+		r.memory.rememberUndone(creation, r.Clock.Now())
+		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
 	published, err := r.publish(ctx, seen, &record, key)
 	if definite(err) {
@@ -119,9 +128,9 @@ func advise(err error, secret *corev1.Secret) error {
 }
 
 func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
-	err := r.Client.Create(ctx, record)
-	if !apierrors.IsAlreadyExists(err) {
-		return judge(err, v1alpha1.RecordWriteRefusedReason)
+	refusal := r.Client.Create(ctx, record)
+	if !apierrors.IsAlreadyExists(refusal) {
+		return judge(refusal, v1alpha1.RecordWriteRefusedReason)
 	}
 	taken := &v1alpha1.DGbotAPIKeyRecord{}
 	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(record), taken)
@@ -130,7 +139,7 @@ func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, rec
 		return err
 	case !found:
 		conflicts.Inc()
-		return errOutrun
+		return &outrunError{lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: refusal.Error()}}
 	case taken.Spec.Hash == record.Spec.Hash:
 		// Our own, created by a request that was repeated on the way.
 		*record = *taken

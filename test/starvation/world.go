@@ -6,6 +6,7 @@ package starvation
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -13,8 +14,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	admission "k8s.io/api/admission/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -192,10 +195,20 @@ func (w *World) awaitRefusals(ctx context.Context) error {
 }
 
 func (w *World) startWebhook() {
+	var refusals atomic.Int64
 	w.webhook = httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-		_, _ = io.Copy(io.Discard, request.Body)
+		var review admission.AdmissionReview
+		if err := json.NewDecoder(request.Body).Decode(&review); err != nil || review.Request == nil {
+			http.Error(response, "no review", http.StatusBadRequest)
+			return
+		}
 		if request.URL.Path == "/"+Refusing {
-			http.Error(response, "no", http.StatusTeapot)
+			// In other words each time, as webhooks do that name the request.
+			review.Response = &admission.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{
+				Message: fmt.Sprintf("not now, says refusal %d", refusals.Add(1)),
+			}}
+			review.Request = nil
+			_ = json.NewEncoder(response).Encode(review)
 			return
 		}
 		select {

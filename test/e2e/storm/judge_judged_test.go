@@ -164,6 +164,10 @@ var faultyHistories = map[string]struct {
 		c.publish(3)
 		c.mint(3, v1alpha1.CauseRequest, at(63))
 	}, []int{1, 2, 3}},
+	"the key in use put back by the write that created the Secret": {func(c *chronicle) {
+		c.loseSecret()
+		c.publish(2)
+	}, []int{3, 3}},
 	"an older key put back":   {func(c *chronicle) { c.publish(1) }, []int{3, 3}},
 	"a revision number twice": {func(c *chronicle) { c.mint(2, v1alpha1.CauseRequest, at(61)) }, []int{2, 3, 3}},
 	"revoked by nobody's wish": {func(c *chronicle) {

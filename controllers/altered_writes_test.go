@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// What mutating webhooks and policies make of records, and refusals that look like something else.
+
+// TestARecordThatIsCreatedAsAnotherOne: its key is not published, it is said, and no more are minted than one a minute.
+func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
+	long := metav1.Time{Time: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for name, alter := range map[string]func(*v1alpha1.DGbotAPIKeyRecord){
+		"with an end": func(r *v1alpha1.DGbotAPIKeyRecord) {
+			r.Spec.NotAfter = &metav1.Time{Time: r.Spec.IssuedAt.Add(time.Hour)}
+		},
+		"that is over":        func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &long },
+		"issued long ago":     func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.IssuedAt = long },
+		"without an owner":    func(r *v1alpha1.DGbotAPIKeyRecord) { r.OwnerReferences = nil },
+		"with more scopes":    func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Scopes = []v1alpha1.Scope{"*"} },
+		"of another hash":     func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Hash = "sha256:" + strings.Repeat("0", 64) },
+		"of another revision": func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision += 5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour} })
+			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					if record, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok {
+						alter(record)
+					}
+					return c.Create(ctx, o, options...)
+				},
+			}))
+			for range 10 { // each of them woken by what the one before has done
+				w.restWith(operator)
+				w.deleteStrays()
+				w.advance(time.Second)
+			}
+			if ready := w.ready(); ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.RecordWriteRefusedReason {
+				t.Errorf("the condition is %+v", ready)
+			}
+			if n := len(w.records()); n > 1 {
+				t.Errorf("%d records", n)
+			}
+			if found, err := get(t.Context(), live, w.request().NamespacedName, &corev1.Secret{}); err != nil || found {
+				t.Errorf("its key is published (%v)", err)
+			}
+			w.advance(repairPause)
+			operator.Client = live
+			w.restWith(operator)
+			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
+				t.Errorf("it does not recover: %+v", ready)
+			}
+		})
+	}
+}
+
+// deleteStrays does what the record controller does.
+func (w *world) deleteStrays() {
+	w.t.Helper()
+	for _, record := range w.records() {
+		if lifecycle.Orphan(&record) {
+			if err := live.Delete(w.t.Context(), &record); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestARevocationThatIsUndoneIsTold: whoever looks at the key must not believe that the old revision is dead.
+func TestARevocationThatIsUndoneIsTold(t *testing.T) {
+	w := rotated(t)
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) {
+		k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: rfc3339(w.second())}
+	})
+	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); !ok {
+				return c.Patch(ctx, o, patch, options...)
+			}
+			content, err := patch.Data(o)
+			if err != nil {
+				return err
+			}
+			var fields map[string]any
+			if err := json.Unmarshal(content, &fields); err != nil {
+				return err
+			}
+			if spec, ok := fields["spec"].(map[string]any); ok {
+				delete(spec, "state")
+			}
+			content, err = json.Marshal(fields)
+			if err != nil {
+				return err
+			}
+			return c.Patch(ctx, o, client.RawPatch(types.MergePatchType, content), options...)
+		},
+	}))
+	w.restWith(operator)
+	if ready := w.ready(); ready.Status == metav1.ConditionTrue || ready.Reason != v1alpha1.RecordWriteRefusedReason {
+		t.Errorf("the condition is %+v", ready)
+	}
+	operator.Client = live
+	w.advance(maxRetry)
+	w.restWith(operator)
+	if ready := w.ready(); ready.Status != metav1.ConditionTrue {
+		t.Errorf("it does not recover: %+v", ready)
+	}
+	for _, record := range w.records() {
+		if record.UID != w.published().UID && record.Spec.State != v1alpha1.StateRevoked {
+			t.Errorf("%s is %s", record.Name, record.Spec.State)
+		}
+	}
+}
+
+func rfc3339(at *metav1.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// TestARefusalInTheWordsOfARival is told in the end, and backed off from.
+func TestARefusalInTheWordsOfARival(t *testing.T) {
+	kind := schema.GroupResource{Resource: "things"}
+	isSecret := func(o client.Object) bool { _, ok := o.(*corev1.Secret); return ok }
+	isRecord := func(o client.Object) bool { _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); return ok }
+	for name, tc := range map[string]struct {
+		picked func(client.Object) bool
+		answer error
+		want   string
+	}{
+		"a Secret that conflicts":  {isSecret, apierrors.NewConflict(kind, "x", nil), v1alpha1.SecretWriteRefusedReason},
+		"a Secret that is there":   {isSecret, apierrors.NewAlreadyExists(kind, "x"), v1alpha1.SecretWriteRefusedReason},
+		"a Secret that is nowhere": {isSecret, apierrors.NewNotFound(kind, "x"), v1alpha1.SecretWriteRefusedReason},
+		"a record that conflicts":  {isRecord, apierrors.NewConflict(kind, "x", nil), v1alpha1.RecordWriteRefusedReason},
+		"a record that is there":   {isRecord, apierrors.NewAlreadyExists(kind, "x"), v1alpha1.RecordWriteRefusedReason},
+		"a record that is nowhere": {isRecord, apierrors.NewNotFound(kind, "x"), v1alpha1.RecordWriteRefusedReason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			tries := 0
+			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					if tc.picked(o) {
+						tries++
+						return tc.answer
+					}
+					return c.Create(ctx, o, options...)
+				},
+			}))
+			w.restWith(operator)
+			if ready := w.ready(); ready.Status != metav1.ConditionFalse || ready.Reason != tc.want {
+				t.Errorf("after %d tries the condition is %+v", tries, ready)
+			}
+			before := tries
+			w.restWith(operator)
+			if tries > before+1 {
+				t.Errorf("%d tries in one pass after it is known", tries-before)
+			}
+			operator.Client = live
+			w.restWith(operator)
+			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
+				t.Errorf("it does not recover: %+v", ready)
+			}
+		})
+	}
+}
+
+// TestAStatusDoesNotWakeItsKey: a refusal that is worded differently each time would end its own back-off.
+func TestAStatusDoesNotWakeItsKey(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	before := w.key()
+	wakes := func(change func(*v1alpha1.DGbotAPIKey)) bool {
+		after := before.DeepCopy()
+		after.ResourceVersion += "1"
+		change(after)
+		return notOfStatusAlone().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after})
+	}
+	if wakes(func(k *v1alpha1.DGbotAPIKey) { k.Status.ObservedGeneration++ }) {
+		t.Error("its status wakes it")
+	}
+	for name, change := range map[string]func(*v1alpha1.DGbotAPIKey){
+		"spec":          func(k *v1alpha1.DGbotAPIKey) { k.Generation++ },
+		"an annotation": func(k *v1alpha1.DGbotAPIKey) { k.Annotations = map[string]string{"a": "b"} },
+		"a label":       func(k *v1alpha1.DGbotAPIKey) { k.Labels = map[string]string{"a": "b"} },
+		"a finalizer":   func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"a/b"} },
+		"its deletion":  func(k *v1alpha1.DGbotAPIKey) { k.DeletionTimestamp = &metav1.Time{Time: w.clock.Now()} },
+		"another key":   func(k *v1alpha1.DGbotAPIKey) { k.UID = "another" },
+		"a new list":    func(k *v1alpha1.DGbotAPIKey) { k.ResourceVersion = before.ResourceVersion },
+	} {
+		if !wakes(change) {
+			t.Errorf("%s does not wake it", name)
+		}
+	}
+}
