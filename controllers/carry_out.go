@@ -82,6 +82,9 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 
 // perhapsRefused makes a refusal of the answer that somebody else was first, once it has come too often to be true.
 func (r *APIKeyReconciler) perhapsRefused(seen *observed, err error) error {
+	if seen.Key == nil {
+		return err // it was deleted meanwhile
+	}
 	name := client.ObjectKeyFromObject(seen.Key)
 	var outrun *outrunError
 	if !errors.As(err, &outrun) {

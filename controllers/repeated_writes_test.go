@@ -135,6 +135,23 @@ func TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsDeletedWhileItIsIssued ends the pass, and nothing more is written for it.
+func TestAKeyThatIsDeletedWhileItIsIssued(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	key := w.key()
+	operator := w.operator(happening(func(o client.Object) bool {
+		_, isSecret := o.(*corev1.Secret)
+		return isSecret
+	}, func(error) error { return live.Delete(t.Context(), key) }))
+	if _, err := operator.Reconcile(t.Context(), w.request()); err != nil {
+		t.Error(err)
+	}
+	if n := len(w.records()); n > 1 {
+		t.Errorf("%d records", n)
+	}
+}
+
 // TestAStatusIsNotForTheNextKeyOfTheName: what was observed of a deleted key is no news about the one created after it.
 func TestAStatusIsNotForTheNextKeyOfTheName(t *testing.T) {
 	w := newWorld(t)
