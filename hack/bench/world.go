@@ -32,7 +32,7 @@ type world struct {
 	account client.Client
 	raw     *kubernetes.Clientset
 	log     *os.File
-	manager *controlplane.Operator
+	manager *controlplane.Program
 }
 
 func newWorld(ctx context.Context, s settings) (*world, error) {

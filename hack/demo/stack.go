@@ -23,7 +23,7 @@ type stack struct {
 	cluster  *controlplane.Cluster
 	folder   string
 	logPath  string
-	operator *controlplane.Operator
+	operator *controlplane.Program
 }
 
 func (s *stack) start(ctx context.Context) error {

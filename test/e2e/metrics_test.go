@@ -108,7 +108,7 @@ func (p *place) seriesOf(name string, scraped map[string]float64) map[string]flo
 
 func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 	addresses := []string{"127.0.0.1:18444", "127.0.0.1:18445"}
-	managers := map[string]*controlplane.Operator{}
+	managers := map[string]*controlplane.Program{}
 	for _, address := range addresses {
 		managers[address] = startOperator(t, "--metrics-bind-address="+address)
 	}

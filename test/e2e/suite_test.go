@@ -80,7 +80,7 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 }
 
 // startOperator runs a manager for the test.
-func startOperator(t *testing.T, args ...string) *controlplane.Operator {
+func startOperator(t *testing.T, args ...string) *controlplane.Program {
 	t.Helper()
 	operator, err := cluster.StartOperator(t.Context(), &operatorLog, append([]string{"--zap-log-level=10"}, args...)...)
 	if err != nil {

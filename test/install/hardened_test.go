@@ -98,7 +98,7 @@ func (h *hardened) encryption(t *testing.T) string {
 }
 
 // operate runs the manager under its account with the arguments of the installed Deployment, and with others after them.
-func (h *hardened) operate(env map[string]string, others ...string) *controlplane.Operator {
+func (h *hardened) operate(env map[string]string, others ...string) *controlplane.Program {
 	h.t.Helper()
 	container := h.deployment().Spec.Template.Spec.Containers[0]
 	values := map[string]string{}
@@ -128,7 +128,7 @@ func (h *hardened) operate(env map[string]string, others ...string) *controlplan
 	return operator
 }
 
-func (h *hardened) stop(operator *controlplane.Operator) {
+func (h *hardened) stop(operator *controlplane.Program) {
 	h.t.Helper()
 	select {
 	case <-operator.Exited():

@@ -57,7 +57,7 @@ func (h *hardened) mayNot(verb, resource, namespace string) {
 }
 
 // readsSecretsAndNothingElse: of an unchanged world the manager asks for the Secrets when they are due, and for its lease.
-func (h *hardened) readsSecretsAndNothingElse() (running *controlplane.Operator) {
+func (h *hardened) readsSecretsAndNothingElse() (running *controlplane.Program) {
 	h.t.Helper()
 	const keys = 3
 	for i := range keys {
@@ -145,7 +145,7 @@ func (h *hardened) hasNothingIn(namespace string) {
 
 // servesNamespacesFromWhenItMay: neither a namespace that does not exist nor one without the Role keeps the others waiting,
 // both are named in the log, and served when they can be, without a restart.
-func (h *hardened) servesNamespacesFromWhenItMay(operator *controlplane.Operator, watched string) {
+func (h *hardened) servesNamespacesFromWhenItMay(operator *controlplane.Program, watched string) {
 	h.t.Helper()
 	h.stop(operator)
 	h.must("", "create", "namespace", "sales")

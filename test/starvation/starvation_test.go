@@ -78,7 +78,7 @@ func must(t *testing.T, err error) {
 
 func lastOf(text string, n int) string { return text[max(0, len(text)-n):] }
 
-func startManager(t *testing.T) *controlplane.Operator {
+func startManager(t *testing.T) *controlplane.Program {
 	t.Helper()
 	manager, err := cluster.StartOperator(t.Context(), &printed)
 	must(t, err)
@@ -269,7 +269,7 @@ var perMinute = map[string]int{
 }
 
 // nothingSpins: for a minute nothing is written, and what cannot go on costs a few requests and hardly any processor time.
-func nothingSpins(t *testing.T, manager *controlplane.Operator) {
+func nothingSpins(t *testing.T, manager *controlplane.Program) {
 	t.Helper()
 	before, err := controlplane.ProcessorSeconds(manager.ProcessNumber())
 	must(t, err)

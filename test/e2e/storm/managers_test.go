@@ -52,7 +52,7 @@ func (t *troupe) close() {
 	}
 }
 
-func (t *troupe) start(i int) (*controlplane.Operator, error) {
+func (t *troupe) start(i int) (*controlplane.Program, error) {
 	args := []string{"--leader-elect=false", "--zap-log-level=10"}
 	if i == 1 {
 		args = append(args, "--metrics-bind-address="+scraped)

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Program is a running manager or verifier.
+type Program struct {
+	command *exec.Cmd
+	exited  chan struct{}
+	err     error
+}
+
+// build builds a program of cmd into bin.
+func build(name string) error {
+	command := exec.Command("go", "build", "-o", filepath.Join("bin", name), "./cmd/"+name)
+	command.Dir = Repository()
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the %s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+// start runs a program of bin with the credentials of a config.
+func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []string) (*Program, error) {
+	folder, err := os.MkdirTemp(c.folder, name+"-")
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := filepath.Join(folder, "kubeconfig")
+	if err := WriteKubeconfig(kubeconfig, config, name); err != nil {
+		return nil, err
+	}
+	binary := filepath.Join(Repository(), "bin", name)
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("%w (make build builds it)", err)
+	}
+	p := &Program{command: exec.Command(binary, append([]string{"--kubeconfig=" + kubeconfig}, args...)...), exited: make(chan struct{})}
+	p.command.Stdout, p.command.Stderr = log, log
+	dieWithParent(p.command)
+	if err := p.command.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.err = p.command.Wait()
+		close(p.exited)
+	}()
+	return p, nil
+}
+
+// ProcessNumber is the program's.
+func (p *Program) ProcessNumber() int { return p.command.Process.Pid }
+
+// Exited is closed when the program has ended; Err says how.
+func (p *Program) Exited() <-chan struct{} { return p.exited }
+
+// Err returns how the program ended.
+func (p *Program) Err() error { return p.err }
+
+// Stop ends the program as Kubernetes does: SIGTERM, and SIGKILL where that is ignored.
+func (p *Program) Stop() error {
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(15 * time.Second):
+		return errors.Join(errors.New("the program ignored SIGTERM"), p.Kill())
+	}
+}
+
+// Pause stops the program in its tracks, as a machine that is suspended does; Resume lets it go on.
+func (p *Program) Pause() error { return p.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused program go on.
+func (p *Program) Resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p *Program) signal(signal syscall.Signal) error {
+	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// Kill ends the program at once, between whatever two writes it is.
+func (p *Program) Kill() error {
+	err := p.command.Process.Kill()
+	<-p.exited
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
