@@ -281,7 +281,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	name := client.ObjectKeyFromObject(seen.Key)
 	undone := &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
-	if r.memory.undoneWithin(undoing{name, secretRepair}, r.Clock.Now(), repairPause) {
+	if r.memory.undoneWithin(undoing{name, repairing}, r.Clock.Now(), repairPause) {
 		return undone // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
@@ -298,7 +298,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 		return err
 	}
 	if seen.Secret.Drifted {
-		r.memory.rememberUndone(undoing{name, secretRepair}, r.Clock.Now())
+		r.memory.rememberUndone(undoing{name, repairing}, r.Clock.Now())
 		refusals.WithLabelValues(undone.refusal.Reason).Inc()
 		return undone
 	}

@@ -51,8 +51,8 @@ type undoing struct {
 }
 
 const (
-	secretRepair   = "repair of the Secret"
-	recordCreation = "creation of a record"
+	repairing = "repair of the Secret"
+	creating  = "creation of a record"
 )
 
 type yield struct {
@@ -157,8 +157,8 @@ func (m *memory) forget(key types.NamespacedName) {
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
-	delete(m.undone, undoing{key, secretRepair})
-	delete(m.undone, undoing{key, recordCreation})
+	delete(m.undone, undoing{key, repairing})
+	delete(m.undone, undoing{key, creating})
 	delete(m.outruns, key)
 	delete(m.yields, key)
 }

@@ -42,7 +42,7 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	if ok {
 		defer func() { leave(r.Clock.Now()) }()
 	}
-	creation := undoing{client.ObjectKeyFromObject(seen.Key), recordCreation}
+	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
 	if r.memory.undoneWithin(creation, r.Clock.Now(), repairPause) {
 		return alteredRecord(step.RecordName, "created") // and not counted again: nothing has been written
 	}

@@ -136,7 +136,7 @@ func Hash(text []byte) string {
 func checksum(body string) (digits [checksumLength]byte) {
 	n := ^uint32(0)
 	for i := range len(body) {
-		n = crc32.IEEETable[byte(n)^body[i]] ^ n>>8
+		n = crc32.IEEETable[(n^uint32(body[i]))&0xff] ^ n>>8
 	}
 	n = ^n
 	for i := checksumLength - 1; i >= 0; i-- {

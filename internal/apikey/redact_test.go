@@ -16,7 +16,7 @@ import (
 // The ways in which webhooks and policies have been seen to quote what they were shown.
 func TestNoEncodingOfAKeyIsLeft(t *testing.T) {
 	drawn := rand.NewChaCha8([32]byte{1}) // the same each time: one half of a key in a thousand looks like a name
-	for range 200 {
+	for range 40 {
 		key, err := mintFrom(drawn, "production")
 		if err != nil {
 			t.Fatal(err)
@@ -28,12 +28,12 @@ func TestNoEncodingOfAKeyIsLeft(t *testing.T) {
 		for name, said := range map[string]string{
 			"as it is": text, "base64": encode([]byte(text)), "base64 of base64": encode([]byte(encode([]byte(text)))), "hex": hex.EncodeToString([]byte(text)),
 			"the object in base64": encode(object), "the object": string(object), "shifted": encode([]byte("xx" + text)), "URL": url.QueryEscape(text + "/+"),
-			"its last part": secret, "half of it": secret[:25], "bytes": fmt.Sprint([]byte(text)), "Go syntax": fmt.Sprintf("%#v", []byte(text)),
+			"its last part": secret, "half of it": secret[:25], "bytes": fmt.Sprintf("%d", []byte(text)), "Go syntax": fmt.Sprintf("%#v", []byte(text)),
 			"a hex dump": fmt.Sprintf("% x", text), "colons": strings.ReplaceAll(fmt.Sprintf("% x", text), " ", ":"), "escaped": strings.ReplaceAll(text, "_", `\u005f`),
 			"percent": strings.ReplaceAll(text, "_", "%5F"), "wrapped": encode(object)[:76] + "\n" + encode(object)[76:], "broken": text[:60] + "\n" + text[60:],
 		} {
 			left := RedactEncoded("it says: " + said + " and no more")
-			for _, piece := range []string{secret[:12], secret[20:32], encode([]byte(text))[44:60], encode(object)[60:76], hex.EncodeToString([]byte(secret[20:30])), fmt.Sprint([]byte(secret[20:28]))[1:20], fmt.Sprintf("% x", secret[20:28])} {
+			for _, piece := range []string{secret[:12], secret[20:32], encode([]byte(text))[44:60], encode(object)[60:76], hex.EncodeToString([]byte(secret[20:30])), fmt.Sprintf("%d", []byte(secret[20:28]))[1:20], fmt.Sprintf("% x", secret[20:28])} {
 				if strings.Contains(left, piece) {
 					t.Errorf("%s leaves %q", name, left)
 				}
