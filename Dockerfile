@@ -1,4 +1,4 @@
-# The manager on an empty image: no shell, no packages, not root. It needs no CA bundle, since the API server's CA comes
+# The manager and the verifier on an empty image: no shell, no packages, not root. They need no CA bundle, since the API server's CA comes
 # with the service account.
 FROM golang:1.26 AS build
 WORKDIR /src
@@ -8,9 +8,9 @@ COPY api api
 COPY cmd cmd
 COPY controllers controllers
 COPY internal internal
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /manager ./cmd/manager
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o / ./cmd/manager ./cmd/verifier
 
 FROM scratch
-COPY --from=build /manager /manager
+COPY --from=build /manager /verifier /
 USER 65532:65532
 ENTRYPOINT ["/manager"]

@@ -37,11 +37,11 @@ run: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, prin
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build
-build: bin/manager ## Build bin/manager.
+build: bin/manager bin/verifier ## Build bin/manager and bin/verifier.
 
-.PHONY: bin/manager
-bin/manager:
-	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/manager
+.PHONY: bin/manager bin/verifier
+bin/manager bin/verifier: bin/%:
+	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
 
 .PHONY: controlplane
 controlplane: bin/k8s/kubectl.stamp ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s (minutes, the first time).

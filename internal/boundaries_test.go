@@ -46,6 +46,13 @@ var boundaries = map[string]boundary{
 		mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},
 		noClock: true,
 	},
+	"internal/verify": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
+			"k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
+			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
+		},
+	},
 	"controllers": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
@@ -57,6 +64,11 @@ var boundaries = map[string]boundary{
 	},
 	"cmd/manager": {
 		may: []string{module + "/controllers", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime"},
+	},
+	"cmd/verifier": {
+		may: []string{
+			module + "/internal/verify", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime",
+		},
 	},
 	"hack/demo": {
 		may: []string{

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command verifier answers from memory whether a DGbot API key is good, over HTTP.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"dgbot.io/key-operator/internal/verify"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "verifier:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	options, logging, err := parse(args)
+	if err != nil {
+		return err
+	}
+	// Before there is a logger, which would put a stack trace in front of the answer.
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("no API server to talk to: %w (name one with --kubeconfig)", err)
+	}
+	logger := zap.New(zap.UseFlagOptions(logging))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	return verify.Run(ctrl.SetupSignalHandler(), config, options, logger)
+}
+
+// parse uses the global flag set: controller-runtime registers --kubeconfig there.
+func parse(args []string) (verify.Options, *zap.Options, error) {
+	var options verify.Options
+	flags := flag.CommandLine
+	flags.Init("verifier", flag.ContinueOnError)
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(flags.Output(), "The DGbot verifier: answers from memory whether an API key is good.\n\nUsage: verifier [flags]\n\n")
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&options.HTTPBindAddress, "http-bind-address", ":8080",
+		"Address for POST /v1/verify, /check, /healthz and /readyz; 0 for none.")
+	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
+		"Address for metrics, which hold no key and no key ID; 0 for none.")
+	flags.Var((*names)(&options.Environments), "environment",
+		"Environment whose keys are known, can be given repeatedly; by default all. Keys of others are refused.")
+	flags.Var((*names)(&options.Namespaces), "namespace",
+		"Namespace whose keys are known, can be given repeatedly; by default all.")
+	flags.DurationVar(&options.Bound.MaxStaleness, "max-staleness", 2*time.Minute,
+		"How long requests are answered without a sign of life from the API server; at least 5s. A key that is revoked meanwhile lives at most as long.")
+	flags.Var(onStale{&options.Bound.Serve}, "on-stale",
+		"What happens then: deny (503), or serve from what was last known, however old (default deny).")
+	flags.StringVar(&options.TLSCertFile, "tls-cert-file", "", "Certificate to serve with, in PEM; read again when it changes. Without it there is no TLS.")
+	flags.StringVar(&options.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
+	flags.DurationVar(&options.DrainDelay, "drain-delay", 5*time.Second,
+		"How long requests are still taken after SIGTERM, while /readyz fails; at most 1m.")
+	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
+	logging.BindFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return options, nil, err
+	}
+	if flags.NArg() > 0 {
+		return options, nil, fmt.Errorf("unexpected argument %q: the verifier takes flags only, see --help", flags.Arg(0))
+	}
+	return options, logging, options.Validate()
+}
+
+// names is a flag that can be given repeatedly.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ",") }
+
+func (n *names) Set(value string) error {
+	if value == "" {
+		return errors.New("is empty: leave the flag out for all")
+	}
+	*n = append(*n, value)
+	return nil
+}
+
+// onStale is the flag of that name.
+type onStale struct{ serve *bool }
+
+func (o onStale) String() string {
+	if o.serve != nil && *o.serve {
+		return "serve"
+	}
+	return ""
+}
+
+func (o onStale) Set(value string) error {
+	if value != "deny" && value != "serve" {
+		return errors.New("want deny or serve")
+	}
+	*o.serve = value == "serve"
+	return nil
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"strings"
+
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+// maxCredential is the length in bytes from which on a credential is refused unread. No key is longer.
+const maxCredential = 128
+
+const bearer = "bearer "
+
+// carried is a credential and where it came from.
+type carried struct {
+	text string
+	// in Authorization, in X-API-Key, or in both.
+	inAuthorization, inAPIKey bool
+}
+
+// credential finds the key in the values of the Authorization and X-API-Key headers. Two different ones are none: which of
+// them a service behind reads is not known here. What is not a key is returned as well, to be refused.
+func credential(authorization, apiKey []string) (found carried) {
+	for _, value := range apiKey {
+		if value == "" {
+			continue
+		}
+		if found.inAPIKey && found.text != value {
+			return carried{}
+		}
+		found.text, found.inAPIKey = value, true
+	}
+	for _, value := range authorization {
+		text, ok := bearerToken(value)
+		if found.inAPIKey && (!ok || !strings.HasPrefix(text, apikey.Prefix)) {
+			continue // somebody else's credential, beside a key that is where only a key can be
+		}
+		if !ok || found.text != "" && found.text != text {
+			return carried{}
+		}
+		found.text, found.inAuthorization = text, true
+	}
+	if len(found.text) > maxCredential {
+		return carried{}
+	}
+	return found
+}
+
+// bearerToken returns what follows the scheme and one space.
+func bearerToken(authorization string) (token string, ok bool) {
+	if len(authorization) <= len(bearer) || !strings.EqualFold(authorization[:len(bearer)], bearer) {
+		return "", false
+	}
+	return authorization[len(bearer):], true
+}
+
+// headersToRemove names the headers that must not reach a service behind: those that carried the key, and any that could be
+// taken for one that is set here, with "_" for "-", as CGI and its successors do. names are those of the request; the list
+// is in their order and in lower case.
+func headersToRemove(names []string, c carried) []string {
+	var remove []string
+	for _, name := range names {
+		name = strings.ToLower(name)
+		switch name {
+		case "authorization":
+			if c.inAuthorization {
+				remove = append(remove, name)
+			}
+		case "x-api-key":
+			if c.inAPIKey {
+				remove = append(remove, name)
+			}
+		case strings.ToLower(keyIDHeader), strings.ToLower(environmentHeader), strings.ToLower(chatbotIDHeader), strings.ToLower(scopesHeader):
+			// They are overwritten; Envoy removes last.
+		default:
+			if strings.HasPrefix(strings.ReplaceAll(name, "_", "-"), "x-dgbot-") {
+				remove = append(remove, name)
+			}
+		}
+	}
+	return remove
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestWhereTheKeyIs(t *testing.T) {
+	key := "dgbot_a"
+	for name, tc := range map[string]struct {
+		authorization, apiKey []string
+		want                  carried
+	}{
+		"nowhere":                               {nil, nil, carried{}},
+		"a Bearer":                              {[]string{"Bearer dgbot_a"}, nil, carried{key, true, false}},
+		"in whatever case":                      {[]string{"bEARER dgbot_a"}, nil, carried{key, true, false}},
+		"two spaces":                            {[]string{"Bearer  dgbot_a"}, nil, carried{" dgbot_a", true, false}},
+		"a tab":                                 {[]string{"Bearer\tdgbot_a"}, nil, carried{}},
+		"the scheme alone":                      {[]string{"Bearer "}, nil, carried{}},
+		"another scheme":                        {[]string{"Basic dgbot_a"}, nil, carried{}},
+		"X-API-Key":                             {nil, []string{key}, carried{key, false, true}},
+		"an empty X-API-Key":                    {[]string{"Bearer dgbot_a"}, []string{""}, carried{key, true, false}},
+		"the same twice":                        {[]string{"Bearer dgbot_a", "bearer dgbot_a"}, []string{key, key}, carried{key, true, true}},
+		"another scheme beside X-API-Key":       {[]string{"Basic abc"}, []string{key}, carried{key, false, true}},
+		"another product's Bearer beside it":    {[]string{"Bearer eyJ0"}, []string{key}, carried{key, false, true}},
+		"a JWT alone":                           {[]string{"Bearer eyJ0"}, nil, carried{"eyJ0", true, false}},
+		"two keys in Authorization":             {[]string{"Bearer dgbot_a", "Bearer dgbot_b"}, nil, carried{}},
+		"two keys in X-API-Key":                 {nil, []string{key, "dgbot_b"}, carried{}},
+		"a key in each":                         {[]string{"Bearer dgbot_b"}, []string{key}, carried{}},
+		"two credentials, one of them a key":    {[]string{"Bearer eyJ0", "Bearer dgbot_a"}, nil, carried{}},
+		"another scheme beside a Bearer":        {[]string{"Basic abc", "Bearer dgbot_a"}, nil, carried{}},
+		"too long":                              {nil, []string{"dgbot_" + strings.Repeat("a", 123)}, carried{}},
+		"as long as can be":                     {nil, []string{strings.Repeat("a", 128)}, carried{strings.Repeat("a", 128), false, true}},
+		"joined by a proxy into something else": {nil, []string{"dgbot_a, dgbot_b"}, carried{"dgbot_a, dgbot_b", false, true}},
+	} {
+		if got := credential(tc.authorization, tc.apiKey); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
+		}
+	}
+}
+
+func TestWhatDoesNotReachTheServiceBehind(t *testing.T) {
+	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots"}
+	got := headersToRemove(names, carried{"k", false, true})
+	if want := []string{"x-api-key", "x-dgbot-admin", "x_dgbot_key_id", "x-dgbot_scopes"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	got = headersToRemove(names[:3], carried{"k", true, true})
+	if want := []string{"authorization", "x-api-key"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestScopesGranted(t *testing.T) {
+	for _, tc := range []struct {
+		granted, scope string
+		want           bool
+	}{
+		{"", "a", false}, {"a", "a", true}, {"a", "a.b", false}, {"a.b", "a", false}, {"*", "a.b", true}, {"a.*", "a.b", true},
+		{"a.*", "a.b.c", true}, {"a.*", "a", false}, {"a.*", "a.", false}, {"a.*", "ab.c", false}, {"x a.* y", "a.b", true},
+		{"a b", "a b", false}, {"*", "", false}, {"", "", false}, {"a.b.*", "a.b", false}, {"a.b.*", "a.c", false},
+	} {
+		if got := grants(tc.granted, tc.scope); got != tc.want {
+			t.Errorf("%q grants %q: %t, want %t", tc.granted, tc.scope, got, tc.want)
+		}
+	}
+}
+
+func TestScopesAskedFor(t *testing.T) {
+	for _, tc := range []struct {
+		lists []string
+		want  []string
+		ok    bool
+	}{
+		{nil, nil, true}, {[]string{""}, nil, true}, {[]string{"a.b"}, []string{"a.b"}, true}, {[]string{"a b", "c,d"}, []string{"a", "b", "c", "d"}, true},
+		{[]string{" a ,, b "}, []string{"a", "b"}, true}, {[]string{"*"}, nil, false}, {[]string{"a.*"}, nil, false}, {[]string{"A"}, nil, false},
+		{[]string{"a\tb"}, nil, false}, {[]string{strings.Repeat("a", 65)}, nil, false}, {[]string{"ä"}, nil, false},
+		{[]string{"a", "*"}, nil, false},
+	} {
+		got, ok := splitScopes(tc.lists)
+		if !slices.Equal(got, tc.want) || ok != tc.ok {
+			t.Errorf("%q: %q %t, want %q %t", tc.lists, got, ok, tc.want, tc.ok)
+		}
+	}
+}

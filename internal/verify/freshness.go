@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// lagging is the age from which on a verifier is not ready, so that traffic goes to another one. A watch is opened anew at
+// least twice within it.
+const lagging = 90 * time.Second
+
+// brokenWatches is how many watches in a row may end early and without a word before opening the next one is no sign of
+// life any more. A proxy that accepts everything and delivers nothing would otherwise keep revoked keys alive for ever. One
+// that lasts its time in silence is what an idle API server looks like: it sends no bookmark while nothing is written.
+const brokenWatches = 2
+
+// Freshness knows how old what the index holds may be.
+type Freshness struct {
+	sources []source
+	now     func() time.Time
+}
+
+// source is one watch.
+type source struct {
+	synced atomic.Bool
+	// heard is when the API server last gave a sign of life; nil for never.
+	heard atomic.Pointer[time.Time]
+	// broken counts watches that ended early and in silence since the last one that did not. Only the watch itself uses it.
+	broken int
+}
+
+// newFreshness returns one for a number of watches, none of which has been heard of.
+func newFreshness(sources int, now func() time.Time) *Freshness {
+	return &Freshness{sources: make([]source, sources), now: now}
+}
+
+// accepted notes that the API server has accepted a watch.
+func (f *Freshness) accepted(i int) {
+	if s := &f.sources[i]; s.broken <= brokenWatches {
+		f.touch(s)
+	}
+}
+
+// delivered notes an event or a bookmark, once the index holds it.
+func (f *Freshness) delivered(i int) {
+	s := &f.sources[i]
+	s.broken = 0
+	f.touch(s)
+}
+
+// lasted notes that a watch has lasted as long as was asked for.
+func (f *Freshness) lasted(i int) { f.sources[i].broken = 0 }
+
+// brokeOff notes that a watch has ended before its time. That it has delivered something before does not count here.
+func (f *Freshness) brokeOff(i int) { f.sources[i].broken++ }
+
+func (f *Freshness) touch(s *source) {
+	now := f.now()
+	s.heard.Store(&now)
+}
+
+func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
+
+// Synced says whether every watch has shown all there was when it began.
+func (f *Freshness) Synced() bool {
+	for i := range f.sources {
+		if !f.sources[i].synced.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// Age is how long ago the watch that has been silent longest was heard of; never heard of is forever. A clock that was set
+// forward makes things old, which is corrected by the next event; one that was set back makes nothing young.
+func (f *Freshness) Age(now time.Time) time.Duration {
+	age := time.Duration(0)
+	for i := range f.sources {
+		heard := f.sources[i].heard.Load()
+		if heard == nil {
+			return never
+		}
+		// The first is by the monotonic clock, which stands still while a machine sleeps; the second by the wall clock.
+		age = max(age, now.Sub(*heard), now.Round(0).Sub(heard.Round(0)))
+	}
+	return age
+}
+
+// Bound says from which age on requests are refused.
+type Bound struct {
+	MaxStaleness time.Duration
+	// Serve goes on answering from what is known, however old.
+	Serve bool
+}
+
+// answers says whether requests may be answered at a time.
+func (f *Freshness) answers(now time.Time, bound Bound) bool {
+	return f.Synced() && (bound.Serve || f.Age(now) <= bound.MaxStaleness)
+}
+
+// ready says whether a load balancer should send requests here.
+func (f *Freshness) ready(now time.Time, bound Bound) bool {
+	return f.Synced() && f.Age(now) <= min(lagging, bound.MaxStaleness)
+}
+
+// condition is a state of the freshness that is worth a line in the log.
+type condition string
+
+const (
+	starting condition = "waiting for the first complete list of records"
+	fresh    condition = "records are up to date"
+	late     condition = "nothing heard from the API server for a while: not ready"
+	stale    condition = "nothing heard from the API server for too long: requests are denied"
+	serving  condition = "nothing heard from the API server for too long: requests are answered all the same, as asked for"
+)
+
+func (f *Freshness) condition(now time.Time, bound Bound) condition {
+	switch {
+	case !f.Synced():
+		return starting
+	case f.Age(now) > bound.MaxStaleness && bound.Serve:
+		return serving
+	case f.Age(now) > bound.MaxStaleness:
+		return stale
+	case !f.ready(now, bound):
+		return late
+	}
+	return fresh
+}
+
+// report logs every change until the context ends.
+func (f *Freshness) report(ctx context.Context, log logr.Logger, bound Bound) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var last condition
+	for {
+		now := f.now()
+		if is := f.condition(now, bound); is != last {
+			log.Info(string(is), "age", f.Age(now).Round(time.Second).String(), "maxStaleness", bound.MaxStaleness.String())
+			last = is
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}

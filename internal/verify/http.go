@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// maxBody is the size in bytes from which on a body is refused: 32 scopes, the most a key can have, take far less.
+const maxBody = 16 << 10
+
+// The headers of /check, and of ext_authz. They are always all sent, so that what a caller put there never gets through.
+const (
+	keyIDHeader       = "X-DGbot-Key-ID"
+	environmentHeader = "X-DGbot-Environment"
+	chatbotIDHeader   = "X-DGbot-Chatbot-ID"
+	scopesHeader      = "X-DGbot-Scopes"
+	requiredHeader    = "X-DGbot-Required-Scopes"
+	keyHeader         = "X-API-Key"
+	// removeHeader tells Envoy which headers of the request do not go on to the service behind it.
+	removeHeader = "X-Envoy-Auth-Headers-To-Remove"
+	// challenge goes with every 401, as RFC 9110 asks for.
+	challenge = "Bearer"
+)
+
+// Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
+// redirect: behind /check stands whatever path a client of the gateway asked for.
+func (v *Verifier) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		switch path := r.URL.Path; {
+		case path == "/v1/verify":
+			if allowed(w, r, http.MethodPost) {
+				v.serveVerify(w, r)
+			}
+		case path == "/check" || strings.HasPrefix(path, "/check/"):
+			v.serveCheck(w, r)
+		case path == "/healthz":
+			if allowed(w, r, http.MethodGet, http.MethodHead) {
+				say(w, true, "ok")
+			}
+		case path == "/readyz":
+			if allowed(w, r, http.MethodGet, http.MethodHead) {
+				v.serveReadiness(w)
+			}
+		default:
+			http.Error(w, "not found", http.StatusNotFound)
+		}
+	})
+}
+
+func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	for _, method := range methods {
+		if r.Method == method {
+			return true
+		}
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return false
+}
+
+func say(w http.ResponseWriter, well bool, text string) {
+	if !well {
+		http.Error(w, text, http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+func (v *Verifier) serveReadiness(w http.ResponseWriter) {
+	if v.draining.Load() {
+		say(w, false, "about to stop")
+		return
+	}
+	now := v.now()
+	say(w, v.freshness.ready(now, v.bound), string(v.freshness.condition(now, v.bound)))
+}
+
+// verification is the body of an answer of /v1/verify.
+type verification struct {
+	Valid bool `json:"valid"`
+	*Identity
+	MissingScopes []string `json:"missingScopes,omitempty"`
+	Error         string   `json:"error,omitempty"`
+}
+
+func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
+	var why string
+	f := v.ask(question{
+		authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		scopes: func() ([]string, bool) {
+			required, err := readScopes(http.MaxBytesReader(w, r.Body, maxBody))
+			if err != nil {
+				why = err.Error()
+			}
+			return required, err == nil
+		},
+	})
+	var body verification
+	switch f.answer {
+	case good:
+		body = verification{Valid: true, Identity: f.entry.identity()}
+	case missingScopes:
+		body = verification{Valid: true, MissingScopes: f.missing}
+	case badRequest:
+		body = verification{Valid: true, Error: why}
+	case unready:
+		body = verification{Error: "the verifier does not know the present state of the keys"}
+	}
+	answerHeaders(w, f.answer)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statusOf[f.answer])
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+var statusOf = map[answer]int{
+	good: http.StatusOK, refusedKey: http.StatusUnauthorized, badRequest: http.StatusBadRequest,
+	missingScopes: http.StatusForbidden, unready: http.StatusServiceUnavailable,
+}
+
+func answerHeaders(w http.ResponseWriter, a answer) {
+	if a == refusedKey {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+}
+
+var errBody = errors.New(`want no body, or {"scopes":[…]} with at most 32 scopes such as "conversations.read"`)
+
+// maxRequired is how many scopes can be asked for at once: as many as a key can have.
+const maxRequired = 32
+
+// readScopes reads the body of /v1/verify. The error says what is wanted, and repeats nothing of what was sent.
+func readScopes(body io.Reader) ([]string, error) {
+	content, err := io.ReadAll(body)
+	if err != nil {
+		return nil, errBody
+	}
+	if len(bytes.TrimSpace(content)) == 0 {
+		return nil, nil
+	}
+	var asked struct {
+		Scopes []string `json:"scopes"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&asked); err != nil {
+		return nil, errBody
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) || len(asked.Scopes) > maxRequired || bytes.TrimSpace(content)[0] != '{' {
+		return nil, errBody
+	}
+	for _, scope := range asked.Scopes {
+		if !concrete(scope) {
+			return nil, errBody
+		}
+	}
+	return asked.Scopes, nil
+}
+
+func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
+	f := v.ask(question{
+		authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		scopes: func() ([]string, bool) { return splitScopes(r.Header.Values(requiredHeader)) },
+	})
+	answerHeaders(w, f.answer)
+	if f.answer == good {
+		header := w.Header()
+		header.Set(keyIDHeader, string(f.entry.id[:]))
+		header.Set(environmentHeader, f.entry.environment.Value())
+		header.Set(chatbotIDHeader, "")
+		header.Set(scopesHeader, f.entry.scopes.Value())
+		names := slices.Sorted(maps.Keys(r.Header))
+		header.Set(removeHeader, strings.Join(headersToRemove(names, f.carried), ","))
+	}
+	w.WriteHeader(statusOf[f.answer])
+}

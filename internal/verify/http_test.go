@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+// bench is a verifier that knows one key.
+type bench struct {
+	*Verifier
+	clock *fakeClock
+	key   string
+}
+
+func newBench(t testing.TB, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *bench {
+	t.Helper()
+	b := &bench{clock: newClock()}
+	b.Verifier = &Verifier{index: &Index{}, freshness: newFreshness(1, b.clock.now), bound: denyAfter2m, now: b.clock.now}
+	b.metrics = newMetrics(b.index, b.freshness, b.bound)
+	key := mint(t)
+	b.key = key.Reveal()
+	if err := b.index.put(recordOf(key, change...), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	b.freshness.list(0)
+	return b
+}
+
+// request is one that both /v1/verify and /check are asked.
+type request struct {
+	header http.Header
+	scopes []string
+}
+
+// do asks one of the two, and returns the answer.
+func (b *bench) do(path string, r request) *httptest.ResponseRecorder {
+	var body io.Reader
+	asked := httptest.NewRequest(http.MethodPost, path, nil)
+	if path == "/v1/verify" && r.scopes != nil {
+		text, _ := json.Marshal(map[string]any{"scopes": r.scopes})
+		body = strings.NewReader(string(text))
+		asked = httptest.NewRequest(http.MethodPost, path, body)
+	}
+	asked.Header = r.header.Clone()
+	if asked.Header == nil {
+		asked.Header = http.Header{}
+	}
+	if path != "/v1/verify" && r.scopes != nil {
+		asked.Header.Set(requiredHeader, strings.Join(r.scopes, ","))
+	}
+	answer := httptest.NewRecorder()
+	b.Handler().ServeHTTP(answer, asked)
+	return answer
+}
+
+func bearerOf(text string) http.Header { return http.Header{"Authorization": {"Bearer " + text}} }
+
+// cases are asked of every protocol. KEY stands for the key's text.
+var cases = map[string]struct {
+	record  func(*v1alpha1.DGbotAPIKeyRecord)
+	request func(key string) request
+	unready bool
+	want    int
+}{
+	"a good key":             {want: 200, request: func(k string) request { return request{header: bearerOf(k)} }},
+	"in X-API-Key":           {want: 200, request: func(k string) request { return request{header: http.Header{"X-Api-Key": {k}}} }},
+	"with a scope it has":    {want: 200, request: func(k string) request { return request{bearerOf(k), []string{"a.b", "c.d"}} }},
+	"with one it has not":    {want: 403, request: func(k string) request { return request{bearerOf(k), []string{"a.b", "x", "y"}} }},
+	"with a pattern":         {want: 400, request: func(k string) request { return request{bearerOf(k), []string{"c.*"}} }},
+	"no key":                 {want: 401, request: func(string) request { return request{} }},
+	"junk":                   {want: 401, request: func(string) request { return request{header: bearerOf("junk")} }},
+	"no key and a bad scope": {want: 401, request: func(string) request { return request{scopes: []string{"c.*"}} }},
+	"an unknown key": {want: 401, request: func(string) request {
+		other, _ := apikey.Mint("staging")
+		return request{header: bearerOf(other.Reveal())}
+	}},
+	"a wrong checksum": {want: 401, request: func(k string) request { return request{header: bearerOf(k[:len(k)-1] + "_")} }},
+	"two keys": {want: 401, request: func(k string) request {
+		return request{header: http.Header{"Authorization": {"Bearer " + k}, "X-Api-Key": {k + "x"}}}
+	}},
+	"a revoked key": {want: 401, request: func(k string) request { return request{header: bearerOf(k)} },
+		record: func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.State = v1alpha1.StateRevoked }},
+	"a disabled key": {want: 401, request: func(k string) request { return request{header: bearerOf(k)} },
+		record: func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.State = v1alpha1.StateDisabled }},
+	"an expired key": {want: 401, request: func(k string) request { return request{header: bearerOf(k)} },
+		record: func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &metav1.Time{Time: epoch} }},
+	"an orphaned record": {want: 401, request: func(k string) request { return request{header: bearerOf(k)} },
+		record: func(r *v1alpha1.DGbotAPIKeyRecord) { r.OwnerReferences = nil }},
+	"a good key of long ago": {want: 503, unready: true, request: func(k string) request { return request{header: bearerOf(k)} }},
+	"no key of long ago":     {want: 503, unready: true, request: func(string) request { return request{} }},
+}
+
+func TestEveryProtocolGivesTheSameAnswers(t *testing.T) {
+	for name, tc := range cases {
+		for _, path := range []string{"/v1/verify", "/check", "/check/any/path"} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				b := newBench(t, tc.record)
+				if tc.unready {
+					b.clock.pass(denyAfter2m.MaxStaleness + 1)
+				}
+				answer := b.do(path, tc.request(b.key))
+				if answer.Code != tc.want {
+					t.Fatalf("%d, want %d: %s", answer.Code, tc.want, answer.Body)
+				}
+				if challenged := answer.Header().Get("WWW-Authenticate") == "Bearer"; challenged != (tc.want == 401) {
+					t.Errorf("WWW-Authenticate: %q", answer.Header().Get("WWW-Authenticate"))
+				}
+				if path != "/v1/verify" && answer.Body.Len() != 0 {
+					t.Errorf("a body: %s", answer.Body)
+				}
+				if text := answer.Body.String() + fmt.Sprint(answer.Header()); strings.Contains(text, b.key[len(b.key)-40:]) {
+					t.Error("the key is in the answer")
+				}
+			})
+		}
+	}
+}
+
+func TestRefusalsAreOneAndTheSame(t *testing.T) {
+	seen := map[string]bool{}
+	for _, tc := range cases {
+		if tc.want != 401 {
+			continue
+		}
+		b := newBench(t, tc.record)
+		answer := b.do("/v1/verify", tc.request(b.key))
+		seen[answer.Body.String()+fmt.Sprint(answer.Header())] = true
+	}
+	if len(seen) != 1 || !strings.HasPrefix(slices.Collect(maps.Keys(seen))[0], `{"valid":false}`+"\n") {
+		t.Errorf("refusals differ: %v", seen)
+	}
+}
+
+func TestBodiesOfVerify(t *testing.T) {
+	end := metav1.Time{Time: epoch.Add(time.Hour)}
+	b := newBench(t, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &end })
+	id := strings.Split(b.key, "_")[2]
+	for _, tc := range []struct {
+		scopes []string
+		want   string
+	}{
+		{nil, `{"valid":true,"keyID":"` + id + `","environment":"staging","label":"CRM","scopes":["a.b","c.*"],"namespace":"support","name":"crm","revision":3,"notAfter":"2026-11-24T11:00:00Z"}`},
+		{[]string{"x", "a.b", "y"}, `{"valid":true,"missingScopes":["x","y"]}`},
+	} {
+		if got := strings.TrimSpace(b.do("/v1/verify", request{bearerOf(b.key), tc.scopes}).Body.String()); got != tc.want {
+			t.Errorf("%s\nwant %s", got, tc.want)
+		}
+	}
+	b = newBench(t, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Scopes = nil })
+	if got := b.do("/v1/verify", request{header: bearerOf(b.key)}).Body.String(); !strings.Contains(got, `"scopes":[],`) || strings.Contains(got, "notAfter") {
+		t.Errorf("without scopes and end: %s", got)
+	}
+}
+
+func TestBodiesThatAreNotWanted(t *testing.T) {
+	b := newBench(t)
+	for body, want := range map[string]int{
+		"": 200, "\n": 200, "{}": 200, `{"scopes":null}`: 200, `{"scopes":[]}`: 200, `{"scopes":["a.b"]}`: 200,
+		"null": 400, "[]": 400, `"a"`: 400, "{": 400, `{"scopes":"a"}`: 400, `{"scopes":[1]}`: 400, `{"scope":["a"]}`: 400, `{"scopes":["a.b"]}x`: 400,
+		`{"scopes":[""]}`: 400, `{"scopes":["*"]}`: 400, "\x00": 400,
+		`{"scopes":[` + strings.Repeat(`"a",`, 40) + `"a"]}`: 400, `{"scopes":["` + strings.Repeat("a", maxBody) + `"]}`: 400,
+	} {
+		asked := httptest.NewRequest(http.MethodPost, "/v1/verify", strings.NewReader(body))
+		asked.Header = bearerOf(b.key)
+		answer := httptest.NewRecorder()
+		b.Handler().ServeHTTP(answer, asked)
+		if answer.Code != want {
+			t.Errorf("%.40q: %d, want %d: %s", body, answer.Code, want, answer.Body)
+		}
+	}
+}
+
+func TestHeadersOfCheck(t *testing.T) {
+	b := newBench(t)
+	header := bearerOf(b.key)
+	header["X_Dgbot_Scopes"], header["X-Dgbot-Scopes"] = []string{"*"}, []string{"*"}
+	got := b.do("/check", request{header: header}).Header()
+	for name, want := range map[string][]string{
+		"X-Dgbot-Key-Id": {strings.Split(b.key, "_")[2]}, "X-Dgbot-Environment": {"staging"}, "X-Dgbot-Chatbot-Id": {""},
+		"X-Dgbot-Scopes": {"a.b c.*"}, "X-Envoy-Auth-Headers-To-Remove": {"authorization,x_dgbot_scopes"}, "Cache-Control": {"no-store"},
+	} {
+		if !slices.Equal(got[name], want) {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+}
+
+func TestPathsAndMethods(t *testing.T) {
+	b := newBench(t)
+	for _, tc := range []struct {
+		method, path string
+		want         int
+		allow        string
+	}{
+		{"GET", "/", 404, ""}, {"GET", "/v1/verify/", 404, ""}, {"POST", "/v2/verify", 404, ""}, {"GET", "/checks", 404, ""},
+		{"GET", "/v1/verify", 405, "POST"}, {"PUT", "/v1/verify", 405, "POST"}, {"POST", "/healthz", 405, "GET, HEAD"},
+		{"GET", "/healthz", 200, ""}, {"HEAD", "/readyz", 200, ""}, {"PROPFIND", "/check", 401, ""}, {"GET", "/check//a/../b", 401, ""},
+		{"POST", "/v1/verify?key=" + b.key, 401, ""}, {"GET", "/check?api_key=" + b.key, 401, ""},
+	} {
+		answer := httptest.NewRecorder()
+		b.Handler().ServeHTTP(answer, httptest.NewRequest(tc.method, tc.path, nil))
+		if answer.Code != tc.want || answer.Header().Get("Allow") != tc.allow {
+			t.Errorf("%s %.20s: %d %q, want %d", tc.method, tc.path, answer.Code, answer.Header().Get("Allow"), tc.want)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	b := newBench(t)
+	ready := func() int {
+		answer := httptest.NewRecorder()
+		b.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return answer.Code
+	}
+	if ready() != 200 {
+		t.Error("not ready")
+	}
+	b.clock.pass(lagging + 1)
+	if ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
+		t.Error("after 90 s it is to be unready and to answer")
+	}
+	b.freshness.delivered(0)
+	if b.draining.Store(true); ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
+		t.Error("at its end it is to be unready and to answer")
+	}
+}
+
+func TestAnswersAreCounted(t *testing.T) {
+	b := newBench(t)
+	b.do("/check", request{header: bearerOf(b.key)})
+	b.do("/v1/verify", request{header: bearerOf("junk")})
+	b.do("/v1/verify", request{bearerOf(b.key), []string{"x"}})
+	for a, want := range map[answer]float64{good: 1, refusedKey: 1, missingScopes: 1, badRequest: 0, unready: 0} {
+		if got := testutil.ToFloat64(b.metrics.answers[a]); got != want {
+			t.Errorf("%s: %v, want %v", a, got, want)
+		}
+	}
+	if got := testutil.ToFloat64(b.metrics.refused[malformed]); got != 1 {
+		t.Errorf("malformed: %v", got)
+	}
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Index finds records by key ID. Readers and writers share a lock only within one of its shards, and a writer holds it
+// for a few assignments. The zero Index is empty and ready.
+type Index struct {
+	shards  [256]shard
+	records atomic.Int64
+	// ignored are records that do not count: another one with their key ID came first.
+	ignored atomic.Int64
+}
+
+type shard struct {
+	lock    sync.RWMutex
+	entries map[keyID]*entry
+}
+
+// shardOf spreads by the last characters, which are as random as any.
+func (x *Index) shardOf(id keyID) *shard {
+	return &x.shards[(id[keyIDLength-1]*61+id[keyIDLength-2])&0xff]
+}
+
+// find returns the entry that counts for a key ID; nil for none.
+func (x *Index) find(id keyID) *entry {
+	s := x.shardOf(id)
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	return s.entries[id]
+}
+
+// put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
+// place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
+// duplicate, which does not count.
+func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source int, generation uint32) error {
+	e, err := newEntry(record)
+	if err != nil {
+		x.remove(record)
+		return err
+	}
+	e.source, e.generation = source, generation
+	s := x.shardOf(e.id)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	x.drop(s, e.id, func(other *entry) bool { return other.uid == e.uid })
+	if s.entries == nil {
+		s.entries = map[keyID]*entry{}
+	}
+	x.insert(s, e)
+	if first := s.entries[e.id]; first != e {
+		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.namespace.Value(), first.recordName())
+	}
+	return nil
+}
+
+// insert adds an entry to those with its key ID, in their order. The caller holds the lock.
+func (x *Index) insert(s *shard, e *entry) {
+	first := s.entries[e.id]
+	s.entries[e.id] = chain(first, e)
+	x.count(first.length(), first.length()+1)
+}
+
+// chain returns the entries with one more. Entries are never changed, so those before it are copied.
+func chain(first, e *entry) *entry {
+	if first == nil || e.before(first) {
+		e.next = first
+		return e
+	}
+	changed := *first
+	changed.next = chain(first.next, e)
+	return &changed
+}
+
+// length of the chain that begins here.
+func (e *entry) length() int64 {
+	n := int64(0)
+	for ; e != nil; e = e.next {
+		n++
+	}
+	return n
+}
+
+// count notes that so many records now have a key ID: all but the first are ignored.
+func (x *Index) count(before, after int64) {
+	x.records.Add(after - before)
+	x.ignored.Add(max(after-1, 0) - max(before-1, 0))
+}
+
+// remove forgets a record.
+func (x *Index) remove(record *v1alpha1.DGbotAPIKeyRecord) {
+	var id keyID
+	if copy(id[:], record.Spec.KeyID) != keyIDLength {
+		return
+	}
+	gone := parseUID(record.UID)
+	s := x.shardOf(id)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	x.drop(s, id, func(e *entry) bool { return e.uid == gone })
+}
+
+// drop removes the entries of a key ID that are condemned. The caller holds the lock.
+func (x *Index) drop(s *shard, id keyID, condemned func(*entry) bool) {
+	first := s.entries[id]
+	kept := keep(first, condemned)
+	switch kept {
+	case first:
+		return
+	case nil:
+		delete(s.entries, id)
+	default:
+		s.entries[id] = kept
+	}
+	x.count(first.length(), kept.length())
+}
+
+// keep returns the chain without the condemned.
+func keep(first *entry, condemned func(*entry) bool) *entry {
+	if first == nil {
+		return nil
+	}
+	rest := keep(first.next, condemned)
+	if condemned(first) {
+		return rest
+	}
+	if rest == first.next {
+		return first
+	}
+	changed := *first
+	changed.next = rest
+	return &changed
+}
+
+// sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
+func (x *Index) sweep(source int, generation uint32) {
+	old := func(e *entry) bool { return e.source == source && e.generation != generation }
+	for i := range x.shards {
+		s := &x.shards[i]
+		var ids []keyID
+		s.lock.RLock()
+		for id, first := range s.entries {
+			for e := first; e != nil; e = e.next {
+				if old(e) {
+					ids = append(ids, id)
+					break
+				}
+			}
+		}
+		s.lock.RUnlock()
+		for _, id := range ids {
+			s.lock.Lock()
+			x.drop(s, id, old)
+			s.lock.Unlock()
+		}
+	}
+}

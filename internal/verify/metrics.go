@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics never have a key ID or a path as a label: whoever sends requests would decide how many series there are.
+type metrics struct {
+	registry      *prometheus.Registry
+	answers       map[answer]prometheus.Counter
+	refused       map[refusal]prometheus.Counter
+	watchFailures prometheus.Counter
+}
+
+func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(), answers: map[answer]prometheus.Counter{}, refused: map[refusal]prometheus.Counter{},
+		watchFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dgbot_verifier_watch_failures_total", Help: "How often watching records failed and was tried again.",
+		}),
+	}
+	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_verifier_answers_total",
+		Help: "Requests for a verification by answer; unready is denied because the records are not up to date.",
+	}, []string{"answer"})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_verifier_refusals_total", Help: "Keys refused, by reason. Whoever sent them is not told the reason.",
+	}, []string{"reason"})
+	for _, a := range []answer{good, refusedKey, missingScopes, badRequest, unready} {
+		m.answers[a] = answers.WithLabelValues(string(a))
+	}
+	for _, reason := range refusals {
+		m.refused[reason] = refused.WithLabelValues(string(reason))
+	}
+	m.registry.MustRegister(answers, refused, m.watchFailures, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("dgbot_verifier_records", "Records in memory.", func() float64 { return float64(index.records.Load()) }),
+		gauge("dgbot_verifier_duplicate_records", "Records that do not count because one with their key ID was created before.",
+			func() float64 { return float64(index.ignored.Load()) }),
+		gauge("dgbot_verifier_synced", "1 once all records were read, 0 before: everything is denied.", func() float64 {
+			return truth(freshness.Synced())
+		}),
+		gauge("dgbot_verifier_records_age_seconds", "Seconds since the API server was last heard of; +Inf for never.", func() float64 {
+			return seconds(freshness.Age(freshness.now()))
+		}),
+		gauge("dgbot_verifier_max_staleness_seconds", "The age from which on requests are denied (--max-staleness).", func() float64 {
+			return bound.MaxStaleness.Seconds()
+		}))
+	return m
+}
+
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+}
+
+func truth(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+func seconds(age time.Duration) float64 {
+	if age == never {
+		return math.Inf(1)
+	}
+	return age.Seconds()
+}

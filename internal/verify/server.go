@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+)
+
+// Options are what the flags say.
+type Options struct {
+	// HTTPBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
+	HTTPBindAddress, MetricsBindAddress string
+	// Environments and Namespaces are those whose keys are known; empty for all.
+	Environments, Namespaces []string
+	Bound                    Bound
+	// TLSCertFile and TLSKeyFile hold the server's certificate, and are read again when they change; empty for no TLS.
+	TLSCertFile, TLSKeyFile string
+	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
+	// it.
+	DrainDelay time.Duration
+}
+
+// minStaleness is the least bound that can be kept: see watchSpan.
+const minStaleness = 5 * time.Second
+
+// Validate returns what is wrong with the options.
+func (o *Options) Validate() error {
+	if o.Bound.MaxStaleness < minStaleness {
+		return fmt.Errorf("--max-staleness is %s: want at least %s, or an API server at which nothing happens would count as gone", o.Bound.MaxStaleness, minStaleness)
+	}
+	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
+		return errors.New("--tls-cert-file and --tls-key-file belong together: give both or none")
+	}
+	if o.DrainDelay < 0 || o.DrainDelay > time.Minute {
+		return fmt.Errorf("--drain-delay is %s: want 0s to 1m", o.DrainDelay)
+	}
+	return nil
+}
+
+// Limits of a connection. A request has a few kilobytes and its answer is made in microseconds: whoever needs longer holds a
+// connection that others could use.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+	// shutdownTimeout is how long requests that are being answered may take at the end.
+	shutdownTimeout = 10 * time.Second
+)
+
+// Run serves until the context ends, and then until the last request is answered. It fails where it cannot listen.
+func Run(ctx context.Context, config *rest.Config, options Options, log logr.Logger) error {
+	client, err := newClient(config)
+	if err != nil {
+		return err
+	}
+	v, watchers := assemble(client, options, log)
+	group, ctx := errgroup.WithContext(ctx)
+	// Watching goes on until the last request is answered.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	for _, w := range watchers {
+		go w.run(watching)
+	}
+	go v.freshness.report(watching, log, options.Bound)
+
+	secured, err := options.listener(ctx, group)
+	if err != nil {
+		return err
+	}
+	if err := options.serve(ctx, group, log, "http", options.HTTPBindAddress, v.Handler(), secured); err != nil {
+		return err
+	}
+	metrics := promhttp.HandlerFor(v.metrics.registry, promhttp.HandlerOpts{})
+	if err := options.serve(ctx, group, log, "metrics", options.MetricsBindAddress, metrics, net.Listen); err != nil {
+		return err
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		v.draining.Store(true)
+		return nil
+	})
+	return group.Wait()
+}
+
+// assemble makes a verifier and the watchers that feed it: one for each namespace and environment.
+func assemble(client rest.Interface, options Options, log logr.Logger) (*Verifier, []*watcher) {
+	every := func(names []string) []string {
+		if len(names) == 0 {
+			return []string{""}
+		}
+		return slices.Compact(slices.Sorted(slices.Values(names)))
+	}
+	var watchers []*watcher
+	for _, namespace := range every(options.Namespaces) {
+		for _, environment := range every(options.Environments) {
+			watchers = append(watchers, &watcher{source: len(watchers), client: client, namespace: namespace, environment: environment, log: log,
+				span: watchSpan(options.Bound.MaxStaleness)})
+		}
+	}
+	v := &Verifier{index: &Index{}, freshness: newFreshness(len(watchers), clock.RealClock{}.Now), bound: options.Bound, now: clock.RealClock{}.Now}
+	v.metrics = newMetrics(v.index, v.freshness, options.Bound)
+	for _, w := range watchers {
+		w.index, w.freshness, w.metrics = v.index, v.freshness, v.metrics
+	}
+	return v, watchers
+}
+
+type listen func(network, address string) (net.Listener, error)
+
+// listener returns how to listen: with TLS where there is a certificate.
+func (o *Options) listener(ctx context.Context, group *errgroup.Group) (listen, error) {
+	if o.TLSCertFile == "" {
+		return net.Listen, nil
+	}
+	certificates, err := certwatcher.New(o.TLSCertFile, o.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert-file %s, --tls-key-file %s: %w", o.TLSCertFile, o.TLSKeyFile, err)
+	}
+	group.Go(func() error { return certificates.Start(ctx) })
+	return func(network, address string) (net.Listener, error) {
+		return tls.Listen(network, address, &tls.Config{
+			GetCertificate: certificates.GetCertificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		})
+	}, nil
+}
+
+// serve listens at once, so that a wrong address is an error at the start, and answers until the context ends.
+func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Logger, name, address string, handler http.Handler, listen listen) error {
+	if address == "0" || address == "" {
+		return nil
+	}
+	listener, err := listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--%s-bind-address %s: %w", name, address, err)
+	}
+	log.Info("Listening", "for", name, "address", listener.Addr().String())
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// What clients do wrong is not worth a line in the log for each of them.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+	}
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		time.Sleep(o.DrainDelay)
+		ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(ending); err != nil {
+			return server.Close()
+		}
+		return nil
+	})
+	return nil
+}

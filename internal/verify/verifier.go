@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verify is the data plane: it answers from memory whether an API key is good. It watches DGbotAPIKeyRecords,
+// which hold hashes, and sees no Secret.
+package verify
+
+import (
+	"crypto/subtle"
+	"strings"
+	"time"
+
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// Identity is what is known of a key that is good.
+type Identity struct {
+	KeyID       string   `json:"keyID"`
+	Environment string   `json:"environment"`
+	Label       string   `json:"label"`
+	Scopes      []string `json:"scopes"`
+	Namespace   string   `json:"namespace"`
+	Name        string   `json:"name"`
+	Revision    int64    `json:"revision"`
+	// NotAfter is when the key ends; nil where no end is known.
+	NotAfter *time.Time `json:"notAfter,omitempty"`
+}
+
+// refusal says why a key is not good. It goes into metrics and nowhere else: whoever sent the key does not learn it.
+type refusal string
+
+const (
+	malformed refusal = "malformed"
+	unknown   refusal = "unknown"
+	// wrong has the ID of a key that exists, and is not that key.
+	wrong    refusal = "wrong"
+	orphaned refusal = "orphaned"
+	revoked  refusal = "revoked"
+	disabled refusal = "disabled"
+	expired  refusal = "expired"
+)
+
+// refusals are all there are.
+var refusals = []refusal{malformed, unknown, wrong, orphaned, revoked, disabled, expired}
+
+var refusalOf = map[lifecycle.Verdict]refusal{
+	lifecycle.Orphaned: orphaned, lifecycle.Revoked: revoked, lifecycle.Disabled: disabled, lifecycle.Ended: expired,
+}
+
+// check returns the entry of a key that is good at a time; nil and the reason where it is not. A text that is no key is
+// dropped before anything is hashed; from there on every refusal takes the same steps.
+func (x *Index) check(text string, now time.Time) (*entry, refusal) {
+	key, err := apikey.Parse(text)
+	if err != nil {
+		return nil, malformed
+	}
+	sum := key.Sum()
+	var id keyID
+	copy(id[:], key.ID())
+	e := x.find(id)
+	counts := e
+	if e == nil {
+		counts = &nobody
+	}
+	equal := subtle.ConstantTimeCompare(counts.sum[:], sum[:]) == 1
+	verdict := counts.standing().Admit(now)
+	switch {
+	case e == nil:
+		return nil, unknown
+	case !equal:
+		return nil, wrong
+	case verdict != lifecycle.Admitted:
+		return nil, refusalOf[verdict]
+	}
+	return e, ""
+}
+
+// nobody stands in for the record of a key that is not known, so that looking it up takes as long.
+var nobody entry
+
+func (e *entry) identity() *Identity {
+	i := &Identity{
+		KeyID: string(e.id[:]), Environment: e.environment.Value(), Label: e.label(), Scopes: []string{},
+		Namespace: e.namespace.Value(), Name: e.name(), Revision: e.revision,
+	}
+	if scopes := e.scopes.Value(); scopes != "" {
+		i.Scopes = strings.Split(scopes, " ")
+	}
+	if e.notAfter != never {
+		at := time.Unix(e.notAfter, 0).UTC()
+		i.NotAfter = &at
+	}
+	return i
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const recordsResource = "dgbotapikeyrecords"
+
+// watchSpan is how long a watch lasts before it is opened anew: an API server at which nothing is written may say nothing
+// for as long as a watch lasts, so opening the next one is what shows that it is there.
+func watchSpan(maxStaleness time.Duration) time.Duration {
+	return min(max(maxStaleness/3, time.Second), 45*time.Second)
+}
+
+// listSpan is how long the first, complete list may take to arrive.
+const listSpan = 10 * time.Minute
+
+// pageSize is how many records come at once from an API server that cannot stream them.
+const pageSize = 500
+
+// watcher keeps the records of one namespace, or of all, in the index. It is no client-go reflector: that one gathers the
+// whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
+type watcher struct {
+	source    int
+	client    rest.Interface
+	namespace string // empty for all
+	// environment is that of the records; empty for all.
+	environment string
+	index       *Index
+	freshness   *Freshness
+	metrics     *metrics
+	log         logr.Logger
+	span        time.Duration
+
+	generation uint32
+	// version is the resource version up to which the index is complete; empty where a list must come first.
+	version string
+}
+
+// newClient returns a client for records. Its own limit would only delay: there are a handful of requests a minute.
+func newClient(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	metav1.AddToGroupVersion(scheme, v1alpha1.GroupVersion)
+	config = rest.CopyConfig(config)
+	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.QPS = -1
+	return rest.RESTClientFor(config)
+}
+
+// run keeps the index up to date until the context ends. Whatever fails is tried again; meanwhile the freshness tells how
+// old things are.
+func (w *watcher) run(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		err := w.follow(ctx)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if gone(err) {
+			w.version = ""
+		}
+		w.log.Info("Watching records failed and is tried again", "namespace", w.namespace, "environment", w.environment, "error", err.Error())
+		w.metrics.watchFailures.Inc()
+		failures = min(failures+1, 5)
+		pause(ctx, wait.Jitter(time.Duration(1<<failures)*100*time.Millisecond, 0.5))
+	}
+}
+
+// gone says whether the API server no longer knows the resource version, or does not know it yet: after it was restored
+// from a backup.
+func gone(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err) ||
+		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
+
+func (w *watcher) follow(ctx context.Context) error {
+	if w.version == "" {
+		return w.list(ctx)
+	}
+	_, err := w.watch(ctx, w.options(w.span, w.version))
+	return err
+}
+
+func (w *watcher) options(span time.Duration, version string) metav1.ListOptions {
+	seconds := int64(span.Seconds())
+	options := metav1.ListOptions{AllowWatchBookmarks: true, TimeoutSeconds: &seconds, ResourceVersion: version}
+	if w.environment != "" {
+		options.FieldSelector = fields.OneTermEqualSelector("spec.environment", w.environment).String()
+	}
+	return options
+}
+
+// list takes over all records, and forgets those that are no longer there.
+func (w *watcher) list(ctx context.Context) error {
+	w.generation++
+	options := w.options(listSpan, "")
+	stream := true
+	options.SendInitialEvents, options.ResourceVersionMatch = &stream, metav1.ResourceVersionMatchNotOlderThan
+	complete, err := w.watch(ctx, options)
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		return w.listInPages(ctx) // streaming can be switched off
+	}
+	if err == nil && !complete {
+		return errors.New("the list of records ended before it was complete")
+	}
+	return err
+}
+
+func (w *watcher) listInPages(ctx context.Context) error {
+	options := w.options(w.span, "")
+	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
+	for {
+		page := &v1alpha1.DGbotAPIKeyRecordList{}
+		if err := w.request(options).Do(ctx).Into(page); err != nil {
+			return err
+		}
+		for i := range page.Items {
+			w.take(&page.Items[i])
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			w.complete(page.ResourceVersion)
+			w.freshness.delivered(w.source)
+			return nil
+		}
+	}
+}
+
+func (w *watcher) request(options metav1.ListOptions) *rest.Request {
+	return w.client.Get().NamespaceIfScoped(w.namespace, w.namespace != "").Resource(recordsResource).
+		SpecificallyVersionedParams(&options, metav1.ParameterCodec, metav1.SchemeGroupVersion)
+}
+
+// complete: the index has all records of a resource version.
+func (w *watcher) complete(version string) {
+	w.index.sweep(w.source, w.generation)
+	w.version = version
+	w.freshness.synced(w.source)
+}
+
+// watch hands on what a watch says until it ends, or until it has said everything that was there when it began.
+func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (complete bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(*options.TimeoutSeconds)*time.Second+lagging)
+	defer cancel()
+	options.Watch = true
+	stream, err := w.request(options).Watch(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer stream.Stop()
+	listing := options.SendInitialEvents != nil
+	if !listing {
+		w.freshness.accepted(w.source)
+	}
+	began := w.freshness.now()
+	for event := range stream.ResultChan() {
+		if event.Type == watch.Error {
+			w.freshness.brokeOff(w.source)
+			return false, apierrors.FromObject(event.Object)
+		}
+		record, ok := event.Object.(*v1alpha1.DGbotAPIKeyRecord)
+		if !ok {
+			return false, fmt.Errorf("the API server sent a %T", event.Object)
+		}
+		switch event.Type {
+		case watch.Deleted:
+			w.index.remove(record)
+		case watch.Added, watch.Modified:
+			w.take(record)
+		}
+		if listing && record.Annotations[metav1.InitialEventsAnnotationKey] == "true" {
+			w.complete(record.ResourceVersion)
+			w.freshness.delivered(w.source)
+			return true, nil
+		}
+		if !listing {
+			w.version = record.ResourceVersion
+			w.freshness.delivered(w.source)
+		}
+	}
+	if listing {
+		return false, nil
+	}
+	// The API server ends it when the time is over, give or take a little.
+	if w.freshness.now().Sub(began) < time.Duration(*options.TimeoutSeconds)*time.Second*3/4 {
+		w.freshness.brokeOff(w.source)
+		return false, errors.New("the watch ended before its time")
+	}
+	w.freshness.lasted(w.source)
+	return false, nil
+}
+
+func (w *watcher) take(record *v1alpha1.DGbotAPIKeyRecord) {
+	if err := w.index.put(record, w.source, w.generation); err != nil {
+		w.log.Info("A record was ignored", "record", record.Namespace+"/"+record.Name, "error", err.Error())
+	}
+}
+
+func pause(ctx context.Context, span time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(span):
+	}
+}

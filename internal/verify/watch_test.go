@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+// apiServer answers one request after the other from a script. What real ones do is tested in test/verifier; this one does
+// what they do rarely.
+type apiServer struct {
+	mutex  sync.Mutex
+	script []func(w http.ResponseWriter, r *http.Request)
+	asked  []string
+}
+
+func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mutex.Lock()
+	a.asked = append(a.asked, r.URL.Query().Encode())
+	next := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	if len(a.script) > 0 {
+		next, a.script = a.script[0], a.script[1:]
+	}
+	a.mutex.Unlock()
+	next(w, r)
+}
+
+func (a *apiServer) questions() []string {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return append([]string{}, a.asked...)
+}
+
+func typed(record *v1alpha1.DGbotAPIKeyRecord, version string) *v1alpha1.DGbotAPIKeyRecord {
+	record = record.DeepCopy()
+	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "DGbotAPIKeyRecord"}
+	record.ResourceVersion = version
+	return record
+}
+
+// events answers a watch with events, then ends it.
+func events(lines ...string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprint(w, strings.Join(lines, "\n"))
+	}
+}
+
+func event(kind string, object any) string {
+	text, _ := json.Marshal(map[string]any{"type": kind, "object": object})
+	return string(text)
+}
+
+// end is the bookmark after the last record of a streamed list.
+func end(version string) string {
+	bookmark := typed(&v1alpha1.DGbotAPIKeyRecord{}, version)
+	bookmark.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	return event("BOOKMARK", bookmark)
+}
+
+func failure(code int32, reason metav1.StatusReason) metav1.Status {
+	return metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: code, Reason: reason, Message: "no"}
+}
+
+func refuse(code int32, reason metav1.StatusReason) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(int(code))
+		_ = json.NewEncoder(w).Encode(failure(code, reason))
+	}
+}
+
+func page(continuation string, records ...*v1alpha1.DGbotAPIKeyRecord) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		list := &v1alpha1.DGbotAPIKeyRecordList{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "DGbotAPIKeyRecordList"}}
+		list.ResourceVersion, list.Continue = "7", continuation
+		for _, record := range records {
+			list.Items = append(list.Items, *record)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(list)
+	}
+}
+
+// follow runs a verifier against a script until a condition holds.
+func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), until func(*Verifier) bool) (*Verifier, *apiServer) {
+	t.Helper()
+	a := &apiServer{script: script}
+	server := httptest.NewServer(a)
+	client, err := newClient(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, watchers := assemble(client, Options{Environments: []string{"staging"}, Bound: denyAfter2m}, logr.Discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { watchers[0].run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		group.Wait()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	for deadline := time.Now().Add(30 * time.Second); !until(v); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not come to that; asked: %q", a.questions())
+		}
+	}
+	return v, a
+}
+
+func (v *Verifier) knows(key apikey.Key) bool {
+	e, _ := v.index.check(key.Reveal(), epoch)
+	return e != nil
+}
+
+func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
+	kept, deleted := mint(t), mint(t)
+	a, b := typed(recordOf(kept, created(0, "1")), "5"), typed(recordOf(deleted, created(0, "2")), "6")
+	var both atomic.Bool
+	v, server := follow(t, []func(http.ResponseWriter, *http.Request){
+		events(event("ADDED", a), event("ADDED", b), end("6")),
+		func(w http.ResponseWriter, r *http.Request) {
+			both.Store(true)
+			refuse(410, metav1.StatusReasonExpired)(w, r)
+		},
+		events(event("ADDED", a), end("9")),
+	}, func(v *Verifier) bool { return both.Load() && !v.knows(deleted) })
+	if !v.knows(kept) {
+		t.Error("the record that was shown again is forgotten")
+	}
+	asked := server.questions()
+	if want := "fieldSelector=spec.environment%3Dstaging"; !strings.Contains(asked[0], want) || !strings.Contains(asked[0], "sendInitialEvents=true") {
+		t.Errorf("the list was asked for with %s", asked[0])
+	}
+	if !strings.Contains(asked[1], "resourceVersion=6") || strings.Contains(asked[1], "sendInitialEvents") || !strings.Contains(asked[1], "timeoutSeconds=40") {
+		t.Errorf("the watch was asked for with %s", asked[1])
+	}
+}
+
+func TestAWatchThatEndsInAnErrorIsTakenUpWhereItWas(t *testing.T) {
+	first, second := mint(t), mint(t)
+	v, server := follow(t, []func(http.ResponseWriter, *http.Request){
+		events(event("ADDED", typed(recordOf(first, created(0, "1")), "5")), end("6")),
+		events(event("ADDED", typed(recordOf(second, created(0, "2")), "8")), event("ERROR", failure(500, metav1.StatusReasonInternalError))),
+		refuse(503, metav1.StatusReasonServiceUnavailable),
+		events(event("DELETED", typed(recordOf(first, created(0, "1")), "9"))),
+	}, func(v *Verifier) bool { return v.knows(second) && !v.knows(first) })
+	for i, want := range []string{"resourceVersion=6", "resourceVersion=8", "resourceVersion=8"} {
+		if asked := server.questions()[i+1]; !strings.Contains(asked, want) {
+			t.Errorf("question %d: %s, want %s", i+1, asked, want)
+		}
+	}
+	if v.index.records.Load() != 1 {
+		t.Errorf("%d records", v.index.records.Load())
+	}
+}
+
+// TestAnAPIServerThatDoesNotStream: the feature can be switched off, and is in some releases.
+func TestAnAPIServerThatDoesNotStream(t *testing.T) {
+	first, second := mint(t), mint(t)
+	_, server := follow(t, []func(http.ResponseWriter, *http.Request){
+		refuse(422, metav1.StatusReasonInvalid),
+		page("more", recordOf(first, created(0, "1"))),
+		page("", recordOf(second, created(0, "2"))),
+	}, func(v *Verifier) bool { return v.knows(first) && v.knows(second) && v.freshness.Synced() })
+	for deadline := time.Now().Add(10 * time.Second); len(server.questions()) < 4 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	asked := server.questions()
+	if !strings.Contains(asked[2], "continue=more") || !strings.Contains(asked[1], "limit=500") || len(asked) < 4 || !strings.Contains(asked[3], "resourceVersion=7") {
+		t.Errorf("asked: %q", asked)
+	}
+}
+
+// TestAListThatBreaksOffSyncsNothing: half of the records are no basis for refusing the other half.
+func TestAListThatBreaksOffSyncsNothing(t *testing.T) {
+	key := mint(t)
+	record := event("ADDED", typed(recordOf(key, created(0, types.UID("1"))), "5"))
+	seen := make(chan bool, 1)
+	follow(t, []func(http.ResponseWriter, *http.Request){
+		events(record),
+		func(w http.ResponseWriter, r *http.Request) {
+			seen <- true
+			events(record, end("6"))(w, r)
+		},
+	}, func(v *Verifier) bool {
+		synced := v.freshness.Synced()
+		select {
+		case <-seen:
+			return true
+		default:
+			if synced {
+				t.Error("it is synced by a list that broke off")
+			}
+			return false
+		}
+	})
+}
