@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"context"
+	"io"
+)
+
+// VerifierAccount is the service account of config/verifier, in OperatorNamespace.
+const VerifierAccount = "dgbot-verifier"
+
+// BuildVerifier builds bin/verifier.
+func BuildVerifier() error { return build("verifier") }
+
+// StartVerifier runs bin/verifier under the service account that config/verifier installs. Its listeners are off unless
+// args say otherwise.
+func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...string) (*Program, error) {
+	config, err := c.ServiceAccountConfig(ctx, OperatorNamespace, VerifierAccount)
+	if err != nil {
+		return nil, err
+	}
+	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--metrics-bind-address=0"}, args...))
+}
