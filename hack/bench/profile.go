@@ -4,9 +4,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,7 +23,7 @@ func (w *world) profile(ctx context.Context, what string) (done func() error) {
 	ended := make(chan error, 1)
 	go func() {
 		content, err := w.raw.RESTClient().Get().AbsPath("/debug/pprof/profile").
-			Param("seconds", fmt.Sprint(int(profiled.Seconds()))).DoRaw(ctx)
+			Param("seconds", strconv.Itoa(int(profiled.Seconds()))).DoRaw(ctx)
 		if err == nil {
 			name := strings.NewReplacer(", ", "-", " ", "-").Replace(what) + ".pb.gz"
 			err = os.WriteFile(filepath.Join(w.profiles, name), content, 0o600)
