@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ import (
 
 // What mutating webhooks and policies make of records, and refusals that look like something else.
 
-// TestARecordThatIsCreatedAsAnotherOne: its key is not published, it is said, and no more are minted than one a minute.
+// TestARecordThatIsCreatedAsAnotherOne: its key is not published, it is said, and no other is minted.
 func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 	long := metav1.Time{Time: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for name, alter := range map[string]func(*v1alpha1.DGbotAPIKeyRecord){
@@ -63,7 +64,6 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 			if found, err := get(t.Context(), live, w.request().NamespacedName, &corev1.Secret{}); err != nil || found {
 				t.Errorf("its key is published (%v)", err)
 			}
-			w.advance(repairPause)
 			operator.Client = live
 			w.restWith(operator)
 			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
@@ -92,6 +92,7 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 	w.edit(func(k *v1alpha1.DGbotAPIKey) {
 		k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: rfc3339(w.second())}
 	})
+	patches := 0
 	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
 			if _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); !ok {
@@ -108,6 +109,8 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 			if spec, ok := fields["spec"].(map[string]any); ok {
 				delete(spec, "state")
 			}
+			patches++
+			fields["metadata"] = map[string]any{"labels": map[string]string{"stamp": strconv.Itoa(patches)}}
 			content, err = json.Marshal(fields)
 			if err != nil {
 				return err
@@ -115,7 +118,12 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 			return c.Patch(ctx, o, client.RawPatch(types.MergePatchType, content), options...)
 		},
 	}))
-	w.restWith(operator)
+	for range 5 { // each of them woken by the stamp of the one before
+		w.restWith(operator)
+	}
+	if patches > 4 {
+		t.Errorf("%d patches", patches)
+	}
 	if ready := w.ready(); ready.Status == metav1.ConditionTrue || ready.Reason != v1alpha1.RecordWriteRefusedReason {
 		t.Errorf("the condition is %+v", ready)
 	}
@@ -208,5 +216,59 @@ func TestAStatusDoesNotWakeItsKey(t *testing.T) {
 		if !wakes(change) {
 			t.Errorf("%s does not wake it", name)
 		}
+	}
+}
+
+// TestAnAttemptThatIsKnownToHaveFailedEnds: an answer that leaves open whether the Secret was written leaves it open for half
+// a minute only.
+func TestAnAttemptThatIsKnownToHaveFailedEnds(t *testing.T) {
+	for name, prepare := range map[string]func(*world){
+		"before anything was published": func(*world) {},
+		"while something else stands in the Secret": func(w *world) {
+			w.rest()
+			w.editSecret(func(s *corev1.Secret) { s.Data[v1alpha1.DefaultSecretKey] = []byte("something else") })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			prepare(w)
+			before := len(w.records())
+			fail := func(o client.Object, dryRun []string) bool {
+				_, isSecret := o.(*corev1.Secret)
+				return isSecret && len(dryRun) == 0
+			}
+			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					if fail(o, (&client.CreateOptions{}).ApplyOptions(options).DryRun) {
+						return etcdTimeout()
+					}
+					return c.Create(ctx, o, options...)
+				},
+				Update: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.UpdateOption) error {
+					if fail(o, (&client.UpdateOptions{}).ApplyOptions(options).DryRun) {
+						return etcdTimeout()
+					}
+					return c.Update(ctx, o, options...)
+				},
+			}))
+			for range 4 {
+				_, _ = operator.Reconcile(t.Context(), w.request())
+				w.advance(maxRetry)
+			}
+			_, _ = operator.Reconcile(t.Context(), w.request())
+			open := 0
+			for _, record := range w.records() {
+				if record.Spec.NotAfter == nil {
+					open++
+				}
+			}
+			if n := len(w.records()) - before; n < 3 || open > before+1 {
+				t.Errorf("%d attempts, %d records without an end", n, open)
+			}
+			if first := w.first(); before == 1 && first.Spec.NotAfter != nil {
+				t.Error("the revision that was published was given an end")
+			}
+		})
 	}
 }

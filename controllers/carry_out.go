@@ -28,8 +28,8 @@ const (
 	maxOutruns = 5 * maxObservations
 	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
 	maxPlans = 12
-	// repairPause is how long a Secret whose repair was undone is left alone, and a record that was created as another one
-	// not created anew: what undoes it may change it each time.
+	// repairPause is how long a Secret or a record is left alone after a change of it was undone: what undoes it may change
+	// something each time, which would bring the next attempt about at once.
 	repairPause = time.Minute
 )
 
@@ -41,6 +41,9 @@ func (r *APIKeyReconciler) carryOut(ctx context.Context, name types.NamespacedNa
 		var seen *observed
 		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
+		}
+		if err = r.settleDoubts(ctx, seen); err != nil {
+			return seen, lifecycle.Decision{}, err
 		}
 		var decision lifecycle.Decision
 		decision, err = r.settle(ctx, seen)
@@ -157,6 +160,10 @@ func (r *APIKeyReconciler) rereadKey(ctx context.Context, seen *observed) error 
 // amend changes a record with a patch that has no resourceVersion: all but Disabled is one-way and guarded by the API
 // server, so whoever comes second either writes the same or is refused, which means that somebody was first.
 func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
+	change := undoing{client.ObjectKeyFromObject(seen.Key), amending + step.Name}
+	if r.memory.undoneWithin(change, r.Clock.Now(), repairPause) {
+		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
+	}
 	patch, err := amendment(step)
 	if err != nil {
 		return err
@@ -178,7 +185,12 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 			seen.Records[i] = *record
 		}
 	}
-	return undoneIn(record, step)
+	if err := undoneIn(record, step); err != nil {
+		r.memory.rememberUndone(change, r.Clock.Now())
+		return err
+	}
+	r.memory.leftAlone(change)
+	return nil
 }
 
 // undoneIn says so where a record that was just changed is not as the change asked for.

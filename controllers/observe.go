@@ -38,6 +38,8 @@ type memory struct {
 	reported map[types.NamespacedName]written
 	// undone is when a write was last found to be undone by somebody in the same write.
 	undone map[undoing]time.Time
+	// doubts are publications whose outcome is not known.
+	doubts map[types.NamespacedName][]doubt
 	// outruns are how often in a row somebody else was first.
 	outruns map[types.NamespacedName]int
 	// yields are how often this operator has stepped back for a record that another one may be publishing.
@@ -53,7 +55,17 @@ type undoing struct {
 const (
 	repairing = "repair of the Secret"
 	creating  = "creation of a record"
+	// amending is followed by the record's name.
+	amending = "change of record "
 )
+
+// doubt is a publication that may have happened.
+type doubt struct {
+	record v1alpha1.DGbotAPIKeyRecord
+	// secretVersion is the resourceVersion of the Secret that was to be replaced; empty where it was to be created.
+	secretVersion string
+	at            time.Time
+}
 
 type yield struct {
 	record types.UID
@@ -119,6 +131,49 @@ func (m *memory) undoneWithin(what undoing, now time.Time, span time.Duration) b
 	return ok && now.Sub(at) < span && !now.Before(at)
 }
 
+// everUndone says whether a write was undone, and not found to be left alone since.
+func (m *memory) everUndone(what undoing) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	_, ok := m.undone[what]
+	return ok
+}
+
+func (m *memory) leftAlone(what undoing) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.undone, what)
+}
+
+func (m *memory) rememberDoubt(key types.NamespacedName, d doubt) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.doubts == nil {
+		m.doubts = map[types.NamespacedName][]doubt{}
+	}
+	m.doubts[key] = append(m.doubts[key], d)
+}
+
+// takeDoubts returns the doubts of a key that are older than a time, and forgets them.
+func (m *memory) takeDoubts(key types.NamespacedName, before time.Time) (old []doubt) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	var young []doubt
+	for _, d := range m.doubts[key] {
+		if d.at.Before(before) {
+			old = append(old, d)
+		} else {
+			young = append(young, d)
+		}
+	}
+	if len(young) == 0 {
+		delete(m.doubts, key)
+	} else {
+		m.doubts[key] = young
+	}
+	return old
+}
+
 // yieldTo says whether to step back for a record once more, and counts it.
 func (m *memory) yieldTo(key types.NamespacedName, record types.UID) bool {
 	m.mutex.Lock()
@@ -157,9 +212,13 @@ func (m *memory) forget(key types.NamespacedName) {
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
-	delete(m.undone, undoing{key, repairing})
-	delete(m.undone, undoing{key, creating})
 	delete(m.outruns, key)
+	delete(m.doubts, key)
+	for what := range m.undone {
+		if what.key == key {
+			delete(m.undone, what)
+		}
+	}
 	delete(m.yields, key)
 }
 

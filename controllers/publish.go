@@ -23,6 +23,9 @@ import (
 // cleanUpTimeout bounds the write that ends an unpublished record: it comes after a deadline of its own.
 const cleanUpTimeout = 5 * time.Second
 
+// doubtful is how long a write that was given up may still happen: longer than any API server waits for etcd.
+const doubtful = 30 * time.Second
+
 // issue mints a key, creates its record and publishes it. What a crash leaves:
 //
 //	before the record     nothing
@@ -42,14 +45,17 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	if ok {
 		defer func() { leave(r.Clock.Now()) }()
 	}
-	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
-	if r.memory.undoneWithin(creation, r.Clock.Now(), repairPause) {
-		return alteredRecord(step.RecordName, "created") // and not counted again: nothing has been written
-	}
 	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
 	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {
 		return err
+	}
+	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
+	if r.memory.everUndone(creation) {
+		if err := r.tryRecord(ctx, seen, step); err != nil {
+			return err
+		}
+		r.memory.leftAlone(creation)
 	}
 	key, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
@@ -65,6 +71,9 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
 	published, err := r.publish(ctx, seen, &record, key)
+	if err != nil && !definite(err) {
+		r.memory.rememberDoubt(client.ObjectKeyFromObject(seen.Key), doubt{record, seen.secretVersion(), r.Clock.Now()})
+	}
 	if definite(err) {
 		published, err = r.afterRefusal(ctx, seen, &record, err)
 	}
@@ -115,6 +124,49 @@ func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step 
 	return advise(judge(withoutKeys(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
+// tryRecord asks the API server what it would make of a record, with a key that is then forgotten. Without a reason it is
+// not worth a request for each revision: it is for keys whose records something has altered.
+func (r *APIKeyReconciler) tryRecord(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	probe, err := apikey.Mint(seen.Key.Spec.Environment)
+	if err != nil {
+		return err
+	}
+	record := lifecycle.NewRecord(seen.Key, step, probe.ID(), probe.Hash())
+	wanted := record.DeepCopy()
+	if err := judge(r.writeRecord(ctx, &record, client.DryRunAll), v1alpha1.RecordWriteRefusedReason); err != nil {
+		return err
+	}
+	return alteredIn(&record, wanted, "created")
+}
+
+func (r *APIKeyReconciler) writeRecord(ctx context.Context, record *v1alpha1.DGbotAPIKeyRecord, options ...client.CreateOption) error {
+	return r.Client.Create(ctx, record, options...)
+}
+
+// secretVersion is the resourceVersion of the Secret that was observed; empty where there is none.
+func (o *observed) secretVersion() string {
+	if o.secret == nil {
+		return ""
+	}
+	return o.secret.ResourceVersion
+}
+
+// settleDoubts ends the records of publications of which it is certain by now that they did not happen: the Secret is the
+// one that they were to replace. Nobody else can know that, so after a restart such a record stays until a revision is
+// published.
+func (r *APIKeyReconciler) settleDoubts(ctx context.Context, seen *observed) error {
+	for _, d := range r.memory.takeDoubts(client.ObjectKeyFromObject(seen.Key), r.Clock.Now().Add(-doubtful)) {
+		known := seen.recordOf(d.record.Spec.Hash)
+		if known == nil || d.secretVersion != seen.secretVersion() || lifecycle.EndUnpublished(known, seen.Key).NotAfter.Equal(known.Spec.NotAfter) {
+			continue
+		}
+		if err := r.endUnpublished(ctx, seen, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // advise adds what helps where the Secret itself cannot be changed: the API server only says that it cannot.
 func advise(err error, secret *corev1.Secret) error {
 	var refused *refusedError
@@ -128,7 +180,7 @@ func advise(err error, secret *corev1.Secret) error {
 }
 
 func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
-	refusal := r.Client.Create(ctx, record)
+	refusal := r.writeRecord(ctx, record)
 	if !apierrors.IsAlreadyExists(refusal) {
 		return judge(refusal, v1alpha1.RecordWriteRefusedReason)
 	}

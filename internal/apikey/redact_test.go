@@ -31,9 +31,10 @@ func TestNoEncodingOfAKeyIsLeft(t *testing.T) {
 			"its last part": secret, "half of it": secret[:25], "bytes": fmt.Sprintf("%d", []byte(text)), "Go syntax": fmt.Sprintf("%#v", []byte(text)),
 			"a hex dump": fmt.Sprintf("% x", text), "colons": strings.ReplaceAll(fmt.Sprintf("% x", text), " ", ":"), "escaped": strings.ReplaceAll(text, "_", `\u005f`),
 			"percent": strings.ReplaceAll(text, "_", "%5F"), "wrapped": encode(object)[:76] + "\n" + encode(object)[76:], "broken": text[:60] + "\n" + text[60:],
+			"letter by letter": strings.Join(strings.Split(encode([]byte(text)), ""), " "), "spelled": strings.Join(strings.Split(text, ""), " "),
 		} {
 			left := RedactEncoded("it says: " + said + " and no more")
-			for _, piece := range []string{secret[:12], secret[20:32], encode([]byte(text))[44:60], encode(object)[60:76], hex.EncodeToString([]byte(secret[20:30])), fmt.Sprintf("%d", []byte(secret[20:28]))[1:20], fmt.Sprintf("% x", secret[20:28])} {
+			for _, piece := range []string{secret[:12], secret[20:32], encode([]byte(text))[44:60], encode(object)[60:76], hex.EncodeToString([]byte(secret[20:30])), fmt.Sprintf("%d", []byte(secret[20:28]))[1:20], fmt.Sprintf("% x", secret[20:28]), strings.Join(strings.Split(secret[20:26], ""), " "), strings.Join(strings.Split(encode([]byte(text))[44:50], ""), " ")} {
 				if strings.Contains(left, piece) {
 					t.Errorf("%s leaves %q", name, left)
 				}
