@@ -280,7 +280,9 @@ func nothingSpins(t *testing.T, manager *controlplane.Program) {
 	counts := map[string]int{}
 	for _, request := range requests {
 		counts[request.ObjectRef.Namespace]++
-		if request.Wrote() {
+		// What a webhook says in other words is told, once for each time that it was asked; the budget below bounds that.
+		told := request.ObjectRef.Namespace == Refusing && request.ObjectRef.Subresource == "status"
+		if request.Wrote() && !told {
 			t.Errorf("written in vain: %s", request)
 		}
 	}
