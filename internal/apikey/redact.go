@@ -14,7 +14,8 @@ var shape = regexp.MustCompile(`(dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_)[0-
 func Redact(text string) string { return shape.ReplaceAllString(text, "${1}…") }
 
 // encoded is what a key may look like once something has encoded it, cut it or broken it over lines: a long run of
-// characters that encodings use, a list of bytes, or a text spelled out letter by letter. The masked form is matched first, to be left alone.
+// characters that encodings use, a list of bytes, or a text spelled out letter by letter.
+// The masked form is matched first, to be left alone.
 var encoded = regexp.MustCompile(`dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_…|[0-9A-Za-z+/=_\\%]{20,}|\b(?:[0-9A-Fa-fx\\]{2,5}[ ,:]+){7,}[0-9A-Fa-fx\\]{2,5}|\b(?:[0-9A-Za-z+/=_-]{1,2}[ ,:.]+){11,}[0-9A-Za-z+/=_-]{1,2}\b`)
 
 // word says whether a run without a digit is a name, such as MutatingAdmissionPolicyBinding: lower case, or capitals that

@@ -45,9 +45,8 @@ type entry struct {
 	// text is the names of key and record and the label, in one piece: three strings would take three pieces of memory.
 	text string
 	// next has the same key ID and came later: it does not count.
-	next       *entry
-	generation uint32
-	source     int
+	next               *entry
+	source, generation int
 }
 
 const never = math.MaxInt64

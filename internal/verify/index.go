@@ -40,7 +40,7 @@ func (x *Index) find(id keyID) *entry {
 // put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
 // place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
 // duplicate, which does not count.
-func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source int, generation uint32) error {
+func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int) error {
 	e, err := newEntry(record)
 	if err != nil {
 		x.remove(record)
@@ -140,7 +140,7 @@ func keep(first *entry, condemned func(*entry) bool) *entry {
 }
 
 // sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
-func (x *Index) sweep(source int, generation uint32) {
+func (x *Index) sweep(source, generation int) {
 	old := func(e *entry) bool { return e.source == source && e.generation != generation }
 	for i := range x.shards {
 		s := &x.shards[i]

@@ -49,7 +49,7 @@ type watcher struct {
 	log         logr.Logger
 	span        time.Duration
 
-	generation uint32
+	generation int
 	// version is the resource version up to which the index is complete; empty where a list must come first.
 	version string
 }
@@ -143,7 +143,6 @@ func (w *watcher) listInPages(ctx context.Context) error {
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			w.complete(page.ResourceVersion)
-			w.freshness.delivered(w.source)
 			return nil
 		}
 	}
@@ -159,11 +158,14 @@ func (w *watcher) complete(version string) {
 	w.index.sweep(w.source, w.generation)
 	w.version = version
 	w.freshness.synced(w.source)
+	w.freshness.delivered(w.source)
 }
 
-// watch hands on what a watch says until it ends, or until it has said everything that was there when it began.
+// watch opens a watch and hands on what it says until it ends, or until it has said everything that was there when it
+// began. Where it is no list, an end before its time is an error.
 func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (complete bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(*options.TimeoutSeconds)*time.Second+lagging)
+	span := time.Duration(*options.TimeoutSeconds) * time.Second
+	ctx, cancel := context.WithTimeout(ctx, span+lagging)
 	defer cancel()
 	options.Watch = true
 	stream, err := w.request(options).Watch(ctx)
@@ -171,46 +173,67 @@ func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (comple
 		return false, err
 	}
 	defer stream.Stop()
-	listing := options.SendInitialEvents != nil
-	if !listing {
-		w.freshness.accepted(w.source)
+	if options.SendInitialEvents != nil {
+		return w.takeList(stream)
 	}
+	w.freshness.accepted(w.source)
 	began := w.freshness.now()
+	err = w.takeEvents(stream)
+	// The API server ends it when the time is over, give or take a little.
+	if err == nil && w.freshness.now().Sub(began) < span*3/4 {
+		err = errors.New("the watch ended before its time")
+	}
+	if err != nil {
+		w.freshness.brokeOff(w.source)
+	} else {
+		w.freshness.lasted(w.source)
+	}
+	return false, err
+}
+
+// takeList takes over records until the bookmark that says that there are no more. The mark alone does not say that: an
+// annotation can be on a record as well.
+func (w *watcher) takeList(stream watch.Interface) (complete bool, err error) {
 	for event := range stream.ResultChan() {
-		if event.Type == watch.Error {
-			w.freshness.brokeOff(w.source)
-			return false, apierrors.FromObject(event.Object)
+		record, err := w.takeEvent(event)
+		if err != nil {
+			return false, err
 		}
-		record, ok := event.Object.(*v1alpha1.DGbotAPIKeyRecord)
-		if !ok {
-			return false, fmt.Errorf("the API server sent a %T", event.Object)
-		}
-		switch event.Type {
-		case watch.Deleted:
-			w.index.remove(record)
-		case watch.Added, watch.Modified:
-			w.take(record)
-		}
-		if listing && record.Annotations[metav1.InitialEventsAnnotationKey] == "true" {
+		if event.Type == watch.Bookmark && record.Annotations[metav1.InitialEventsAnnotationKey] == "true" {
 			w.complete(record.ResourceVersion)
-			w.freshness.delivered(w.source)
 			return true, nil
 		}
-		if !listing {
-			w.version = record.ResourceVersion
-			w.freshness.delivered(w.source)
-		}
 	}
-	if listing {
-		return false, nil
-	}
-	// The API server ends it when the time is over, give or take a little.
-	if w.freshness.now().Sub(began) < time.Duration(*options.TimeoutSeconds)*time.Second*3/4 {
-		w.freshness.brokeOff(w.source)
-		return false, errors.New("the watch ended before its time")
-	}
-	w.freshness.lasted(w.source)
 	return false, nil
+}
+
+func (w *watcher) takeEvents(stream watch.Interface) error {
+	for event := range stream.ResultChan() {
+		record, err := w.takeEvent(event)
+		if err != nil {
+			return err
+		}
+		w.version = record.ResourceVersion
+		w.freshness.delivered(w.source)
+	}
+	return nil
+}
+
+func (w *watcher) takeEvent(event watch.Event) (*v1alpha1.DGbotAPIKeyRecord, error) {
+	if event.Type == watch.Error {
+		return nil, apierrors.FromObject(event.Object)
+	}
+	record, ok := event.Object.(*v1alpha1.DGbotAPIKeyRecord)
+	if !ok {
+		return nil, fmt.Errorf("the API server sent a %T", event.Object)
+	}
+	switch event.Type {
+	case watch.Deleted:
+		w.index.remove(record)
+	case watch.Added, watch.Modified:
+		w.take(record)
+	}
+	return record, nil
 }
 
 func (w *watcher) take(record *v1alpha1.DGbotAPIKeyRecord) {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -118,12 +119,16 @@ func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), unt
 		server.CloseClientConnections()
 		server.Close()
 	})
-	for deadline := time.Now().Add(30 * time.Second); !until(v); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it did not come to that; asked: %q", a.questions())
-		}
-	}
+	eventually(t, a, func() bool { return until(v) })
 	return v, a
+}
+
+func eventually(t *testing.T, a *apiServer, condition func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) { return condition(), nil })
+	if err != nil {
+		t.Fatalf("it did not come to that; asked: %q", a.questions())
+	}
 }
 
 func (v *Verifier) knows(key apikey.Key) bool {
@@ -173,6 +178,20 @@ func TestAWatchThatEndsInAnErrorIsTakenUpWhereItWas(t *testing.T) {
 	}
 }
 
+// TestARecordCannotEndTheList: whoever can annotate one record must not make the verifier forget all that come after it.
+func TestARecordCannotEndTheList(t *testing.T) {
+	marked, later := mint(t), mint(t)
+	mark := func(r *v1alpha1.DGbotAPIKeyRecord) {
+		r.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	}
+	v, _ := follow(t, []func(http.ResponseWriter, *http.Request){
+		events(event("ADDED", typed(recordOf(marked, created(0, "1"), mark), "5")), event("ADDED", typed(recordOf(later, created(0, "2")), "6")), end("6")),
+	}, func(v *Verifier) bool { return v.freshness.Synced() })
+	if !v.knows(marked) || !v.knows(later) {
+		t.Error("a record is missing after the list")
+	}
+}
+
 // TestAnAPIServerThatDoesNotStream: the feature can be switched off, and is in some releases.
 func TestAnAPIServerThatDoesNotStream(t *testing.T) {
 	first, second := mint(t), mint(t)
@@ -181,11 +200,9 @@ func TestAnAPIServerThatDoesNotStream(t *testing.T) {
 		page("more", recordOf(first, created(0, "1"))),
 		page("", recordOf(second, created(0, "2"))),
 	}, func(v *Verifier) bool { return v.knows(first) && v.knows(second) && v.freshness.Synced() })
-	for deadline := time.Now().Add(10 * time.Second); len(server.questions()) < 4 && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	eventually(t, server, func() bool { return len(server.questions()) == 4 })
 	asked := server.questions()
-	if !strings.Contains(asked[2], "continue=more") || !strings.Contains(asked[1], "limit=500") || len(asked) < 4 || !strings.Contains(asked[3], "resourceVersion=7") {
+	if !strings.Contains(asked[2], "continue=more") || !strings.Contains(asked[1], "limit=500") || !strings.Contains(asked[3], "resourceVersion=7") {
 		t.Errorf("asked: %q", asked)
 	}
 }
