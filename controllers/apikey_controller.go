@@ -11,12 +11,9 @@ package controllers
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -142,16 +139,10 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 
 // notOfStatusAlone leaves out changes of nothing but the status, which this controller writes: a refusal that is worded
 // differently each time would otherwise end its own back-off. A status that somebody else writes is put right at the next
-// look.
+// look. A deletion changes the generation.
 func notOfStatusAlone() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, after := e.ObjectOld, e.ObjectNew
-		return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() ||
-			before.GetResourceVersion() == after.GetResourceVersion() || !maps.Equal(before.GetAnnotations(), after.GetAnnotations()) ||
-			!maps.Equal(before.GetLabels(), after.GetLabels()) || !slices.Equal(before.GetFinalizers(), after.GetFinalizers()) ||
-			!equality.Semantic.DeepEqual(before.GetDeletionTimestamp(), after.GetDeletionTimestamp()) ||
-			!equality.Semantic.DeepEqual(before.GetOwnerReferences(), after.GetOwnerReferences())
-	}}
+	anotherKey := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() }}
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, anotherKey)
 }
 
 // secretNameIndex finds the keys that publish under a Secret's name.

@@ -65,8 +65,7 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 		if len(decision.Steps) == 0 {
 			return decision, nil
 		}
-		err := r.execute(ctx, seen, decision.Steps)
-		err = r.perhapsRefused(seen, err)
+		err := r.perhapsRefused(seen, r.execute(ctx, seen, decision.Steps))
 		var refused *refusedError
 		switch {
 		case errors.Is(err, errOutrun):

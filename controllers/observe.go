@@ -61,7 +61,8 @@ const (
 
 // doubt is a publication that may have happened.
 type doubt struct {
-	record v1alpha1.DGbotAPIKeyRecord
+	// hash is that of the record.
+	hash string
 	// secretVersion is the resourceVersion of the Secret that was to be replaced; empty where it was to be created.
 	secretVersion string
 	at            time.Time

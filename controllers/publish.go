@@ -71,11 +71,12 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
 	published, err := r.publish(ctx, seen, &record, key)
-	if err != nil && !definite(err) {
-		r.memory.rememberDoubt(client.ObjectKeyFromObject(seen.Key), doubt{record, seen.secretVersion(), r.Clock.Now()})
-	}
-	if definite(err) {
+	switch {
+	case err == nil:
+	case definite(err):
 		published, err = r.afterRefusal(ctx, seen, &record, err)
+	default:
+		r.memory.rememberDoubt(client.ObjectKeyFromObject(seen.Key), doubt{record.Spec.Hash, seen.secretVersion(), r.Clock.Now()})
 	}
 	if err != nil {
 		unpublished.Inc()
@@ -156,7 +157,7 @@ func (o *observed) secretVersion() string {
 // published.
 func (r *APIKeyReconciler) settleDoubts(ctx context.Context, seen *observed) error {
 	for _, d := range r.memory.takeDoubts(client.ObjectKeyFromObject(seen.Key), r.Clock.Now().Add(-doubtful)) {
-		known := seen.recordOf(d.record.Spec.Hash)
+		known := seen.recordOf(d.hash)
 		if known == nil || d.secretVersion != seen.secretVersion() || lifecycle.EndUnpublished(known, seen.Key).NotAfter.Equal(known.Spec.NotAfter) {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -198,16 +199,12 @@ func TestGetOnlyLooksAnewForAnotherKeyOfTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The deletion and the creation reach the operator as one event.
-	for {
-		key := &v1alpha1.DGbotAPIKey{}
-		found, err := get(t.Context(), live, w.request().NamespacedName, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !found {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		found, err := get(ctx, live, w.request().NamespacedName, &v1alpha1.DGbotAPIKey{})
+		return !found, err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret = &v1alpha1.SecretSpec{Key: "token"} })
 	w.restWith(operator)
