@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -52,17 +51,8 @@ func newWorld(ctx context.Context, s settings) (*world, error) {
 }
 
 func (w *world) prepare(ctx context.Context) error {
-	if err := w.cluster.Install(ctx); err != nil {
-		return err
-	}
-	if err := w.cluster.StartControllerManager(ctx, nil); err != nil {
-		return err
-	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
-	if w.user, err = client.NewWithWatch(w.cluster.Config, client.Options{Scheme: scheme}); err != nil {
+	var err error
+	if w.user, err = w.cluster.Furnish(ctx); err != nil {
 		return err
 	}
 	if w.raw, err = kubernetes.NewForConfig(w.cluster.Config); err != nil {
@@ -72,7 +62,7 @@ func (w *world) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.account, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+	if w.account, err = client.New(config, client.Options{Scheme: w.user.Scheme()}); err != nil {
 		return err
 	}
 	if w.log, err = os.CreateTemp("", "dgbot-bench-"); err != nil {

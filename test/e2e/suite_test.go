@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/test/controlplane"
@@ -63,19 +62,9 @@ func run(m *testing.M) int {
 	})
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) error {
+func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 	cluster = started
-	if err := cluster.Install(ctx); err != nil {
-		return err
-	}
-	if err := cluster.StartControllerManager(ctx, nil); err != nil {
-		return err
-	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
-	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	admin, err = cluster.Furnish(ctx)
 	return err
 }
 

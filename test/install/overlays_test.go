@@ -27,7 +27,10 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 			if test.namespaced {
 				h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", folder, "watched"), "-n", "support")
 			}
-			address := freeAddress(t)
+			address, err := controlplane.FreeAddress()
+			if err != nil {
+				t.Fatal(err)
+			}
 			operator := h.operate(nil, "--metrics-bind-address="+address, "--secret-check-interval=1s", "--zap-log-level=debug")
 			h.live("support")
 			h.scrape(address)

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -56,16 +55,9 @@ func run(m *testing.M) int {
 	return controlplane.RunSuite(controlplane.Options{APIServerArgs: audit}, prepare, func() (int, error) { return m.Run(), nil })
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) error {
+func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 	cluster = started
-	if err := errors.Join(cluster.Install(ctx), cluster.StartControllerManager(ctx, nil)); err != nil {
-		return err
-	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
-	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	admin, err = cluster.Furnish(ctx)
 	return err
 }
 

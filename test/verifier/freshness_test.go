@@ -20,7 +20,7 @@ func TestTheBoundOnARevokedKey(t *testing.T) {
 	strict.becomes("the key", text, http.StatusOK)
 	lenient.becomes("the key", text, http.StatusOK)
 
-	// Nothing happens for a while, and nothing is taken for a sign of trouble.
+	// Nothing happens for longer than the bound, and nothing is taken for a sign of trouble.
 	for quiet := time.Now().Add(3 * bound / 2); time.Now().Before(quiet); time.Sleep(50 * time.Millisecond) {
 		if code, _ := strict.verify(text); code != http.StatusOK {
 			t.Fatalf("an idle API server: %d", code)

@@ -10,10 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -25,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -48,22 +45,9 @@ func TestMain(m *testing.M) {
 	os.Exit(controlplane.RunSuite(controlplane.Options{Crashable: true}, prepare, func() (int, error) { return m.Run(), operator.Stop() }))
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) error {
+func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 	cluster = started
-	if err := cluster.Install(ctx); err != nil {
-		return err
-	}
-	if err := cluster.InstallFrom(ctx, filepath.Join(controlplane.Repository(), "config", "verifier")); err != nil {
-		return err
-	}
-	if err := cluster.StartControllerManager(ctx, nil); err != nil {
-		return err
-	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
-	if admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
+	if admin, err = cluster.Furnish(ctx, "verifier"); err != nil {
 		return err
 	}
 	operator, err = cluster.StartOperator(ctx, &printed, "--leader-elect=false")
@@ -102,12 +86,9 @@ func startVerifier(t *testing.T, args ...string) *verifier {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	address, err := controlplane.FreeAddress()
+	must(t, err)
+	return address
 }
 
 // get returns the status code of a path; 0 where nobody answers.

@@ -27,7 +27,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -60,19 +59,9 @@ func TestMain(m *testing.M) {
 	os.Exit(controlplane.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) error {
+func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 	cluster = started
-	if err := cluster.Install(ctx); err != nil {
-		return err
-	}
-	if err := cluster.StartControllerManager(ctx, nil); err != nil {
-		return err
-	}
-	scheme, err := controllers.Scheme()
-	if err != nil {
-		return err
-	}
-	admin, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
+	admin, err = cluster.Furnish(ctx)
 	return err
 }
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Furnish installs config/default and what else of config is named, starts a controller manager, and returns a client that
+// may do everything.
+func (c *Cluster) Furnish(ctx context.Context, more ...string) (client.WithWatch, error) {
+	if err := c.Install(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range more {
+		if err := c.InstallFrom(ctx, filepath.Join(Repository(), "config", name)); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.StartControllerManager(ctx, nil); err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	return client.NewWithWatch(c.Config, client.Options{Scheme: scheme})
+}
+
+// FreeAddress is one on this machine that nobody listens on.
+func FreeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
