@@ -141,7 +141,11 @@ func (f *Freshness) report(ctx context.Context, log logr.Logger, bound Bound) {
 	for {
 		now := f.now()
 		if is := f.condition(now, bound); is != last {
-			log.Info(string(is), "age", f.Age(now).Round(time.Second).String(), "maxStaleness", bound.MaxStaleness.String())
+			heard := "never"
+			if age := f.Age(now); age != never {
+				heard = age.Round(time.Second).String() + " ago"
+			}
+			log.Info(string(is), "lastHeardOf", heard, "maxStaleness", bound.MaxStaleness.String())
 			last = is
 		}
 		select {
