@@ -8,6 +8,8 @@ func TestBadKeysAreRefusedWithAReason(t *testing.T) { refuse(t, goodKey, true, b
 
 func TestChangesOfAKeyAreRefusedWithAReason(t *testing.T) { refuse(t, goodKey, false, badKeyChanges) }
 
+const oneLine = "label must be one line without control characters, those that change the direction of text included"
+
 // badKeys are what creating goodKey with a patch laid over it is answered with.
 var badKeys = []refusal{
 	{name: "label missing", patch: `{"spec": {"label": null}}`,
@@ -19,7 +21,17 @@ var badKeys = []refusal{
 	{name: "label of a no-break space", patch: "{\"spec\": {\"label\": \"\u00a0\"}}",
 		want: badKey + `spec.label: Invalid value: "\u00a0": label must not be blank: say what uses the key, such as "Production server"`},
 	{name: "label of two lines", patch: `{"spec": {"label": "a\nb"}}`,
-		want: badKey + `spec.label: Invalid value: "a\nb": label must be one line without control characters`},
+		want: badKey + `spec.label: Invalid value: "a\nb": ` + oneLine},
+	{name: "label with a line separator", patch: "{\"spec\": {\"label\": \"a\u2028b\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u2028b": ` + oneLine},
+	{name: "label with a control sequence of eight bits", patch: "{\"spec\": {\"label\": \"a\u009b31mred\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u009b31mred": ` + oneLine},
+	{name: "label read backwards", patch: "{\"spec\": {\"label\": \"a\u202eb\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u202eb": ` + oneLine},
+	{name: "label without width", patch: "{\"spec\": {\"label\": \"\u200b\u2060\"}}",
+		want: badKey + `spec.label: Invalid value: "\u200b\u2060": label must not be blank: say what uses the key, such as "Production server"`},
+	{name: "label of a filler", patch: "{\"spec\": {\"label\": \"\u3164\"}}",
+		want: badKey + `spec.label: Invalid value: "ㅤ": label must not be blank: say what uses the key, such as "Production server"`},
 	{name: "label too long", patch: `{"spec": {"label": "` + long(101) + `"}}`,
 		want: badKey + `[spec.label: Too long: may not be more than 100 bytes` + notChecked},
 	{name: "label is a number", patch: `{"spec": {"label": 7}}`,
