@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -65,6 +67,52 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 				t.Errorf("its key is published (%v)", err)
 			}
 			operator.Client = live
+			w.restWith(operator)
+			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
+				t.Errorf("it does not recover: %+v", ready)
+			}
+		})
+	}
+}
+
+// TestARecordThatIsAlteredExceptInADryRun is tried again less and less often, whatever it was made of, and says so all the
+// time.
+func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
+	for name, alter := range map[string]func(*v1alpha1.DGbotAPIKeyRecord){
+		"issued long ago":      func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.IssuedAt = metav1.Unix(1e9, 0) },
+		"issued in the future": func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.IssuedAt = metav1.Unix(3.8e9, 0) },
+		"without an owner":     func(r *v1alpha1.DGbotAPIKeyRecord) { r.OwnerReferences = nil },
+		"of another key":       func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.APIKeyRef.UID = "another" },
+		"of another hash":      func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Hash = "sha256:" + strings.Repeat("0", 64) },
+		"of another revision":  func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision = 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			minted := 0
+			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+					record, ok := o.(*v1alpha1.DGbotAPIKeyRecord)
+					if ok && len((&client.CreateOptions{}).ApplyOptions(options).DryRun) == 0 {
+						minted++
+						alter(record)
+					}
+					return c.Create(ctx, o, options...)
+				},
+			}))
+			for range 120 { // ten minutes, woken all the time
+				_, _ = operator.Reconcile(t.Context(), w.request())
+				w.deleteStrays()
+				if ready := w.ready(); ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.RecordWriteRefusedReason {
+					t.Fatalf("after %d attempts the condition is %+v", minted, ready)
+				}
+				w.advance(5 * time.Second)
+			}
+			if minted < 3 || minted > 9 {
+				t.Errorf("%d attempts in ten minutes", minted)
+			}
+			operator.Client = live
+			w.advance(maxRetry)
 			w.restWith(operator)
 			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
 				t.Errorf("it does not recover: %+v", ready)
@@ -187,6 +235,48 @@ func TestARefusalInTheWordsOfARival(t *testing.T) {
 				t.Errorf("it does not recover: %+v", ready)
 			}
 		})
+	}
+}
+
+// TestASecretThatIsRefusedLikeARivalsIsTold at once, as nobody has touched it.
+func TestASecretThatIsRefusedLikeARivalsIsTold(t *testing.T) {
+	kind := schema.GroupResource{Resource: "things"}
+	for name, answer := range map[string]error{
+		"as a conflict": apierrors.NewConflict(kind, "x", errors.New("the words")), "as there": apierrors.NewAlreadyExists(kind, "the words"),
+		"as nowhere": apierrors.NewNotFound(kind, "the words"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			w.restWith(w.operator(failing(func(*corev1.Secret) error { return answer })))
+			w.stalled(v1alpha1.SecretWriteRefusedReason, "the words")
+			if n := len(w.records()); n != 1 {
+				t.Errorf("%d records", n)
+			}
+		})
+	}
+}
+
+// TestAStatusThatIsAlwaysOutrunIsBackedOffFrom: the work queue spaces what ends in an error.
+func TestAStatusThatIsAlwaysOutrunIsBackedOffFrom(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+		SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+			return apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "x", errors.New("the words"))
+		},
+	}))
+	var err error
+	for range 10 {
+		_, err = operator.Reconcile(t.Context(), w.request())
+	}
+	if err == nil || !strings.Contains(err.Error(), "the words") {
+		t.Errorf("the work queue is told %v", err)
+	}
+	operator.Client = live
+	w.restWith(operator)
+	if ready := w.ready(); ready.Status != metav1.ConditionTrue {
+		t.Errorf("it does not recover: %+v", ready)
 	}
 }
 

@@ -42,9 +42,7 @@ func (r *APIKeyReconciler) carryOut(ctx context.Context, name types.NamespacedNa
 		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
-		if err = r.settleDoubts(ctx, seen); err != nil {
-			return seen, lifecycle.Decision{}, err
-		}
+		r.settleDoubts(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.settle(ctx, seen)
 		if err == nil && seen.Key == nil {
@@ -160,7 +158,7 @@ func (r *APIKeyReconciler) rereadKey(ctx context.Context, seen *observed) error 
 // server, so whoever comes second either writes the same or is refused, which means that somebody was first.
 func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
 	change := undoing{client.ObjectKeyFromObject(seen.Key), amending + step.Name}
-	if r.memory.undoneWithin(change, r.Clock.Now(), repairPause) {
+	if r.memory.lastUndone(change).within(repairPause, r.Clock.Now()) {
 		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
 	}
 	patch, err := amendment(step)
@@ -292,16 +290,19 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	name := client.ObjectKeyFromObject(seen.Key)
 	undone := &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
-	if r.memory.undoneWithin(undoing{name, repairing}, r.Clock.Now(), repairPause) {
+	if r.memory.lastUndone(undoing{name, repairing}).within(repairPause, r.Clock.Now()) {
 		return undone // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
-	if record := seen.recordOf(seen.Secret.Hash); record != nil {
+	record := seen.recordOf(seen.Secret.Hash)
+	if record != nil {
 		dress(repaired, seen.Key, record)
 	} else {
 		own(repaired, seen.Key)
+		record = &v1alpha1.DGbotAPIKeyRecord{}
 	}
 	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
+		err = r.withoutWords(ctx, seen, record, err)
 		return judge(withoutKeys(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 	}
 	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)

@@ -34,6 +34,12 @@ const doubtful = 30 * time.Second
 //
 // All of it has PublishTimeout, and what comes behind it (revoking a leaked key, mostly) waits no longer.
 func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
+	altered := r.memory.lastUndone(creation)
+	if altered.within(lifecycle.Backoff(altered.times-1), r.Clock.Now()) {
+		// What alters records may leave a dry run alone, so that passing one would prove nothing.
+		return alteredRecord(step.RecordName, "created")
+	}
 	if attempt := seen.freshAttempt(r.Clock.Now()); attempt != nil && step.Cause != v1alpha1.CauseRevocation &&
 		r.memory.yieldTo(client.ObjectKeyFromObject(seen.Key), attempt.UID) {
 		return errYield
@@ -50,12 +56,10 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	if err := r.tryPublish(ctx, seen, step); err != nil {
 		return err
 	}
-	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
-	if r.memory.everUndone(creation) {
+	if altered.times > 0 {
 		if err := r.tryRecord(ctx, seen, step); err != nil {
 			return err
 		}
-		r.memory.leftAlone(creation)
 	}
 	key, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
@@ -70,6 +74,7 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		r.memory.rememberUndone(creation, r.Clock.Now())
 		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
+	r.memory.leftAlone(creation)
 	published, err := r.publish(ctx, seen, &record, key)
 	switch {
 	case err == nil:
@@ -122,6 +127,9 @@ func (r *APIKeyReconciler) tryPublish(ctx context.Context, seen *observed, step 
 	}
 	record, text := lifecycle.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
 	_, err = r.writeSecret(ctx, seen, &record, text, true)
+	if len(seen.publishedText()) > 0 {
+		err = r.withoutWords(ctx, seen, &record, err)
+	}
 	return advise(judge(withoutKeys(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
@@ -154,18 +162,19 @@ func (o *observed) secretVersion() string {
 
 // settleDoubts ends the records of publications of which it is certain by now that they did not happen: the Secret is the
 // one that they were to replace. Nobody else can know that, so after a restart such a record stays until a revision is
-// published.
-func (r *APIKeyReconciler) settleDoubts(ctx context.Context, seen *observed) error {
-	for _, d := range r.memory.takeDoubts(client.ObjectKeyFromObject(seen.Key), r.Clock.Now().Add(-doubtful)) {
+// published. It is tidying up: where it fails, nothing else waits for it, and the next pass tries again.
+func (r *APIKeyReconciler) settleDoubts(ctx context.Context, seen *observed) {
+	key := client.ObjectKeyFromObject(seen.Key)
+	for _, d := range r.memory.takeDoubts(key, r.Clock.Now().Add(-doubtful)) {
 		known := seen.recordOf(d.hash)
 		if known == nil || d.secretVersion != seen.secretVersion() || lifecycle.EndUnpublished(known, seen.Key).NotAfter.Equal(known.Spec.NotAfter) {
 			continue
 		}
 		if err := r.endUnpublished(ctx, seen, known); err != nil {
-			return err
+			ctrl.LoggerFrom(ctx).Info("The record of a key that nobody holds does not end yet", "record", known.Name, "error", err.Error())
+			r.memory.rememberDoubt(key, d)
 		}
 	}
-	return nil
 }
 
 // advise adds what helps where the Secret itself cannot be changed: the API server only says that it cannot.
@@ -210,6 +219,7 @@ func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, rec
 func (r *APIKeyReconciler) publish(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, key apikey.Key) (*corev1.Secret, error) {
 	text := []byte(key.Reveal())
 	published, err := r.writeSecret(ctx, seen, record, text, false)
+	err = r.withoutWords(ctx, seen, record, err)
 	return published, judge(withoutKeys(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 }
 
@@ -268,6 +278,12 @@ func (r *APIKeyReconciler) afterRefusal(ctx context.Context, seen *observed, rec
 	}
 	if hash == record.Spec.Hash {
 		return secret, nil
+	}
+	var outrun *outrunError
+	if errors.As(refusal, &outrun) && secret.ResourceVersion == seen.secretVersion() {
+		// Nobody was first: the Secret has not moved. A webhook can refuse with any code.
+		refusals.WithLabelValues(outrun.refusal.Reason).Inc()
+		refusal = &refusedError{refusal: outrun.refusal}
 	}
 	if found {
 		// What is reported next is to be said of the Secret as it is now.

@@ -76,6 +76,57 @@ func TestAWebhookThatQuotesTheKeyInUseDoesNotPublishIt(t *testing.T) {
 	}
 }
 
+// TestWhatAWebhookSaysOfAKeyInUseIsNotTold: there are more ways to write a key down than can be masked.
+func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
+	const denied = `admission webhook "quoting" denied the request: `
+	quote := func(o client.Object) error {
+		secret, ok := o.(*corev1.Secret)
+		if !ok {
+			return nil
+		}
+		text := base64.StdEncoding.EncodeToString(secret.Data[v1alpha1.DefaultSecretKey])
+		return forbidden(denied+"see %s", strings.Join(strings.Split(text, ""), "-"))
+	}
+	spelled := func(w *world) string {
+		return strings.Join(strings.Split(base64.StdEncoding.EncodeToString(w.secret().Data[v1alpha1.DefaultSecretKey]), ""), "-")
+	}
+	update := func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.UpdateOption) error {
+		return quote(o)
+	}
+	for name, tc := range map[string]struct {
+		refuse interceptor.Funcs
+		want   string
+	}{
+		"who says nothing to a new Secret": {interceptor.Funcs{Update: update}, "what it says is left out"},
+		"who says the same to a new Secret": {interceptor.Funcs{Update: update, Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if err := quote(o); err != nil {
+				return err
+			}
+			return c.Create(ctx, o, options...)
+		}}, "see "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(nil)
+			w.rest()
+			w.advance(time.Minute)
+			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+			w.restWith(w.operator(interceptor.NewClient(live, tc.refuse)))
+			w.stalled(v1alpha1.SecretWriteRefusedReason, denied)
+			w.stalled(v1alpha1.SecretWriteRefusedReason, tc.want)
+			if said := fmt.Sprint(w.key().Status); strings.Contains(said, spelled(w)[40:]) {
+				t.Errorf("the key is in the status: %s", said)
+			}
+		})
+	}
+	t.Run("who lets a dry run pass", func(t *testing.T) {
+		w := newWorld(t)
+		w.create(nil)
+		w.restWith(w.operator(failing(func(s *corev1.Secret) error { return quote(s) })))
+		w.stalled(v1alpha1.SecretWriteRefusedReason, denied+"(what it says is left out")
+	})
+}
+
 // exposed says whether the secret part of a key, or most of it, is in a text.
 func exposed(said, key string) bool {
 	secretPart := key[strings.LastIndex(key, "_")+1:]

@@ -54,15 +54,22 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
+	name := client.ObjectKeyFromObject(key)
 	if apierrors.IsConflict(err) {
 		conflicts.Inc()
+		r.memory.rememberUndone(undoing{name, reporting}, r.Clock.Now())
+		if r.memory.lastUndone(undoing{name, reporting}).times > maxObservations {
+			// Rivals come to an end. A webhook can refuse in the same words.
+			return fmt.Errorf("writing the status: %w", err)
+		}
 		return errOutrun
 	}
 	if err == nil {
+		r.memory.leftAlone(undoing{name, reporting})
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}
-		r.memory.rememberReport(client.ObjectKeyFromObject(key), written{configuration.GetResourceVersion(), r.Clock.Now()})
+		r.memory.rememberReport(name, written{configuration.GetResourceVersion(), r.Clock.Now()})
 	}
 	return err
 }

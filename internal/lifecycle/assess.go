@@ -37,7 +37,7 @@ func assess(o Observation, now time.Time) *planner {
 	p := &planner{Observation: o, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
 	for i := range o.Records {
 		record := &o.Records[i]
-		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record))
+		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record), revisionInName(o.Key, record.Name))
 		if owned(record) {
 			p.live = append(p.live, record)
 		}

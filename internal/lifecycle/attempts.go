@@ -23,16 +23,26 @@ const (
 // Like damping it counts records: it survives restarts and is the same for every operator.
 func (p *planner) failedAttempts() (n int, newest time.Time) {
 	for _, record := range p.live {
-		age := p.now.Sub(record.Spec.IssuedAt.Time)
+		at := attemptedAt(record)
+		age := p.now.Sub(at)
 		if p.wasPublished(record) || age >= attemptsWindow || age < -clockTolerance {
 			continue
 		}
 		n++
-		if record.Spec.IssuedAt.After(newest) {
-			newest = record.Spec.IssuedAt.Time
+		if at.After(newest) {
+			newest = at
 		}
 	}
 	return n, newest
+}
+
+// attemptedAt is when a record was created: by the operator's clock, unless that is long before the API server's. A mutating
+// policy can make any time of issuedAt, and none of creationTimestamp.
+func attemptedAt(record *v1alpha1.DGbotAPIKeyRecord) time.Time {
+	if created := record.CreationTimestamp.Time; created.After(record.Spec.IssuedAt.Add(attemptsWindow)) {
+		return created
+	}
+	return record.Spec.IssuedAt.Time
 }
 
 // wasPublished says whether a record's key was ever in the Secret, as far as can be told.
@@ -51,17 +61,23 @@ func (p *planner) attemptsObstacle() *obstacle {
 	if n < attemptsFree {
 		return nil
 	}
-	delay := maxRefusedDelay
-	if doublings := n - attemptsFree; doublings < 6 {
-		delay = min(delay, minRefusedDelay<<doublings)
-	}
-	until := newest.Add(delay)
+	until := newest.Add(Backoff(n - attemptsFree))
 	if !until.After(p.now) {
 		return nil
 	}
-	if told := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition); told != nil && told.Reason == v1alpha1.SecretWriteRefusedReason {
+	told := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition)
+	if told != nil && (told.Reason == v1alpha1.SecretWriteRefusedReason || told.Reason == v1alpha1.RecordWriteRefusedReason) {
 		return &obstacle{reason: told.Reason, message: told.Message, stalled: true, until: until}
 	}
 	return &obstacle{reason: v1alpha1.ProgressingReason, harmless: true, until: until, message: fmt.Sprintf(
 		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", p.cause, n, until.UTC().Format(time.RFC3339))}
+}
+
+// Backoff is how long to wait before a write is tried once more that was tried in vain that many times after the first:
+// 5 s, and twice as long each time, up to 5 minutes.
+func Backoff(times int) time.Duration {
+	if times >= 6 {
+		return maxRefusedDelay
+	}
+	return min(maxRefusedDelay, minRefusedDelay<<max(times, 0))
 }

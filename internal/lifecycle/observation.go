@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -93,6 +94,20 @@ func RecordName(keyName string, uid types.UID, revision int64) string {
 		keyName = trailingPunctuation.ReplaceAllString(keyName[:230], "")
 	}
 	return fmt.Sprintf("%s-%s-r%d", keyName, hex.EncodeToString(sum[:4]), revision)
+}
+
+// revisionInName returns the revision that a record of the key has by its name; 0 where the name is no such. A mutating
+// policy can make any number of spec.revision, and the name is taken all the same.
+func revisionInName(key *v1alpha1.DGbotAPIKey, name string) int64 {
+	at := strings.LastIndex(name, "-r")
+	if at < 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(name[at+len("-r"):], 10, 64)
+	if err != nil || name != RecordName(key.Name, key.UID, n) {
+		return 0
+	}
+	return n
 }
 
 // SupersededBy returns the published revision that superseded the record's, 0 if none has.
