@@ -19,7 +19,7 @@ endif
 ##@ The two that matter
 
 .PHONY: demo
-demo: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, walk three keys through their whole life, check every step.
+demo: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
 	@go build -o bin/demo ./hack/demo && exec bin/demo
 
 .PHONY: test
@@ -33,7 +33,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 ##@ Running
 
 .PHONY: run
-run: $(CONTROLPLANE) bin/manager ## Start a control plane and the operator, print the KUBECONFIG to use, stay until interrupted.
+run: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo starts a control plane and the operator on this machine and walks three keys through their whole life,
+// Command demo starts a control plane, the operator and the verifier on this machine and walks three keys through their whole life,
 // checking each step; with --stay it starts them and leaves the rest to you. `make demo` and `make run` call it.
 package main
 
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 func main() {
 	stay := flag.Bool("stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
-	verbose := flag.Bool("verbose", false, "show the operator's log")
+	verbose := flag.Bool("verbose", false, "show the logs of operator and verifier")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *stay, *verbose)
@@ -34,7 +35,7 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 	began := time.Now()
 	s := &stack{verbose: verbose}
 	defer func() {
-		fmt.Println("\nStopping operator and control plane ...")
+		fmt.Println("\nStopping verifier, operator and control plane ...")
 		err = errors.Join(err, s.stop())
 	}()
 	if err := s.start(ctx); err != nil {
@@ -48,10 +49,12 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("\nThe control plane and the operator run (%s). In another terminal:\n\n", since(began))
+		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n", since(began))
 		fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n", s.cluster.Kubeconfig, assets)
 		fmt.Printf("  kubectl create namespace support\n  kubectl apply -k config/samples\n  kubectl get dgkey -n support\n\n")
-		fmt.Printf("Log of the operator: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", s.logPath)
+		fmt.Printf("  key=$(kubectl get secret dgbot-production -n support -o jsonpath='{.data.api-key}' | base64 -d)\n")
+		fmt.Printf("  curl -X POST -H \"Authorization: Bearer $key\" %s/v1/verify\n\n", s.verifierURL)
+		fmt.Printf("Logs: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", strings.Join(s.logPaths, ", "))
 		return s.wait(ctx)
 	}
 	t := &tour{stack: s, terminal: terminal{ctx: ctx, cluster: s.cluster}}

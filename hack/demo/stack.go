@@ -8,22 +8,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// stack is a control plane with the operator as it is installed: CRDs, policies, RBAC, and the manager under its own
+// stack is a control plane with operator and verifier as they are installed: CRDs, policies, RBAC, and each under its own
 // service account, so that a missing right shows.
 type stack struct {
 	verbose bool
 
 	cluster  *controlplane.Cluster
 	folder   string
-	logPath  string
 	operator *controlplane.Program
+	verifier *controlplane.Program
+	// verifierURL is where the verifier answers.
+	verifierURL string
+	// logPaths are those of the programs that were started.
+	logPaths []string
 }
 
 func (s *stack) start(ctx context.Context) error {
@@ -42,6 +49,7 @@ func (s *stack) start(ctx context.Context) error {
 		{"CRDs, admission policies, RBAC (kubectl apply -k config/default)", func() error { return s.cluster.Install(ctx) }},
 		{"controller manager (garbage collection, namespaces)", func() error { return s.cluster.StartControllerManager(ctx, nil) }},
 		{"operator, as service account " + controlplane.OperatorNamespace + "/" + controlplane.OperatorAccount, func() error { return s.startOperator(ctx) }},
+		{"verifier (kubectl apply -k config/verifier), as service account " + controlplane.OperatorNamespace + "/" + controlplane.VerifierAccount, func() error { return s.startVerifier(ctx) }},
 	}
 	for _, step := range steps {
 		began := time.Now()
@@ -56,33 +64,75 @@ func (s *stack) start(ctx context.Context) error {
 }
 
 func (s *stack) startOperator(ctx context.Context) error {
-	s.logPath = filepath.Join(s.folder, "manager.log")
-	log, err := os.OpenFile(s.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := s.openLog("manager.log")
 	if err != nil {
 		return err
 	}
-	var output io.Writer = log
-	if s.verbose {
-		output = io.MultiWriter(log, os.Stderr)
-	}
-	s.operator, err = s.cluster.StartOperator(ctx, output)
+	s.operator, err = s.cluster.StartOperator(ctx, log)
 	return err
 }
 
-// wait returns when interrupted, or when the operator has ended by itself.
+func (s *stack) startVerifier(ctx context.Context) error {
+	if err := s.cluster.InstallFrom(ctx, filepath.Join(controlplane.Repository(), "config", "verifier")); err != nil {
+		return err
+	}
+	log, err := s.openLog("verifier.log")
+	if err != nil {
+		return err
+	}
+	address, err := controlplane.FreeAddress()
+	if err != nil {
+		return err
+	}
+	s.verifierURL = "http://" + address
+	if s.verifier, err = s.cluster.StartVerifier(ctx, log, "--http-bind-address="+address, "--drain-delay=0s"); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.verifierURL+"/readyz", nil)
+		if err != nil {
+			return false, err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false, nil //nolint:nilerr // it does not listen yet
+		}
+		return response.StatusCode == http.StatusOK, response.Body.Close()
+	})
+}
+
+// openLog returns where a program's log goes: a file, and the terminal if asked for.
+func (s *stack) openLog(name string) (io.Writer, error) {
+	path := filepath.Join(s.folder, name)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	s.logPaths = append(s.logPaths, path)
+	if s.verbose {
+		return io.MultiWriter(log, os.Stderr), nil
+	}
+	return log, nil
+}
+
+// wait returns when interrupted, or when operator or verifier has ended by itself.
 func (s *stack) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-s.operator.Exited():
 		return errors.Join(fmt.Errorf("the operator has ended: %w", s.operator.Err()), s.logTail())
+	case <-s.verifier.Exited():
+		return errors.Join(fmt.Errorf("the verifier has ended: %w", s.verifier.Err()), s.logTail())
 	}
 }
 
 func (s *stack) stop() error {
 	var err error
-	if s.operator != nil {
-		err = s.operator.Stop()
+	for _, program := range []*controlplane.Program{s.verifier, s.operator} {
+		if program != nil {
+			err = errors.Join(err, program.Stop())
+		}
 	}
 	if s.cluster != nil {
 		err = errors.Join(err, s.cluster.Stop())
@@ -90,16 +140,16 @@ func (s *stack) stop() error {
 	return errors.Join(err, os.RemoveAll(s.folder))
 }
 
-// logTail is the end of the operator's log as an error, for a reader who wonders why; nil before there is a log.
-func (s *stack) logTail() error {
-	content, err := os.ReadFile(s.logPath)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// logTail is the end of each log as an error, for a reader who wonders why; nil before there is one.
+func (s *stack) logTail() (tails error) {
+	for _, path := range s.logPaths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return errors.Join(tails, err)
+		}
+		lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
+		lines = lines[max(0, len(lines)-15):]
+		tails = errors.Join(tails, fmt.Errorf("the last lines of %s:\n%s", filepath.Base(path), bytes.Join(lines, []byte("\n"))))
 	}
-	if err != nil {
-		return err
-	}
-	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
-	lines = lines[max(0, len(lines)-15):]
-	return fmt.Errorf("the operator's last lines:\n%s", bytes.Join(lines, []byte("\n")))
+	return tails
 }

@@ -29,7 +29,7 @@ func (t *tour) walk() error {
 	}{
 		{"Three keys, applied", t.issue},
 		{"Where the key is: a Secret, shown to those who may read it", t.lookAtSecret},
-		{"What verifiers see: a record that holds only a hash", t.lookAtRecord},
+		{"What the verifier sees: a record that holds only a hash", t.lookAtRecord},
 		{"Rotate, without touching spec: both revisions verify", t.rotateByAnnotation},
 		{"The overlap ends", t.endOverlap},
 		{"Rotate through Git: the same manifest applied twice rotates once", t.rotateByApply},

@@ -4,6 +4,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,22 +70,61 @@ func (t *tour) verify(text string) (lifecycle.Verdict, *v1alpha1.DGbotAPIKeyReco
 	return "Unknown", nil, nil
 }
 
-// show verifies a key text, says what came out, and fails if it is another verdict than expected.
+// show asks the verifier about a key text, says what came out, and fails if it is not what the records say, or not what is
+// wanted of them.
 func (t *tour) show(what, text string, want lifecycle.Verdict) error {
 	verdict, record, err := t.verify(text)
 	if err != nil {
 		return err
 	}
-	masked := "no key"
-	if parsed, err := apikey.Parse(text); err == nil {
-		masked = parsed.Masked()
-	}
 	about := ""
 	if record != nil {
 		about = fmt.Sprintf(" (revision %d, %s)", record.Spec.Revision, record.Spec.Cause)
 	}
-	t.say("verify %s %s: %s%s", what, masked, verdict, about)
-	return t.expect(verdict == want, "%s is %s, want %s", what, verdict, want)
+	t.say("%s is %s%s:", what, strings.ToLower(string(verdict)), about)
+	if err := t.expect(verdict == want, "%s is %s, want %s", what, verdict, want); err != nil {
+		return err
+	}
+	return t.curl(text, want == lifecycle.Admitted)
+}
+
+// verifierDelay is how long an answer of the verifier may take to be what the records say.
+const verifierDelay = time.Second
+
+// curl asks the verifier as curl does, for at most verifierDelay, and shows the answer. The key is masked.
+func (t *tour) curl(text string, good bool) error {
+	masked := "dgbot_…"
+	if parsed, err := apikey.Parse(text); err == nil {
+		masked = parsed.Masked()
+	}
+	var code int
+	var body string
+	err := t.eventually("the verifier answers what the records say", verifierDelay, func() (bool, error) {
+		var err error
+		code, body, err = t.ask(text)
+		return err == nil && (code == http.StatusOK) == good, err
+	})
+	t.say("  $ curl -X POST -H 'Authorization: Bearer %s' %s/v1/verify", masked, t.stack.verifierURL)
+	t.say("    %d %s", code, body)
+	if err != nil {
+		return err
+	}
+	return t.expect(good || code == http.StatusUnauthorized, "the verifier answers %d", code)
+}
+
+func (t *tour) ask(text string) (code int, body string, err error) {
+	request, err := http.NewRequestWithContext(t.ctx, http.MethodPost, t.stack.verifierURL+"/v1/verify", nil)
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header.Set("Authorization", "Bearer "+text)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	return response.StatusCode, strings.TrimSpace(string(content)), err
 }
 
 // revisions counts the records of a key.
