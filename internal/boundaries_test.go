@@ -51,6 +51,7 @@ var boundaries = map[string]boundary{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
 			"k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
+			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
 		},
 	},
 	"controllers": {
@@ -81,6 +82,13 @@ var boundaries = map[string]boundary{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
 			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
+		},
+	},
+	// It asks as Envoy does.
+	"test/verifier": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
+			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc",
 		},
 	},
 	// It reads what happened from etcd.

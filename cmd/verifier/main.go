@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command verifier answers from memory whether a DGbot API key is good, over HTTP.
+// Command verifier answers from memory whether a DGbot API key is good, over HTTP and Envoy's ext_authz.
 package main
 
 import (
@@ -54,6 +54,8 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	}
 	flags.StringVar(&options.HTTPBindAddress, "http-bind-address", ":8080",
 		"Address for POST /v1/verify, /check, /healthz and /readyz; 0 for none.")
+	flags.StringVar(&options.GRPCBindAddress, "grpc-bind-address", ":9090",
+		"Address for Envoy's ext_authz (envoy.service.auth.v3.Authorization) and gRPC health; 0 for none.")
 	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
 		"Address for metrics, which hold no key and no key ID; 0 for none.")
 	flags.Var((*names)(&options.Environments), "environment",

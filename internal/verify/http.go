@@ -27,7 +27,8 @@ const (
 	// removeHeader tells Envoy which headers of the request do not go on to the service behind it.
 	removeHeader = "X-Envoy-Auth-Headers-To-Remove"
 	// challenge goes with every 401, as RFC 9110 asks for.
-	challenge = "Bearer"
+	challengeHeader = "WWW-Authenticate"
+	challenge       = "Bearer"
 )
 
 // Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
@@ -129,7 +130,7 @@ var statusOf = map[answer]int{
 
 func answerHeaders(w http.ResponseWriter, a answer) {
 	if a == refusedKey {
-		w.Header().Set("WWW-Authenticate", challenge)
+		w.Header().Set(challengeHeader, challenge)
 	}
 }
 

@@ -104,6 +104,18 @@ var cases = map[string]struct {
 		record: func(r *v1alpha1.DGbotAPIKeyRecord) { r.OwnerReferences = nil }},
 	"a good key of long ago": {want: 503, unready: true, request: func(k string) request { return request{header: bearerOf(k)} }},
 	"no key of long ago":     {want: 503, unready: true, request: func(string) request { return request{} }},
+	"a key twice":            {want: 200, request: func(k string) request { return request{header: http.Header{"X-Api-Key": {k, k}}} }},
+	"a key in both headers": {want: 200, request: func(k string) request {
+		return request{header: http.Header{"Authorization": {"bearer " + k}, "X-Api-Key": {k}}}
+	}},
+	"two keys in one header": {want: 401, request: func(k string) request {
+		return request{header: http.Header{"X-Api-Key": {k, k[:len(k)-1] + "x"}}}
+	}},
+	"beside another scheme": {want: 200, request: func(k string) request {
+		return request{header: http.Header{"Authorization": {"Basic Zm9vOmJhcg=="}, "X-Api-Key": {k}}}
+	}},
+	"another scheme alone": {want: 401, request: func(string) request { return request{header: http.Header{"Authorization": {"Basic Zm9vOmJhcg=="}}} }},
+	"too long":             {want: 401, request: func(k string) request { return request{header: bearerOf(k + strings.Repeat("x", 128))} }},
 }
 
 func TestEveryProtocolGivesTheSameAnswers(t *testing.T) {

@@ -24,8 +24,8 @@ import (
 
 // Options are what the flags say.
 type Options struct {
-	// HTTPBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
-	HTTPBindAddress, MetricsBindAddress string
+	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
+	HTTPBindAddress, GRPCBindAddress, MetricsBindAddress string
 	// Environments and Namespaces are those whose keys are known; empty for all.
 	Environments, Namespaces []string
 	Bound                    Bound
@@ -81,11 +81,14 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	}
 	go v.freshness.report(watching, log, options.Bound)
 
-	secured, err := options.listener(ctx, group)
+	certificate, err := options.certificate(ctx, group)
 	if err != nil {
 		return err
 	}
-	if err := options.serve(ctx, group, log, "http", options.HTTPBindAddress, v.Handler(), secured); err != nil {
+	if err := options.serve(ctx, group, log, "http", options.HTTPBindAddress, v.Handler(), listenWith(secured(certificate, "http/1.1"))); err != nil {
+		return err
+	}
+	if err := options.serveGRPC(ctx, group, log, v, secured(certificate, "h2")); err != nil {
 		return err
 	}
 	metrics := promhttp.HandlerFor(v.metrics.registry, promhttp.HandlerOpts{})
@@ -125,21 +128,35 @@ func assemble(client rest.Interface, options Options, log logr.Logger) (*Verifie
 
 type listen func(network, address string) (net.Listener, error)
 
-// listener returns how to listen: with TLS where there is a certificate.
-func (o *Options) listener(ctx context.Context, group *errgroup.Group) (listen, error) {
+type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// certificate returns where the present certificate comes from; nil where there is to be no TLS.
+func (o *Options) certificate(ctx context.Context, group *errgroup.Group) (getCertificate, error) {
 	if o.TLSCertFile == "" {
-		return net.Listen, nil
+		return nil, nil
 	}
 	certificates, err := certwatcher.New(o.TLSCertFile, o.TLSKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert-file %s, --tls-key-file %s: %w", o.TLSCertFile, o.TLSKeyFile, err)
 	}
 	group.Go(func() error { return certificates.Start(ctx) })
-	return func(network, address string) (net.Listener, error) {
-		return tls.Listen(network, address, &tls.Config{
-			GetCertificate: certificates.GetCertificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-		})
-	}, nil
+	return certificates.GetCertificate, nil
+}
+
+// secured returns how to serve a protocol with TLS; nil where there is no certificate.
+func secured(certificate getCertificate, protocol string) *tls.Config {
+	if certificate == nil {
+		return nil
+	}
+	return &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{protocol}}
+}
+
+// listenWith returns how to listen, with TLS or without.
+func listenWith(config *tls.Config) listen {
+	if config == nil {
+		return net.Listen
+	}
+	return func(network, address string) (net.Listener, error) { return tls.Listen(network, address, config) }
 }
 
 // serve listens at once, so that a wrong address is an error at the start, and answers until the context ends.

@@ -20,5 +20,5 @@ func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...stri
 	if err != nil {
 		return nil, err
 	}
-	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--metrics-bind-address=0"}, args...))
+	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--grpc-bind-address=0", "--metrics-bind-address=0"}, args...))
 }
