@@ -86,17 +86,17 @@ func (r *APIKeyReconciler) withoutWords(ctx context.Context, seen *observed, rec
 	return &apierrors.StatusError{ErrStatus: answer}
 }
 
-// askWithoutKey returns what the API server refuses a new Secret with that holds nothing worth hiding. Admission comes
-// before it is found that there is one already.
+// askWithoutKey returns what the API server refuses a new Secret with that holds nothing worth hiding; nil where that cannot be
+// found out. Admission comes before it is found that there is one already.
 func (r *APIKeyReconciler) askWithoutKey(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) *apierrors.StatusError {
-	probe, err := apikey.Mint(seen.Key.Spec.Environment)
-	if err != nil {
-		return nil
-	}
 	stranger := *seen
 	stranger.secret = nil
+	probe, err := apikey.Mint(seen.Key.Spec.Environment)
+	if err == nil {
+		_, err = r.writeSecret(ctx, &stranger, record, []byte(probe.Reveal()), true)
+	}
 	var status *apierrors.StatusError
-	if _, err := r.writeSecret(ctx, &stranger, record, []byte(probe.Reveal()), true); errors.As(err, &status) {
+	if errors.As(err, &status) {
 		return status
 	}
 	return nil

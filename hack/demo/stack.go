@@ -104,7 +104,7 @@ func (s *stack) startVerifier(ctx context.Context) error {
 // openLog returns where a program's log goes: a file, and the terminal if asked for.
 func (s *stack) openLog(name string) (io.Writer, error) {
 	path := filepath.Join(s.folder, name)
-	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // a name of ours
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (s *stack) stop() error {
 // logTail is the end of each log as an error, for a reader who wonders why; nil before there is one.
 func (s *stack) logTail() (tails error) {
 	for _, path := range s.logPaths {
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // a name of ours
 		if err != nil {
 			return errors.Join(tails, err)
 		}

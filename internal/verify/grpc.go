@@ -82,7 +82,7 @@ func (o *Options) serveGRPC(ctx context.Context, group *errgroup.Group, log logr
 	if o.GRPCBindAddress == "0" || o.GRPCBindAddress == "" {
 		return nil
 	}
-	listener, err := net.Listen("tcp", o.GRPCBindAddress)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.GRPCBindAddress)
 	if err != nil {
 		return fmt.Errorf("--grpc-bind-address %s: %w", o.GRPCBindAddress, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -145,7 +146,7 @@ func TestClientsThatSayNothingAreHungUpOn(t *testing.T) {
 				buffer := make([]byte, 4096)
 				for {
 					if _, err := connection.Read(buffer); err != nil {
-						if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+						if errors.Is(err, os.ErrDeadlineExceeded) {
 							hungUp <- "nobody hung up after " + half.beginning
 						} else {
 							hungUp <- ""
