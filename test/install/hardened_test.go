@@ -140,8 +140,14 @@ func (h *hardened) stop(operator *controlplane.Program) {
 
 func (h *hardened) deployment() *appsv1.Deployment {
 	h.t.Helper()
+	return h.deploymentOf(controlplane.OperatorAccount)
+}
+
+// deploymentOf returns the Deployment of a name, which is that of its account as well.
+func (h *hardened) deploymentOf(name string) *appsv1.Deployment {
+	h.t.Helper()
 	deployment := &appsv1.Deployment{}
-	h.decode(deployment, "get", "deployment", "dgbot-manager", "-n", controlplane.OperatorNamespace, "-o", "json")
+	h.decode(deployment, "get", "deployment", name, "-n", controlplane.OperatorNamespace, "-o", "json")
 	return deployment
 }
 

@@ -35,7 +35,7 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 			h.live("support")
 			h.scrape(address)
 			h.usesExactlyItsRights()
-			h.restrictedPodsAreTaken()
+			h.restrictedPodsAreTaken(controlplane.OperatorAccount)
 			if test.getOnly {
 				h.mayNot("list", "secrets", "support")
 				h.mayNot("watch", "secrets", "support")

@@ -12,13 +12,13 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// restrictedPodsAreTaken: the API server takes a Pod of the installed Deployment into the installed namespace, which asks
-// for the restricted standard; it refuses it as soon as one of its restrictions is left out.
-func (h *hardened) restrictedPodsAreTaken() {
+// restrictedPodsAreTaken: the API server takes a Pod of an installed Deployment, named like its account, into the installed
+// namespace, which asks for the restricted standard; it refuses it as soon as one of its restrictions is left out.
+func (h *hardened) restrictedPodsAreTaken(name string) {
 	h.t.Helper()
-	template := h.deployment().Spec.Template
+	template := h.deploymentOf(name).Spec.Template
 	if out, err := h.tryPod(&template); err != nil {
-		h.t.Errorf("the manager's Pod is refused: %s", out)
+		h.t.Errorf("the Pod of %s is refused: %s", name, out)
 	}
 	for what, loosen := range map[string]func(*corev1.PodSpec){
 		"runAsNonRoot":             func(s *corev1.PodSpec) { s.SecurityContext.RunAsNonRoot = nil },
@@ -29,16 +29,16 @@ func (h *hardened) restrictedPodsAreTaken() {
 		looser := template.DeepCopy()
 		loosen(&looser.Spec)
 		if out, err := h.tryPod(looser); err == nil || !strings.Contains(out, `violates PodSecurity "restricted`) {
-			h.t.Errorf("without %s: %s", what, out)
+			h.t.Errorf("%s without %s: %s", name, what, out)
 		}
 	}
 	container := template.Spec.Containers[0].SecurityContext
 	if !*container.ReadOnlyRootFilesystem || template.Spec.SecurityContext.RunAsGroup == nil || *template.Spec.SecurityContext.RunAsGroup == 0 {
-		h.t.Error("the manager's Pod may write its file system, or runs with the group of root")
+		h.t.Errorf("the Pod of %s may write its file system, or runs with the group of root", name)
 	}
-	account := h.must("", "get", "serviceaccount", controlplane.OperatorAccount, "-n", controlplane.OperatorNamespace, "-o", "jsonpath={.automountServiceAccountToken}")
+	account := h.must("", "get", "serviceaccount", name, "-n", controlplane.OperatorNamespace, "-o", "jsonpath={.automountServiceAccountToken}")
 	if account != "false" || template.Spec.AutomountServiceAccountToken == nil || !*template.Spec.AutomountServiceAccountToken {
-		h.t.Error("the token is to be mounted into the manager's Pod, and into no other of its account")
+		h.t.Errorf("the token of %s is to be mounted into its Pod, and into no other of its account", name)
 	}
 }
 

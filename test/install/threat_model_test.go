@@ -55,8 +55,13 @@ func TestTheThreatModelHolds(t *testing.T) {
 	t.Run("a leak", func(t *testing.T) { h.with(t).allKeysAreReplacedAtOnce() })
 	t.Run("bodies", func(t *testing.T) { h.with(t).bodiesAreNotLogged() })
 	t.Run("etcd", func(t *testing.T) { h.with(t).secretsAreEncrypted() })
-	t.Run("pods", func(t *testing.T) { h.with(t).restrictedPodsAreTaken() })
+	t.Run("pods", func(t *testing.T) { h.with(t).restrictedPodsAreTaken(controlplane.OperatorAccount) })
 	t.Run("egress", func(t *testing.T) { h.with(t).egressCanBeRestricted() })
+	t.Run("pods of the verifier", func(t *testing.T) {
+		h := h.with(t)
+		h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "verifier"))
+		h.restrictedPodsAreTaken(controlplane.VerifierAccount)
+	})
 }
 
 func (h *hardened) with(t *testing.T) *hardened {
