@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +118,17 @@ func TestMetricsHaveNoKeyInThem(t *testing.T) {
 	for _, want := range []string{`dgbot_verifier_answers_total{answer="good"} `, `dgbot_verifier_refusals_total{reason="malformed"} `, "dgbot_verifier_synced 1"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	alerts, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "prometheus", "alerts.yaml"))
+	must(t, err)
+	read := regexp.MustCompile(`\bdgbot_verifier_[a-z_]+`).FindAllString(string(alerts), -1)
+	if len(read) < 4 {
+		t.Errorf("alerts read only %v", read)
+	}
+	for _, metric := range read {
+		if !regexp.MustCompile(`(?m)^` + metric + `[ {]`).MatchString(body) {
+			t.Errorf("an alert reads %s, which is not exported", metric)
 		}
 	}
 	if id := strings.Split(text, "_")[2]; strings.Contains(body, id) {
