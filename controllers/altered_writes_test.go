@@ -44,14 +44,7 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour} })
-			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
-				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
-					if record, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok {
-						alter(record)
-					}
-					return c.Create(ctx, o, options...)
-				},
-			}))
+			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, _ bool) { alter(r) }))
 			for range 10 { // each of them woken by what the one before has done
 				w.restWith(operator)
 				w.deleteStrays()
@@ -90,15 +83,11 @@ func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
 			w := newWorld(t)
 			w.create(nil)
 			minted := 0
-			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
-				Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
-					record, ok := o.(*v1alpha1.DGbotAPIKeyRecord)
-					if ok && len((&client.CreateOptions{}).ApplyOptions(options).DryRun) == 0 {
-						minted++
-						alter(record)
-					}
-					return c.Create(ctx, o, options...)
-				},
+			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, dryRun bool) {
+				if !dryRun {
+					minted++
+					alter(r)
+				}
 			}))
 			for range 120 { // ten minutes, woken all the time
 				_, _ = operator.Reconcile(t.Context(), w.request())
@@ -119,6 +108,18 @@ func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// alteringRecords is a client with a mutating policy for records that are created.
+func alteringRecords(alter func(record *v1alpha1.DGbotAPIKeyRecord, dryRun bool)) client.WithWatch {
+	return interceptor.NewClient(live, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if record, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok {
+				alter(record, len((&client.CreateOptions{}).ApplyOptions(options).DryRun) > 0)
+			}
+			return c.Create(ctx, o, options...)
+		},
+	})
 }
 
 // deleteStrays does what the record controller does.

@@ -85,15 +85,15 @@ func (r *APIKeyReconciler) perhapsRefused(seen *observed, err error) error {
 	if seen.Key == nil {
 		return err // it was deleted meanwhile
 	}
-	name := client.ObjectKeyFromObject(seen.Key)
+	steps := undoing{client.ObjectKeyFromObject(seen.Key), planned}
 	var outrun *outrunError
 	if !errors.As(err, &outrun) {
 		if err == nil {
-			r.memory.endOutruns(name)
+			r.memory.leftAlone(steps)
 		}
 		return err
 	}
-	if r.memory.countOutrun(name) <= maxOutruns {
+	if r.memory.rememberUndone(steps, r.Clock.Now()) <= maxOutruns {
 		return err
 	}
 	refusals.WithLabelValues(outrun.refusal.Reason).Inc()

@@ -13,30 +13,29 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// memory is what a running operator keeps between passes, by key. Losing it costs requests and nothing else.
+// memory is what a running operator keeps between passes, by key. Losing it costs requests, and where a policy alters records
+// one attempt that comes too early; nothing else.
 type memory struct {
 	mutex sync.Mutex
 	// secrets are the last looks at Secrets, so that their bytes are read only when they have changed, or are due.
 	secrets map[types.NamespacedName]look
 	// reported are the keys' statuses as they were last written.
 	reported map[types.NamespacedName]written
-	// undone are the writes that somebody was found to undo in the same write.
+	// undone are the writes that somebody was found to undo in the same write, or to be first with.
 	undone map[undoing]undone
 	// doubts are publications whose outcome is not known.
 	doubts map[types.NamespacedName][]doubt
-	// outruns are how often in a row somebody else was first.
-	outruns map[types.NamespacedName]int
 	// yields are how often this operator has stepped back for a record that another one may be publishing.
 	yields map[types.NamespacedName]yield
 }
 
-// undoing is a write of a key that something undoes.
+// undoing is a write of a key that comes to nothing.
 type undoing struct {
 	key   types.NamespacedName
 	write string
 }
 
-// undone is when a write was last found to be undone, and how often in a row that has been.
+// undone is when a write last came to nothing, and how often in a row that has been.
 type undone struct {
 	at    time.Time
 	times int
@@ -51,6 +50,7 @@ const (
 	repairing = "repair of the Secret"
 	creating  = "creation of a record"
 	reporting = "status"
+	planned   = "steps of a plan"
 	// amending is followed by the record's name.
 	amending = "change of record "
 )
@@ -111,14 +111,16 @@ func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey, now time.Time) (olde
 	return err == nil && order < 0, now.Sub(report.at)
 }
 
-// rememberUndone notes that a write was found to be undone.
-func (m *memory) rememberUndone(what undoing, at time.Time) {
+// rememberUndone notes that a write came to nothing, and returns how often that is in a row.
+func (m *memory) rememberUndone(what undoing, at time.Time) (times int) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.undone == nil {
 		m.undone = map[undoing]undone{}
 	}
-	m.undone[what] = undone{at, m.undone[what].times + 1}
+	times = m.undone[what].times + 1
+	m.undone[what] = undone{at, times}
+	return times
 }
 
 // lastUndone says when a write was last undone, and how often in a row; zero for never.
@@ -128,7 +130,7 @@ func (m *memory) lastUndone(what undoing) undone {
 	return m.undone[what]
 }
 
-// leftAlone notes that a write was found as it was written.
+// leftAlone notes that a write was done, and found as it was written.
 func (m *memory) leftAlone(what undoing) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -180,29 +182,11 @@ func (m *memory) yieldTo(key types.NamespacedName, record types.UID) bool {
 	return last.times <= maxYields
 }
 
-// countOutrun notes that somebody else was first once more, and returns how often that is in a row.
-func (m *memory) countOutrun(key types.NamespacedName) int {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	if m.outruns == nil {
-		m.outruns = map[types.NamespacedName]int{}
-	}
-	m.outruns[key]++
-	return m.outruns[key]
-}
-
-func (m *memory) endOutruns(key types.NamespacedName) {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	delete(m.outruns, key)
-}
-
 func (m *memory) forget(key types.NamespacedName) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	delete(m.secrets, key)
 	delete(m.reported, key)
-	delete(m.outruns, key)
 	delete(m.doubts, key)
 	for what := range m.undone {
 		if what.key == key {

@@ -57,8 +57,7 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 	name := client.ObjectKeyFromObject(key)
 	if apierrors.IsConflict(err) {
 		conflicts.Inc()
-		r.memory.rememberUndone(undoing{name, reporting}, r.Clock.Now())
-		if r.memory.lastUndone(undoing{name, reporting}).times > maxObservations {
+		if r.memory.rememberUndone(undoing{name, reporting}, r.Clock.Now()) > maxObservations {
 			// Rivals come to an end. A webhook can refuse in the same words.
 			return fmt.Errorf("writing the status: %w", err)
 		}
