@@ -4,6 +4,7 @@ package verify
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -74,40 +75,34 @@ func unrepeated(value string) string {
 }
 
 func admit(f finding, headers map[string][]string) *auth.CheckResponse {
-	scopes := f.entry.scopes.Value()
-	values := []struct{ name, value string }{
-		{keyIDHeader, string(f.entry.id[:])}, {environmentHeader, f.entry.environment.Value()}, {chatbotIDHeader, ""}, {scopesHeader, scopes},
-	}
-	ok := &auth.OkHttpResponse{}
-	names := make([]string, 0, len(headers)+len(values))
-	for name := range headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	ok.HeadersToRemove = headersToRemove(names, f.carried)
-	for _, header := range values {
-		ok.Headers = append(ok.Headers, &core.HeaderValueOption{
-			Header:       &core.HeaderValue{Key: header.name, Value: header.value},
-			AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		})
+	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(slices.Sorted(maps.Keys(headers)), f.carried)}
+	for _, header := range headersFor(f.entry) {
+		ok.Headers = append(ok.Headers, overwrite(header))
 		if header.value == "" {
 			// Envoy leaves out a header without a value, which would leave the caller's in place. It removes last.
 			ok.HeadersToRemove = append(ok.HeadersToRemove, strings.ToLower(header.name))
 		}
 	}
-	granted := &structpb.ListValue{}
-	for scope := range strings.FieldsSeq(scopes) {
-		granted.Values = append(granted.Values, structpb.NewStringValue(scope))
+	scopes := &structpb.ListValue{}
+	for scope := range strings.FieldsSeq(f.entry.scopes.Value()) {
+		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
 	}
 	return &auth.CheckResponse{
 		Status:       &status.Status{Code: int32(codes.OK)},
 		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: ok},
 		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"keyID":       structpb.NewStringValue(values[0].value),
-			"environment": structpb.NewStringValue(values[1].value),
-			"chatbotID":   structpb.NewStringValue(values[2].value),
-			"scopes":      structpb.NewListValue(granted),
+			"keyID":       structpb.NewStringValue(string(f.entry.id[:])),
+			"environment": structpb.NewStringValue(f.entry.environment.Value()),
+			"chatbotID":   structpb.NewStringValue(""),
+			"scopes":      structpb.NewListValue(scopes),
 		}},
+	}
+}
+
+func overwrite(h header) *core.HeaderValueOption {
+	return &core.HeaderValueOption{
+		Header:       &core.HeaderValue{Key: h.name, Value: h.value},
+		AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}
 }
 
@@ -118,16 +113,10 @@ var codeOf = map[answer]codes.Code{
 func deny(a answer) *auth.CheckResponse {
 	denied := &auth.DeniedHttpResponse{Status: &envoy.HttpStatus{Code: envoy.StatusCode(statusOf[a])}} //nolint:gosec // three digits
 	if a == refusedKey {
-		denied.Headers = []*core.HeaderValueOption{{
-			Header:       &core.HeaderValue{Key: challengeHeader, Value: challenge},
-			AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-		}}
+		denied.Headers = []*core.HeaderValueOption{overwrite(header{challengeHeader, challenge})}
 	}
 	return &auth.CheckResponse{
 		Status:       &status.Status{Code: int32(codeOf[a])}, //nolint:gosec // below 17
 		HttpResponse: &auth.CheckResponse_DeniedResponse{DeniedResponse: denied},
 	}
 }
-
-// unable is the answer where there is none: it must not be an error.
-func unable() *auth.CheckResponse { return deny(unready) }

@@ -59,7 +59,7 @@ func survive(log logr.Logger) grpc.UnaryServerInterceptor {
 		defer func() {
 			if cause := recover(); cause != nil {
 				log.Error(nil, "A defect of the verifier: the request is refused", "panic", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-				answer, err = unable(), nil
+				answer, err = deny(unready), nil
 			}
 		}()
 		return next(ctx, request)
@@ -98,11 +98,14 @@ func (o *Options) serveGRPC(ctx context.Context, group *errgroup.Group, log logr
 				v.reportHealth(healthy)
 			case <-ctx.Done():
 				healthy.Shutdown()
-				time.Sleep(o.DrainDelay)
-				stopWithin(server, shutdownTimeout)
 				return nil
 			}
 		}
+	})
+	group.Go(func() error {
+		o.drain(ctx)
+		stopWithin(server, shutdownTimeout)
+		return nil
 	})
 	return nil
 }

@@ -31,6 +31,15 @@ const (
 	challenge       = "Bearer"
 )
 
+type header struct{ name, value string }
+
+// headersFor are the headers that tell a service behind whose key it was.
+func headersFor(e *entry) [4]header {
+	return [4]header{
+		{keyIDHeader, string(e.id[:])}, {environmentHeader, e.environment.Value()}, {chatbotIDHeader, ""}, {scopesHeader, e.scopes.Value()},
+	}
+}
+
 // Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
 // redirect: behind /check stands whatever path a client of the gateway asked for.
 func (v *Verifier) Handler() http.Handler {
@@ -174,13 +183,11 @@ func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
 	})
 	answerHeaders(w, f.answer)
 	if f.answer == good {
-		header := w.Header()
-		header.Set(keyIDHeader, string(f.entry.id[:]))
-		header.Set(environmentHeader, f.entry.environment.Value())
-		header.Set(chatbotIDHeader, "")
-		header.Set(scopesHeader, f.entry.scopes.Value())
+		for _, header := range headersFor(f.entry) {
+			w.Header().Set(header.name, header.value)
+		}
 		names := slices.Sorted(maps.Keys(r.Header))
-		header.Set(removeHeader, strings.Join(headersToRemove(names, f.carried), ","))
+		w.Header().Set(removeHeader, strings.Join(headersToRemove(names, f.carried), ","))
 	}
 	w.WriteHeader(statusOf[f.answer])
 }

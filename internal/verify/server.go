@@ -182,8 +182,7 @@ func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Log
 		return nil
 	})
 	group.Go(func() error {
-		<-ctx.Done()
-		time.Sleep(o.DrainDelay)
+		o.drain(ctx)
 		ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
 		if err := server.Shutdown(ending); err != nil {
@@ -192,4 +191,10 @@ func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Log
 		return nil
 	})
 	return nil
+}
+
+// drain returns when no further request is to be taken: a while after the end was asked for.
+func (o *Options) drain(ctx context.Context) {
+	<-ctx.Done()
+	time.Sleep(o.DrainDelay)
 }

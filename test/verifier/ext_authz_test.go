@@ -94,12 +94,7 @@ func TestEnvoyIsAnswered(t *testing.T) {
 	if code, _ := g.check(text, ""); code != http.StatusUnauthorized {
 		t.Errorf("on the way to its end it answers %d", code)
 	}
-	select {
-	case <-v.program.Exited():
-		must(t, v.program.Err())
-	case <-time.After(within):
-		t.Error("it does not end")
-	}
+	v.ends()
 }
 
 func TestEnvoyIsAnsweredWithTLS(t *testing.T) {

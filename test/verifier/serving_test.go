@@ -77,12 +77,7 @@ func TestTheEndIsGraceful(t *testing.T) {
 	if code, _ := v.verify(text); code != http.StatusOK {
 		t.Errorf("on the way to its end it answers %d", code)
 	}
-	select {
-	case <-v.program.Exited():
-		must(t, v.program.Err())
-	case <-time.After(within):
-		t.Error("it does not end")
-	}
+	v.ends()
 }
 
 func TestWrongFlagsAreToldInOneLine(t *testing.T) {

@@ -106,6 +106,17 @@ func (v *verifier) ready() {
 	eventually(v.t, "the verifier is ready", func() bool { return v.get("/readyz") == http.StatusOK })
 }
 
+// ends waits until the verifier has ended by itself, and well.
+func (v *verifier) ends() {
+	v.t.Helper()
+	select {
+	case <-v.program.Exited():
+		must(v.t, v.program.Err())
+	case <-time.After(within):
+		v.t.Error("it does not end")
+	}
+}
+
 // identity is the body of a good answer.
 type identity struct {
 	Valid       bool     `json:"valid"`
