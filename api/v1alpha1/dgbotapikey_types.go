@@ -206,6 +206,15 @@ type RevisionStatus struct {
 	// +kubebuilder:validation:MaxLength=25
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// lastUsedAt is when a verifier last answered that this revision is good; absent where none has reported that.
+	// Uses are reported in steps of status.resolution of the revision's record, 10 minutes by default.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
 }
 
 // HandledRequest holds the requests that are done, to wait on.
@@ -261,6 +270,15 @@ type DGbotAPIKeyStatus struct {
 	// +kubebuilder:validation:MaxItems=32
 	Previous []RevisionStatus `json:"previous,omitempty"`
 
+	// lastUsedAt is the newest successful use of any revision that a verifier has reported, those that have ended included.
+	// Absent while no use is known, which says little where no verifier runs that reports.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
+
 	// nextRotationAt is when the next revision is due: by schedule or by a request in the future, whichever is first.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -289,6 +307,7 @@ type DGbotAPIKeyStatus struct {
 // +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
 // +kubebuilder:printcolumn:name="Label",type=string,JSONPath=`.spec.label`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Last-Used",type=date,JSONPath=`.status.lastUsedAt`
 // +kubebuilder:printcolumn:name="Next-Rotation",type=string,JSONPath=`.status.nextRotationAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Revision",type=integer,priority=1,JSONPath=`.status.current.revision`

@@ -129,8 +129,36 @@ type DGbotAPIKeyRecordSpec struct {
 	State KeyState `json:"state,omitempty"`
 }
 
-// DGbotAPIKeyRecordStatus is reserved for what verifiers report.
-type DGbotAPIKeyRecordStatus struct{}
+// DGbotAPIKeyRecordStatus is what verifiers report of uses: requests for a verification that were answered with yes.
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.firstUsedAt) || (has(self.firstUsedAt) && self.firstUsedAt <= oldSelf.firstUsedAt)",message="firstUsedAt never moves later and is never removed",fieldPath=".firstUsedAt",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.lastUsedAt) || (has(self.lastUsedAt) && self.lastUsedAt >= oldSelf.lastUsedAt)",message="lastUsedAt never moves earlier and is never removed",fieldPath=".lastUsedAt",reason=FieldValueForbidden
+type DGbotAPIKeyRecordStatus struct {
+	// firstUsedAt is when the revision was first used. It never moves later.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="firstUsedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	FirstUsedAt *metav1.Time `json:"firstUsedAt,omitempty"`
+
+	// lastUsedAt is when the revision was last used, as far as it is reported: the last use may be as much as resolution
+	// later. It never moves earlier.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="lastUsedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
+
+	// resolution is how far apart reports of uses are at least: the flag --usage-resolution of the verifier that reported last.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="resolution must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 10m"
+	Resolution *metav1.Duration `json:"resolution,omitempty"`
+}
 
 // DGbotAPIKeyRecord makes one revision of a DGbotAPIKey verify. It holds the hash of the key, never the key. Only the
 // operator may write records: writing one means minting a key. Change or delete the DGbotAPIKey instead.
@@ -146,6 +174,7 @@ type DGbotAPIKeyRecordStatus struct{}
 // +kubebuilder:printcolumn:name="Revision",type=integer,JSONPath=`.spec.revision`
 // +kubebuilder:printcolumn:name="Cause",type=string,JSONPath=`.spec.cause`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.spec.state`
+// +kubebuilder:printcolumn:name="Last-Used",type=date,JSONPath=`.status.lastUsedAt`
 // +kubebuilder:printcolumn:name="Not-After",type=string,JSONPath=`.spec.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Label",type=string,priority=1,JSONPath=`.spec.label`
@@ -161,7 +190,7 @@ type DGbotAPIKeyRecord struct {
 	// +required
 	Spec DGbotAPIKeyRecordSpec `json:"spec"`
 
-	// status is reserved for what verifiers report.
+	// status is what verifiers report of uses.
 	// +optional
 	Status DGbotAPIKeyRecordStatus `json:"status,omitempty"`
 }

@@ -70,6 +70,10 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.StringVar(&options.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
 	flags.DurationVar(&options.DrainDelay, "drain-delay", 5*time.Second,
 		"How long requests are still taken after SIGTERM, while /readyz fails; at most 1m.")
+	flags.DurationVar(&options.UsageFlushInterval, "usage-flush-interval", 30*time.Second,
+		"How often uses of keys are looked through for what is to be reported in their records' status; 100ms to 5m.")
+	flags.DurationVar(&options.UsageResolution, "usage-resolution", 10*time.Minute,
+		"How far apart two reports of uses of one key are at least, the first aside; 1s to 24h.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {

@@ -48,6 +48,9 @@ type Verifier struct {
 func (v *Verifier) ask(q question) finding {
 	f := v.find(q)
 	v.metrics.answers[f.answer].Inc()
+	if f.answer == good {
+		f.entry.use.note(v.now())
+	}
 	return f
 }
 

@@ -27,8 +27,8 @@ type keyID [keyIDLength]byte
 // uid is a record's: the 16 bytes that its text stands for, which takes a quarter of the memory.
 type uid [16]byte
 
-// entry is what is kept of a record. It is never changed once it is in the index: readers hold it without a lock. Its
-// fields are in the order that leaves no gaps; there may be a million.
+// entry is what is kept of a record. But for its use it is never changed once it is in the index: readers hold it without a
+// lock. Its fields are in the order that leaves no gaps; there may be a million.
 type entry struct {
 	id    keyID
 	state byte
@@ -46,7 +46,8 @@ type entry struct {
 	text string
 	// next has the same key ID and came later: it does not count.
 	next               *entry
-	source, generation int
+	source, generation int32
+	use                *use
 }
 
 const never = math.MaxInt64

@@ -40,7 +40,7 @@ func (x *Index) find(id keyID) *entry {
 // put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
 // place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
 // duplicate, which does not count.
-func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int) error {
+func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
 	e, err := newEntry(record)
 	if err != nil {
 		x.remove(record)
@@ -50,6 +50,10 @@ func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int) 
 	s := x.shardOf(e.id)
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	if e.use = s.entries[e.id].useOf(e.uid); e.use == nil {
+		e.use = &use{}
+	}
+	e.use.reported(&record.Status)
 	x.drop(s, e.id, func(other *entry) bool { return other.uid == e.uid })
 	if s.entries == nil {
 		s.entries = map[keyID]*entry{}
@@ -86,6 +90,16 @@ func (e *entry) length() int64 {
 		n++
 	}
 	return n
+}
+
+// useOf returns the use of a record in the chain that begins here; nil where it is not in it.
+func (e *entry) useOf(record uid) *use {
+	for ; e != nil; e = e.next {
+		if e.uid == record {
+			return e.use
+		}
+	}
+	return nil
 }
 
 // count notes that so many records now have a key ID: all but the first are ignored.
@@ -140,7 +154,7 @@ func keep(first *entry, condemned func(*entry) bool) *entry {
 }
 
 // sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
-func (x *Index) sweep(source, generation int) {
+func (x *Index) sweep(source, generation int32) {
 	old := func(e *entry) bool { return e.source == source && e.generation != generation }
 	for i := range x.shards {
 		s := &x.shards[i]

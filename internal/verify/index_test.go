@@ -156,7 +156,7 @@ func TestSweepForgetsWhatWasNotShownAgain(t *testing.T) {
 	x := &Index{}
 	kept, deleted, elsewhere := mint(t), mint(t), mint(t)
 	for i, key := range []apikey.Key{kept, deleted, elsewhere} {
-		if err := x.put(recordOf(key, created(0, types.UID(strconv.Itoa(i)))), i/2, 1); err != nil {
+		if err := x.put(recordOf(key, created(0, types.UID(strconv.Itoa(i)))), int32(i/2), 1); err != nil {
 			t.Fatal(err)
 		}
 	}

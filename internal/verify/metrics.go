@@ -16,11 +16,22 @@ type metrics struct {
 	answers       map[answer]prometheus.Counter
 	refused       map[refusal]prometheus.Counter
 	watchFailures prometheus.Counter
+	reports       map[outcome]prometheus.Counter
 }
+
+// outcome of a report of a use.
+type outcome string
+
+const (
+	written outcome = "written"
+	// outdated: the record is gone, or says more already.
+	outdated outcome = "outdated"
+	failed   outcome = "failed"
+)
 
 func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(), answers: map[answer]prometheus.Counter{}, refused: map[refusal]prometheus.Counter{},
+		registry: prometheus.NewRegistry(), answers: map[answer]prometheus.Counter{}, refused: map[refusal]prometheus.Counter{}, reports: map[outcome]prometheus.Counter{},
 		watchFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dgbot_verifier_watch_failures_total", Help: "How often watching records failed and was tried again.",
 		}),
@@ -38,7 +49,14 @@ func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
 	for _, reason := range refusals {
 		m.refused[reason] = refused.WithLabelValues(string(reason))
 	}
-	m.registry.MustRegister(answers, refused, m.watchFailures, collectors.NewGoCollector(),
+	reports := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_verifier_usage_reports_total",
+		Help: "Uses written into records: written, outdated (the record is gone or says more already), failed (tried again at the next flush).",
+	}, []string{"outcome"})
+	for _, o := range []outcome{written, outdated, failed} {
+		m.reports[o] = reports.WithLabelValues(string(o))
+	}
+	m.registry.MustRegister(answers, refused, reports, m.watchFailures, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("dgbot_verifier_records", "Records in memory.", func() float64 { return float64(index.records.Load()) }),
 		gauge("dgbot_verifier_duplicate_records", "Records that do not count because one with their key ID was created before.",

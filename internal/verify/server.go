@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
@@ -34,6 +35,10 @@ type Options struct {
 	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
 	// it.
 	DrainDelay time.Duration
+	// UsageFlushInterval is how often uses are looked through for what is to be reported.
+	UsageFlushInterval time.Duration
+	// UsageResolution is how far apart two reports about one record are at least.
+	UsageResolution time.Duration
 }
 
 // minStaleness is the least bound that can be kept: see watchSpan.
@@ -49,6 +54,12 @@ func (o *Options) Validate() error {
 	}
 	if o.DrainDelay < 0 || o.DrainDelay > time.Minute {
 		return fmt.Errorf("--drain-delay is %s: want 0s to 1m", o.DrainDelay)
+	}
+	if o.UsageFlushInterval < 100*time.Millisecond || o.UsageFlushInterval > 5*time.Minute {
+		return fmt.Errorf("--usage-flush-interval is %s: want 100ms to 5m", o.UsageFlushInterval)
+	}
+	if o.UsageResolution < time.Second || o.UsageResolution > 24*time.Hour || o.UsageResolution%time.Millisecond != 0 {
+		return fmt.Errorf("--usage-resolution is %s: want 1s to 24h in whole milliseconds", o.UsageResolution)
 	}
 	return nil
 }
@@ -73,13 +84,23 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	}
 	v, watchers := assemble(client, options, log)
 	group, ctx := errgroup.WithContext(ctx)
-	// Watching goes on until the last request is answered.
+	// Watching goes on until the last request is answered; then uses are reported once more.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	for _, w := range watchers {
 		go w.run(watching)
 	}
 	go v.freshness.report(watching, log, options.Bound)
+	usage := &reporter{
+		index: v.index, client: client, metrics: v.metrics, log: log, interval: options.UsageFlushInterval, resolution: options.UsageResolution,
+		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond),
+	}
+
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		usage.run(watching)
+	}()
 
 	certificate, err := options.certificate(ctx, group)
 	if err != nil {
@@ -100,7 +121,10 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 		v.draining.Store(true)
 		return nil
 	})
-	return group.Wait()
+	err = group.Wait()
+	stop()
+	<-reported
+	return err
 }
 
 // assemble makes a verifier and the watchers that feed it: one for each namespace and environment.
@@ -114,8 +138,10 @@ func assemble(client rest.Interface, options Options, log logr.Logger) (*Verifie
 	var watchers []*watcher
 	for _, namespace := range every(options.Namespaces) {
 		for _, environment := range every(options.Environments) {
-			watchers = append(watchers, &watcher{source: len(watchers), client: client, namespace: namespace, environment: environment, log: log,
-				span: watchSpan(options.Bound.MaxStaleness)})
+			watchers = append(watchers, &watcher{
+				source: int32(len(watchers)), //nolint:gosec // a handful
+				client: client, namespace: namespace, environment: environment, log: log, span: watchSpan(options.Bound.MaxStaleness),
+			})
 		}
 	}
 	v := &Verifier{index: &Index{}, freshness: newFreshness(len(watchers), clock.RealClock{}.Now), bound: options.Bound, now: clock.RealClock{}.Now}

@@ -38,7 +38,7 @@ const pageSize = 500
 // watcher keeps the records of one namespace, or of all, in the index. It is no client-go reflector: that one gathers the
 // whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
 type watcher struct {
-	source    int
+	source    int32
 	client    rest.Interface
 	namespace string // empty for all
 	// environment is that of the records; empty for all.
@@ -49,7 +49,7 @@ type watcher struct {
 	log         logr.Logger
 	span        time.Duration
 
-	generation int
+	generation int32
 	// version is the resource version up to which the index is complete; empty where a list must come first.
 	version string
 }
@@ -157,8 +157,8 @@ func (w *watcher) request(options metav1.ListOptions) *rest.Request {
 func (w *watcher) complete(version string) {
 	w.index.sweep(w.source, w.generation)
 	w.version = version
-	w.freshness.synced(w.source)
-	w.freshness.delivered(w.source)
+	w.freshness.synced(int(w.source))
+	w.freshness.delivered(int(w.source))
 }
 
 // watch opens a watch and hands on what it says until it ends, or until it has said everything that was there when it
@@ -176,7 +176,7 @@ func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (comple
 	if options.SendInitialEvents != nil {
 		return w.takeList(stream)
 	}
-	w.freshness.accepted(w.source)
+	w.freshness.accepted(int(w.source))
 	began := w.freshness.now()
 	err = w.takeEvents(stream)
 	// The API server ends it when the time is over, give or take a little.
@@ -184,9 +184,9 @@ func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (comple
 		err = errors.New("the watch ended before its time")
 	}
 	if err != nil {
-		w.freshness.brokeOff(w.source)
+		w.freshness.brokeOff(int(w.source))
 	} else {
-		w.freshness.lasted(w.source)
+		w.freshness.lasted(int(w.source))
 	}
 	return false, err
 }
@@ -214,7 +214,7 @@ func (w *watcher) takeEvents(stream watch.Interface) error {
 			return err
 		}
 		w.version = record.ResourceVersion
-		w.freshness.delivered(w.source)
+		w.freshness.delivered(int(w.source))
 	}
 	return nil
 }

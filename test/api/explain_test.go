@@ -63,7 +63,7 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 		"explain dgkey.status.conditions":         {"Ready always"},
 		"explain dgrec.spec.cause":                {"FirstIssue", "SecretAltered", "ExpiryChanged"},
 		"get dgbot -n " + namespace:               {"crm"},
-		"get dgkey -n " + namespace:               {"KEY-ID", "ENVIRONMENT", "LABEL", "READY", "NEXT-ROTATION", "AGE", "Production server"},
+		"get dgkey -n " + namespace:               {"KEY-ID", "ENVIRONMENT", "LABEL", "READY", "LAST-USED", "NEXT-ROTATION", "AGE", "Production server"},
 		"get dgkey -o wide -n " + namespace:       {"REVISION", "EXPIRES", "REASON", "2126-01-01T00:00:00Z"},
 		"get dgrec -n " + namespace:               {"KEY-ID", "CAUSE", "STATE", "NOT-AFTER", "abcdefABCDEF"},
 		"api-resources --api-group=keys.dgbot.io": {"dgkey", "dgrec", "DGbotAPIKeyRecord"},

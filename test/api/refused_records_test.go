@@ -3,8 +3,11 @@
 package api
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func TestRecordsAreNotWrittenByHand(t *testing.T) { refuse(t, goodRecord, true, badRecords) }
@@ -84,4 +87,30 @@ var badRecordChanges = []refusal{
 		want: badRecord + `spec.issuedAt: Forbidden: issuedAt is immutable`},
 	{name: "another key by a cluster admin", user: clusterAdmin, patch: `{"spec": {"apiKeyRef": {"uid": "0-1"}}}`,
 		want: badRecord + `spec.apiKeyRef: Forbidden: apiKeyRef is immutable`},
+}
+
+// TestUsesGoOneWay: what a verifier reports can be added to and not taken back, whoever tries.
+func TestUsesGoOneWay(t *testing.T) {
+	record := object(goodRecord)
+	must(t, admin.Create(t.Context(), record))
+	t.Cleanup(func() { must(t, client.IgnoreNotFound(admin.Delete(context.Background(), record))) })
+	for _, test := range []struct{ patch, want string }{
+		{patch: `{"firstUsedAt": "2026-01-02T10:00:00Z", "lastUsedAt": "2026-01-02T11:00:00Z", "resolution": "10m0s"}`},
+		{patch: `{"firstUsedAt": "2026-01-02T09:00:00Z", "lastUsedAt": "2026-01-02T12:00:00Z", "resolution": "1m0s"}`},
+		{`{"firstUsedAt": "2026-01-02T09:00:01Z"}`, `status.firstUsedAt: Forbidden: firstUsedAt never moves later and is never removed`},
+		{`{"firstUsedAt": null}`, `status.firstUsedAt: Forbidden: firstUsedAt never moves later and is never removed`},
+		{`{"lastUsedAt": "2026-01-02T11:59:59Z"}`, `status.lastUsedAt: Forbidden: lastUsedAt never moves earlier and is never removed`},
+		{`{"lastUsedAt": null}`, `status.lastUsedAt: Forbidden: lastUsedAt never moves earlier and is never removed`},
+		{`{"lastUsedAt": "2026-01-02T13:00:00.5Z"}`, `status.lastUsedAt: Invalid value: "2026-01-02T13:00:00.5Z": lastUsedAt in body should match ` + timePattern},
+		{`{"lastUsedAt": "9999-01-02T13:00:00Z"}`, `status.lastUsedAt: Invalid value: "9999-01-02T13:00:00Z": lastUsedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z`},
+		{`{"resolution": "1d"}`, `status.resolution: Invalid value: "1d": resolution must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 10m`},
+	} {
+		err := admin.Status().Patch(t.Context(), record.DeepCopy(), mergePatch(`{"status": `+test.patch+`}`))
+		switch {
+		case err == nil && test.want != "":
+			t.Errorf("%s: accepted", test.patch)
+		case err != nil && (test.want == "" || err.Error() != badRecord+test.want):
+			t.Errorf("%s: answer\n%s\nwant\n%s", test.patch, err, badRecord+test.want)
+		}
+	}
 }
