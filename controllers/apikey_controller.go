@@ -129,7 +129,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	r.slow.capacity = capacityOf(concurrency)
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(notOfStatusAlone())).
-		Watches(&v1alpha1.DGbotAPIKeyRecord{}, handler.EnqueueRequestsFromMapFunc(keyOfRecord)).
+		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
 	if r.watchesSecrets() {
 		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata)

@@ -90,7 +90,7 @@ func (r *RecordReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 		GenericFunc: func(event.GenericEvent) bool { return false },
 	}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DGbotAPIKeyRecord{}).
+		For(&v1alpha1.DGbotAPIKeyRecord{}, builder.WithPredicates(notOfUsageAlone())).
 		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.recordsOfKey), builder.WithPredicates(deletions)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
 		Complete(r)

@@ -17,8 +17,8 @@ import (
 // plan takes to be carried out.
 const maxPreviousShown = 32
 
-// status describes the observation. What it says depends on the old status in two things only: when a condition last
-// changed, and requests that were handled and are no longer asked for.
+// status describes the observation. What it says depends on the old status in three things only: when a condition last
+// changed, requests that were handled and are no longer asked for, and the last use of revisions whose records are gone.
 func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 	s := &v1alpha1.DGbotAPIKeyStatus{
 		ObservedGeneration: p.Key.Generation,
@@ -26,10 +26,11 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 		NextRotationAt:     p.nextRotation(),
 		LastHandledRequest: p.handled(),
 		Binding:            p.Key.Status.Binding,
+		LastUsedAt:         p.lastUseOfAny(),
 	}
 	switch old := p.Key.Status.Current; {
 	case p.matched != nil:
-		s.Current = describe(p.matched)
+		s.Current = p.describe(p.matched)
 	case old != nil && p.Secret.State == SecretOwned && p.Secret.KeyID == old.KeyID:
 		// The record is gone and the Secret still holds its key. Nothing else knows the number that was used.
 		s.Current = old.DeepCopy()
@@ -39,19 +40,20 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 	}
 	for _, record := range p.others() {
 		if len(s.Previous) < maxPreviousShown {
-			s.Previous = append(s.Previous, *describe(record))
+			s.Previous = append(s.Previous, *p.describe(record))
 		}
 	}
 	return s
 }
 
-func describe(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.RevisionStatus {
+func (p *planner) describe(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.RevisionStatus {
 	return &v1alpha1.RevisionStatus{
 		Revision:   record.Spec.Revision,
 		KeyID:      record.Spec.KeyID,
 		RecordName: record.Name,
 		IssuedAt:   record.Spec.IssuedAt,
 		NotAfter:   record.Spec.NotAfter,
+		LastUsedAt: lastUse(record, p.now),
 	}
 }
 

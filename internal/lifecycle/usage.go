@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// maxUseAhead is how far ahead of the operator's clock a use may be dated: a verifier whose clock is wrong must not make a key
+// look used until then.
+const maxUseAhead = time.Minute
+
+// lastUse returns the last use of a revision as its record tells it; nil where none is known, or where it is dated ahead.
+func lastUse(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *metav1.Time {
+	at := record.Status.LastUsedAt
+	if at == nil || at.After(now.Add(maxUseAhead)) {
+		return nil
+	}
+	return at
+}
+
+// lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.
+func (p *planner) lastUseOfAny() *metav1.Time {
+	newest := p.Key.Status.LastUsedAt
+	for _, record := range p.live {
+		if at := lastUse(record, p.now); at != nil && (newest == nil || newest.Before(at)) {
+			newest = at
+		}
+	}
+	return newest
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifier
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+func (p *place) status(name string) v1alpha1.DGbotAPIKeyStatus {
+	p.t.Helper()
+	key := &v1alpha1.DGbotAPIKey{}
+	must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, key))
+	return key.Status
+}
+
+// TestTheLastUseIsInTheKeysStatus: from the request to the column, each part with the rights it is installed with.
+func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
+	v := startVerifier(t, "--usage-flush-interval=100ms", "--usage-resolution=1s")
+	v.ready()
+	p := newPlace(t)
+	text := p.key("crm", "staging")
+	unused := p.key("unused", "staging")
+	began := time.Now().Truncate(time.Second)
+	v.becomes("a new key", text, http.StatusOK)
+	eventually(t, "the first use is in the status", func() bool { return p.status("crm").LastUsedAt != nil })
+	first := p.status("crm").LastUsedAt
+	if first.Time.Before(began) || first.After(time.Now()) {
+		t.Errorf("used between %s and now, the status says %s", began, first)
+	}
+	eventually(t, "a later use is in the status", func() bool {
+		v.becomes("the key", text, http.StatusOK)
+		status := p.status("crm")
+		return status.LastUsedAt.After(first.Time) && status.Current.LastUsedAt.Equal(status.LastUsedAt)
+	})
+	var records v1alpha1.DGbotAPIKeyRecordList
+	must(t, admin.List(t.Context(), &records, client.InNamespace(p.name)))
+	for _, record := range records.Items {
+		switch got := record.Status; {
+		case record.Spec.APIKeyRef.Name == "unused" && got.LastUsedAt != nil, p.status("unused").LastUsedAt != nil:
+			t.Errorf("a key that nobody used was used at %s", got.LastUsedAt)
+		case record.Spec.APIKeyRef.Name == "crm" && (!got.FirstUsedAt.Equal(first) || got.Resolution.Duration != time.Second):
+			t.Errorf("first used at %s, resolution %s; want %s, 1s", got.FirstUsedAt, got.Resolution, first)
+		}
+	}
+
+	// What was used between the last flush and the end is reported at the end.
+	last := startVerifier(t, "--usage-flush-interval=5m", "--usage-resolution=1s", "--grpc-bind-address=0", "--metrics-bind-address=0")
+	last.ready()
+	last.becomes("the other key", unused, http.StatusOK)
+	must(t, last.program.Stop())
+	eventually(t, "the use before the end is in the status", func() bool { return p.status("unused").LastUsedAt != nil })
+}
