@@ -30,6 +30,7 @@ func (t *tour) walk() error {
 		{"Three keys, applied", t.issue},
 		{"Where the key is: a Secret, shown to those who may read it", t.lookAtSecret},
 		{"What the verifier sees: a record that holds only a hash", t.lookAtRecord},
+		{"When each was last used, as the verifier reports it", t.lookAtUses},
 		{"Rotate, without touching spec: both revisions verify", t.rotateByAnnotation},
 		{"The overlap ends", t.endOverlap},
 		{"Rotate through Git: the same manifest applied twice rotates once", t.rotateByApply},
@@ -109,6 +110,18 @@ func (t *tour) lookAtRecord() error {
 		return err
 	}
 	return t.expect(json.Valid(everything) && !bytes.Contains(everything, []byte(secretPart)), "the key is outside of its Secret")
+}
+
+func (t *tour) lookAtUses() error {
+	for _, line := range []string{
+		"wait --for=jsonpath='{.status.lastUsedAt}' dgkey --all -n support --timeout=30s",
+		"get dgkey -n support -o custom-columns=NAME:.metadata.name,ISSUED:.status.current.issuedAt,LAST-USED:.status.lastUsedAt",
+	} {
+		if _, err := t.kubectl(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publishedRecord returns the record of the key that is published.
