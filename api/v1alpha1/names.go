@@ -34,6 +34,14 @@ const (
 	RevokeIssuedBeforeAnnotation = "keys.dgbot.io/revoke-issued-before"
 )
 
+// Verifiers renew one Lease per environment, in their own namespace, whenever they have reported the uses they know of. It
+// is called UsageLeasePrefix and the environment.
+const (
+	UsageLeasePrefix = "dgbot-usage-"
+	// TrackedSinceAnnotation on that Lease is since when it has been renewed without a gap. RFC 3339, whole seconds.
+	TrackedSinceAnnotation = "keys.dgbot.io/tracked-since"
+)
+
 // Entries of a published Secret beside the key itself, which stands under spec.secret.key.
 const (
 	DefaultSecretKey    = "api-key"

@@ -40,6 +40,9 @@ func run(args []string) error {
 	logger := zap.New(zap.UseFlagOptions(logging))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
+	if options.Identity, err = os.Hostname(); err != nil {
+		return err
+	}
 	return verify.Run(ctrl.SetupSignalHandler(), config, options, logger)
 }
 
@@ -74,6 +77,9 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		"How often uses of keys are looked through for what is to be reported in their records' status; 100ms to 5m.")
 	flags.DurationVar(&options.UsageResolution, "usage-resolution", 10*time.Minute,
 		"How far apart two reports of uses of one key are at least, the first aside; 1s to 24h.")
+	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
+		"Namespace of the Leases dgbot-usage-<environment>, which say since when uses are tracked; by default the one the verifier runs in. "+
+			"With --namespace there are none.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -83,6 +89,14 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		return options, nil, fmt.Errorf("unexpected argument %q: the verifier takes flags only, see --help", flags.Arg(0))
 	}
 	return options, logging, options.Validate()
+}
+
+// ownNamespace is the one that the account's token names; outside of a cluster the one that config/ installs into.
+func ownNamespace() string {
+	if content, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil {
+		return strings.TrimSpace(string(content))
+	}
+	return "dgbot-system"
 }
 
 // names is a flag that can be given repeatedly.

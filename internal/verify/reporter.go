@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +23,7 @@ import (
 )
 
 const (
+	fieldManager = "dgbot-verifier"
 	// reportsPerSecond bounds what one verifier writes: uses are never worth delaying a revocation for.
 	reportsPerSecond = 50
 	reportTimeout    = 5 * time.Second
@@ -40,6 +42,10 @@ type reporter struct {
 	log                  logr.Logger
 	interval, resolution time.Duration
 	limit                flowcontrol.RateLimiter
+	// environments are those that the verifier is for; empty for all of which there are records.
+	environments []string
+	// vouchers are nil where the verifier knows a part of an environment's keys only.
+	vouchers *vouchers
 }
 
 // report is what is to be written about one record.
@@ -62,13 +68,29 @@ func (r *reporter) run(ctx context.Context) {
 	r.flush(ending)
 }
 
-// flush writes what is due. What fails is due again at the next flush.
+// flush writes what is due, and vouches for it. What fails is due again at the next flush.
 func (r *reporter) flush(ctx context.Context) {
+	due, environments := r.collect()
+	if r.vouchers != nil {
+		r.vouchers.serve(environments)
+	}
+	cause := r.writeAll(ctx, due)
+	if r.vouchers != nil {
+		for i := 0; i < len(environments) && cause == nil; i++ {
+			cause = r.vouchers.renew(ctx, environments[i])
+		}
+	}
+	if cause != nil && ctx.Err() == nil {
+		r.log.Info("Reporting uses failed and is tried again", "in", r.interval.String(), "error", cause.Error())
+	}
+}
+
+// writeAll returns nil where all was reported, and the last failure where some was not.
+func (r *reporter) writeAll(ctx context.Context, all []report) (cause error) {
 	failures := 0
-	var cause error
-	for _, due := range r.collect() {
+	for _, due := range all {
 		if err := r.limit.Wait(ctx); err != nil {
-			return
+			return err
 		}
 		err := r.write(ctx, due)
 		switch {
@@ -87,18 +109,17 @@ func (r *reporter) flush(ctx context.Context) {
 			break
 		}
 	}
-	if cause != nil && ctx.Err() == nil {
-		r.log.Info("Reporting uses failed and is tried again", "in", r.interval.String(), "error", cause.Error())
-	}
+	return cause
 }
 
-// collect returns what is due, records first of which no use is known.
-func (r *reporter) collect() []report {
-	var due []report
+// collect returns what is due, records first of which no use is known, and the environments that are served.
+func (r *reporter) collect() (due []report, environments []string) {
+	seen := map[unique.Handle[string]]bool{}
 	for i := range r.index.shards {
 		s := &r.index.shards[i]
 		s.lock.RLock()
 		for _, e := range s.entries {
+			seen[e.environment] = true
 			if first, last, ok := e.use.due(r.resolution); ok {
 				due = append(due, report{e.namespace.Value(), e.recordName(), e.use, first, last})
 			}
@@ -108,7 +129,14 @@ func (r *reporter) collect() []report {
 	slices.SortStableFunc(due, func(a, b report) int {
 		return cmp.Compare(a.use.reportedLast.Load(), b.use.reportedLast.Load())
 	})
-	return due
+	if len(r.environments) > 0 {
+		return due, r.environments
+	}
+	for environment := range seen {
+		environments = append(environments, environment.Value())
+	}
+	slices.Sort(environments)
+	return due, environments
 }
 
 // write reports a use without a resource version: uses are one-way, and the API server sees to that.
@@ -125,7 +153,7 @@ func (r *reporter) write(ctx context.Context, due report) error {
 	defer cancel()
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	err = r.client.Patch(types.MergePatchType).Namespace(due.namespace).Resource(recordsResource).Name(due.name).SubResource("status").
-		Param("fieldManager", "dgbot-verifier").Body(patch).Do(ctx).Into(record)
+		Param("fieldManager", fieldManager).Body(patch).Do(ctx).Into(record)
 	if err == nil {
 		due.use.reported(&record.Status)
 	}

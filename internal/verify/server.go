@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -39,6 +40,8 @@ type Options struct {
 	UsageFlushInterval time.Duration
 	// UsageResolution is how far apart two reports about one record are at least.
 	UsageResolution time.Duration
+	// UsageNamespace is where the Leases are by which verifiers say since when uses are tracked; Identity is who says it.
+	UsageNamespace, Identity string
 }
 
 // minStaleness is the least bound that can be kept: see watchSpan.
@@ -91,11 +94,10 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 		go w.run(watching)
 	}
 	go v.freshness.report(watching, log, options.Bound)
-	usage := &reporter{
-		index: v.index, client: client, metrics: v.metrics, log: log, interval: options.UsageFlushInterval, resolution: options.UsageResolution,
-		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond),
+	usage, err := options.reporter(config, client, v, log)
+	if err != nil {
+		return err
 	}
-
 	reported := make(chan struct{})
 	go func() {
 		defer close(reported)
@@ -125,6 +127,25 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	stop()
 	<-reported
 	return err
+}
+
+// reporter reports the uses that a verifier notices. One that knows some namespaces only does not vouch for environments.
+func (o *Options) reporter(config *rest.Config, client rest.Interface, v *Verifier, log logr.Logger) (*reporter, error) {
+	r := &reporter{
+		index: v.index, client: client, metrics: v.metrics, log: log, interval: o.UsageFlushInterval, resolution: o.UsageResolution,
+		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond), environments: o.Environments,
+	}
+	if len(o.Namespaces) > 0 {
+		return r, nil
+	}
+	leases, err := coordinationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	r.vouchers = &vouchers{
+		leases: leases, holder: o.Identity, namespace: o.UsageNamespace, interval: o.UsageFlushInterval, now: v.now, complete: map[string]time.Time{},
+	}
+	return r, nil
 }
 
 // assemble makes a verifier and the watchers that feed it: one for each namespace and environment.

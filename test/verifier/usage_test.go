@@ -7,10 +7,13 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 func (p *place) status(name string) v1alpha1.DGbotAPIKeyStatus {
@@ -56,4 +59,42 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 	last.becomes("the other key", unused, http.StatusOK)
 	must(t, last.program.Stop())
 	eventually(t, "the use before the end is in the status", func() bool { return p.status("unused").LastUsedAt != nil })
+}
+
+// TestVerifiersSaySinceWhenUsesAreTracked by a Lease per environment, which lives on from one verifier to the next.
+func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
+	p := newPlace(t)
+	p.key("crm", "tracked")
+	p.key("other", "elsewhere")
+	lease := func(environment string) *coordinationv1.Lease {
+		found := &coordinationv1.Lease{}
+		err := admin.Get(t.Context(), types.NamespacedName{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + environment}, found)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		must(t, err)
+		return found
+	}
+	// One that knows a namespace vouches for nothing, one that knows an environment for that one alone.
+	part := startVerifier(t, "--usage-flush-interval=100ms", "--namespace="+p.name)
+	part.ready()
+	must(t, part.program.Stop()) // which flushes once more
+	if lease("tracked") != nil || lease("elsewhere") != nil {
+		t.Error("a verifier of one namespace vouches for an environment")
+	}
+	v := startVerifier(t, "--usage-flush-interval=100ms", "--environment=tracked")
+	eventually(t, "the Lease is there", func() bool { return lease("tracked") != nil })
+	since := lease("tracked").Annotations[v1alpha1.TrackedSinceAnnotation]
+	if at, err := time.Parse(time.RFC3339, since); err != nil || time.Since(at) > within {
+		t.Errorf("tracked since %s: %v", since, err)
+	}
+	must(t, v.program.Stop())
+	before := lease("tracked")
+	startVerifier(t, "--usage-flush-interval=100ms")
+	eventually(t, "the Lease is renewed by another verifier, and one for the other environment is there", func() bool {
+		return lease("tracked").Spec.RenewTime.After(before.Spec.RenewTime.Time) && lease("elsewhere") != nil
+	})
+	if got := lease("tracked").Annotations[v1alpha1.TrackedSinceAnnotation]; got != since {
+		t.Errorf("tracked since %s, after the change of verifiers since %s", since, got)
+	}
 }

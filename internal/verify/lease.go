@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// maxTrackingGap is how long nobody may have vouched for an environment before tracking counts as begun anew.
+const maxTrackingGap = 10 * time.Minute
+
+// vouchers are the Leases by which verifiers say since when a use of a key would have been noticed: one per environment,
+// which all of them renew. Without it a key that nobody has used could not be told from one that nobody has watched.
+type vouchers struct {
+	leases coordinationclient.LeasesGetter
+	holder string
+	// namespace is the Leases'.
+	namespace string
+	interval  time.Duration
+	now       func() time.Time
+	// complete is until when this verifier has reported all uses, by environment. That another one vouches says nothing of
+	// what this one has not reported.
+	complete map[string]time.Time
+}
+
+// renew vouches for an environment after all uses known here were reported.
+func (v *vouchers) renew(ctx context.Context, environment string) error {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	now, leases, name := v.now(), v.leases.Leases(v.namespace), v1alpha1.UsageLeasePrefix+environment
+	lease, err := leases.Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v.namespace}}
+		v.fill(lease, environment, now)
+		_, err = leases.Create(ctx, lease, metav1.CreateOptions{FieldManager: fieldManager})
+	case err == nil:
+		v.fill(lease, environment, now)
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return nil // another verifier vouches at this moment; this one does at the next flush
+	}
+	if err != nil {
+		return fmt.Errorf("renewing Lease %s/%s: %w", v.namespace, name, err)
+	}
+	v.complete[environment] = now
+	return nil
+}
+
+// fill renews a Lease, and begins tracking anew where somebody may have missed uses.
+func (v *vouchers) fill(lease *coordinationv1.Lease, environment string, now time.Time) {
+	if !v.continues(lease, environment, now) {
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, now.UTC().Format(time.RFC3339))
+	}
+	seconds := int32((2*v.interval + time.Second - 1) / time.Second) //nolint:gosec // at most ten minutes
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = &v.holder, &seconds
+	lease.Spec.RenewTime = &metav1.MicroTime{Time: now}
+}
+
+func (v *vouchers) continues(lease *coordinationv1.Lease, environment string, now time.Time) bool {
+	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
+	return err == nil && !since.After(now) &&
+		lease.Spec.RenewTime != nil && now.Sub(lease.Spec.RenewTime.Time) <= maxTrackingGap &&
+		now.Sub(v.complete[environment]) <= maxTrackingGap
+}
+
+// serve notes environments whose keys are answered for here from now on, if they are not known yet.
+func (v *vouchers) serve(environments []string) {
+	for _, environment := range environments {
+		if _, ok := v.complete[environment]; !ok {
+			v.complete[environment] = v.now()
+		}
+	}
+}
