@@ -13,6 +13,7 @@ import (
 	"errors"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,6 +60,8 @@ type APIKeyReconciler struct {
 	Clock clock.PassiveClock
 	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
 	SecretCheckInterval time.Duration
+	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
+	UsageNamespace string
 
 	memory memory
 	slow   slowLane
@@ -130,6 +133,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(notOfStatusAlone())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
+		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
 	if r.watchesSecrets() {
 		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata)

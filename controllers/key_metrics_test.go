@@ -258,7 +258,7 @@ func TestAScrapeNeitherWaitsForACacheNorFailsWithIt(t *testing.T) {
 
 func unstarted(t *testing.T) client.Reader {
 	t.Helper()
-	options, err := cacheOptions(nil)
+	options, err := cacheOptions(Options{UsageNamespace: "dgbot-system"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,13 +4,16 @@ package controllers
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -37,6 +40,8 @@ type Options struct {
 	SecretAccess string
 	// SecretCheckInterval is how often Secrets are looked at that are not watched.
 	SecretCheckInterval time.Duration
+	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
+	UsageNamespace string
 }
 
 // How the manager learns of changes to Secrets.
@@ -58,6 +63,9 @@ func (o *Options) Validate() error {
 	case o.SecretCheckInterval < minSecretCheckInterval:
 		return fmt.Errorf("--secret-check-interval is %s: want at least %s", o.SecretCheckInterval, minSecretCheckInterval)
 	}
+	if problems := validation.IsDNS1123Label(o.UsageNamespace); len(problems) > 0 {
+		return fmt.Errorf("--usage-namespace is %q, which cannot be the name of a namespace: %s", o.UsageNamespace, strings.Join(problems, "; "))
+	}
 	return nil
 }
 
@@ -76,7 +84,7 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cacheOptions, err := cacheOptions(options.WatchNamespaces)
+	cacheOptions, err := cacheOptions(options)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +136,8 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 		Live:     mgr.GetAPIReader(),
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    clock.RealClock{},
+
+		UsageNamespace: options.UsageNamespace,
 	}
 	if options.SecretAccess == SecretAccessGetOnly {
 		keys.SecretCheckInterval = options.SecretCheckInterval
@@ -141,7 +151,7 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 // cacheOptions keep plaintext and other people's Secrets out of memory: of Secrets only those with the key label are
 // watched, if any are, and the controllers watch metadata only. A typed read of a Secret through the cache, which would
 // start a watch with the bytes, fails.
-func cacheOptions(namespaces Namespaces) (cache.Options, error) {
+func cacheOptions(o Options) (cache.Options, error) {
 	ours, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
@@ -150,12 +160,14 @@ func cacheOptions(namespaces Namespaces) (cache.Options, error) {
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.NewSelector().Add(*ours)},
+			&corev1.Secret{}:        {Label: labels.NewSelector().Add(*ours)},
+			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: {}}},
 		},
+		NewInformer: newInformer,
 	}
-	if len(namespaces) > 0 {
+	if len(o.WatchNamespaces) > 0 {
 		options.DefaultNamespaces = map[string]cache.Config{}
-		for _, namespace := range namespaces {
+		for _, namespace := range o.WatchNamespaces {
 			options.DefaultNamespaces[namespace] = cache.Config{}
 		}
 		options.NewInformer = newPatientInformer

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,6 +50,22 @@ func (n *Namespaces) Set(list string) error {
 	return nil
 }
 
+const (
+	namespaceRefused = "A namespace of --watch-namespaces cannot be read, and is not served as it should be; the others are. " +
+		"Create it and give the manager's account the Role of config/overlays/namespaced/watched in it, or take it off the list"
+	leasesRefused = "The Leases of --usage-namespace cannot be read: uses count as not tracked. Give the manager's account a Role there " +
+		"that may list and watch leases, as config/rbac does in the manager's own namespace"
+)
+
+// newInformer makes the informers of a manager that works in all namespaces: only what the verifiers say can be done
+// without.
+func newInformer(reads toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+	if _, ok := example.(*coordinationv1.Lease); ok {
+		return newPatientInformer(reads, example, resync, indexers)
+	}
+	return toolscache.NewSharedIndexInformer(reads, example, resync, indexers)
+}
+
 // newPatientInformer makes informers that serve a namespace from when it can be read on.
 //
 // Controllers wait until all informers have read all they are to read, and give up after two minutes. With one namespace
@@ -59,7 +76,10 @@ func (n *Namespaces) Set(list string) error {
 //
 // Once it has been read, a refusal stays an error: what is in the cache stays there, and is not taken for deleted.
 func newPatientInformer(reads toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-	patient := &patientReads{ListerWatcher: reads, reads: toolscache.ToListerWatcherWithContext(reads)}
+	patient := &patientReads{ListerWatcher: reads, reads: toolscache.ToListerWatcherWithContext(reads), advice: namespaceRefused}
+	if _, ok := example.(*coordinationv1.Lease); ok {
+		patient.advice = leasesRefused
+	}
 	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
 }
 
@@ -68,6 +88,8 @@ type patientReads struct {
 	// ListerWatcher has the methods without a context, which nothing calls.
 	toolscache.ListerWatcher
 	reads toolscache.ListerWatcherWithContext
+	// advice is what to log when they are refused.
+	advice string
 
 	mutex sync.Mutex
 	// read says whether the namespace could ever be read.
@@ -99,12 +121,11 @@ func (p *patientReads) note(ctx context.Context, err error) (never bool) {
 	switch {
 	case err == nil:
 		if p.refusal != "" {
-			ctrl.LoggerFrom(ctx).Info("A watched namespace can be read now", "was", p.refusal)
+			ctrl.LoggerFrom(ctx).Info("What could not be read can be read now", "was", p.refusal)
 		}
 		p.read, p.refusal = true, ""
 	case apierrors.IsForbidden(err) && p.refusal == "":
-		ctrl.LoggerFrom(ctx).Error(err, "A namespace of --watch-namespaces cannot be read, and is not served as it should be; the others are. "+
-			"Create it and give the manager's account the Role of config/overlays/namespaced/watched in it, or take it off the list")
+		ctrl.LoggerFrom(ctx).Error(err, p.advice)
 		p.refusal = err.Error()
 	}
 	return !p.read

@@ -124,7 +124,11 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	if err := reader.List(ctx, &records, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(key.UID)}); err != nil {
 		return nil, fmt.Errorf("listing the records: %w", err)
 	}
-	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items}, secret: secret}
+	tracking, err := r.tracking(ctx, key.Spec.Environment)
+	if err != nil {
+		return nil, err
+	}
+	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items, Tracking: tracking}, secret: secret}
 	return seen, r.describeSecret(ctx, seen, facts)
 }
 

@@ -20,6 +20,10 @@ package controllers
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 //
+// The Leases of the verifiers, in the operator's own namespace unless --usage-namespace says otherwise.
+//
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=list;watch,namespace=dgbot-system
+//
 // Leader election, in the operator's own namespace; it still records core events.
 //
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=dgbot-system

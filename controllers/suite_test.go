@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 
 // operator returns a freshly started operator that writes through the given client.
 func (w *world) operator(writes client.Client) *APIKeyReconciler {
-	return &APIKeyReconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
+	return &APIKeyReconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock, UsageNamespace: w.namespace}
 }
 
 const keyName = "production-server"

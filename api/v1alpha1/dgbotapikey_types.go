@@ -271,13 +271,23 @@ type DGbotAPIKeyStatus struct {
 	Previous []RevisionStatus `json:"previous,omitempty"`
 
 	// lastUsedAt is the newest successful use of any revision that a verifier has reported, those that have ended included.
-	// Absent while no use is known, which says little where no verifier runs that reports.
+	// Absent while no use is known: see trackedSince for what that says.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
 	// +kubebuilder:validation:MaxLength=25
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
+
+	// trackedSince is since when a use of the current revision would have been noticed: verifiers have reported for the
+	// key's environment without a gap since then. Absent while none reports: then nothing is known about uses, and a key
+	// without lastUsedAt must not be taken for unused.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	TrackedSince *metav1.Time `json:"trackedSince,omitempty"`
 
 	// nextRotationAt is when the next revision is due: by schedule or by a request in the future, whichever is first.
 	// +optional

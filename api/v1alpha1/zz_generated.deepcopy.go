@@ -273,6 +273,10 @@ func (in *DGbotAPIKeyStatus) DeepCopyInto(out *DGbotAPIKeyStatus) {
 		in, out := &in.LastUsedAt, &out.LastUsedAt
 		*out = (*in).DeepCopy()
 	}
+	if in.TrackedSince != nil {
+		in, out := &in.TrackedSince, &out.TrackedSince
+		*out = (*in).DeepCopy()
+	}
 	if in.NextRotationAt != nil {
 		in, out := &in.NextRotationAt, &out.NextRotationAt
 		*out = (*in).DeepCopy()

@@ -84,6 +84,8 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 		"How changes of Secrets are noticed: watch, or get-only, which needs no right to list or watch Secrets.")
 	flags.DurationVar(&options.SecretCheckInterval, "secret-check-interval", 5*time.Minute,
 		"With get-only, how often each key's Secret is looked at; at least 1s.")
+	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
+		"Namespace of the Leases by which verifiers say since when they have reported uses, their --usage-namespace; by default the one the manager runs in.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {

@@ -25,6 +25,8 @@ type Observation struct {
 	Records []v1alpha1.DGbotAPIKeyRecord
 	// Secret of the key's Secret name.
 	Secret Secret
+	// Tracking is what the verifiers of the key's environment vouch for; nil where none does.
+	Tracking *Tracking
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
 	// none. With it Plan asks for no step of that kind, and reports it.
 	Refusal *Refusal

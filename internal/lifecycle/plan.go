@@ -130,6 +130,7 @@ func (p *planner) wake() time.Time {
 			times = append(times, record.Spec.NotAfter, p.unpublishedUntil(record))
 		}
 	}
+	times = append(times, p.trackingChanges()...)
 	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
 	if reference := p.reference(); reference != nil {
 		times = append(times, scheduledAfter(p.Key.UID, &p.Key.Spec, reference.Spec.IssuedAt))

@@ -27,6 +27,7 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 		LastHandledRequest: p.handled(),
 		Binding:            p.Key.Status.Binding,
 		LastUsedAt:         p.lastUseOfAny(),
+		TrackedSince:       p.trackedSince(),
 	}
 	switch old := p.Key.Status.Current; {
 	case p.matched != nil:

@@ -13,10 +13,8 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
-
-// maxTrackingGap is how long nobody may have vouched for an environment before tracking counts as begun anew.
-const maxTrackingGap = 10 * time.Minute
 
 // vouchers are the Leases by which verifiers say since when a use of a key would have been noticed: one per environment,
 // which all of them renew. Without it a key that nobody has used could not be told from one that nobody has watched.
@@ -70,8 +68,8 @@ func (v *vouchers) fill(lease *coordinationv1.Lease, environment string, now tim
 func (v *vouchers) continues(lease *coordinationv1.Lease, environment string, now time.Time) bool {
 	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
 	return err == nil && !since.After(now) &&
-		lease.Spec.RenewTime != nil && now.Sub(lease.Spec.RenewTime.Time) <= maxTrackingGap &&
-		now.Sub(v.complete[environment]) <= maxTrackingGap
+		lease.Spec.RenewTime != nil && now.Sub(lease.Spec.RenewTime.Time) <= lifecycle.MaxTrackingGap &&
+		now.Sub(v.complete[environment]) <= lifecycle.MaxTrackingGap
 }
 
 // serve notes environments whose keys are answered for here from now on, if they are not known yet.

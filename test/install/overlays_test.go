@@ -115,7 +115,7 @@ func (h *hardened) untilLeaseIsRenewed(from, times int) (others []string, length
 		renewed := 0
 		for _, event := range events[start:] {
 			switch {
-			case event.User.Username != operatorUser, event.Verb == "watch":
+			case event.User.Username != operatorUser, event.Verb == "watch", event.Verb == "list" && event.ObjectRef.Resource == "leases":
 			case event.ObjectRef.Resource == "leases":
 				renewed++
 			default:

@@ -180,7 +180,7 @@ var unseen = []string{
 	"update keys.dgbot.io/dgbotapikeys/finalizers",
 	"delete secrets",
 	// By informers, where the API server does not stream lists.
-	"list secrets",
+	"list secrets", "list coordination.k8s.io/leases",
 	// For events that repeat.
 	"patch events.k8s.io/events",
 	"patch events",

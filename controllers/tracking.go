@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// trackingOf reads what a Lease of the verifiers vouches for; nil where it says nothing that can be understood.
+func trackingOf(lease *coordinationv1.Lease) *lifecycle.Tracking {
+	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
+	if err != nil || lease.Spec.RenewTime == nil {
+		return nil
+	}
+	tracking := &lifecycle.Tracking{Since: since, Renewed: lease.Spec.RenewTime.Time, Lag: lifecycle.MaxTrackingGap}
+	if seconds := lease.Spec.LeaseDurationSeconds; seconds != nil {
+		tracking.Lag = min(time.Duration(*seconds)*time.Second, lifecycle.MaxTrackingGap)
+	}
+	return tracking
+}
+
+// tracking returns what is vouched for the environment. The cache is good enough, also to end a revision on: a Lease that
+// is behind vouches for less.
+func (r *APIKeyReconciler) tracking(ctx context.Context, environment string) (*lifecycle.Tracking, error) {
+	lease, name := &coordinationv1.Lease{}, types.NamespacedName{Namespace: r.UsageNamespace, Name: v1alpha1.UsageLeasePrefix + environment}
+	if found, err := get(ctx, r.Client, name, lease); err != nil {
+		return nil, fmt.Errorf("reading Lease %s: %w", name, err)
+	} else if !found {
+		return nil, nil
+	}
+	return trackingOf(lease), nil
+}
+
+// environmentOf returns the environment whose uses a Lease vouches for; empty for other Leases.
+func environmentOf(lease client.Object) string {
+	environment, ours := strings.CutPrefix(lease.GetName(), v1alpha1.UsageLeasePrefix)
+	if !ours {
+		return ""
+	}
+	return environment
+}
+
+// notOfRenewalAlone leaves out what changes nothing for keys: other Leases, and renewals, of which there are some every
+// minute. Keys that wait for one look by themselves.
+func (r *APIKeyReconciler) notOfRenewalAlone() predicate.Predicate {
+	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return environmentOf(o) != "" })
+	return predicate.And(ours, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*coordinationv1.Lease)
+		return !ok || e.ObjectOld.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] ||
+			!trackingOf(before).At(r.Clock.Now())
+	}})
+}
+
+// wakeKeysOfLease wakes all keys of an environment when its tracking begins, begins anew or ends. That may be thousands,
+// and none of it is urgent.
+func (r *APIKeyReconciler) wakeKeysOfLease() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	wake := func(ctx context.Context, lease client.Object, queue queue) {
+		var keys v1alpha1.DGbotAPIKeyList
+		if err := r.Client.List(ctx, &keys, client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an environment", "lease", lease.GetName())
+			return
+		}
+		for i := range keys.Items {
+			if key := &keys.Items[i]; key.Spec.Environment == environmentOf(lease) {
+				wakeForUsage(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)})
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, queue queue) { wake(ctx, e.Object, queue) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue queue) { wake(ctx, e.ObjectNew, queue) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, queue queue) { wake(ctx, e.Object, queue) },
+	}
+}

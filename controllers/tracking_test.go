@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// vouch renews the Lease of an environment as a verifier does.
+func (w *world) vouch(environment string, since *metav1.Time) *coordinationv1.Lease {
+	w.t.Helper()
+	seconds := int32(60)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.namespace, Name: "dgbot-usage-" + environment,
+			Annotations: map[string]string{"keys.dgbot.io/tracked-since": since.UTC().Format(time.RFC3339)},
+		},
+		Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: w.clock.Now()}, LeaseDurationSeconds: &seconds},
+	}
+	there := &coordinationv1.Lease{}
+	found, err := get(w.t.Context(), live, client.ObjectKeyFromObject(lease), there)
+	switch {
+	case found:
+		lease.ResourceVersion = there.ResourceVersion
+		err = live.Update(w.t.Context(), lease)
+	case err == nil:
+		err = live.Create(w.t.Context(), lease)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return lease
+}
+
+func TestTrackingIsCarriedAndRenewalsWriteNothing(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	w.rest()
+	issued := w.second()
+	w.vouch("staging", issued)
+	w.rest()
+	if got := w.key().Status.TrackedSince; got != nil {
+		t.Errorf("what another environment's verifiers say counts: %s", got)
+	}
+	w.vouch("production", issued)
+	w.rest()
+	tracked := w.key()
+	if !tracked.Status.TrackedSince.Equal(issued) {
+		t.Errorf("tracked since %v, want %s", tracked.Status.TrackedSince, issued)
+	}
+	for range 3 {
+		w.advance(5 * time.Minute)
+		w.vouch("production", issued)
+		w.rest()
+	}
+	if w.key().ResourceVersion != tracked.ResourceVersion {
+		t.Error("a renewal causes a write")
+	}
+	again := w.second()
+	lease := w.vouch("production", again)
+	w.rest()
+	if got := w.key().Status.TrackedSince; !got.Equal(again) {
+		t.Errorf("tracking began anew at %s, the status says %v", again, got)
+	}
+	lease.Annotations = nil
+	if err := live.Update(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	w.rest()
+	if got := w.key().Status.TrackedSince; got != nil {
+		t.Errorf("a Lease without a time vouches: %s", got)
+	}
+	if len(w.records()) != 1 {
+		t.Error("something was minted")
+	}
+}
+
+func TestMereRenewalsWakeNoKey(t *testing.T) {
+	w := newWorld(t)
+	r := w.operator(live)
+	now := w.clock.Now()
+	vouching := func(name string, renewed time.Time, since string) *coordinationv1.Lease {
+		return &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{v1alpha1.TrackedSinceAnnotation: since}},
+			Spec:       coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: renewed}},
+		}
+	}
+	const since, name = "2026-01-01T00:00:00Z", "dgbot-usage-production"
+	for what, tc := range map[string]struct {
+		before, after *coordinationv1.Lease
+		wakes         bool
+	}{
+		"a renewal":               {vouching(name, now.Add(-time.Minute), since), vouching(name, now, since), false},
+		"a renewal after a lapse": {vouching(name, now.Add(-time.Hour), since), vouching(name, now, since), true},
+		"begun anew":              {vouching(name, now, since), vouching(name, now, "2026-01-02T00:00:00Z"), true},
+		"another Lease":           {vouching("dgbot-manager", now.Add(-time.Hour), since), vouching("dgbot-manager", now, "x"), false},
+	} {
+		if got := r.notOfRenewalAlone().Update(event.UpdateEvent{ObjectOld: tc.before, ObjectNew: tc.after}); got != tc.wakes {
+			t.Errorf("%s wakes: %v, want %v", what, got, tc.wakes)
+		}
+	}
+	if r.notOfRenewalAlone().Create(event.CreateEvent{Object: vouching("dgbot-manager", now, since)}) {
+		t.Error("another Lease wakes")
+	}
+}
+
+// delayed is a queue that keeps what is added to it later.
+type delayed struct {
+	workqueue.TypedRateLimitingInterface[reconcile.Request]
+	added []reconcile.Request
+}
+
+func (d *delayed) AddAfter(request reconcile.Request, _ time.Duration) {
+	d.added = append(d.added, request)
+}
+
+func TestALeaseWakesTheKeysOfItsEnvironmentOnly(t *testing.T) {
+	w := newWorld(t)
+	w.create(nil)
+	other := &v1alpha1.DGbotAPIKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "elsewhere"},
+		Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Elsewhere", Environment: "development"},
+	}
+	if err := live.Create(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	lease := w.vouch("development", w.second())
+	wake := w.operator(live).wakeKeysOfLease()
+	for name, send := range map[string]func(*delayed){
+		"created": func(q *delayed) { wake.Create(t.Context(), event.CreateEvent{Object: lease}, q) },
+		"updated": func(q *delayed) { wake.Update(t.Context(), event.UpdateEvent{ObjectOld: lease, ObjectNew: lease}, q) },
+		"deleted": func(q *delayed) { wake.Delete(t.Context(), event.DeleteEvent{Object: lease}, q) },
+	} {
+		queue := &delayed{}
+		send(queue)
+		if !slices.Contains(queue.added, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(other)}) || slices.Contains(queue.added, w.request()) {
+			t.Errorf("a Lease that is %s wakes %v", name, queue.added)
+		}
+	}
+}
+
+// TestLeasesThatMayNotBeReadHoldNobodyUp: an operator that was upgraded before its Role must serve keys.
+func TestLeasesThatMayNotBeReadHoldNobodyUp(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "", nil)
+	for name, tc := range map[string]struct {
+		example runtime.Object
+		synced  bool
+	}{
+		"Leases": {&coordinationv1.Lease{}, true},
+		"keys":   {&v1alpha1.DGbotAPIKey{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused := make(chan struct{}, 100)
+			reads := &toolscache.ListWatch{
+				ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+					refused <- struct{}{}
+					return nil, forbidden
+				},
+				WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return nil, forbidden },
+			}
+			informer := newInformer(reads, tc.example, 0, nil)
+			go informer.RunWithContext(t.Context())
+			for range 2 { // once it is listed again, the first answer has been taken in
+				<-refused
+			}
+			if informer.HasSynced() != tc.synced {
+				t.Errorf("with a refusal the informer has synced: %v, want %v", informer.HasSynced(), tc.synced)
+			}
+		})
+	}
+}
