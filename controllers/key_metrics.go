@@ -29,7 +29,7 @@ var (
 		"1 for the status that the key's condition Ready has (True, False or Unknown), 0 for the two others. Unknown: the key has no status yet.",
 		[]string{"condition", "environment", "name", "namespace"}, nil)
 	keyAbnormal = prometheus.NewDesc("dgbot_apikey_abnormal_condition",
-		"1 for each of the key's conditions Reconciling, Stalled and RequestInvalid while it is True, with its reason. No series otherwise.",
+		"1 for each of the key's conditions Reconciling, Stalled, RequestInvalid and PreviousRevisionInUse while it is True, with its reason. No series otherwise.",
 		[]string{"condition", "environment", "name", "namespace", "reason"}, nil)
 	keyExpiration = prometheus.NewDesc("dgbot_apikey_expiration_timestamp_seconds",
 		"When the key stops verifying: spec.expiresAt, or the end of the current revision where that is earlier. No series for a key without an end.",
@@ -151,7 +151,7 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 		switch condition.Type {
 		case v1alpha1.ReadyCondition:
 			ready = condition.Status
-		case v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition:
+		case v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition, v1alpha1.PreviousRevisionInUseCondition:
 			if condition.Status == metav1.ConditionTrue {
 				labels := append(before("condition", condition.Type, which), label("reason", reasonLabel(condition.Reason)))
 				gauge(keyAbnormal, 1, labels)
@@ -213,12 +213,13 @@ func oneIf(condition bool) float64 {
 	return 0
 }
 
-// abnormalReasons are those of the conditions Reconciling, Stalled and RequestInvalid.
+// abnormalReasons are those of the conditions that are there only while True.
 var abnormalReasons = []string{
 	v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason, v1alpha1.SecretConflictReason,
 	v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.RecordWriteRefusedReason,
 	v1alpha1.SecretLossDampedReason, v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForOverlapReason,
 	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason,
+	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
 }
 
 // unknown stands where there is nothing to say, and other where what is said is not a word of this operator's: whoever may

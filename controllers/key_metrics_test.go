@@ -124,6 +124,17 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 			},
 			[]string{"ready_status False 0", "ready_status True 1", "abnormal_condition RequestInvalid AnnotationUnreadable 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 1"},
 		},
+		"an earlier revision that nobody vouches for": {
+			func(w *world) {
+				w.edit(func(k *v1alpha1.DGbotAPIKey) {
+					k.Spec.Rotation.Retire, k.Spec.Rotation.MaxOverlap = v1alpha1.RetireWhenUnused, &metav1.Duration{Duration: 48 * time.Hour}
+					k.Spec.Rotation.RequestedAt = w.second()
+				})
+				w.rest()
+				w.advance(time.Hour + 2*time.Second)
+			},
+			[]string{"ready_status False 0", "ready_status True 1", "abnormal_condition PreviousRevisionInUse UsageUnknown 1", "last_rotation_timestamp_seconds Request", "verifying_revisions 2"},
+		},
 		"a lost Secret": {
 			func(w *world) { w.deleteSecret() },
 			[]string{"ready_status False 0", "ready_status True 1", "last_rotation_timestamp_seconds SecretLost", "verifying_revisions 2"},

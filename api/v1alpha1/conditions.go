@@ -15,6 +15,10 @@ const (
 	// RequestInvalidCondition is present only while True: one of the two request annotations cannot be read and is
 	// ignored. Ready is not affected.
 	RequestInvalidCondition = "RequestInvalid"
+	// PreviousRevisionInUseCondition is present only while True: with spec.rotation.retire: WhenUnused an earlier revision
+	// goes on verifying beyond its overlap, because it is used or because no verifier says that it is not. The message
+	// names revision and last use. Ready is not affected.
+	PreviousRevisionInUseCondition = "PreviousRevisionInUse"
 )
 
 // Reasons. The same words stand in conditions, events and logs.
@@ -51,6 +55,13 @@ const (
 	ProgressingReason = "Progressing"
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"
+
+	// RecentlyUsedReason belongs to the condition PreviousRevisionInUse: a verifier has reported a use within
+	// quietPeriod.
+	RecentlyUsedReason = "RecentlyUsed"
+	// UsageUnknownReason belongs to the condition PreviousRevisionInUse: no verifier has reported for long enough to
+	// say that the revision is not used.
+	UsageUnknownReason = "UsageUnknown"
 
 	// SecretLostReason is a Warning event: the Secret was gone and has been replaced by a new revision.
 	SecretLostReason = "SecretLost"

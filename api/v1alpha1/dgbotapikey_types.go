@@ -84,6 +84,8 @@ type DGbotAPIKeySpec struct {
 // Rotation says when a new revision replaces the key. Requests are levels, not triggers: applying the same time twice
 // rotates once.
 // +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.retire) || self.retire != 'WhenUnused' || has(self.maxOverlap)",message="maxOverlap is required with retire: WhenUnused: it ends earlier revisions that stay in use, such as 720h",fieldPath=".maxOverlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxOverlap) || !has(self.overlap) || size(self.maxOverlap) == 0 || !self.maxOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) <= duration(self.maxOverlap)",message="maxOverlap must be at least overlap: it is when earlier revisions end at the latest",fieldPath=".maxOverlap"
 type Rotation struct {
 	// interval replaces the key on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by key so
 	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
@@ -127,7 +129,44 @@ type Rotation struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
+
+	// retire says when earlier revisions stop verifying. AfterOverlap (the default): at the end of the overlap. WhenUnused:
+	// once no verifier has reported a use for quietPeriod, at the end of the overlap at the earliest and of maxOverlap at
+	// the latest. As long as no verifier reports, every revision counts as in use. While one is in use beyond the overlap,
+	// the condition PreviousRevisionInUse names it. WhenUnused counts from the next rotation; AfterOverlap also ends what
+	// is running.
+	// +optional
+	// +kubebuilder:default=AfterOverlap
+	Retire RetirePolicy `json:"retire,omitempty"`
+
+	// quietPeriod is, with WhenUnused, how long an earlier revision must not have been used to be retired; it counts from
+	// the last use that is known, plus the resolution with which uses are reported. A duration of at most 876000h, default 1h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="quietPeriod must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
+	QuietPeriod *metav1.Duration `json:"quietPeriod,omitempty"`
+
+	// maxOverlap is, with WhenUnused, when earlier revisions end at the latest, in use or not: it is set on them as soon as
+	// a newer one is published, so that nothing depends on the operator. Required with WhenUnused; a duration of at least
+	// overlap, at most 876000h. Where overlap is not set, it is no longer than this.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="maxOverlap must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 720h (days are not a unit: 720h is 30 days)"
+	MaxOverlap *metav1.Duration `json:"maxOverlap,omitempty"`
 }
+
+// RetirePolicy says when earlier revisions stop verifying.
+// +kubebuilder:validation:Enum=AfterOverlap;WhenUnused
+type RetirePolicy string
+
+const (
+	// RetireAfterOverlap: at the end of the overlap.
+	RetireAfterOverlap RetirePolicy = "AfterOverlap"
+	// RetireWhenUnused: when nobody has used them for a while.
+	RetireWhenUnused RetirePolicy = "WhenUnused"
+)
 
 // SecretSpec says where and how the key is published.
 type SecretSpec struct {
@@ -252,7 +291,8 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the key: Ready always; Reconciling, Stalled and RequestInvalid only while True.
+	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid and
+	// PreviousRevisionInUse only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

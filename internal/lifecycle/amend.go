@@ -75,25 +75,7 @@ func (p *planner) wantedEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 	if p.beyondLimit(record, p.published.Spec.Revision) {
 		end = earlier(end, p.published.Spec.IssuedAt.DeepCopy())
 	}
-	return earlier(end, p.overlapEnd(record))
-}
-
-// overlapEnd is when the overlap of a superseded record ends: counted from the revision that superseded it, whatever
-// came later. Nil where that record is no longer there to count from: then the end it has stands.
-func (p *planner) overlapEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
-	next := p.published
-	if by := SupersededBy(record); by != 0 {
-		next = nil
-		for _, candidate := range p.live {
-			if candidate.Spec.Revision == by {
-				next = candidate
-			}
-		}
-	}
-	if next == nil {
-		return nil
-	}
-	return &metav1.Time{Time: next.Spec.IssuedAt.Add(p.overlap)}
+	return earlier(end, p.retiredAt(record))
 }
 
 // beyondLimit: below a revision more verify than may, and this one is not among the newest of them.

@@ -39,9 +39,14 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 	if is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && (record == nil || is.Status != metav1.ConditionTrue) {
 		events = append(events, Event{Warning: unwanted(is.Reason), Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
-	invalid := apimeta.FindStatusCondition(next.Conditions, v1alpha1.RequestInvalidCondition)
-	if invalid != nil && apimeta.FindStatusCondition(old.Conditions, v1alpha1.RequestInvalidCondition) == nil {
-		events = append(events, Event{Warning: true, Reason: invalid.Reason, Action: "ReadRequest", Note: invalid.Message})
+	for _, abnormal := range []struct{ condition, action string }{
+		{v1alpha1.RequestInvalidCondition, "ReadRequest"},
+		{v1alpha1.PreviousRevisionInUseCondition, "Retire"},
+	} {
+		is := apimeta.FindStatusCondition(next.Conditions, abnormal.condition)
+		if is != nil && apimeta.FindStatusCondition(old.Conditions, abnormal.condition) == nil {
+			events = append(events, Event{Warning: true, Reason: is.Reason, Action: abnormal.action, Note: is.Message})
+		}
 	}
 	return events
 }

@@ -113,7 +113,15 @@ func (p *planner) overlapObstacle() *obstacle {
 		}
 	}
 	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
-		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.overlap ends them sooner", len(earlierOnes))}
+		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.%s ends them sooner", len(earlierOnes), p.longestOverlap())}
+}
+
+// longestOverlap is the field that says how long earlier revisions verify at most.
+func (p *planner) longestOverlap() string {
+	if p.whenUnused() {
+		return "maxOverlap"
+	}
+	return "overlap"
 }
 
 // recordsRefused: the API server refuses to change or create a record.

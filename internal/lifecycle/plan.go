@@ -123,6 +123,7 @@ func (p *planner) prune() []Step {
 func (p *planner) wake() time.Time {
 	var times []*metav1.Time
 	for _, record := range p.live {
+		times = append(times, useCarriedFrom(record))
 		if countsForDamping(record, p.now) {
 			times = append(times, &metav1.Time{Time: record.Spec.IssuedAt.Add(dampingWindow)})
 		}
@@ -130,7 +131,7 @@ func (p *planner) wake() time.Time {
 			times = append(times, record.Spec.NotAfter, p.unpublishedUntil(record))
 		}
 	}
-	times = append(times, p.trackingChanges()...)
+	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
 	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
 	if reference := p.reference(); reference != nil {
 		times = append(times, scheduledAfter(p.Key.UID, &p.Key.Spec, reference.Spec.IssuedAt))

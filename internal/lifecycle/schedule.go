@@ -16,7 +16,7 @@ import (
 const defaultOverlap = 24 * time.Hour
 
 // Overlap returns how long earlier revisions go on verifying, in whole seconds: spec.rotation.overlap, or 24h, or half
-// the interval where that is shorter. Fractions of a second count as a whole one, so that nothing ends early.
+// the interval where that is shorter, and no more than the maxOverlap of WhenUnused. Fractions of a second count as a whole one, so that nothing ends early.
 func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 	overlap := defaultOverlap
 	if r := spec.Rotation; r != nil {
@@ -25,6 +25,9 @@ func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 			overlap = r.Overlap.Duration
 		case r.Interval != nil:
 			overlap = min(overlap, r.Interval.Duration/2)
+		}
+		if r.Retire == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil {
+			overlap = min(overlap, r.MaxOverlap.Duration)
 		}
 	}
 	return (overlap + time.Second - 1).Truncate(time.Second)

@@ -91,6 +91,8 @@ func (p *planner) conditions() []metav1.Condition {
 	whileTrue(v1alpha1.StalledCondition, stalled, reason, message)
 	whileTrue(v1alpha1.ReconcilingCondition, reconciling, reason, message)
 	whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
+	reason, message = p.previousInUse()
+	whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
 	return conditions
 }
 

@@ -23,6 +23,14 @@ func lastUse(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *metav1.Time {
 	return at
 }
 
+// useCarriedFrom is from when on the last use is not dated ahead; nil where none is known.
+func useCarriedFrom(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
+	if record.Status.LastUsedAt == nil {
+		return nil
+	}
+	return &metav1.Time{Time: record.Status.LastUsedAt.Add(-maxUseAhead)}
+}
+
 // lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.
 func (p *planner) lastUseOfAny() *metav1.Time {
 	newest := p.Key.Status.LastUsedAt

@@ -31,6 +31,7 @@ func (w *walk) applyChecked(step Step) {
 		if old.Spec.State == v1alpha1.StateRevoked && r.Spec.State != v1alpha1.StateRevoked {
 			w.failf("revision %d was revoked and is %s", r.Spec.Revision, r.Spec.State)
 		}
+		w.checkRetirement(&old, &r)
 		if old.Spec.NotAfter != nil && (r.Spec.NotAfter == nil || r.Spec.NotAfter.After(old.Spec.NotAfter.Time)) {
 			w.failf("revision %d: notAfter moved from %s to %s", r.Spec.Revision, old.Spec.NotAfter, r.Spec.NotAfter)
 		}
@@ -214,6 +215,7 @@ func (w *walk) checkAtRest(decision Decision) {
 		w.failf("at rest, but not Ready for reason %s", ready.Reason)
 	}
 	w.checkSomethingComes(decision)
+	w.checkLingering(decision.Status)
 	// A revision beyond the limit ends when the one in use was issued; after the clock was set back that may be later.
 	settled := now.Add(2 * time.Second)
 	if inUse != nil && inUse.Spec.IssuedAt.After(settled) {

@@ -36,6 +36,7 @@ type walk struct {
 	lossMints      []time.Time
 	clockSetBack   bool
 	mintedThisWalk int
+	usage          usageGhost
 }
 
 func TestRandomWalksKeepThePromises(t *testing.T) {
@@ -43,7 +44,7 @@ func TestRandomWalksKeepThePromises(t *testing.T) {
 	if testing.Short() {
 		walks = 300
 	}
-	minted, causes := 0, map[v1alpha1.Cause]int{}
+	minted, retired, causes := 0, 0, map[v1alpha1.Cause]int{}
 	for seed := range walks {
 		w := newWalk(t, seed)
 		for range length {
@@ -57,11 +58,15 @@ func TestRandomWalksKeepThePromises(t *testing.T) {
 			}
 		}
 		minted += w.mintedThisWalk
+		retired += w.usage.retired
 		for _, r := range w.sim.Records {
 			causes[r.Spec.Cause]++
 		}
 	}
-	t.Logf("%d walks of %d moves, %d revisions: %v", walks, length, minted, causes)
+	t.Logf("%d walks of %d moves, %d revisions, %d retired for not being used: %v", walks, length, minted, retired, causes)
+	if retired == 0 {
+		t.Error("no walk came to a revision that is retired for not being used")
+	}
 	for _, cause := range []v1alpha1.Cause{v1alpha1.CauseFirstIssue, v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation,
 		v1alpha1.CauseSecretLost, v1alpha1.CauseSecretAltered, v1alpha1.CauseRecordLost, v1alpha1.CauseReactivation, v1alpha1.CauseExpiryChanged} {
 		if causes[cause] == 0 {
@@ -99,7 +104,7 @@ func (w *walk) someTime() *metav1.Time {
 // act does one random thing to the key or its world.
 func (w *walk) act() {
 	key := w.sim.Key
-	switch choice := w.rng.Intn(27); choice {
+	switch choice := w.rng.Intn(32); choice {
 	case 0, 1, 2, 3, 4:
 		w.advance(time.Duration(w.rng.Intn(3*3600)) * time.Second)
 	case 5:
@@ -147,6 +152,8 @@ func (w *walk) act() {
 		key.Status = v1alpha1.DGbotAPIKeyStatus{}
 		w.evidenceLost = w.secretDeleted || w.evidenceLost
 		w.note("status lost")
+	case 27, 28, 29, 30, 31:
+		w.actOnUsage(choice)
 	default:
 		w.accident(choice)
 	}
@@ -193,6 +200,9 @@ func (w *walk) advance(by time.Duration) {
 	if state := w.sim.Secret.State; state == SecretForeign || state == SecretCollectable {
 		by = min(by, time.Hour) // looked at every minute: days of it would prove no more
 	}
+	if w.usage.up {
+		by = min(by, 4*time.Hour) // looked at every ten minutes, in case reports end
+	}
 	to := w.sim.Now.Add(by)
 	w.note("advance to %s", to.Format(time.RFC3339))
 	for range 20000 {
@@ -218,6 +228,7 @@ func (w *walk) advance(by time.Duration) {
 			}
 		}
 		w.sim.Now = until
+		w.renew()
 		if until.Equal(to) {
 			return
 		}

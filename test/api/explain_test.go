@@ -3,10 +3,13 @@
 package api
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -57,7 +60,16 @@ func explained(t *testing.T, path string, schema map[string]any) int {
 func TestKubectlExplainsAndLists(t *testing.T) {
 	create(t, goodKey)
 	create(t, goodRecord)
+	for _, kind := range []string{"dgkey", "dgrec"} {
+		must(t, wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+			_, err := kubectl(t, "", "explain", kind) // discovery and OpenAPI follow a new kind after a moment
+			return err == nil, nil
+		}))
+	}
 	for command, wants := range map[string][]string{
+		"explain dgkey.spec.rotation.retire":      {"AfterOverlap", "WhenUnused", "PreviousRevisionInUse"},
+		"explain dgkey.spec.rotation.quietPeriod": {"default 1h"},
+		"explain dgkey.spec.rotation.maxOverlap":  {"earlier revisions end at the latest"},
 		"explain dgkey.spec.rotation.overlap":     {"Default 24h, or half the interval"},
 		"explain dgkey.spec.state":                {"Active", "Disabled", "Revoked", "revives none"},
 		"explain dgkey.status.conditions":         {"Ready always"},

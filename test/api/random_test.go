@@ -71,6 +71,9 @@ func (s scribe) duration() any {
 func (s scribe) state() any {
 	return mostly(s, "Active", []string{"Active", "Disabled", "Revoked", "active", ""})
 }
+func (s scribe) retire() any {
+	return mostly(s, pick(s, []string{"AfterOverlap", "WhenUnused"}), []string{"Never", ""})
+}
 func (s scribe) scopes() any {
 	list := make([]string, s.random.IntN(4))
 	for i := range list {
@@ -92,6 +95,9 @@ func (s scribe) key(i int) *unstructured.Unstructured {
 		rotation := map[string]any{}
 		s.sometimes(rotation, "interval", func() any { return mostly(s, pick(s, []string{"2160h", "25h30m"}), durations) })
 		s.sometimes(rotation, "overlap", s.duration)
+		s.sometimes(rotation, "quietPeriod", s.duration)
+		s.sometimes(rotation, "maxOverlap", s.duration)
+		s.sometimes(rotation, "retire", s.retire)
 		s.sometimes(rotation, "requestedAt", func() any { return mostly(s, "2026-11-23T10:00:00Z", times) })
 		s.sometimes(rotation, "revokeIssuedBefore", func() any { return mostly(s, "2026-11-23T10:00:00+01:00", times) })
 		return rotation

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const (
+	defaultQuietPeriod = time.Hour
+	// defaultUsageResolution is assumed of a use whose report does not say how coarse it is.
+	defaultUsageResolution = 10 * time.Minute
+)
+
+// whenUnused says whether earlier revisions stay until nobody uses them.
+func (p *planner) whenUnused() bool {
+	r := p.Key.Spec.Rotation
+	return r != nil && r.Retire == v1alpha1.RetireWhenUnused
+}
+
+func (p *planner) quietPeriod() time.Duration {
+	if quiet := p.Key.Spec.Rotation.QuietPeriod; quiet != nil {
+		return quiet.Duration
+	}
+	return defaultQuietPeriod
+}
+
+// maxOverlap returns how long earlier revisions verify at most, in whole seconds.
+func (p *planner) maxOverlap() time.Duration {
+	if r := p.Key.Spec.Rotation; p.whenUnused() && r.MaxOverlap != nil {
+		return (r.MaxOverlap.Duration + time.Second - 1).Truncate(time.Second)
+	}
+	return p.overlap
+}
+
+// supersededAt is when the overlap of a superseded record began: with the revision that superseded it, whatever came
+// later. Nil where that record is no longer there to count from: then the end it has stands.
+func (p *planner) supersededAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
+	next := p.published
+	if by := SupersededBy(record); by != 0 {
+		next = nil
+		for _, candidate := range p.live {
+			if candidate.Spec.Revision == by {
+				next = candidate
+			}
+		}
+	}
+	if next == nil {
+		return nil
+	}
+	return &next.Spec.IssuedAt
+}
+
+// retiredAt is when a superseded record stops verifying; nil where that cannot be told.
+func (p *planner) retiredAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
+	superseded := p.supersededAt(record)
+	if superseded == nil {
+		return nil
+	}
+	// Set before anything is known of uses, so that it holds without an operator.
+	latest := &metav1.Time{Time: superseded.Add(p.maxOverlap())}
+	if !p.whenUnused() {
+		return latest
+	}
+	return earlier(latest, p.disuse(record, superseded.Add(p.overlap)).end)
+}
+
+// disuse is what is known of an earlier revision's not being used any more.
+type disuse struct {
+	// end is when it is retired; nil as long as it counts as in use.
+	end *metav1.Time
+	// reason says why it does.
+	reason string
+	// again is when to look again; zero where the tracking has to change first.
+	again time.Time
+}
+
+// disuse judges a superseded record. A use counts until lastUsedAt + resolution + quietPeriod. What was used before the
+// tracking began is not known, so that its beginning counts as a use. A Lease proves something about the time up to one
+// duration before its renewal, because the other verifiers may be that far behind.
+//
+// The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
+// revision at the same instant.
+func (p *planner) disuse(record *v1alpha1.DGbotAPIKeyRecord, overlapEnd time.Time) disuse {
+	if !p.Tracking.At(p.now) {
+		return disuse{reason: v1alpha1.UsageUnknownReason}
+	}
+	quiet, lag := p.quietPeriod(), p.Tracking.Lag
+	proven, from := p.Tracking.Renewed, latest(overlapEnd, p.Tracking.Since.Add(quiet))
+	if proven.After(p.now) {
+		proven = p.now
+	}
+	d := disuse{reason: v1alpha1.UsageUnknownReason}
+	if used := record.Status.LastUsedAt; used != nil {
+		until := used.Add(usageResolution(record) + quiet)
+		if from = latest(from, until); until.Add(lag).After(proven) {
+			d.reason = v1alpha1.RecentlyUsedReason
+		}
+	}
+	switch by := from.Add(lag); {
+	case !by.After(proven):
+		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(lag + time.Second - 1).Truncate(time.Second)}
+	case by.After(p.now):
+		d.again = by
+	default:
+		// The Lease has yet to be renewed, which wakes nobody.
+		d.again = p.now.Add(max(lag, time.Second))
+	}
+	return d
+}
+
+func usageResolution(record *v1alpha1.DGbotAPIKeyRecord) time.Duration {
+	if resolution := record.Status.Resolution; resolution != nil {
+		return resolution.Duration
+	}
+	return defaultUsageResolution
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
+// what is known of each.
+func (p *planner) lingering() (records []*v1alpha1.DGbotAPIKeyRecord, known []disuse) {
+	for _, record := range p.retirable() {
+		overlapEnd := p.supersededAt(record).Add(p.overlap)
+		if overlapEnd.After(p.now) {
+			continue
+		}
+		if d := p.disuse(record, overlapEnd); d.end == nil {
+			records, known = append(records, record), append(known, d)
+		}
+	}
+	return records, known
+}
+
+// retirable are the superseded revisions that verify and end once nobody uses them; none without WhenUnused.
+func (p *planner) retirable() []*v1alpha1.DGbotAPIKeyRecord {
+	if !p.whenUnused() || p.published == nil {
+		return nil
+	}
+	var records []*v1alpha1.DGbotAPIKeyRecord
+	for _, record := range p.others() {
+		if record.Spec.Revision < p.published.Spec.Revision && p.supersededAt(record) != nil {
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// retirementChanges are the instants at which time alone may retire a revision, or make one linger.
+func (p *planner) retirementChanges() []*metav1.Time {
+	var times []*metav1.Time
+	for _, record := range p.retirable() {
+		overlapEnd := p.supersededAt(record).Add(p.overlap)
+		times = append(times, &metav1.Time{Time: overlapEnd}, &metav1.Time{Time: p.disuse(record, overlapEnd).again})
+	}
+	return times
+}
+
+// previousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
+func (p *planner) previousInUse() (reason, message string) {
+	records, known := p.lingering()
+	var told []string
+	for i, record := range records {
+		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {
+			reason = known[i].reason
+		}
+		told = append(told, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Spec.Revision, record.Spec.KeyID, p.tellUse(record), tellEnd(record)))
+	}
+	if len(told) == 0 {
+		return "", ""
+	}
+	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(told, "; ")
+}
+
+func (p *planner) tellUse(record *v1alpha1.DGbotAPIKeyRecord) string {
+	switch at := record.Status.LastUsedAt; {
+	case at != nil && p.Tracking.At(p.now):
+		return "last used at " + rfc3339(at)
+	case at != nil:
+		return "last used at " + rfc3339(at) + ", later uses are not reported"
+	case p.Tracking.At(p.now):
+		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("no verifier reports uses in environment %q", p.Key.Spec.Environment)
+}
+
+func tellEnd(record *v1alpha1.DGbotAPIKeyRecord) string {
+	if record.Spec.NotAfter == nil {
+		return ""
+	}
+	return ", ends at the latest at " + rfc3339(record.Spec.NotAfter)
+}
