@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifier
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// nginxOrSkip returns the path of NGINX. Where CI has installed it, it must be there.
+func nginxOrSkip(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("REQUIRE_NGINX") != "" {
+		t.Fatal("REQUIRE_NGINX is set, and there is no nginx")
+	}
+	t.Skip("there is no nginx on this machine: its example is not tried")
+	return ""
+}
+
+// replaceOnce puts the addresses of the test in the place of those that the example names.
+func replaceOnce(t *testing.T, text, pattern, by string) string {
+	t.Helper()
+	expression := regexp.MustCompile(pattern)
+	if n := len(expression.FindAllString(text, -1)); n != 1 {
+		t.Fatalf("%q is in the example %d times", pattern, n)
+	}
+	return expression.ReplaceAllLiteralString(text, by)
+}
+
+// startNginx runs config/gateways/nginx in front of a backend, and returns its address.
+func startNginx(t *testing.T, verifier, backend string) string {
+	t.Helper()
+	nginx, folder, address := nginxOrSkip(t), t.TempDir(), freeAddress(t)
+	source := filepath.Join(controlplane.Repository(), "config", "gateways", "nginx")
+	content, err := os.ReadFile(filepath.Join(source, "dgbot.conf"))
+	must(t, err)
+	site := replaceOnce(t, string(content), `dgbot-verifier\.dgbot-system\.svc\.cluster\.local:80`, verifier)
+	site = replaceOnce(t, site, `api\.support\.svc\.cluster\.local:8080`, backend)
+	site = replaceOnce(t, site, `listen 8080`, "listen "+address)
+	location, err := os.ReadFile(filepath.Join(source, "dgbot_to_api.conf"))
+	must(t, err)
+	main := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
+events {}
+http {
+  access_log off;
+  client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  include site.conf;
+}`, folder)
+	for name, text := range map[string]string{"nginx.conf": main, "site.conf": site, "dgbot_to_api.conf": string(location)} {
+		must(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	command := exec.Command(nginx, "-p", folder, "-c", filepath.Join(folder, "nginx.conf"))
+	command.Stdout, command.Stderr = &printed, &printed
+	must(t, command.Start())
+	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
+	eventually(t, "nginx answers", func() bool {
+		response, err := http.Get("http://" + address)
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return true
+	})
+	return address
+}
+
+// echo is a backend that answers with what reached it.
+func echo(t *testing.T) (address string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Header.Set("Body", string(body))
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		_ = json.NewEncoder(w).Encode(r.Header)
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
+	v := startVerifier(t)
+	v.ready()
+	p := newPlace(t)
+	text := p.key("crm", "staging") // scope conversations.read
+	v.becomes("the key", text, http.StatusOK)
+	address := startNginx(t, v.address, echo(t))
+	ask := func(method, path, body string, header ...string) (*http.Response, http.Header) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, strings.NewReader(body))
+		must(t, err)
+		for i := 0; i < len(header); i += 2 {
+			request.Header[header[i]] = append(request.Header[header[i]], header[i+1])
+		}
+		response, err := http.DefaultClient.Do(request)
+		must(t, err)
+		defer func() { _ = response.Body.Close() }()
+		reached := http.Header{}
+		if err := json.NewDecoder(response.Body).Decode(&reached); err != nil {
+			reached = nil // it did not reach the backend
+		}
+		return response, reached
+	}
+
+	bearer := "Bearer " + text
+	response, reached := ask("POST", "/messages?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Required-Scopes", "*")
+	if response.StatusCode != http.StatusOK || reached.Get("Body") != "hello" {
+		t.Fatalf("a good key is answered with %d, and what reached the API is %v", response.StatusCode, reached)
+	}
+	for name, want := range map[string]string{
+		"X-DGbot-Key-ID": strings.Split(text, "_")[2], "X-DGbot-Environment": "staging", "X-DGbot-Scopes": "conversations.read",
+		"X-DGbot-Chatbot-ID": "", "X-DGbot-Required-Scopes": "", "Authorization": "", "X-API-Key": "",
+	} {
+		if got := reached.Values(name); strings.Join(got, "|") != want {
+			t.Errorf("%s reaches the API as %q, want %q", name, got, want)
+		}
+	}
+	for name := range reached {
+		if strings.Contains(name, "_") {
+			t.Errorf("the caller's %s reaches the API", name)
+		}
+	}
+	for what, tc := range map[string]struct {
+		path   string
+		header []string
+		want   int
+	}{
+		"no key":                              {"/", nil, 401},
+		"a wrong key":                         {"/", []string{"Authorization", bearer[:len(bearer)-1] + "_"}, 401},
+		"in X-API-Key":                        {"/", []string{"X-Api-Key", text}, 200},
+		"in the query":                        {"/?api_key=" + text, nil, 401},
+		"a scope is missing":                  {"/conversations/1", []string{"Authorization", bearer}, 403},
+		"a caller that asks for fewer scopes": {"/conversations/1", []string{"Authorization", bearer, "X-Dgbot-Required-Scopes", "conversations.read"}, 403},
+		"the check from outside":              {"/_dgbot/conversations.read", []string{"Authorization", bearer}, 404},
+		"the API's own failure":               {"/broken", []string{"Authorization", bearer}, 500},
+	} {
+		response, reached := ask("GET", tc.path, "", tc.header...)
+		if response.StatusCode != tc.want || (reached != nil) != (tc.want == 200 || tc.want == 500) {
+			t.Errorf("%s: %d, reached the API: %v; want %d", what, response.StatusCode, reached != nil, tc.want)
+		}
+		if challenge := response.Header.Get("WWW-Authenticate"); (challenge != "") != (tc.want == 401) {
+			t.Errorf("%s: WWW-Authenticate %q", what, challenge)
+		}
+	}
+
+	p.patch(`{"spec":{"state":"Revoked"}}`)
+	eventually(t, "a revoked key is refused", func() bool {
+		response, _ := ask("GET", "/", "", "Authorization", bearer)
+		return response.StatusCode == http.StatusUnauthorized
+	})
+	must(t, v.program.Stop())
+	if response, reached := ask("GET", "/", "", "Authorization", bearer); response.StatusCode != http.StatusServiceUnavailable || reached != nil || response.Header.Get("Retry-After") == "" {
+		t.Errorf("without a verifier: %d, reached the API: %v", response.StatusCode, reached)
+	}
+}
