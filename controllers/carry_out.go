@@ -45,8 +45,8 @@ func (r *APIKeyReconciler) carryOut(ctx context.Context, name types.NamespacedNa
 		r.settleDoubts(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.settle(ctx, seen)
-		if err == nil && seen.Key == nil {
-			return nil, lifecycle.Decision{}, nil
+		if seen.Key == nil {
+			return nil, lifecycle.Decision{}, nil // whatever failed concerned a key that is gone
 		}
 		if !errors.Is(err, errOutrun) {
 			return seen, decision, err
@@ -66,6 +66,8 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 		err := r.perhapsRefused(seen, r.execute(ctx, seen, decision.Steps))
 		var refused *refusedError
 		switch {
+		case seen.Key == nil:
+			return decision, err
 		case errors.Is(err, errOutrun):
 			return decision, err
 		case errors.As(err, &refused):
@@ -73,8 +75,6 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 			seen.Refusal = &refused.refusal
 		case err != nil:
 			return decision, err
-		case seen.Key == nil:
-			return decision, nil
 		}
 	}
 	return lifecycle.Decision{}, fmt.Errorf("key %s/%s does not come to rest", seen.Key.Namespace, seen.Key.Name)

@@ -162,6 +162,36 @@ func TestARefusedRevocationIsSaidAndStopsNoOther(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsDeletedWhileAWriteIsRefusedIsLeftAlone: the refusal is known first, and then there is nothing to plan for.
+func TestAKeyThatIsDeletedWhileAWriteIsRefusedIsLeftAlone(t *testing.T) {
+	w := rotated(t)
+	refused := w.first().Name
+	deleting := interceptor.NewClient(live, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
+			if o.GetName() == refused {
+				return forbidden("a policy says no")
+			}
+			return c.Patch(ctx, o, p, options...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok {
+				if err := live.Delete(ctx, w.key()); err != nil {
+					return err
+				}
+			}
+			return c.Create(ctx, o, options...)
+		},
+	})
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
+	if _, err := w.operator(deleting).Reconcile(t.Context(), w.request()); err != nil {
+		t.Errorf("a key that is gone: %v", err)
+	}
+	if n := len(w.records()); n != 3 {
+		t.Fatalf("%d records: nothing was issued while the key was deleted", n)
+	}
+}
+
 // TestARecordThatMayNotBeDeletedIsInNobodysWay: tidying up is no reason to stop.
 func TestARecordThatMayNotBeDeletedIsInNobodysWay(t *testing.T) {
 	w := newWorld(t)
