@@ -84,11 +84,11 @@ var boundaries = map[string]boundary{
 			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
 		},
 	},
-	// It asks as Envoy does.
+	// It asks as Envoy does, and reads Envoy's configuration.
 	"test/verifier": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
-			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc",
+			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "sigs.k8s.io/yaml",
 		},
 	},
 	// It reads what happened from etcd.

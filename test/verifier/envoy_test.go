@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifier
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	bootstrap "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	extauthz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	manager "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"sigs.k8s.io/yaml"
+
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// envoyExample is a configuration of config/gateways/envoy, read with Envoy's own types: unknown fields and values against
+// Envoy's rules fail. Envoy itself is no package of the systems that the tests run on.
+type envoyExample struct {
+	filter *extauthz.ExtAuthz
+	routes []*route.Route
+}
+
+func readEnvoyExample(t *testing.T, name string) envoyExample {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", "envoy", name))
+	must(t, err)
+	content, err = yaml.YAMLToJSON(content)
+	must(t, err)
+	config := &bootstrap.Bootstrap{}
+	must(t, protojson.Unmarshal(content, config))
+	must(t, config.ValidateAll())
+	unpacked := func(packed *anypb.Any, into proto.Message) {
+		message, err := packed.UnmarshalNew()
+		must(t, err)
+		must(t, message.(interface{ ValidateAll() error }).ValidateAll())
+		if into != nil {
+			proto.Merge(into, message)
+		}
+	}
+	connections := &manager.HttpConnectionManager{}
+	unpacked(config.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0].GetTypedConfig(), connections)
+	example := envoyExample{filter: &extauthz.ExtAuthz{}, routes: connections.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()}
+	for _, filter := range connections.GetHttpFilters() {
+		if filter.GetName() == "envoy.filters.http.ext_authz" {
+			unpacked(filter.GetTypedConfig(), example.filter)
+		}
+	}
+	for _, cluster := range config.GetStaticResources().GetClusters() {
+		for _, options := range cluster.GetTypedExtensionProtocolOptions() {
+			unpacked(options, nil)
+		}
+	}
+	if connections.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction().String() != "DROP_HEADER" {
+		t.Error("headers with an underscore reach the API")
+	}
+	if example.filter.GetFailureModeAllow() || example.filter.GetWithRequestBody() != nil || example.filter.GetStatusOnError().GetCode() != 503 {
+		t.Error("without a verifier requests are let in, or refused as if the key were bad")
+	}
+	return example
+}
+
+// scopes returns what a route of the gRPC example asks for.
+func (e envoyExample) scopes(t *testing.T, path string) string {
+	t.Helper()
+	for _, candidate := range e.routes {
+		if !strings.HasPrefix(path, candidate.GetMatch().GetPrefix()) {
+			continue
+		}
+		perRoute := &extauthz.ExtAuthzPerRoute{}
+		if packed := candidate.GetTypedPerFilterConfig()["envoy.filters.http.ext_authz"]; packed != nil {
+			must(t, packed.UnmarshalTo(perRoute))
+			must(t, perRoute.ValidateAll())
+		}
+		return perRoute.GetCheckSettings().GetContextExtensions()["required-scopes"]
+	}
+	t.Fatalf("no route for %s", path)
+	return ""
+}
+
+func TestTheEnvoyExampleAsksOverGRPC(t *testing.T) {
+	example := readEnvoyExample(t, "grpc.yaml")
+	p := newPlace(t)
+	text := p.key("crm", "staging")
+	address := freeAddress(t)
+	startVerifier(t, "--grpc-bind-address="+address).becomes("the key", text, http.StatusOK)
+	g := newGateway(t, address, insecure.NewCredentials())
+	p.patch(`{"spec": {"scopes": ["conversations.read"]}}`)
+	for path, want := range map[string]int{"/": 200, "/conversations/1": 403} {
+		if code, _ := g.check(text, example.scopes(t, path)); code != want {
+			t.Errorf("%s with one of two scopes: %d, want %d", path, code, want)
+		}
+	}
+	p.patch(`{"spec": {"scopes": ["conversations.*"]}}`)
+	eventually(t, "a key with both scopes is let in", func() bool {
+		code, _ := g.check(text, example.scopes(t, "/conversations/1"))
+		return code == http.StatusOK
+	})
+}
+
+func matches(patterns *matcher.ListStringMatcher, name string) bool {
+	for _, pattern := range patterns.GetPatterns() {
+		switch of := pattern.GetMatchPattern().(type) {
+		case *matcher.StringMatcher_Exact:
+			if of.Exact == name {
+				return true
+			}
+		case *matcher.StringMatcher_Prefix:
+			if strings.HasPrefix(name, of.Prefix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// through does what Envoy documents of ext_authz over HTTP, and returns the answer and what reaches the API.
+func (e envoyExample) through(t *testing.T, v *verifier, path string, caller http.Header) (code int, reaches http.Header) {
+	t.Helper()
+	service := e.filter.GetHttpService()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+v.address+service.GetPathPrefix()+path, nil)
+	must(t, err)
+	reaches = caller.Clone()
+	for name, values := range caller {
+		if matches(e.filter.GetAllowedHeaders(), strings.ToLower(name)) {
+			request.Header[name] = values
+		}
+	}
+	for _, added := range service.GetAuthorizationRequest().GetHeadersToAdd() {
+		request.Header.Set(added.GetKey(), added.GetValue())
+	}
+	response, err := v.client.Do(request)
+	must(t, err)
+	_ = response.Body.Close()
+	for name, values := range response.Header {
+		if matches(service.GetAuthorizationResponse().GetAllowedUpstreamHeaders(), strings.ToLower(name)) {
+			reaches[name] = values
+		}
+	}
+	for name := range strings.SplitSeq(response.Header.Get("X-Envoy-Auth-Headers-To-Remove"), ",") {
+		reaches.Del(strings.TrimSpace(name))
+	}
+	return response.StatusCode, reaches
+}
+
+func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
+	example := readEnvoyExample(t, "http.yaml")
+	p := newPlace(t)
+	text := p.key("crm", "staging")
+	v := startVerifier(t)
+	v.becomes("the key", text, http.StatusOK)
+	code, reaches := example.through(t, v, "/messages", http.Header{
+		"X-Api-Key": {text}, "Accept": {"text/html"}, "X-Dgbot-Scopes": {"*"}, "X-Dgbot-Label": {"root"}, "X-Dgbot-Chatbot-Id": {"1"},
+	})
+	if code != http.StatusOK {
+		t.Fatalf("a good key: %d", code)
+	}
+	for name, want := range map[string]string{
+		"X-Api-Key": "", "Accept": "text/html", "X-Dgbot-Scopes": "conversations.read", "X-Dgbot-Label": "", "X-Dgbot-Chatbot-Id": "",
+		"X-Dgbot-Environment": "staging", "X-Dgbot-Key-Id": strings.Split(text, "_")[2],
+	} {
+		if got := reaches.Get(name); got != want {
+			t.Errorf("%s reaches the API as %q, want %q", name, got, want)
+		}
+	}
+	if code, _ := example.through(t, v, "/messages", http.Header{"Cookie": {text}}); code != http.StatusUnauthorized {
+		t.Errorf("no key: %d", code)
+	}
+	if code, _ := example.through(t, v, "/x", http.Header{"X-Api-Key": {text}, "X-Dgbot-Required-Scopes": {"a.b"}}); code != http.StatusOK {
+		t.Errorf("the caller's own wish for scopes counts: %d", code)
+	}
+	p.patch(`{"spec": {"scopes": ["messages.read"]}}`)
+	eventually(t, "a key without the scope is refused", func() bool {
+		code, _ := example.through(t, v, "/messages", http.Header{"Authorization": {"Bearer " + text}})
+		return code == http.StatusForbidden
+	})
+}
