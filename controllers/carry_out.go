@@ -104,6 +104,9 @@ func (r *APIKeyReconciler) perhapsRefused(seen *observed, err error) error {
 // behind it from being carried out: they revoke the revision that was to be replaced, or another one. Only where somebody
 // else was first they wait for the next plan.
 func (r *APIKeyReconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+	if err := r.confirmKey(ctx, seen, steps); err != nil || seen.Key == nil {
+		return err
+	}
 	var failed, busy error
 	for _, step := range steps {
 		var err error
@@ -150,8 +153,42 @@ func (r *APIKeyReconciler) rereadKey(ctx context.Context, seen *observed) error 
 		seen.Key = nil
 		return nil
 	}
-	seen.Key = key
+	seen.Key, seen.keyConfirmed = key, true
 	return nil
+}
+
+// confirmKey reads the key again before its records are made to verify less because of what it says. They were read after
+// it: in between the key may have been enabled or given more time, and another operator may have issued the revision that is
+// about to be revoked for good. Reading the key last instead would not do, because a status that is newer than the records
+// makes a revision due that somebody else has just issued.
+func (r *APIKeyReconciler) confirmKey(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(steps, curtails) {
+		return nil
+	}
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	switch {
+	case err != nil:
+		return err
+	case !found || key.UID != seen.Key.UID:
+		seen.Key = nil
+	case key.Generation != seen.Key.Generation || !key.DeletionTimestamp.IsZero() ||
+		!slices.Equal(requestsIn(key), requestsIn(seen.Key)):
+		conflicts.Inc()
+		return errOutrun
+	}
+	seen.keyConfirmed = true
+	return nil
+}
+
+func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
+	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation]}
+}
+
+// curtails says whether a step makes a record verify for less time than it did.
+func curtails(step lifecycle.Step) bool {
+	amend, ok := step.(lifecycle.AmendRecord)
+	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
 }
 
 // amend changes a record with a patch that has no resourceVersion: all but Disabled is one-way and guarded by the API

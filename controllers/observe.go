@@ -24,6 +24,8 @@ type observed struct {
 	secret *corev1.Secret
 	// unconfirmed: the Secret is as it was last looked at, and no watch says that it still is. Nothing is written on that.
 	unconfirmed bool
+	// keyConfirmed: the key says the same after the records were read as before, or was read again.
+	keyConfirmed bool
 }
 
 // observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good
@@ -61,7 +63,8 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
-// was read fails the compare-and-swap, and a record created after the records were read fails the create.
+// was read fails the compare-and-swap, and a record created after the records were read fails the create. The key may say
+// something else by the time the records are read, see confirmKey.
 func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.NamespacedName) (*observed, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if found, err := get(ctx, r.Live, name, key); err != nil || !found {
