@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,11 +94,11 @@ func TestGatewaysTakeTheExamples(t *testing.T) {
 			return err == nil
 		})
 	}
-	ports := map[string]bool{}
+	ports := map[int32]bool{}
 	for _, port := range service.Spec.Ports {
-		ports[fmt.Sprint(port.Port)] = true
+		ports[port.Port] = true
 	}
-	if !ports["80"] || !ports["9090"] {
+	if !ports[80] || !ports[9090] {
 		t.Errorf("the Service has the ports %v", ports)
 	}
 }
