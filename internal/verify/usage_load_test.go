@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// TestTrafficIsWrittenOncePerResolution: 100,000 verifications a second over 1,000 keys, for a little longer than the resolution.
+func TestTrafficIsWrittenOncePerResolution(t *testing.T) {
+	const records, perSecond = 1000, 100
+	var writes atomic.Int64
+	r := reporting(t, records, func(w http.ResponseWriter, _, body string) {
+		writes.Add(1)
+		var record v1alpha1.DGbotAPIKeyRecord
+		_ = json.Unmarshal([]byte(body), &record)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(typed(&record, "8"))
+	})
+	var uses []*use
+	for i := range r.index.shards {
+		for _, e := range r.index.shards[i].entries {
+			uses = append(uses, e.use)
+		}
+	}
+	const flushEvery = 30
+	for second := range int((r.resolution + time.Minute) / time.Second) {
+		now := epoch.Add(time.Duration(second) * time.Second)
+		for _, u := range uses {
+			for range perSecond {
+				u.note(now)
+			}
+		}
+		if second%flushEvery == 0 {
+			r.flush(t.Context())
+		}
+		switch n := writes.Load(); {
+		case now.Sub(epoch) < r.resolution && n > records:
+			t.Fatalf("%d writes for %d keys within %s", n, records, now.Sub(epoch))
+		case n > 2*records:
+			t.Fatalf("%d writes for %d keys within %s", n, records, now.Sub(epoch))
+		}
+	}
+	if n := writes.Load(); n != 2*records {
+		t.Errorf("%d writes, want the first and one after the resolution of each of %d keys", n, records)
+	}
+}
+
+func TestAVerificationDoesNotWaitForAReport(t *testing.T) {
+	asked, hold := make(chan struct{}), make(chan struct{})
+	r := reporting(t, 10, func(http.ResponseWriter, string, string) {
+		asked <- struct{}{}
+		<-hold
+	})
+	key := mint(t)
+	if err := r.index.put(recordOf(key), 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		r.flush(t.Context())
+	}()
+	<-asked // the API server has a report, and says nothing
+	for range 1000 {
+		e, _ := r.index.check(key.Reveal(), epoch)
+		if e == nil {
+			t.Fatal("a good key is refused")
+		}
+		e.use.note(epoch)
+	}
+	// A record that is changed meanwhile is known at once, too: a revocation does not wait either.
+	if err := r.index.put(recordOf(key, func(record *v1alpha1.DGbotAPIKeyRecord) { record.Spec.State = v1alpha1.StateRevoked }), 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := r.index.check(key.Reveal(), epoch); e != nil {
+		t.Error("a revoked key is accepted")
+	}
+	select {
+	case <-flushed:
+		t.Error("the flush is over although no report was answered")
+	default:
+	}
+	go func() {
+		for range asked {
+		}
+	}()
+	close(hold)
+	<-flushed
+	close(asked)
+}
