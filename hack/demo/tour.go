@@ -33,6 +33,7 @@ func (t *tour) walk() error {
 		{"When each was last used, as the verifier reports it", t.lookAtUses},
 		{"Rotate, without touching spec: both revisions verify", t.rotateByAnnotation},
 		{"The overlap ends", t.endOverlap},
+		{"A consumer lags: the old key stays until nobody uses it", t.lag},
 		{"Rotate through Git: the same manifest applied twice rotates once", t.rotateByApply},
 		{"Somebody deletes the Secret", t.loseSecret},
 		{"The key has leaked: revoke what was issued until now", t.compromise},
