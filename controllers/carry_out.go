@@ -191,7 +191,7 @@ func curtails(step lifecycle.Step) bool {
 	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
 }
 
-// amend changes a record with a patch that has no resourceVersion: all but Disabled is one-way and guarded by the API
+// amend changes a record with a patch that mostly has no resourceVersion: all but Disabled is one-way and guarded by the API
 // server, so whoever comes second either writes the same or is refused, which means that somebody was first.
 func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
 	change := undoing{client.ObjectKeyFromObject(seen.Key), amending + step.Name}
@@ -271,6 +271,9 @@ func (r *APIKeyReconciler) changedSince(ctx context.Context, seen *observed, ste
 // amendment is the merge patch of a step. The uid in it makes the API server refuse it for another object of the name.
 func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 	metadata := map[string]any{"uid": step.UID}
+	if step.Version != "" {
+		metadata["resourceVersion"] = step.Version
+	}
 	if step.SupersededBy != 0 {
 		metadata["annotations"] = map[string]string{v1alpha1.SupersededByAnnotation: strconv.FormatInt(step.SupersededBy, 10)}
 	}

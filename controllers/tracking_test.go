@@ -17,10 +17,12 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // vouch renews the Lease of an environment as a verifier does.
@@ -89,6 +91,38 @@ func TestTrackingIsCarriedAndRenewalsWriteNothing(t *testing.T) {
 	}
 	if len(w.records()) != 1 {
 		t.Error("something was minted")
+	}
+}
+
+// TestAUseThatIsReportedAtTheLastMomentKeepsTheRevision: between the look at the record and the write that retires it.
+func TestAUseThatIsReportedAtTheLastMomentKeepsTheRevision(t *testing.T) {
+	for name, used := range map[string]bool{"used": true, "not used": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create(func(k *v1alpha1.DGbotAPIKey) {
+				k.Spec.Rotation = &v1alpha1.Rotation{Retire: v1alpha1.RetireWhenUnused, Overlap: &metav1.Duration{Duration: time.Hour}, MaxOverlap: &metav1.Duration{Duration: 48 * time.Hour}}
+			})
+			w.rest()
+			since := w.second()
+			w.advance(time.Minute)
+			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+			w.rest()
+			w.advance(2 * time.Hour)
+			w.vouch("production", since)
+			reporting := interceptor.NewClient(live, interceptor.Funcs{
+				Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
+					if first := w.first(); used && o.GetName() == first.Name && first.Status.LastUsedAt == nil {
+						w.use(first, w.second())
+					}
+					return c.Patch(ctx, o, p, options...)
+				},
+			})
+			w.restWith(w.operator(reporting))
+			w.advance(5 * time.Minute)
+			if retired := lifecycle.Admit(w.first(), w.clock.Now()) != lifecycle.Admitted; retired == used {
+				t.Errorf("retired: %v, it ends at %s", retired, w.first().Spec.NotAfter)
+			}
+		})
 	}
 }
 

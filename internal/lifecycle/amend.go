@@ -27,6 +27,9 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	}
 	if end := p.wantedEnd(record); end != nil && (record.Spec.NotAfter == nil || end.Before(record.Spec.NotAfter)) {
 		a.NotAfter = end
+		if p.whenUnused() {
+			a.Version = record.ResourceVersion
+		}
 	}
 	if record.Spec.Label != p.Key.Spec.Label {
 		a.Label = p.Key.Spec.Label

@@ -64,11 +64,11 @@ func (p *planner) retiredAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 		return nil
 	}
 	// Set before anything is known of uses, so that it holds without an operator.
-	latest := &metav1.Time{Time: superseded.Add(p.maxOverlap())}
+	hard := &metav1.Time{Time: superseded.Add(p.maxOverlap())}
 	if !p.whenUnused() {
-		return latest
+		return hard
 	}
-	return earlier(latest, p.disuse(record, superseded.Add(p.overlap)).end)
+	return earlier(hard, p.disuse(record, superseded.Add(p.overlap)).end)
 }
 
 // disuse is what is known of an earlier revision's not being used any more.

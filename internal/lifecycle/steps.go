@@ -35,6 +35,9 @@ type AmendRecord struct {
 	Label        string
 	Scopes       *[]v1alpha1.Scope
 	SupersededBy int64
+	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused a use that was
+	// reported since would make it another decision.
+	Version string
 }
 
 // DeleteRecord deletes a record that ended long ago.
