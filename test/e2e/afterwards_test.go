@@ -77,7 +77,8 @@ func everyRightIsUsed(ctx context.Context) error {
 		"mint keys.dgbot.io/dgbotapikeyrecords":        true,
 		"delete secrets":                               true,
 		// By informers where the API server does not stream lists.
-		"list secrets": true,
+		"list secrets":                    true,
+		"list coordination.k8s.io/leases": true,
 		// For an event that repeats.
 		"patch events.k8s.io/events": true,
 		"patch events":               true,
@@ -85,6 +86,7 @@ func everyRightIsUsed(ctx context.Context) error {
 		"watch secrets":                          true,
 		"watch keys.dgbot.io/dgbotapikeys":       true,
 		"watch keys.dgbot.io/dgbotapikeyrecords": true,
+		"watch coordination.k8s.io/leases":       true,
 	}
 	requests, err := controlplane.ReadAudit(auditLog)
 	if err != nil {
