@@ -27,7 +27,7 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	}
 	if end := p.wantedEnd(record); end != nil && (record.Spec.NotAfter == nil || end.Before(record.Spec.NotAfter)) {
 		a.NotAfter = end
-		if p.whenUnused() {
+		if p.whenUnused() && a.State != v1alpha1.StateRevoked { // a revocation waits for no report
 			a.Version = record.ResourceVersion
 		}
 	}

@@ -17,6 +17,9 @@
 //	   ▼                      ▼                                     ▼
 //	ended after overlap     Revoked, for good ◀─────────────────────┘
 //
+// With retire: WhenUnused a superseded revision has maxOverlap in place of overlap, and ends earlier once verifiers have
+// vouched for long enough that nobody uses it (retire.go).
+//
 // Which revision is current is never stored: it is the one whose hash the Secret's bytes match.
 //
 // The key as a whole, by what stands in the way, in the order in which it is asked:

@@ -201,3 +201,25 @@ func TestWhenUnusedExtendsNothingThatRuns(t *testing.T) {
 		t.Errorf("what has ended is said to be in use: %+v", inUse(s))
 	}
 }
+
+func TestARevocationWaitsForNoReportOfAUse(t *testing.T) {
+	s := superseded(t)
+	s.rev(1).ResourceVersion = "7"
+	versionOf := func(spec func()) (state v1alpha1.KeyState, version string) {
+		spec()
+		for _, step := range Plan(s.Observation, s.Now).Steps {
+			if amend, ok := step.(AmendRecord); ok && amend.Name == s.rev(1).Name {
+				return amend.State, amend.Version
+			}
+		}
+		t.Fatal("revision 1 is left as it is")
+		return "", ""
+	}
+	// It is given another end each time.
+	if _, version := versionOf(func() { s.Key.Spec.Rotation.MaxOverlap = duration(testMaxOverlap / 2) }); version != "7" {
+		t.Errorf("the end depends on version %q", version)
+	}
+	if state, version := versionOf(func() { s.Key.Spec.State = v1alpha1.StateRevoked }); state != v1alpha1.StateRevoked || version != "" {
+		t.Errorf("it becomes %q, which depends on version %q", state, version)
+	}
+}

@@ -16,7 +16,8 @@ import (
 const defaultOverlap = 24 * time.Hour
 
 // Overlap returns how long earlier revisions go on verifying, in whole seconds: spec.rotation.overlap, or 24h, or half
-// the interval where that is shorter, and no more than the maxOverlap of WhenUnused. Fractions of a second count as a whole one, so that nothing ends early.
+// the interval where that is shorter, and no more than the maxOverlap of WhenUnused. Fractions of a second count as a whole
+// one, so that nothing ends early.
 func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 	overlap := defaultOverlap
 	if r := spec.Rotation; r != nil {

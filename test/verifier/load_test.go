@@ -80,6 +80,25 @@ func inParallel(atOnce, n int, do func(i int)) {
 	all.Wait()
 }
 
+// traffic makes requests from some clients at once until it is stopped.
+func traffic(request func()) (stop func()) {
+	ended := make(chan struct{})
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+					request()
+				}
+			}
+		})
+	}
+	return func() { close(ended); all.Wait() }
+}
+
 // wearing makes requests keep their connections: each client has one.
 func (v *verifier) wearing() {
 	v.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * clients}}
@@ -108,30 +127,19 @@ func TestRevokedKeysAreRefusedUnderLoad(t *testing.T) {
 
 	const good, going, gone = 0, 1, 2
 	state := make([]atomic.Int32, len(names))
-	var traffic sync.WaitGroup
 	var asked atomic.Int64
-	ended := make(chan struct{})
-	for range clients {
-		traffic.Go(func() {
-			for {
-				select {
-				case <-ended:
-					return
-				default:
-				}
-				i := rand.IntN(len(names))
-				before := state[i].Load()
-				code, _ := v.verify(texts[i])
-				asked.Add(1)
-				switch after := state[i].Load(); {
-				case before == gone && code != http.StatusUnauthorized:
-					t.Errorf("%s is answered with %d after it was refused", names[i], code)
-				case after == good && code != http.StatusOK:
-					t.Errorf("%s is answered with %d before anybody revoked it", names[i], code)
-				}
-			}
-		})
-	}
+	stop := traffic(func() {
+		i := rand.IntN(len(names))
+		before := state[i].Load()
+		code, _ := v.verify(texts[i])
+		asked.Add(1)
+		switch after := state[i].Load(); {
+		case before == gone && code != http.StatusUnauthorized:
+			t.Errorf("%s is answered with %d after it was refused", names[i], code)
+		case after == good && code != http.StatusOK:
+			t.Errorf("%s is answered with %d before anybody revoked it", names[i], code)
+		}
+	})
 	delays := make([]time.Duration, len(names))
 	inParallel(revokedAtOnce, len(names), func(i int) {
 		state[i].Store(going)
@@ -155,14 +163,12 @@ func TestRevokedKeysAreRefusedUnderLoad(t *testing.T) {
 		delays[i] = time.Since(began)
 		state[i].Store(gone)
 	})
-	close(ended)
-	traffic.Wait()
+	stop()
 	t.Logf("%d revocations under %d verifications: from before the write to the first refusal %s", len(delays), asked.Load(), distribution(delays))
 }
 
 // consumer holds a key as an application does: it reads the Secret once, and again when it is refused.
 type consumer struct {
-	place *place
 	name  string
 	mutex sync.Mutex
 	text  string
@@ -178,37 +184,26 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 	names := p.keys(*rotating, &v1alpha1.Rotation{Overlap: &metav1.Duration{}})
 	consumers := make([]*consumer, len(names))
 	for i, name := range names {
-		consumers[i] = &consumer{place: p, name: name, text: p.text(name)}
+		consumers[i] = &consumer{name: name, text: p.text(name)}
 	}
 	v.becomes("the last key", consumers[len(consumers)-1].text, http.StatusOK)
 	var asked, refused, again atomic.Int64
-	var traffic sync.WaitGroup
-	ended := make(chan struct{})
-	for range clients {
-		traffic.Go(func() {
-			for {
-				select {
-				case <-ended:
-					return
-				default:
-				}
-				c := consumers[rand.IntN(len(consumers))]
-				if !c.mutex.TryLock() {
-					continue // an application makes one request after the other
-				}
-				asked.Add(1)
-				if code, _ := v.verify(c.text); code != http.StatusOK {
-					refused.Add(1)
-					c.text = p.text(c.name)
-					if code, _ := v.verify(c.text); code != http.StatusOK {
-						again.Add(1)
-						t.Errorf("%s is answered with %d although its key was just read", c.name, code)
-					}
-				}
-				c.mutex.Unlock()
+	stop := traffic(func() {
+		c := consumers[rand.IntN(len(consumers))]
+		if !c.mutex.TryLock() {
+			return // an application makes one request after the other
+		}
+		defer c.mutex.Unlock()
+		asked.Add(1)
+		if code, _ := v.verify(c.text); code != http.StatusOK {
+			refused.Add(1)
+			c.text = p.text(c.name)
+			if code, _ := v.verify(c.text); code != http.StatusOK {
+				again.Add(1)
+				t.Errorf("%s is answered with %d although its key was just read", c.name, code)
 			}
-		})
-	}
+		}
+	})
 	for range *rotations {
 		before := make([]int64, len(names))
 		inParallel(createdAtOnce, len(names), func(i int) {
@@ -229,8 +224,7 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 			return true
 		})
 	}
-	close(ended)
-	traffic.Wait()
+	stop()
 	t.Logf("%d rotations of %d keys under %d verifications: refused once %d times, again %d times",
 		*rotations*len(names), len(names), asked.Load(), refused.Load(), again.Load())
 	if refused.Load() == 0 {
