@@ -12,9 +12,12 @@ func TestHashReadsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum, err := ParseHash(key.Hash())
-	if err != nil || sum != key.Sum() {
-		t.Errorf("the hash of a key reads as %x (%v), want %x", sum, err, key.Sum())
+	id, want, err := Fingerprint(key.Reveal())
+	if err != nil || id != key.ID() {
+		t.Errorf("the fingerprint has the ID %s (%v), want %s", id, err, key.ID())
+	}
+	if sum, err := ParseHash(key.Hash()); err != nil || sum != want {
+		t.Errorf("the hash of a key reads as %x (%v), want %x", sum, err, want)
 	}
 	for _, hash := range []string{"", "sha256:", key.Hash()[1:], key.Hash() + "0", strings.Replace(key.Hash(), "sha256:", "sha512:", 1), "sha256:" + strings.Repeat("g", 64)} {
 		if _, err := ParseHash(hash); err == nil {
@@ -23,8 +26,8 @@ func TestHashReadsBack(t *testing.T) {
 	}
 }
 
-// Anybody can send junk to a verifier, as fast as the line takes it.
-func TestJunkCostsNoMemory(t *testing.T) {
+// Anybody can send junk to a verifier, as fast as the line takes it; and good keys come as fast.
+func TestNeitherJunkNorAFingerprintCostsMemory(t *testing.T) {
 	key, err := Mint("staging")
 	if err != nil {
 		t.Fatal(err)
@@ -41,5 +44,12 @@ func TestJunkCostsNoMemory(t *testing.T) {
 		}); allocations != 0 {
 			t.Errorf("%s costs %v allocations", name, allocations)
 		}
+	}
+	if allocations := testing.AllocsPerRun(100, func() {
+		if _, _, err := Fingerprint(good); err != nil {
+			t.Fatal(err)
+		}
+	}); allocations != 0 {
+		t.Errorf("a fingerprint costs %v allocations", allocations)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
+	"unsafe"
 )
 
 const (
@@ -73,19 +74,36 @@ func mintFrom(random io.Reader, environment string) (Key, error) {
 // Parse reads a key text. The error is ErrMalformed, whatever is wrong. What is refused costs no memory: anybody can send
 // junk to a verifier.
 func Parse(text string) (Key, error) {
-	if len(text) > MaxLength || !strings.HasPrefix(text, Prefix) {
+	environment, id, ok := parts(text)
+	if !ok {
 		return Key{}, ErrMalformed
+	}
+	return newKey(text, environment, id), nil
+}
+
+// Fingerprint returns what a verifier looks a key text up by, its ID, and what it compares, its SHA-256: the bytes that Hash
+// prints. The error is Parse's. It makes no Key, which would cost memory for each verification.
+func Fingerprint(text string) (id string, sum [sha256.Size]byte, err error) {
+	_, id, ok := parts(text)
+	if !ok {
+		return "", sum, ErrMalformed
+	}
+	return id, sha256.Sum256(bytesOf(text)), nil
+}
+
+// parts returns the parts of a key text that are public. ok is false where it is none.
+func parts(text string) (environment, id string, ok bool) {
+	if len(text) > MaxLength || !strings.HasPrefix(text, Prefix) {
+		return "", "", false
 	}
 	environment, rest, _ := strings.Cut(text[len(Prefix):], "_")
 	id, tail, _ := strings.Cut(rest, "_")
 	if !validEnvironment(environment) || len(id) != idLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
-		return Key{}, ErrMalformed
+		return "", "", false
 	}
 	body := text[:len(text)-checksumLength]
-	if digits := checksum(body); string(digits[:]) != text[len(body):] {
-		return Key{}, ErrMalformed
-	}
-	return newKey(text, environment, id), nil
+	digits := checksum(body)
+	return environment, id, string(digits[:]) == text[len(body):]
 }
 
 func newKey(text, environment, id string) Key {
@@ -109,12 +127,6 @@ func (k Key) Environment() string { return k.environment }
 // Hash returns Hash of the key text.
 func (k Key) Hash() string { return Hash([]byte(k.Reveal())) }
 
-// Sum returns the SHA-256 of the key text: the bytes that Hash prints.
-func (k Key) Sum() [sha256.Size]byte {
-	var text [MaxLength]byte
-	return sha256.Sum256(text[:copy(text[:], k.Reveal())])
-}
-
 // ParseHash reads what Hash returns. The error says that it is something else.
 func ParseHash(hash string) (sum [sha256.Size]byte, err error) {
 	digits, ok := strings.CutPrefix(hash, hashPrefix)
@@ -132,13 +144,14 @@ func Hash(text []byte) string {
 	return hashPrefix + hex.EncodeToString(sum[:])
 }
 
-// checksum goes over the table itself: crc32.ChecksumIEEE would want a copy of the text on the heap.
+// bytesOf returns the bytes of a text in place, to be read only: made in the usual way they would be copied onto the heap for
+// each verification.
+func bytesOf(text string) []byte {
+	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // only read
+}
+
 func checksum(body string) (digits [checksumLength]byte) {
-	n := ^uint32(0)
-	for i := range len(body) {
-		n = crc32.IEEETable[(n^uint32(body[i]))&0xff] ^ n>>8
-	}
-	n = ^n
+	n := crc32.ChecksumIEEE(bytesOf(body))
 	for i := checksumLength - 1; i >= 0; i-- {
 		digits[i] = alphabet[n%62]
 		n /= 62
@@ -165,15 +178,25 @@ func drawBase62(random io.Reader, n int) (string, error) {
 	return string(out), nil
 }
 
+// isBase62 looks at every character in a table: no processor can guess which way a comparison of random text goes.
 func isBase62(s string) bool {
+	foreign := byte(0)
 	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return false
-		}
+		foreign |= notBase62[s[i]]
 	}
-	return true
+	return foreign == 0
 }
+
+// notBase62 is 0 for the characters of the alphabet.
+var notBase62 = func() (table [256]byte) {
+	for c := range table {
+		table[c] = 1
+	}
+	for _, c := range []byte(alphabet) {
+		table[c] = 0
+	}
+	return table
+}()
 
 func validEnvironment(s string) bool {
 	if len(s) == 0 || len(s) > maxEnvironment || s[0] < 'a' || s[0] > 'z' || s[len(s)-1] == '-' {

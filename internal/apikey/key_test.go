@@ -156,6 +156,9 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		key, err := Parse(text)
+		if id, _, failed := Fingerprint(text); id != key.ID() || !errors.Is(failed, err) {
+			t.Fatalf("%q: Fingerprint returns %q and %v, Parse %q and %v", text, id, failed, key.ID(), err)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) || (len(text) > 8 && strings.Contains(err.Error(), text)) {
 				t.Fatalf("unexpected error %v", err)

@@ -69,7 +69,7 @@ func (v *Verifier) find(q question) finding {
 	if !ok {
 		return finding{answer: badRequest, entry: e}
 	}
-	if lacking := missing(e.scopes.Value(), required); len(lacking) > 0 {
+	if lacking := missing(e.traits.Value().scopes, required); len(lacking) > 0 {
 		return finding{answer: missingScopes, entry: e, missing: lacking}
 	}
 	return finding{answer: good, entry: e, carried: c}

@@ -3,6 +3,8 @@
 package verify
 
 import (
+	"iter"
+	"slices"
 	"strings"
 
 	"dgbot.io/key-operator/internal/apikey"
@@ -58,27 +60,42 @@ func bearerToken(authorization string) (token string, ok bool) {
 
 // headersToRemove names the headers that must not reach a service behind: those that carried the key, and any that could be
 // taken for one that is set here, with "_" for "-", as CGI and its successors do. names are those of the request; the list
-// is in their order and in lower case.
-func headersToRemove(names []string, c carried) []string {
+// is sorted and in lower case.
+func headersToRemove(names iter.Seq[string], c carried) []string {
 	var remove []string
-	for _, name := range names {
-		name = strings.ToLower(name)
-		switch name {
-		case "authorization":
-			if c.inAuthorization {
-				remove = append(remove, name)
-			}
-		case "x-api-key":
-			if c.inAPIKey {
-				remove = append(remove, name)
-			}
-		case strings.ToLower(keyIDHeader), strings.ToLower(environmentHeader), strings.ToLower(chatbotIDHeader), strings.ToLower(scopesHeader):
-			// They are overwritten; Envoy removes last.
-		default:
-			if strings.HasPrefix(strings.ReplaceAll(name, "_", "-"), "x-dgbot-") {
-				remove = append(remove, name)
-			}
+	for name := range names {
+		switch {
+		case strings.EqualFold(name, "authorization") && c.inAuthorization, strings.EqualFold(name, keyHeader) && c.inAPIKey:
+		case !resemblesOurs(name), slices.ContainsFunc(ours[:], func(our string) bool { return strings.EqualFold(name, our) }):
+			// Ours are overwritten; Envoy removes last.
+			continue
+		}
+		remove = append(remove, strings.ToLower(name))
+	}
+	slices.Sort(remove)
+	return slices.Compact(remove)
+}
+
+var ours = [...]string{keyIDHeader, environmentHeader, chatbotIDHeader, scopesHeader}
+
+// resemblesOurs says whether a header's name begins as those do that are set here, for somebody who reads "_" as "-" and
+// minds no case. Most names differ in their first letter, and cost nothing.
+func resemblesOurs(name string) bool {
+	const begin = "x-dgbot-"
+	if len(name) < len(begin) {
+		return false
+	}
+	for i := range len(begin) {
+		c := name[i]
+		switch {
+		case c == '_':
+			c = '-'
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		if c != begin[i] {
+			return false
 		}
 	}
-	return remove
+	return true
 }

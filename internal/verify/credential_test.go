@@ -44,11 +44,11 @@ func TestWhereTheKeyIs(t *testing.T) {
 
 func TestWhatDoesNotReachTheServiceBehind(t *testing.T) {
 	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots"}
-	got := headersToRemove(names, carried{"k", false, true})
-	if want := []string{"x-api-key", "x-dgbot-admin", "x_dgbot_key_id", "x-dgbot_scopes"}; !slices.Equal(got, want) {
+	got := headersToRemove(slices.Values(names), carried{"k", false, true})
+	if want := []string{"x-api-key", "x-dgbot-admin", "x-dgbot_scopes", "x_dgbot_key_id"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	got = headersToRemove(names[:3], carried{"k", true, true})
+	got = headersToRemove(slices.Values(names[:3]), carried{"k", true, true})
 	if want := []string{"authorization", "x-api-key"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -28,33 +28,43 @@ type keyID [keyIDLength]byte
 type uid [16]byte
 
 // entry is what is kept of a record. But for its use it is never changed once it is in the index: readers hold it without a
-// lock. Its fields are in the order that leaves no gaps; there may be a million.
+// lock. Its fields are in the order that leaves no gaps, and fill the 128 bytes that Go hands out: there may be a million.
 type entry struct {
 	id    keyID
-	state byte
-	owned bool
-	// nameLength and recordLength are those of the names at the beginning of text.
-	nameLength, recordLength uint8
-	sum                      [sha256.Size]byte
-	uid                      uid
-	created                  int64 // Unix seconds
-	notAfter                 int64 // Unix seconds; never for none
-	revision                 int64
-	// These three repeat from record to record, so each value is kept once.
-	environment, namespace, scopes unique.Handle[string]
-	// text is the names of key and record and the label, in one piece: three strings would take three pieces of memory.
+	state byte // and owned, in its highest bit
+	// nameLength is that of the key's name at the beginning of text. The record's name begins with as many characters of it as
+	// sharedLength says, and goes on with recordLength characters of text.
+	nameLength, sharedLength, recordLength uint8
+	sum                                    [sha256.Size]byte
+	uid                                    uid
+	created                                uint32 // Unix seconds
+	generation                             int32
+	notAfter                               int64 // Unix seconds; never for none
+	revision                               int64
+	traits                                 unique.Handle[traits]
+	// text is the key's name, the rest of the record's, and the label, in one piece: three strings would take three pieces of
+	// memory.
 	text string
 	// next has the same key ID and came later: it does not count.
-	next               *entry
-	source, generation int32
-	use                *use
+	next *entry
+	use  *use
 }
 
-const never = math.MaxInt64
+// traits repeat from record to record, so each combination is kept once.
+type traits struct {
+	environment, namespace, scopes string
+	source                         int32
+}
+
+const (
+	never = math.MaxInt64
+	// ownedBit is set in an entry's state where the record has an owner.
+	ownedBit = 0x80
+)
 
 // newEntry returns what is kept of a record. It fails where the record is not of the form that the API server enforces:
 // such a record admits nothing.
-func newEntry(record *v1alpha1.DGbotAPIKeyRecord) (*entry, error) {
+func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*entry, error) {
 	spec := &record.Spec
 	sum, err := apikey.ParseHash(spec.Hash)
 	if err != nil {
@@ -72,13 +82,16 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord) (*entry, error) {
 	if state < 0 {
 		return nil, fmt.Errorf("spec.state: %q is not known here", standing.State)
 	}
+	if standing.Owned {
+		state |= ownedBit
+	}
+	shared := sharedPrefix(name, record.Name)
 	e := &entry{
-		sum: sum, uid: parseUID(record.UID), created: record.CreationTimestamp.Unix(), revision: spec.Revision,
-		state: byte(state), //nolint:gosec // one of four
-		owned: standing.Owned, notAfter: never,
-		environment: unique.Make(spec.Environment), namespace: unique.Make(record.Namespace), scopes: unique.Make(joinScopes(spec.Scopes)),
-		nameLength: uint8(len(name)), recordLength: uint8(len(record.Name)), //nolint:gosec // looked at above
-		text: name + record.Name + spec.Label,
+		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
+		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of four, and a bit
+		traits:     unique.Make(traits{spec.Environment, record.Namespace, joinScopes(spec.Scopes), source}),
+		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(record.Name) - shared), //nolint:gosec // looked at above
+		text: name + record.Name[shared:] + spec.Label,
 	}
 	copy(e.id[:], spec.KeyID)
 	if !standing.NotAfter.IsZero() {
@@ -87,11 +100,20 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord) (*entry, error) {
 	return e, nil
 }
 
+// sharedPrefix is how many bytes two texts begin with alike.
+func sharedPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
 // states by their byte in an entry. The API server makes none of them Active.
 var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked, ""}
 
 func (e *entry) standing() lifecycle.Standing {
-	s := lifecycle.Standing{Owned: e.owned, State: states[e.state]}
+	s := lifecycle.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}
 	if e.notAfter != never {
 		s.NotAfter = time.Unix(e.notAfter, 0)
 	}
@@ -102,7 +124,7 @@ func (e *entry) standing() lifecycle.Standing {
 func (e *entry) name() string { return e.text[:e.nameLength] }
 
 func (e *entry) recordName() string {
-	return e.text[e.nameLength : int(e.nameLength)+int(e.recordLength)]
+	return e.text[:e.sharedLength] + e.text[e.nameLength:int(e.nameLength)+int(e.recordLength)]
 }
 
 func (e *entry) label() string { return e.text[int(e.nameLength)+int(e.recordLength):] }

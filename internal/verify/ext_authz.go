@@ -4,8 +4,7 @@ package verify
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"iter"
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -28,36 +27,54 @@ type extAuthz struct {
 
 // Check implements envoy.service.auth.v3.Authorization.
 func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.CheckResponse, error) {
-	headers := headersOf(check)
+	http := check.GetAttributes().GetRequest().GetHttp()
 	f := s.verifier.ask(question{
-		authorization: headers["authorization"], apiKey: headers["x-api-key"],
+		authorization: valuesOf(http, "authorization"), apiKey: valuesOf(http, keyHeader),
 		scopes: func() ([]string, bool) {
 			return splitScopes([]string{check.GetAttributes().GetContextExtensions()[requiredExtension]})
 		},
 	})
 	if f.answer == good {
-		return admit(f, headers), nil
+		return admit(f, http), nil
 	}
 	return deny(f.answer), nil
 }
 
-// headersOf returns the request's headers by their name in lower case. Envoy sends them in one of two forms: as a map, where
+// valuesOf returns a header's values, whatever case its name is in. Envoy sends headers in one of two forms: as a map, where
 // repeats are joined with a comma, or one by one, as bytes.
-func headersOf(check *auth.CheckRequest) map[string][]string {
-	request := check.GetAttributes().GetRequest().GetHttp()
-	headers := make(map[string][]string, len(request.GetHeaders())+len(request.GetHeaderMap().GetHeaders()))
-	for name, value := range request.GetHeaders() {
-		name = strings.ToLower(name)
-		headers[name] = append(headers[name], unrepeated(value))
+func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values []string) {
+	for its, value := range request.GetHeaders() {
+		if strings.EqualFold(its, name) {
+			values = append(values, unrepeated(value))
+		}
 	}
 	for _, header := range request.GetHeaderMap().GetHeaders() {
-		name, value := strings.ToLower(header.GetKey()), header.GetValue()
+		if !strings.EqualFold(header.GetKey(), name) {
+			continue
+		}
+		value := header.GetValue()
 		if raw := header.GetRawValue(); len(raw) > 0 {
 			value = string(raw)
 		}
-		headers[name] = append(headers[name], value)
+		values = append(values, value)
 	}
-	return headers
+	return values
+}
+
+// namesOf goes through the names of all headers.
+func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range request.GetHeaders() {
+			if !yield(name) {
+				return
+			}
+		}
+		for _, header := range request.GetHeaderMap().GetHeaders() {
+			if !yield(header.GetKey()) {
+				return
+			}
+		}
+	}
 }
 
 // unrepeated returns one of several equal values that were joined with a comma, and everything else as it is: a key holds no
@@ -74,8 +91,8 @@ func unrepeated(value string) string {
 	return first
 }
 
-func admit(f finding, headers map[string][]string) *auth.CheckResponse {
-	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(slices.Sorted(maps.Keys(headers)), f.carried)}
+func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
+	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.carried)}
 	for _, header := range headersFor(f.entry) {
 		ok.Headers = append(ok.Headers, overwrite(header))
 		if header.value == "" {
@@ -84,7 +101,7 @@ func admit(f finding, headers map[string][]string) *auth.CheckResponse {
 		}
 	}
 	scopes := &structpb.ListValue{}
-	for scope := range strings.FieldsSeq(f.entry.scopes.Value()) {
+	for scope := range strings.FieldsSeq(f.entry.traits.Value().scopes) {
 		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
 	}
 	return &auth.CheckResponse{
@@ -92,7 +109,7 @@ func admit(f finding, headers map[string][]string) *auth.CheckResponse {
 		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: ok},
 		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"keyID":       structpb.NewStringValue(string(f.entry.id[:])),
-			"environment": structpb.NewStringValue(f.entry.environment.Value()),
+			"environment": structpb.NewStringValue(f.entry.traits.Value().environment),
 			"chatbotID":   structpb.NewStringValue(""),
 			"scopes":      structpb.NewListValue(scopes),
 		}},

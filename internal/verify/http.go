@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -35,9 +34,8 @@ type header struct{ name, value string }
 
 // headersFor are the headers that tell a service behind whose key it was.
 func headersFor(e *entry) [4]header {
-	return [4]header{
-		{keyIDHeader, string(e.id[:])}, {environmentHeader, e.environment.Value()}, {chatbotIDHeader, ""}, {scopesHeader, e.scopes.Value()},
-	}
+	kept := e.traits.Value()
+	return [4]header{{keyIDHeader, string(e.id[:])}, {environmentHeader, kept.environment}, {chatbotIDHeader, ""}, {scopesHeader, kept.scopes}}
 }
 
 // Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
@@ -186,8 +184,7 @@ func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
 		for _, header := range headersFor(f.entry) {
 			w.Header().Set(header.name, header.value)
 		}
-		names := slices.Sorted(maps.Keys(r.Header))
-		w.Header().Set(removeHeader, strings.Join(headersToRemove(names, f.carried), ","))
+		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.carried), ","))
 	}
 	w.WriteHeader(statusOf[f.answer])
 }

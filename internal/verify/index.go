@@ -21,54 +21,49 @@ type Index struct {
 
 type shard struct {
 	lock    sync.RWMutex
-	entries map[keyID]*entry
+	entries table
 }
 
-// shardOf spreads by the last characters, which are as random as any.
-func (x *Index) shardOf(id keyID) *shard {
-	return &x.shards[(id[keyIDLength-1]*61+id[keyIDLength-2])&0xff]
-}
+func (x *Index) shardOf(hash uint64) *shard { return &x.shards[hash&0xff] }
 
 // find returns the entry that counts for a key ID; nil for none.
 func (x *Index) find(id keyID) *entry {
-	s := x.shardOf(id)
+	hash := hashOf(id)
+	s := x.shardOf(hash)
 	s.lock.RLock()
 	defer s.lock.RUnlock()
-	return s.entries[id]
+	return s.entries.get(id, hash)
 }
 
 // put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
 // place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
 // duplicate, which does not count.
 func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
-	e, err := newEntry(record)
+	e, err := newEntry(record, source, generation)
 	if err != nil {
 		x.remove(record)
 		return err
 	}
-	e.source, e.generation = source, generation
-	s := x.shardOf(e.id)
+	hash := hashOf(e.id)
+	s := x.shardOf(hash)
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if e.use = s.entries[e.id].useOf(e.uid); e.use == nil {
+	if e.use = s.entries.get(e.id, hash).useOf(e.uid); e.use == nil {
 		e.use = &use{}
 	}
 	e.use.reported(&record.Status)
 	x.drop(s, e.id, func(other *entry) bool { return other.uid == e.uid })
-	if s.entries == nil {
-		s.entries = map[keyID]*entry{}
-	}
 	x.insert(s, e)
-	if first := s.entries[e.id]; first != e {
-		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.namespace.Value(), first.recordName())
+	if first := s.entries.get(e.id, hash); first != e {
+		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.traits.Value().namespace, first.recordName())
 	}
 	return nil
 }
 
 // insert adds an entry to those with its key ID, in their order. The caller holds the lock.
 func (x *Index) insert(s *shard, e *entry) {
-	first := s.entries[e.id]
-	s.entries[e.id] = chain(first, e)
+	first := s.entries.get(e.id, hashOf(e.id))
+	s.entries.set(chain(first, e))
 	x.count(first.length(), first.length()+1)
 }
 
@@ -115,7 +110,7 @@ func (x *Index) remove(record *v1alpha1.DGbotAPIKeyRecord) {
 		return
 	}
 	gone := parseUID(record.UID)
-	s := x.shardOf(id)
+	s := x.shardOf(hashOf(id))
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	x.drop(s, id, func(e *entry) bool { return e.uid == gone })
@@ -123,15 +118,15 @@ func (x *Index) remove(record *v1alpha1.DGbotAPIKeyRecord) {
 
 // drop removes the entries of a key ID that are condemned. The caller holds the lock.
 func (x *Index) drop(s *shard, id keyID, condemned func(*entry) bool) {
-	first := s.entries[id]
+	first := s.entries.get(id, hashOf(id))
 	kept := keep(first, condemned)
 	switch kept {
 	case first:
 		return
 	case nil:
-		delete(s.entries, id)
+		s.entries.remove(id)
 	default:
-		s.entries[id] = kept
+		s.entries.set(kept)
 	}
 	x.count(first.length(), kept.length())
 }
@@ -155,15 +150,15 @@ func keep(first *entry, condemned func(*entry) bool) *entry {
 
 // sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
 func (x *Index) sweep(source, generation int32) {
-	old := func(e *entry) bool { return e.source == source && e.generation != generation }
+	old := func(e *entry) bool { return e.generation != generation && e.traits.Value().source == source }
 	for i := range x.shards {
 		s := &x.shards[i]
 		var ids []keyID
 		s.lock.RLock()
-		for id, first := range s.entries {
+		for first := range s.entries.all {
 			for e := first; e != nil; e = e.next {
 				if old(e) {
-					ids = append(ids, id)
+					ids = append(ids, e.id)
 					break
 				}
 			}

@@ -7,10 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
-	"unique"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -114,14 +114,15 @@ func (r *reporter) writeAll(ctx context.Context, all []report) (cause error) {
 
 // collect returns what is due, records first of which no use is known, and the environments that are served.
 func (r *reporter) collect() (due []report, environments []string) {
-	seen := map[unique.Handle[string]]bool{}
+	seen := map[string]bool{}
 	for i := range r.index.shards {
 		s := &r.index.shards[i]
 		s.lock.RLock()
-		for _, e := range s.entries {
-			seen[e.environment] = true
+		for e := range s.entries.all {
+			kept := e.traits.Value()
+			seen[kept.environment] = true
 			if first, last, ok := e.use.due(r.resolution); ok {
-				due = append(due, report{e.namespace.Value(), e.recordName(), e.use, first, last})
+				due = append(due, report{kept.namespace, e.recordName(), e.use, first, last})
 			}
 		}
 		s.lock.RUnlock()
@@ -132,11 +133,7 @@ func (r *reporter) collect() (due []report, environments []string) {
 	if len(r.environments) > 0 {
 		return due, r.environments
 	}
-	for environment := range seen {
-		environments = append(environments, environment.Value())
-	}
-	slices.Sort(environments)
-	return due, environments
+	return due, slices.Sorted(maps.Keys(seen))
 }
 
 // write reports a use without a resource version: uses are one-way, and the API server sees to that.

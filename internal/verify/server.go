@@ -94,6 +94,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 		go w.run(watching)
 	}
 	go v.freshness.report(watching, log, options.Bound)
+	go tuneCollector(watching, v.freshness.Synced)
 	usage, err := options.reporter(config, client, v, log)
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func TestTrafficIsWrittenOncePerResolution(t *testing.T) {
 	})
 	var uses []*use
 	for i := range r.index.shards {
-		for _, e := range r.index.shards[i].entries {
+		for e := range r.index.shards[i].entries.all {
 			uses = append(uses, e.use)
 		}
 	}

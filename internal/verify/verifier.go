@@ -50,14 +50,11 @@ var refusalOf = map[lifecycle.Verdict]refusal{
 // check returns the entry of a key that is good at a time; nil and the reason where it is not. A text that is no key is
 // dropped before anything is hashed; from there on every refusal takes the same steps.
 func (x *Index) check(text string, now time.Time) (*entry, refusal) {
-	key, err := apikey.Parse(text)
+	name, sum, err := apikey.Fingerprint(text)
 	if err != nil {
 		return nil, malformed
 	}
-	sum := key.Sum()
-	var id keyID
-	copy(id[:], key.ID())
-	e := x.find(id)
+	e := x.find(keyID([]byte(name)))
 	counts := e
 	if e == nil {
 		counts = &nobody
@@ -79,12 +76,13 @@ func (x *Index) check(text string, now time.Time) (*entry, refusal) {
 var nobody entry
 
 func (e *entry) identity() *Identity {
+	kept := e.traits.Value()
 	i := &Identity{
-		KeyID: string(e.id[:]), Environment: e.environment.Value(), Label: e.label(), Scopes: []string{},
-		Namespace: e.namespace.Value(), Name: e.name(), Revision: e.revision,
+		KeyID: string(e.id[:]), Environment: kept.environment, Label: e.label(), Scopes: []string{},
+		Namespace: kept.namespace, Name: e.name(), Revision: e.revision,
 	}
-	if scopes := e.scopes.Value(); scopes != "" {
-		i.Scopes = strings.Split(scopes, " ")
+	if kept.scopes != "" {
+		i.Scopes = strings.Split(kept.scopes, " ")
 	}
 	if e.notAfter != never {
 		at := time.Unix(e.notAfter, 0).UTC()
