@@ -86,38 +86,6 @@ func TestAClockThatIsSetMakesNothingYoung(t *testing.T) {
 	}
 }
 
-// An idle day: nothing is written, so that the API server says nothing either. A watch lasts 40 s and is opened anew.
-func TestAnIdleDayRaisesNoAlarm(t *testing.T) {
-	c := newClock()
-	f := newFreshness(1, c.now)
-	f.list(0)
-	oldest := time.Duration(0)
-	look := func() {
-		oldest = max(oldest, f.Age(c.at))
-		if f.condition(c.at, denyAfter2m) != fresh {
-			t.Fatalf("%s after %s", f.condition(c.at, denyAfter2m), c.at.Sub(epoch))
-		}
-	}
-	for turn := 0; c.at.Before(epoch.Add(24 * time.Hour)); turn++ {
-		f.accepted(0)
-		if turn%7 == 0 { // the API server is restarted in the middle, and back after 30 s
-			c.pass(25 * time.Second)
-			f.brokeOff(0)
-			c.pass(30 * time.Second)
-			look()
-			continue
-		}
-		c.pass(watchSpan(denyAfter2m.MaxStaleness))
-		look()
-		f.lasted(0)
-		c.pass(time.Second)
-		look()
-	}
-	if oldest < 41*time.Second {
-		t.Errorf("the oldest was %s: this day was no test", oldest)
-	}
-}
-
 func TestAcceptingAndDeliveringNothingIsNoSignOfLife(t *testing.T) {
 	c := newClock()
 	f := newFreshness(1, c.now)
