@@ -60,9 +60,15 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 test-unit: ## The tests that need no control plane: seconds.
 	go test $(RACE) ./api/... ./internal/...
 
-.PHONY: bench
-bench: $(CONTROLPLANE) ## Measure issue, rotation, restart and memory against a bare client (minutes; N=2000 keys, ROUNDS=3).
+.PHONY: bench bench-operator bench-verifier
+bench: bench-operator bench-verifier ## Measure operator and verifier against the least that could do the same (half an hour; N=2000 keys, RECORDS=100000, ROUNDS).
+
+bench-operator: $(CONTROLPLANE)
 	@go build -o bin/bench ./hack/bench && exec bin/bench -n $(or $(N),2000) -rounds $(or $(ROUNDS),3)
+
+bench-verifier: $(CONTROLPLANE)
+	@go build -o bin/benchverifier ./hack/benchverifier && bin/benchverifier -records $(or $(RECORDS),100000) -rounds $(or $(ROUNDS),5)
+	go test -run=none -bench='Verify|Refusal' -count=$(or $(ROUNDS),5) -timeout 1h ./internal/verify
 
 .PHONY: soak
 soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 of DURATION=85s over KEYS=200), then starvation and load on the verifier in full size.

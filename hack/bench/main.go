@@ -6,13 +6,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
+
+	"dgbot.io/key-operator/hack/figures"
 )
 
 // settings are what the flags say.
@@ -30,40 +28,22 @@ func main() {
 	flag.IntVar(&s.foreign, "foreign", 20000, "how many Secrets of 1 KiB of others the manager's memory is measured with")
 	flag.IntVar(&s.large, "large", 30, "how many Secrets of 1 MiB of others come to them")
 	flag.StringVar(&s.profiles, "profiles", "", "an existing folder for processor profiles of the API server, for 'go tool pprof'")
-	output := flag.String("o", "table", "table or json")
-	flag.Parse()
-	if *output != "table" && *output != "json" {
-		fmt.Fprintf(os.Stderr, "bench: -o is %q: want table or json\n", *output)
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	figures, err := run(ctx, s)
-	stop()
-	if err == nil && *output == "json" {
-		err = json.NewEncoder(os.Stdout).Encode(figures)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-	if *output == "table" {
-		fmt.Print(figures)
-	}
+	figures.Main("bench", func(ctx context.Context) (*report, error) { return run(ctx, &s) })
 }
 
-func run(ctx context.Context, s settings) (figures *report, err error) {
-	w, err := newWorld(ctx, s)
+func run(ctx context.Context, s *settings) (result *report, err error) {
+	w, err := newWorld(ctx, *s)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.stop()) }()
-	figures = newReport(s)
-	if figures.EmptyMiB, err = w.memoryOfAnIdleManager(ctx); err != nil {
+	result = newReport(*s)
+	if result.EmptyMiB, err = w.memoryOfAnIdleManager(ctx); err != nil {
 		return nil, err
 	}
 	for round := range s.rounds {
 		for _, by := range []string{bare, operator} {
-			if err := w.round(ctx, figures, by); err != nil {
+			if err := w.round(ctx, result, by); err != nil {
 				return nil, fmt.Errorf("round %d of the %s: %w", round+1, by, err)
 			}
 			if last := round == s.rounds-1 && by == operator; !last {
@@ -73,11 +53,8 @@ func run(ctx context.Context, s settings) (figures *report, err error) {
 			}
 		}
 	}
-	if err := w.restartAndCrowd(ctx, figures); err != nil {
+	if err := w.restartAndCrowd(ctx, result); err != nil {
 		return nil, err
 	}
-	return figures, w.starve(ctx, figures)
+	return result, w.starve(ctx, result)
 }
-
-// progress tells somebody at a terminal what is going on; figures go to standard output, so that they can be piped.
-func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

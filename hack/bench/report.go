@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"dgbot.io/key-operator/hack/figures"
 )
 
 // What is measured by rounds.
@@ -16,7 +18,7 @@ const (
 	rotation = "rotation"
 )
 
-// report holds all figures of a run. Rates are keys per second; memory is resident, in MiB.
+// report holds all result of a run. Rates are keys per second; memory is resident, in MiB.
 type report struct {
 	Keys        int                `json:"keys"`
 	Concurrency int                `json:"concurrency"`
@@ -81,18 +83,14 @@ func (r *report) String() string {
 	fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", "", "bare client, keys/s", "operator, keys/s", "ratio")
 	for _, what := range []string{issue, rotation} {
 		first, second := r.of(what, bare).Rates, r.of(what, operator).Rates
-		ratios := make([]float64, len(first))
-		for i := range first {
-			ratios[i] = second[i] / first[i]
-		}
-		fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", what, spread("%.0f", first), spread("%.0f", second), spread("%.2f", ratios))
+		fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", what, figures.Spread("%.0f", first), figures.Spread("%.0f", second), figures.Spread("%.2f", figures.Ratios(second, first)))
 	}
 	perThousand := (r.FullMiB - r.EmptyMiB) / float64(r.Keys) * 1000
 	fmt.Fprintf(&page, "\nrestart with %d keys: idle after %.1f s; objects written by two restarts: %d\n", r.Keys, r.RestartSeconds, r.RestartWrites)
 	fmt.Fprintf(&page, "resident memory: %.0f MiB without keys, %.0f MiB with them: %.1f MiB for 1,000\n", r.EmptyMiB, r.FullMiB, perThousand)
 	fmt.Fprintf(&page, "with %d Secrets of 1 KiB and %d of 1 MiB of others: %.0f MiB (%+.0f)\n", r.Foreign, r.Large, r.CrowdedMiB, r.CrowdedMiB-r.FullMiB)
 	fmt.Fprintf(&page, "one key, from its creation to Ready: %s ms alone, %s ms among %d that cannot be issued (ratio of the medians %.2f)\n",
-		spread("%.0f", r.AloneMilliseconds), spread("%.0f", r.AmongMilliseconds), conflicting+4*blocked, median(r.AmongMilliseconds)/median(r.AloneMilliseconds))
+		figures.Spread("%.0f", r.AloneMilliseconds), figures.Spread("%.0f", r.AmongMilliseconds), conflicting+4*blocked, figures.Median(r.AmongMilliseconds)/figures.Median(r.AloneMilliseconds))
 	for _, what := range []string{issue, rotation} {
 		fmt.Fprintf(&page, "\n%s, last round\n%-36s %12s %12s\n", what, "", bare, operator)
 		table(&page, "processor s for 1,000 keys: ", r.of(what, bare).Processor, r.of(what, operator).Processor)
@@ -109,11 +107,3 @@ func table(page *strings.Builder, title string, first, second map[string]float64
 		fmt.Fprintf(page, "  %-36s %10.2f %12.2f\n", name, first[name], second[name])
 	}
 }
-
-// spread is the median, with the least and the most.
-func spread(format string, values []float64) string {
-	sorted := slices.Sorted(slices.Values(values))
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", median(values), sorted[0], sorted[len(sorted)-1])
-}
-
-func median(values []float64) float64 { return slices.Sorted(slices.Values(values))[len(values)/2] }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/test/controlplane"
 	"dgbot.io/key-operator/test/starvation"
 )
@@ -31,16 +32,16 @@ func (w *world) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
 }
 
 // restartAndCrowd restarts the manager with all keys there, and once more when there are many Secrets of others.
-func (w *world) restartAndCrowd(ctx context.Context, figures *report) error {
-	progress("restarting the manager with %d keys", w.keys)
+func (w *world) restartAndCrowd(ctx context.Context, result *report) error {
+	figures.Progress("restarting the manager with %d keys", w.keys)
 	before, err := w.versions(ctx)
 	if err != nil {
 		return err
 	}
-	if figures.RestartSeconds, figures.FullMiB, err = w.restart(ctx); err != nil {
+	if result.RestartSeconds, result.FullMiB, err = w.restart(ctx); err != nil {
 		return err
 	}
-	progress("creating %d Secrets of 1 KiB and %d of 1 MiB", w.foreign, w.large)
+	figures.Progress("creating %d Secrets of 1 KiB and %d of 1 MiB", w.foreign, w.large)
 	if err := starvation.CreateSecrets(ctx, w.user, "crowd", w.foreign, w.large); err != nil {
 		return err
 	}
@@ -52,14 +53,14 @@ func (w *world) restartAndCrowd(ctx context.Context, figures *report) error {
 	if err != nil {
 		return err
 	}
-	figures.CrowdedMiB = max(running, restarted)
+	result.CrowdedMiB = max(running, restarted)
 	after, err := w.versions(ctx)
 	if err != nil {
 		return err
 	}
 	for name, version := range after {
 		if before[name] != version {
-			figures.RestartWrites++
+			result.RestartWrites++
 		}
 	}
 	return nil

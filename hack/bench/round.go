@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/hack/figures"
 )
 
 // Who makes the writes.
@@ -26,7 +27,7 @@ const (
 
 // round applies all keys and waits until all are Ready, then asks all to rotate and waits until all have: with the manager
 // at work, or with a bare client that is told of each key by the one who applied it.
-func (w *world) round(ctx context.Context, figures *report, by string) error {
+func (w *world) round(ctx context.Context, result *report, by string) error {
 	writer := &bareClient{account: w.account, done: map[string]*issued{}}
 	if by == operator {
 		writer = nil
@@ -34,17 +35,17 @@ func (w *world) round(ctx context.Context, figures *report, by string) error {
 			return err
 		}
 	}
-	progress("%s: issuing %d keys", by, w.keys)
-	err := w.measure(ctx, figures.of(issue, by), w.create, writer.issue, isReady)
+	figures.Progress("%s: issuing %d keys", by, w.keys)
+	err := w.measure(ctx, result.of(issue, by), w.create, writer.issue, isReady)
 	if err != nil {
 		return err
 	}
 	at := metav1.Time{Time: time.Now().UTC().Truncate(time.Second).Add(time.Second)}
 	// A request that lies ahead is a plan: from its second on it is due.
 	time.Sleep(time.Until(at.Time))
-	progress("%s: rotating them", by)
+	figures.Progress("%s: rotating them", by)
 	request := func(ctx context.Context, name string) (*v1alpha1.DGbotAPIKey, error) { return w.request(ctx, name, at) }
-	return w.measure(ctx, figures.of(rotation, by), request, writer.rotate, func(key *v1alpha1.DGbotAPIKey) bool {
+	return w.measure(ctx, result.of(rotation, by), request, writer.rotate, func(key *v1alpha1.DGbotAPIKey) bool {
 		handled := key.Status.LastHandledRequest
 		return handled != nil && handled.RotateRequestedAt != nil && handled.RotateRequestedAt.Equal(&at)
 	})

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 
+	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/test/starvation"
 )
 
@@ -17,19 +18,19 @@ const (
 )
 
 // starve measures how long a key takes to be Ready, alone and among many that cannot be.
-func (w *world) starve(ctx context.Context, figures *report) error {
-	progress("issuing %d keys one by one", healthy)
-	if err := figures.ready(ctx, w, "alone", &figures.AloneMilliseconds); err != nil {
+func (w *world) starve(ctx context.Context, result *report) error {
+	figures.Progress("issuing %d keys one by one", healthy)
+	if err := result.ready(ctx, w, "alone", &result.AloneMilliseconds); err != nil {
 		return err
 	}
-	progress("making a world in which %d keys cannot be issued", conflicting+4*blocked)
+	figures.Progress("making a world in which %d keys cannot be issued", conflicting+4*blocked)
 	hard, err := starvation.Make(ctx, w.user, starvation.Size{Conflicts: conflicting, Blocked: blocked})
 	if err != nil {
 		return err
 	}
 	defer hard.Close()
-	progress("issuing %d keys one by one", healthy)
-	return figures.ready(ctx, w, "among", &figures.AmongMilliseconds)
+	figures.Progress("issuing %d keys one by one", healthy)
+	return result.ready(ctx, w, "among", &result.AmongMilliseconds)
 }
 
 func (r *report) ready(ctx context.Context, w *world, namespace string, into *[]float64) error {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -35,7 +36,7 @@ type world struct {
 }
 
 func newWorld(ctx context.Context, s settings) (*world, error) {
-	progress("starting the control plane")
+	figures.Progress("starting the control plane")
 	if err := controlplane.BuildOperator(); err != nil {
 		return nil, err
 	}

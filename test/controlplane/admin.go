@@ -29,6 +29,11 @@ func (c *Cluster) Furnish(ctx context.Context, more ...string) (client.WithWatch
 	if err := c.StartControllerManager(ctx, nil); err != nil {
 		return nil, err
 	}
+	return c.AdminClient()
+}
+
+// AdminClient returns a client that may do everything.
+func (c *Cluster) AdminClient() (client.WithWatch, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err

@@ -5,6 +5,8 @@ package controlplane
 import (
 	"context"
 	"io"
+
+	"k8s.io/client-go/rest"
 )
 
 // VerifierAccount is the service account of config/verifier, in OperatorNamespace.
@@ -20,5 +22,10 @@ func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...stri
 	if err != nil {
 		return nil, err
 	}
+	return c.StartVerifierWith(config, log, args...)
+}
+
+// StartVerifierWith runs bin/verifier with a config that is not the cluster's own, such as one that leads to a stub.
+func (c *Cluster) StartVerifierWith(config *rest.Config, log io.Writer, args ...string) (*Program, error) {
 	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--grpc-bind-address=0", "--metrics-bind-address=0"}, args...))
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/hack/figures"
+)
+
+// revoke measures how long it takes from when somebody sends a revocation until the verifier refuses the key.
+func (w *world) revoke(ctx context.Context, r *report) (err error) {
+	manager, err := w.cluster.StartOperator(ctx, w.log, "--leader-elect=false")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, manager.Stop()) }()
+	v, err := w.startVerifier(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.Stop()) }()
+	figures.Progress("issuing %d keys", w.revocations)
+	for i := range w.revocations {
+		key := &v1alpha1.DGbotAPIKey{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("key-%d", i)},
+			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Benchmark", Environment: "staging"},
+		}
+		if err := w.admin.Create(ctx, key); err != nil {
+			return err
+		}
+	}
+	figures.Progress("revoking them")
+	for i := range w.revocations {
+		took, err := w.timeToRefusal(ctx, v, fmt.Sprintf("key-%d", i))
+		if err != nil {
+			return fmt.Errorf("key-%d: %w", i, err)
+		}
+		r.RevocationMilliseconds = append(r.RevocationMilliseconds, float64(took.Microseconds())/1000)
+	}
+	return nil
+}
+
+func (w *world) timeToRefusal(ctx context.Context, v *verifier, name string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var text string
+	err := wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		secret := &corev1.Secret{}
+		err := w.admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+		text = string(secret.Data["api-key"])
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := v.awaitAnswer(ctx, text, http.StatusOK); err != nil {
+		return 0, err
+	}
+	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	began := time.Now()
+	if err := w.admin.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))); err != nil {
+		return 0, err
+	}
+	err = v.awaitAnswer(ctx, text, http.StatusUnauthorized)
+	return time.Since(began), err
+}
+
+func (v *verifier) awaitAnswer(ctx context.Context, text string, want int) error {
+	return wait.PollUntilContextCancel(ctx, time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.http+"/check", nil)
+		if err != nil {
+			return false, err
+		}
+		request.Header.Set("Authorization", "Bearer "+text)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false, err
+		}
+		return response.StatusCode == want, response.Body.Close()
+	})
+}
