@@ -49,21 +49,15 @@ func (p *place) keys(n int, rotation *v1alpha1.Rotation) []string {
 			p.t.Error(err)
 		}
 	})
-	eventually(p.t, "all keys are Ready", func() bool { return p.ready() == n })
-	return names
-}
-
-// ready counts the keys that are.
-func (p *place) ready() int {
-	var list v1alpha1.DGbotAPIKeyList
-	must(p.t, admin.List(p.t.Context(), &list, client.InNamespace(p.name)))
-	n := 0
-	for _, key := range list.Items {
-		if apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition) {
-			n++
-		}
+	for _, name := range names {
+		// One by one: an operator needs minutes for thousands, and is not to be kept from it by lists of them.
+		eventually(p.t, name+" is Ready", func() bool {
+			key := &v1alpha1.DGbotAPIKey{}
+			must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, key))
+			return apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition)
+		})
 	}
-	return n
+	return names
 }
 
 // inParallel calls do for each number below n, some at once.
