@@ -155,23 +155,59 @@ func readScopes(body io.Reader) ([]string, error) {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return nil, nil
 	}
-	var asked struct {
-		Scopes []string `json:"scopes"`
+	return parseScopes(json.NewDecoder(bytes.NewReader(content)))
+}
+
+// parseScopes takes {"scopes":[…]} and {}, and nothing that another reader could take for something else: with a name that is
+// there twice, or in another case, encoding/json takes the last.
+func parseScopes(decoder *json.Decoder) (scopes []string, err error) {
+	next := func() json.Token {
+		token, failure := decoder.Token()
+		if failure != nil {
+			err = errBody
+		}
+		return token
 	}
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&asked); err != nil {
+	if next() != json.Delim('{') {
 		return nil, errBody
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) || len(asked.Scopes) > maxRequired || bytes.TrimSpace(content)[0] != '{' {
-		return nil, errBody
-	}
-	for _, scope := range asked.Scopes {
-		if !concrete(scope) {
+	if decoder.More() {
+		if next() != "scopes" {
+			return nil, errBody
+		}
+		switch next() {
+		case nil: // how Go writes a list without anything
+		case json.Delim('['):
+			if scopes, err = parseList(decoder); err != nil {
+				return nil, err
+			}
+		default:
 			return nil, errBody
 		}
 	}
-	return asked.Scopes, nil
+	if next() != json.Delim('}') || err != nil {
+		return nil, errBody
+	}
+	if _, failure := decoder.Token(); !errors.Is(failure, io.EOF) {
+		return nil, errBody
+	}
+	return scopes, nil
+}
+
+// parseList reads scopes up to the end of their list.
+func parseList(decoder *json.Decoder) (scopes []string, err error) {
+	for decoder.More() {
+		token, err := decoder.Token()
+		scope, _ := token.(string)
+		if err != nil || !concrete(scope) || len(scopes) == maxRequired {
+			return nil, errBody
+		}
+		scopes = append(scopes, scope)
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, errBody
+	}
+	return scopes, nil
 }
 
 func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
