@@ -41,6 +41,10 @@ var boundaries = map[string]boundary{
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,
 	},
+	"internal/identity": {
+		mustNot: []string{"log", "net", "os"},
+		noClock: true,
+	},
 	"internal/lifecycle": {
 		may:     []string{module + "/api/v1alpha1", "k8s.io/apimachinery"},
 		mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package identity is the text of what belongs to a chatbot: its public ID, its HMAC secret, and the tokens with which a
+// customer's server vouches for a visitor. A token is
+//
+//	v1.<payload>.<kid>.<signature>
+//
+// with the payload as JSON in base64url without padding, the kid that names the secret, and the signature as 64 lower-case hex
+// digits of HMAC-SHA256(k, "v1.<payload>.<kid>"), where k is HMAC-SHA256(secret, "dgbot identity v1"). Signing with a derived
+// key keeps a signature of the plain form, which signs a text of the visitor's choice, from being one of a token.
+// testdata/vectors.json holds test vectors.
+package identity
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+)
+
+const (
+	// ChatbotIDPrefix begins every chatbot ID that is issued. One that is adopted can look otherwise.
+	ChatbotIDPrefix = "cb_"
+
+	// 22 base62 characters are 131 bits.
+	chatbotIDLength  = 22
+	maxChatbotID     = 64
+	secretBytes      = 32
+	minImportedBytes = 16
+	maxImportedBytes = 1024
+	kidDigits        = 16
+
+	chatbotIDLabel = "dgbot chatbot id v1"
+	kidLabel       = "dgbot identity kid v1"
+	tokenLabel     = "dgbot identity v1" //nolint:gosec // it is no secret
+)
+
+var chatbotIDs = new(big.Int).Exp(big.NewInt(62), big.NewInt(chatbotIDLength), nil)
+
+// ChatbotIDOf returns the ID that is issued to the object with a uid: cb_ and 22 base62 characters. It follows from the uid, so
+// that all operators agree, and a crash leaves nothing to be remembered; an ID is public, and need not be hard to guess.
+func ChatbotIDOf(uid string) string {
+	n := new(big.Int).SetBytes(mac([]byte(chatbotIDLabel), uid))
+	digits := n.Mod(n, chatbotIDs).Text(62)
+	return ChatbotIDPrefix + strings.Repeat("0", chatbotIDLength-len(digits)) + digits
+}
+
+// ValidChatbotID says whether a text can be a chatbot ID, issued or adopted: 1 to 64 letters, digits, "_" and "-", the first
+// of them a letter or a digit.
+func ValidChatbotID(text string) bool {
+	if len(text) == 0 || len(text) > maxChatbotID || text[0] == '_' || text[0] == '-' {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// MintSecret draws a new HMAC secret: 256 bits as 64 lower-case hex digits. The digits as they stand are the key.
+func MintSecret() ([]byte, error) {
+	drawn := make([]byte, secretBytes)
+	if _, err := rand.Read(drawn); err != nil {
+		return nil, fmt.Errorf("drawing an HMAC secret: %w", err)
+	}
+	return hex.AppendEncode(nil, drawn), nil
+}
+
+// CheckImported says what keeps a secret that somebody else made from being imported; nil for nothing. Its length is all that
+// can be known of its strength: under 16 bytes it cannot have 128 bits. The error holds nothing of it.
+func CheckImported(secret []byte) error {
+	switch n := len(secret); {
+	case n == 0:
+		return errors.New("it is empty")
+	case n < minImportedBytes:
+		return fmt.Errorf("it has %d bytes, and 128 bits take at least %d", n, minImportedBytes)
+	case n > maxImportedBytes:
+		return fmt.Errorf("it has %d bytes, at most %d are taken", n, maxImportedBytes)
+	}
+	return nil
+}
+
+// KID returns the name of a secret in tokens: 16 lower-case hex digits that follow from the secret, so that nothing has to
+// remember which secret has which name, and tell nothing of it.
+func KID(secret []byte) string {
+	return hex.EncodeToString(mac(secret, kidLabel))[:kidDigits]
+}
+
+// Hash returns the SHA-256 of a secret as "sha256:" and 64 lower-case hex digits.
+func Hash(secret []byte) string {
+	sum := sha256.Sum256(secret)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func mac(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
+}
+
+// lowerHex says whether a text is of so many lower-case hex digits.
+func lowerHex(text string, digits int) bool {
+	if len(text) != digits {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

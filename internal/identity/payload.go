@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package identity
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The claims that a payload must have. It can have others, of any name and form.
+const (
+	chatbotIDClaim = "chatbotId"
+	userIDClaim    = "userId"
+	issuedClaim    = "iat"
+	expiresClaim   = "exp"
+)
+
+const (
+	maxUserID = 256
+	// maxDepth is how deep values may be nested, the payload itself included.
+	maxDepth = 16
+	// maxSeconds is the last second of the year 9999.
+	maxSeconds = 253402300799
+)
+
+// Claims are what every payload says.
+type Claims struct {
+	ChatbotID string
+	UserID    string
+	// IssuedAt and ExpiresAt are in whole seconds.
+	IssuedAt, ExpiresAt time.Time
+}
+
+// validUserID leaves out the character that readers put where a text has none, so that two such texts are not one visitor.
+func validUserID(text string) bool {
+	return len(text) > 0 && len(text) <= maxUserID && utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError)
+}
+
+// readPayload reads a payload, and refuses whatever two readers could understand in different ways: a name that is there
+// twice, or in another case, since some readers take that for the same; numbers that are no whole seconds; text that is not
+// UTF-8. The error says what is wrong, and repeats nothing that is in it.
+func readPayload(payload []byte) (Claims, error) {
+	if len(payload) > maxPayload {
+		return Claims{}, fmt.Errorf("the payload has %d bytes, at most %d are taken", len(payload), maxPayload)
+	}
+	if !utf8.Valid(payload) {
+		return Claims{}, errors.New("the payload is not UTF-8")
+	}
+	r := reader{decoder: json.NewDecoder(bytes.NewReader(payload)), own: map[string]any{}}
+	r.decoder.UseNumber()
+	first, err := r.decoder.Token()
+	if err != nil || first != json.Delim('{') {
+		return Claims{}, errors.New("the payload is not a JSON object")
+	}
+	if err := r.object(1); err != nil {
+		return Claims{}, err
+	}
+	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
+		return Claims{}, errors.New("something comes after the payload's JSON object")
+	}
+	return r.claims()
+}
+
+// reader goes through a payload once.
+type reader struct {
+	decoder *json.Decoder
+	// own are the values of the claims that are ours.
+	own map[string]any
+}
+
+// object reads what comes after {, up to its }.
+func (r *reader) object(depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("the payload is nested deeper than %d", maxDepth)
+	}
+	names := map[string]bool{}
+	for r.decoder.More() {
+		token, err := r.decoder.Token()
+		if err != nil {
+			return errors.New("the payload is not JSON")
+		}
+		name, ok := token.(string)
+		if !ok {
+			return errors.New("the payload is not JSON")
+		}
+		// Names are compared as the most generous reader does.
+		folded := strings.ToLower(name)
+		if names[folded] {
+			return errors.New("the payload has a name twice, perhaps in another case")
+		}
+		names[folded] = true
+		value, err := r.value(depth)
+		if err != nil {
+			return err
+		}
+		if depth == 1 {
+			if err := r.keep(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return r.end()
+}
+
+func (r *reader) array(depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("the payload is nested deeper than %d", maxDepth)
+	}
+	for r.decoder.More() {
+		if _, err := r.value(depth); err != nil {
+			return err
+		}
+	}
+	return r.end()
+}
+
+// value reads one, and returns it where it is a scalar.
+func (r *reader) value(depth int) (any, error) {
+	token, err := r.decoder.Token()
+	if err != nil {
+		return nil, errors.New("the payload is not JSON")
+	}
+	switch token {
+	case json.Delim('{'):
+		return nil, r.object(depth + 1)
+	case json.Delim('['):
+		return nil, r.array(depth + 1)
+	}
+	return token, nil
+}
+
+func (r *reader) end() error {
+	if _, err := r.decoder.Token(); err != nil {
+		return errors.New("the payload is not JSON")
+	}
+	return nil
+}
+
+func (r *reader) keep(name string, value any) error {
+	for _, own := range []string{chatbotIDClaim, userIDClaim, issuedClaim, expiresClaim} {
+		switch {
+		case name == own:
+			r.own[own] = value
+		case strings.EqualFold(name, own):
+			return fmt.Errorf("the payload has %s in another case", own)
+		}
+	}
+	return nil
+}
+
+func (r *reader) claims() (c Claims, err error) {
+	chatbotID, _ := r.own[chatbotIDClaim].(string)
+	userID, _ := r.own[userIDClaim].(string)
+	if !ValidChatbotID(chatbotID) {
+		return Claims{}, fmt.Errorf("%s is not a chatbot ID", chatbotIDClaim)
+	}
+	if !validUserID(userID) {
+		return Claims{}, fmt.Errorf("%s is not a text of 1 to %d bytes", userIDClaim, maxUserID)
+	}
+	c.ChatbotID, c.UserID = chatbotID, userID
+	if c.IssuedAt, err = r.second(issuedClaim); err != nil {
+		return Claims{}, err
+	}
+	if c.ExpiresAt, err = r.second(expiresClaim); err != nil {
+		return Claims{}, err
+	}
+	if lifetime := c.ExpiresAt.Sub(c.IssuedAt); lifetime <= 0 || lifetime > MaxLifetime {
+		return Claims{}, fmt.Errorf("%s is not within %s after %s", expiresClaim, MaxLifetime, issuedClaim)
+	}
+	return c, nil
+}
+
+// second reads a time in whole seconds since 1970, written as digits only.
+func (r *reader) second(claim string) (time.Time, error) {
+	number, _ := r.own[claim].(json.Number)
+	seconds, err := number.Int64()
+	if err != nil || seconds < 0 || seconds > maxSeconds {
+		return time.Time{}, fmt.Errorf("%s is not a time in whole seconds since 1970", claim)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
