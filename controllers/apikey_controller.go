@@ -113,7 +113,7 @@ func (r *APIKeyReconciler) failed(ctx context.Context, seen *observed, decision 
 	status := seen.Key.Status.DeepCopy()
 	status.Conditions = decision.Status.Conditions
 	if differs(status, seen.Key) {
-		retry = errors.Join(retry, r.applyStatus(ctx, seen.Key, status))
+		retry = errors.Join(retry, r.writeStatus(ctx, seen.Key, status))
 	}
 	return result, retry
 }
@@ -129,14 +129,24 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	}); err != nil {
 		return err
 	}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotAPIKey{}, chatbotRefIndex, func(o client.Object) []string {
+		key, ok := o.(*v1alpha1.DGbotAPIKey)
+		if !ok || key.Spec.ChatbotRef == nil {
+			return nil
+		}
+		return []string{key.Spec.ChatbotRef.Name}
+	}); err != nil {
+		return err
+	}
 	r.slow.capacity = capacityOf(concurrency)
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(notOfStatusAlone())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
+		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(chatbotRefIndex)), builder.WithPredicates(ofChatbotID())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
 	if r.watchesSecrets() {
-		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOfSecret), builder.OnlyMetadata)
+		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(secretNameIndex)), builder.OnlyMetadata)
 	}
 	return keys.Complete(r)
 }
@@ -149,8 +159,21 @@ func notOfStatusAlone() predicate.Predicate {
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, anotherKey)
 }
 
-// secretNameIndex finds the keys that publish under a Secret's name.
-const secretNameIndex = "secretName"
+// ofChatbotID leaves out changes of a chatbot that do not concern its keys.
+func ofChatbotID() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		old, ok := e.ObjectOld.(*v1alpha1.DGbotChatbot)
+		next, alsoOK := e.ObjectNew.(*v1alpha1.DGbotChatbot)
+		return !ok || !alsoOK || old.Status.ChatbotID != next.Status.ChatbotID || old.UID != next.UID
+	}}
+}
+
+const (
+	// secretNameIndex finds the keys that publish under a Secret's name.
+	secretNameIndex = "secretName"
+	// chatbotRefIndex finds the keys that are for a chatbot.
+	chatbotRefIndex = "chatbotRef"
+)
 
 func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
 	record, ok := o.(*v1alpha1.DGbotAPIKeyRecord)
@@ -160,19 +183,21 @@ func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name}}}
 }
 
-// keysOfSecret goes by the Secret's name and not by its owner: the owner may have been removed, and whoever waits for a
-// left over Secret to go does not own it.
-func (r *APIKeyReconciler) keysOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	var keys v1alpha1.DGbotAPIKeyList
-	if err := r.Client.List(ctx, &keys, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretNameIndex: secret.GetName()}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of a Secret", "namespace", secret.GetNamespace(), "secret", secret.GetName())
-		return nil
+// keysOf returns the keys that an index finds by the name of an object in their namespace. For a Secret it goes by the name
+// and not by its owner: the owner may have been removed, and whoever waits for a left over Secret to go does not own it.
+func (r *APIKeyReconciler) keysOf(index string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		var keys v1alpha1.DGbotAPIKeyList
+		if err := r.Client.List(ctx, &keys, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an object", "index", index, "namespace", o.GetNamespace(), "name", o.GetName())
+			return nil
+		}
+		requests := make([]reconcile.Request, 0, len(keys.Items))
+		for i := range keys.Items {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&keys.Items[i])})
+		}
+		return requests
 	}
-	requests := make([]reconcile.Request, 0, len(keys.Items))
-	for i := range keys.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&keys.Items[i])})
-	}
-	return requests
 }
 
 // retryLimiter spaces retries of one object; there is no overall limit, which would let broken keys delay healthy ones.

@@ -219,6 +219,9 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 			seen.Records[i] = *record
 		}
 	}
+	if step.ChatbotID != nil && record.Spec.Hash == seen.Secret.Hash {
+		seen.Secret.Drifted = true // it has the ID as well
+	}
 	if err := undoneIn(record, step); err != nil {
 		r.memory.rememberUndone(change, r.Clock.Now())
 		return err
@@ -287,6 +290,9 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 	if step.Label != "" {
 		spec["label"] = step.Label
 	}
+	if step.ChatbotID != nil {
+		spec["chatbotID"] = cleared(*step.ChatbotID)
+	}
 	if step.Scopes != nil {
 		spec["scopes"] = *step.Scopes
 	}
@@ -295,6 +301,14 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 		patch["spec"] = spec
 	}
 	return json.Marshal(patch)
+}
+
+// cleared is a value in a merge patch: null removes.
+func cleared(value string) any {
+	if value == "" {
+		return nil
+	}
+	return value
 }
 
 func (r *APIKeyReconciler) deleteRecord(ctx context.Context, seen *observed, step lifecycle.DeleteRecord) error {
@@ -338,7 +352,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	if record != nil {
 		dress(repaired, seen.Key, record)
 	} else {
-		own(repaired, seen.Key)
+		own(repaired, seen.Key, v1alpha1.APIKeyKind)
 		record = &v1alpha1.DGbotAPIKeyRecord{}
 	}
 	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {

@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -78,7 +79,7 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, v1alpha1.AddToScheme(scheme)
 }
 
-// NewManager returns a manager that runs both reconcilers.
+// NewManager returns a manager that runs all reconcilers.
 func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	scheme, err := Scheme()
 	if err != nil {
@@ -139,6 +140,12 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 
 		UsageNamespace: options.UsageNamespace,
 	}
+	chatbots := &ChatbotReconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
+	}
+	if err := chatbots.SetupWithManager(mgr, concurrency); err != nil {
+		return fmt.Errorf("setting up the chatbot controller: %w", err)
+	}
 	if options.SecretAccess == SecretAccessGetOnly {
 		keys.SecretCheckInterval = options.SecretCheckInterval
 	}
@@ -148,19 +155,24 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 	return nil
 }
 
-// cacheOptions keep plaintext and other people's Secrets out of memory: of Secrets only those with the key label are
-// watched, if any are, and the controllers watch metadata only. A typed read of a Secret through the cache, which would
+// cacheOptions keep plaintext and what is other people's out of memory: of ConfigMaps only those with the chatbot label are
+// watched, of Secrets only those with the key label, if any are, and the controllers watch metadata only. A typed read of a Secret through the cache, which would
 // start a watch with the bytes, fails.
 func cacheOptions(o Options) (cache.Options, error) {
-	ours, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
+	ofKeys, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
 	}
+	ofChatbots, err := labels.NewRequirement(v1alpha1.ChatbotLabel, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, err
+	}
+	configMaps := cache.ByObject{Label: labels.NewSelector().Add(*ofChatbots)}
 	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:        {Label: labels.NewSelector().Add(*ours)},
+			&corev1.Secret{}:        {Label: labels.NewSelector().Add(*ofKeys)},
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: {}}},
 		},
 		NewInformer: newInformer,
@@ -170,7 +182,11 @@ func cacheOptions(o Options) (cache.Options, error) {
 		for _, namespace := range o.WatchNamespaces {
 			options.DefaultNamespaces[namespace] = cache.Config{}
 		}
+		// The claims of chatbot IDs are the cluster's.
+		configMaps.Namespaces = maps.Clone(options.DefaultNamespaces)
+		configMaps.Namespaces[v1alpha1.IdentityNamespace] = cache.Config{}
 		options.NewInformer = newPatientInformer
 	}
+	options.ByObject[&corev1.ConfigMap{}] = configMaps
 	return options, nil
 }

@@ -131,8 +131,25 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	if err != nil {
 		return nil, err
 	}
-	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items, Tracking: tracking}, secret: secret}
+	chatbot, err := r.chatbot(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items, Chatbot: chatbot, Tracking: tracking}, secret: secret}
 	return seen, r.describeSecret(ctx, seen, facts)
+}
+
+// chatbot is what the cache knows of the chatbot that the key is for: an ID never changes, so that it is right or missing.
+func (r *APIKeyReconciler) chatbot(ctx context.Context, key *v1alpha1.DGbotAPIKey) (lifecycle.Chatbot, error) {
+	if key.Spec.ChatbotRef == nil {
+		return lifecycle.Chatbot{}, nil
+	}
+	chatbot := &v1alpha1.DGbotChatbot{}
+	found, err := get(ctx, r.Client, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}, chatbot)
+	if err != nil {
+		return lifecycle.Chatbot{}, fmt.Errorf("looking for the key's chatbot: %w", err)
+	}
+	return lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found}, nil
 }
 
 // describeSecret puts what is known of the Secret into the observation.

@@ -15,6 +15,14 @@ package controllers
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 //
+// Chatbots: their ConfigMaps, and the claims of their IDs in the identity namespace. Claims, which can have no owner there, are
+// deleted by the operator.
+//
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotchatbots,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotchatbots/status,verbs=patch
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotchatbots/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;delete
+//
 // Who scrapes the metrics is asked of the API server.
 //
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create

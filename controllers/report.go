@@ -12,6 +12,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,10 +27,10 @@ func (r *APIKeyReconciler) report(ctx context.Context, seen *observed, decision 
 		return nil
 	}
 	for _, event := range lifecycle.Events(seen.Observation, decision.Status, r.Clock.Now()) {
-		r.emit(seen.Key, event)
+		emit(r.Recorder, seen.Key, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
-	return r.applyStatus(ctx, seen.Key, decision.Status)
+	return r.writeStatus(ctx, seen.Key, decision.Status)
 }
 
 // differs says whether a status is another than the key has; nil stands for "leave it as it is".
@@ -37,20 +38,25 @@ func differs(status *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool
 	return status != nil && !equality.Semantic.DeepEqual(*status, key.Status)
 }
 
-// applyStatus applies the whole status, so that what it no longer says is removed. It is for the version of the key that
-// was observed: the API server refuses it for a later one, and for a key that was created anew under the name, which a
-// uid alone does not prevent on the status subresource.
-func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey, status *v1alpha1.DGbotAPIKeyStatus) error {
+// applyStatus applies the whole status of an object of a kind of ours, so that what it no longer says is removed. It is for
+// the version of the object that was observed: the API server refuses it for a later one, and for an object that was created
+// anew under the name, which a uid alone does not prevent on the status subresource. It returns the version that came of it.
+func applyStatus(ctx context.Context, writer client.Client, kind string, object client.Object, status any) (version string, err error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 	if err != nil {
-		return fmt.Errorf("encoding the status: %w", err)
+		return "", fmt.Errorf("encoding the status: %w", err)
 	}
 	configuration := &unstructured.Unstructured{Object: map[string]any{"status": content}}
-	configuration.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind))
-	configuration.SetNamespace(key.Namespace)
-	configuration.SetName(key.Name)
-	configuration.SetResourceVersion(key.ResourceVersion)
-	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(configuration), client.ForceOwnership, client.FieldOwner(v1alpha1.ManagedBy))
+	configuration.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	configuration.SetNamespace(object.GetNamespace())
+	configuration.SetName(object.GetName())
+	configuration.SetResourceVersion(object.GetResourceVersion())
+	err = writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(configuration), client.ForceOwnership, client.FieldOwner(v1alpha1.ManagedBy))
+	return configuration.GetResourceVersion(), err
+}
+
+func (r *APIKeyReconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey, status *v1alpha1.DGbotAPIKeyStatus) error {
+	version, err := applyStatus(ctx, r.Client, v1alpha1.APIKeyKind, key, status)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -68,7 +74,7 @@ func (r *APIKeyReconciler) applyStatus(ctx context.Context, key *v1alpha1.DGbotA
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}
-		r.memory.rememberReport(name, written{configuration.GetResourceVersion(), r.Clock.Now()})
+		r.memory.rememberReport(name, written{version, r.Clock.Now()})
 	}
 	return err
 }
@@ -80,10 +86,10 @@ func putOff(status *v1alpha1.DGbotAPIKeyStatus) bool {
 	return ready != nil && ready.Reason == v1alpha1.SecretLossDampedReason
 }
 
-func (r *APIKeyReconciler) emit(key *v1alpha1.DGbotAPIKey, event lifecycle.Event) {
+func emit(recorder events.EventRecorder, about client.Object, event lifecycle.Event) {
 	kind := corev1.EventTypeNormal
 	if event.Warning {
 		kind = corev1.EventTypeWarning
 	}
-	r.Recorder.Eventf(key, nil, kind, event.Reason, event.Action, "%s", event.Note)
+	recorder.Eventf(about, nil, kind, event.Reason, event.Action, "%s", event.Note)
 }

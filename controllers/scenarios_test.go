@@ -220,6 +220,22 @@ var scenarios = map[string]scenario{
 			}
 		},
 	},
+	"the key gets a chatbot": {
+		prepare: func(w *world) {
+			w.create(nil)
+			w.createBot(botName, nil)
+			w.restBots(live, botName)
+		},
+		happen: func(w *world) {
+			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+		},
+		reason: v1alpha1.IssuedReason,
+		check: func(w *world) {
+			if id := w.bot(botName).Status.ChatbotID; w.first().Spec.ChatbotID != id || string(w.secret().Data[v1alpha1.SecretChatbotID]) != id {
+				w.t.Errorf("record %q, Secret %q, want %q", w.first().Spec.ChatbotID, w.secret().Data[v1alpha1.SecretChatbotID], id)
+			}
+		},
+	},
 	"the key is deleted while somebody's finalizer holds it": {
 		prepare: func(w *world) {
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"example.com/held"} })

@@ -19,12 +19,12 @@ import (
 )
 
 // publishedEntries are the data entries that the operator owns beside the key.
-var publishedEntries = []string{v1alpha1.SecretKeyID, v1alpha1.SecretEnvironment, v1alpha1.SecretType, v1alpha1.SecretProvider}
+var publishedEntries = []string{v1alpha1.SecretKeyID, v1alpha1.SecretEnvironment, v1alpha1.SecretChatbotID, v1alpha1.SecretType, v1alpha1.SecretProvider}
 
 // dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
 // stays. The result is the same for every operator, so a Secret that differs from it has drifted.
 func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
-	own(secret, key)
+	own(secret, key, v1alpha1.APIKeyKind)
 	secret.Type = corev1.SecretTypeOpaque
 
 	template := v1alpha1.SecretTemplate{}
@@ -45,19 +45,25 @@ func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DG
 	}
 	secret.Data[v1alpha1.SecretKeyID] = []byte(record.Spec.KeyID)
 	secret.Data[v1alpha1.SecretEnvironment] = []byte(record.Spec.Environment)
+	delete(secret.Data, v1alpha1.SecretChatbotID)
+	if record.Spec.ChatbotID != "" {
+		secret.Data[v1alpha1.SecretChatbotID] = []byte(record.Spec.ChatbotID)
+	}
 	secret.Data[v1alpha1.SecretType] = []byte(v1alpha1.SecretTypeValue)
 	secret.Data[v1alpha1.SecretProvider] = []byte(v1alpha1.SecretProviderValue)
 }
 
-// own makes the key the Secret's controller.
-func own(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) {
-	want := *metav1.NewControllerRef(key, v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind))
-	others := slices.DeleteFunc(slices.Clone(secret.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == key.UID })
-	at := slices.IndexFunc(secret.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == key.UID })
+// own makes an object of a kind of ours the controller of something that is published for it.
+func own(published metav1.Object, owner metav1.Object, kind string) {
+	want := *metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(kind))
+	is := published.GetOwnerReferences()
+	isOurs := func(o metav1.OwnerReference) bool { return o.UID == owner.GetUID() }
+	others := slices.DeleteFunc(slices.Clone(is), isOurs)
+	at := slices.IndexFunc(is, isOurs)
 	if at < 0 {
 		at = len(others)
 	}
-	secret.OwnerReferences = slices.Insert(others, min(at, len(others)), want)
+	published.SetOwnerReferences(slices.Insert(others, min(at, len(others)), want))
 }
 
 // templateNote is the value of TemplateAnnotation.
@@ -139,7 +145,7 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 	is := &corev1.Secret{ObjectMeta: *f.metadata.DeepCopy(), Type: f.kind, Data: maps.Clone(f.entries)}
 	want := is.DeepCopy()
 	if record == nil {
-		own(want, key)
+		own(want, key, v1alpha1.APIKeyKind)
 	} else {
 		dress(want, key, record)
 	}

@@ -45,8 +45,10 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 	if err != nil {
 		return err
 	}
-	live, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme})
-	return err
+	if live, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	return live.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.IdentityNamespace}})
 }
 
 // world is a namespace with one key, operators that share a clock, and what tests ask about them.

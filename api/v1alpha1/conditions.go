@@ -53,6 +53,24 @@ const (
 	WaitingForOverlapReason = "WaitingForOverlap"
 	// ProgressingReason: a revision is due and could not be issued yet, because the API server does not answer.
 	ProgressingReason = "Progressing"
+	// PublishedReason: a chatbot is Ready; the message names its ConfigMap.
+	PublishedReason = "Published"
+	// ChatbotIDConflictReason: the chatbot's ID belongs to another DGbotChatbot. Nothing is published.
+	ChatbotIDConflictReason = "ChatbotIDConflict"
+	// ChatbotIDRefusedReason: the API server refuses to note whose the chatbot's ID is (the namespace dgbot-identity or a
+	// right in it is missing, a quota); the message is its own. Nothing is published.
+	ChatbotIDRefusedReason = "ChatbotIDRefused"
+	// ConfigMapConflictReason: the name of the chatbot's ConfigMap is taken by one that is not this chatbot's. It is never
+	// touched.
+	ConfigMapConflictReason = "ConfigMapConflict"
+	// ConfigMapWriteRefusedReason: the API server refuses to write the ConfigMap (immutable, quota, webhook, missing
+	// right); the message is its own.
+	ConfigMapWriteRefusedReason = "ConfigMapWriteRefused" //nolint:gosec // a word
+	// WaitingForChatbotReason: spec.chatbotRef names a DGbotChatbot that is not there, or has no ID yet. Before its first
+	// revision a key waits for it; afterwards it goes on with the ID that it had. Reconciling only: a key that is Ready
+	// stays so.
+	WaitingForChatbotReason = "WaitingForChatbot"
+
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"
 

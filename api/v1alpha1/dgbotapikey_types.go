@@ -47,6 +47,12 @@ type DGbotAPIKeySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environment is immutable: create another DGbotAPIKey for another environment",reason=FieldValueForbidden
 	Environment string `json:"environment"`
 
+	// chatbotRef names the chatbot that the key is for, a DGbotChatbot in the same namespace. Its ID goes onto the key's
+	// records, into its Secret as chatbot-id, and into the answers of verifiers. A key waits with its first revision until
+	// the chatbot has an ID; one that has been issued goes on with the ID it had. It may be changed or removed at any time.
+	// +optional
+	ChatbotRef *ChatbotReference `json:"chatbotRef,omitempty"`
+
 	// scopes the key is good for, as a set of at most 32. Without any, the key grants only what needs no scope.
 	// Changing them needs the same right as creating the key and takes effect on all revisions that verify.
 	// +optional

@@ -48,8 +48,8 @@ type APIKeyReference struct {
 	UID types.UID `json:"uid"`
 }
 
-// DGbotAPIKeyRecordSpec is what a verifier needs to know of one revision. It is immutable but for label, scopes,
-// notAfter (earlier only) and state (Revoked is final).
+// DGbotAPIKeyRecordSpec is what a verifier needs to know of one revision. It is immutable but for label, chatbotID,
+// scopes, notAfter (earlier only) and state (Revoked is final).
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter <= oldSelf.notAfter)",message="notAfter may be set and may move earlier; it never moves later and is never removed: issue a new revision instead",fieldPath=".notAfter",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="oldSelf.state != 'Revoked' || self.state == 'Revoked'",message="Revoked is final: issue a new revision instead",fieldPath=".state",reason=FieldValueForbidden
 type DGbotAPIKeyRecordSpec struct {
@@ -107,6 +107,12 @@ type DGbotAPIKeyRecordSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=100
 	Label string `json:"label"`
+
+	// chatbotID is the public ID of the chatbot that the key is for; follows the DGbotAPIKey.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9_-]*$`
+	ChatbotID string `json:"chatbotID,omitempty"`
 
 	// scopes of the key; follow the DGbotAPIKey.
 	// +optional

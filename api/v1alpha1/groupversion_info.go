@@ -19,6 +19,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&DGbotAPIKey{}, &DGbotAPIKeyList{},
 		&DGbotAPIKeyRecord{}, &DGbotAPIKeyRecordList{},
+		&DGbotChatbot{}, &DGbotChatbotList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

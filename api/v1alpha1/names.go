@@ -6,6 +6,7 @@ package v1alpha1
 const (
 	APIKeyKind       = "DGbotAPIKey"
 	APIKeyRecordKind = "DGbotAPIKeyRecord"
+	ChatbotKind      = "DGbotChatbot"
 )
 
 // Labels and annotations. Everything under keys.dgbot.io/ belongs to the operator, except the two request
@@ -13,6 +14,11 @@ const (
 const (
 	// APIKeyLabel stands on records and Secrets; its value is the uid of the DGbotAPIKey they belong to.
 	APIKeyLabel = "keys.dgbot.io/api-key"
+	// ChatbotLabel stands on ConfigMaps; its value is the uid of the DGbotChatbot they belong to.
+	ChatbotLabel = "keys.dgbot.io/chatbot"
+	// ClaimHolderLabel stands on the claims of chatbot IDs; its value is the first 16 hex digits of the SHA-256 of the
+	// chatbot's namespace, "/" and name.
+	ClaimHolderLabel = "keys.dgbot.io/claim-holder"
 	// ManagedByLabel stands on Secrets with the value ManagedBy.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	ManagedBy      = "dgbot-key-operator"
@@ -47,10 +53,26 @@ const (
 	DefaultSecretKey    = "api-key"
 	SecretKeyID         = "key-id"
 	SecretEnvironment   = "environment"
+	SecretChatbotID     = "chatbot-id"
 	SecretType          = "type"
 	SecretTypeValue     = "dgbot-api-key"
 	SecretProvider      = "provider"
 	SecretProviderValue = "dgbot"
+)
+
+// What a chatbot's ConfigMap holds.
+const (
+	WidgetChatbotID = "chatbot-id"
+	WidgetSnippet   = "embed.html"
+	// DefaultScriptURL is what the snippet loads where spec.widget.scriptURL says nothing.
+	DefaultScriptURL = "https://cdn.dgbot.io/widget.js"
+)
+
+// IdentityNamespace holds what is the cluster's and not a namespace's: which chatbot has which ID, in one ConfigMap for each
+// ID, whose name is ChatbotLockPrefix and the first 16 hex digits of the ID's SHA-256.
+const (
+	IdentityNamespace = "dgbot-identity"
+	ChatbotLockPrefix = "chatbot-"
 )
 
 // SelectableAPIKeyUID is the field of records by which those of a key are found.

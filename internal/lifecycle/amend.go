@@ -12,7 +12,7 @@ import (
 )
 
 // amend returns what has to change about a record. Every value is a function of data alone, so that two operators write
-// the same, and all but label, scopes and Disabled are one-way.
+// the same, and all but label, chatbotID, scopes and Disabled are one-way.
 func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	a := AmendRecord{Name: record.Name, UID: record.UID}
 	a.SupersededBy = p.supersededBy(record)
@@ -34,11 +34,26 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	if record.Spec.Label != p.Key.Spec.Label {
 		a.Label = p.Key.Spec.Label
 	}
+	if id := p.chatbotID(); record.Spec.ChatbotID != id {
+		a.ChatbotID = &id
+	}
 	if !slices.Equal(record.Spec.Scopes, p.Key.Spec.Scopes) {
 		scopes := slices.Clone(p.Key.Spec.Scopes)
 		a.Scopes = &scopes
 	}
 	return a
+}
+
+// chatbotID is the ID that the key's records are to have. One that is not known at the moment is the one that was: a chatbot that
+// is deleted, or cannot be found, keeps no key from being rotated or revoked.
+func (p *planner) chatbotID() string {
+	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" {
+		return p.Chatbot.ID
+	}
+	if len(p.live) == 0 {
+		return ""
+	}
+	return p.live[0].Spec.ChatbotID
 }
 
 func (p *planner) wantedState(record *v1alpha1.DGbotAPIKeyRecord) v1alpha1.KeyState {

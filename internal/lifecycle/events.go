@@ -114,8 +114,8 @@ func handledRevocation(s *v1alpha1.DGbotAPIKeyStatus) *metav1.Time {
 // unwanted: nobody asked for it, so it is a warning.
 func unwanted(reason string) bool {
 	switch reason {
-	case v1alpha1.IssuedReason, v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason,
-		v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.ProgressingReason:
+	case v1alpha1.IssuedReason, v1alpha1.PublishedReason, v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason,
+		v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForChatbotReason, v1alpha1.ProgressingReason:
 		return false
 	}
 	return true

@@ -25,6 +25,8 @@ type Observation struct {
 	Records []v1alpha1.DGbotAPIKeyRecord
 	// Secret of the key's Secret name.
 	Secret Secret
+	// Chatbot is the one that spec.chatbotRef names.
+	Chatbot Chatbot
 	// Tracking is what the verifiers of the key's environment vouch for; nil where none does.
 	Tracking *Tracking
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
@@ -33,6 +35,14 @@ type Observation struct {
 	// KeepEnded: the API server refused to delete a record that ended long ago. It is in nobody's way; the next pass
 	// tries again.
 	KeepEnded bool
+}
+
+// Chatbot is what is known of the chatbot that a key is for.
+type Chatbot struct {
+	// ID is empty where there is no chatbotRef, and where the chatbot has none yet.
+	ID string
+	// Missing: there is no DGbotChatbot of that name.
+	Missing bool
 }
 
 // Refusal is an answer of the API server that trying again at once cannot change.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -44,6 +45,9 @@ func (p *planner) findObstacle() *obstacle {
 	}
 	if p.Refusal != nil {
 		return p.refusedObstacle()
+	}
+	if o := p.chatbotObstacle(); o != nil {
+		return o
 	}
 	if p.cause == "" {
 		return nil
@@ -90,6 +94,27 @@ func (p *planner) stateObstacle() *obstacle {
 	return nil
 }
 
+// chatbotObstacle keeps a key that was never issued waiting for its chatbot. Any other goes on with the ID on its records; that
+// its chatbot is not there is said where nothing else is.
+func (p *planner) chatbotObstacle() *obstacle {
+	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" || p.highest > 0 && p.cause != "" {
+		return nil
+	}
+	o := &obstacle{reason: v1alpha1.WaitingForChatbotReason, harmless: p.highest > 0}
+	switch name := p.Key.Spec.ChatbotRef.Name; {
+	case p.Chatbot.Missing:
+		o.message = fmt.Sprintf("There is no DGbotChatbot %q in this namespace: create it, or change spec.chatbotRef", name)
+	default:
+		o.message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
+	}
+	if o.harmless {
+		o.message += fmt.Sprintf("; the key goes on with chatbot ID %q", p.chatbotID())
+	} else {
+		o.message += "; the key is issued as soon as it has one"
+	}
+	return o
+}
+
 func (p *planner) dampingObstacle(secret string) *obstacle {
 	until := dampedUntil(p.live, p.now)
 	if !until.After(p.now) {
@@ -130,7 +155,7 @@ func (p *planner) recordsRefused() bool {
 }
 
 func (p *planner) refusedObstacle() *obstacle {
-	return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(p.refusedDelay())}
+	return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(refusedDelay(p.Key.Status.Conditions, p.Refusal.Reason, p.now))}
 }
 
 func (p *planner) stillVerifies() string {
@@ -140,10 +165,11 @@ func (p *planner) stillVerifies() string {
 	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.published.Spec.Revision)
 }
 
-func (p *planner) refusedDelay() time.Duration {
-	stalled := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition)
-	if stalled == nil || stalled.Reason != p.Refusal.Reason {
+// refusedDelay is after how long a write is tried again that was refused for a reason.
+func refusedDelay(conditions []metav1.Condition, reason string, now time.Time) time.Duration {
+	stalled := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != reason {
 		return minRefusedDelay
 	}
-	return min(max(p.now.Sub(stalled.LastTransitionTime.Time), minRefusedDelay), maxRefusedDelay)
+	return min(max(now.Sub(stalled.LastTransitionTime.Time), minRefusedDelay), maxRefusedDelay)
 }

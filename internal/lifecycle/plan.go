@@ -88,6 +88,7 @@ func (p *planner) issue() *IssueRevision {
 		Cause:      p.cause,
 		IssuedAt:   p.issuedAt(),
 		NotAfter:   p.Key.Spec.ExpiresAt,
+		ChatbotID:  p.chatbotID(),
 	}
 	if isLoss(p.loss) {
 		step.Loss = p.loss

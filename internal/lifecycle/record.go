@@ -33,6 +33,7 @@ func NewRecord(key *v1alpha1.DGbotAPIKey, step IssueRevision, keyID, hash string
 			Environment: key.Spec.Environment,
 			IssuedAt:    step.IssuedAt,
 			Label:       key.Spec.Label,
+			ChatbotID:   step.ChatbotID,
 			Scopes:      slices.Clone(key.Spec.Scopes),
 			NotAfter:    step.NotAfter,
 			State:       v1alpha1.StateActive,
@@ -50,6 +51,9 @@ func (a AmendRecord) ApplyTo(record *v1alpha1.DGbotAPIKeyRecord) {
 	}
 	if a.Label != "" {
 		record.Spec.Label = a.Label
+	}
+	if a.ChatbotID != nil {
+		record.Spec.ChatbotID = *a.ChatbotID
 	}
 	if a.Scopes != nil {
 		record.Spec.Scopes = *a.Scopes

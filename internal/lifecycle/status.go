@@ -5,9 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"slices"
-	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -59,24 +57,9 @@ func (p *planner) describe(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.Revisio
 }
 
 func (p *planner) conditions() []metav1.Condition {
-	conditions := slices.Clone(p.Key.Status.Conditions)
-	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
-		apimeta.SetStatusCondition(&conditions, metav1.Condition{
-			Type: kind, Status: status, Reason: reason, Message: truncate(message),
-			ObservedGeneration: p.Key.Generation,
-			LastTransitionTime: metav1.Time{Time: p.now.UTC().Truncate(time.Second)},
-		})
-	}
-	// Abnormal conditions are there only while True.
-	whileTrue := func(kind string, present bool, reason, message string) {
-		if present {
-			set(kind, metav1.ConditionTrue, reason, message)
-		} else {
-			apimeta.RemoveStatusCondition(&conditions, kind)
-		}
-	}
+	c := newConditions(p.Key.Status.Conditions, p.Key.Generation, p.now)
 	ready, reason, message := p.ready()
-	set(v1alpha1.ReadyCondition, ready, reason, message)
+	c.set(v1alpha1.ReadyCondition, ready, reason, message)
 	stalled, reconciling := false, ready != metav1.ConditionTrue
 	switch o := p.obstacle; {
 	case o != nil:
@@ -84,16 +67,11 @@ func (p *planner) conditions() []metav1.Condition {
 	case p.cause != "":
 		reconciling, reason, message = true, v1alpha1.ProgressingReason, p.progress()
 	}
-	if old := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition); old != nil && old.Reason != reason {
-		// Another obstacle has a time of its own: by it refused writes are tried less and less often.
-		apimeta.RemoveStatusCondition(&conditions, v1alpha1.StalledCondition)
-	}
-	whileTrue(v1alpha1.StalledCondition, stalled, reason, message)
-	whileTrue(v1alpha1.ReconcilingCondition, reconciling, reason, message)
-	whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
+	c.progress(stalled, reconciling, reason, message)
+	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
 	reason, message = p.previousInUse()
-	whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
-	return conditions
+	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
+	return c.list
 }
 
 func (p *planner) ready() (metav1.ConditionStatus, string, string) {
@@ -120,7 +98,7 @@ func (p *planner) nextRotation() *metav1.Time {
 		return nil
 	}
 	var next *metav1.Time
-	if o := p.obstacle; o != nil && (o.reason == v1alpha1.SecretLossDampedReason || o.harmless) {
+	if o := p.obstacle; o != nil && (o.reason == v1alpha1.SecretLossDampedReason || o.reason == v1alpha1.WaitingForOverlapReason) {
 		if !o.until.IsZero() {
 			next = &metav1.Time{Time: o.until}
 		}

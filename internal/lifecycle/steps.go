@@ -24,6 +24,8 @@ type IssueRevision struct {
 	IssuedAt metav1.Time
 	// NotAfter is nil for a revision without an end.
 	NotAfter *metav1.Time
+	// ChatbotID is empty for a key that is for no chatbot.
+	ChatbotID string
 }
 
 // AmendRecord changes a record in one write. Zero fields stay as they are.
@@ -33,6 +35,7 @@ type AmendRecord struct {
 	State        v1alpha1.KeyState
 	NotAfter     *metav1.Time
 	Label        string
+	ChatbotID    *string
 	Scopes       *[]v1alpha1.Scope
 	SupersededBy int64
 	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused a use that was
@@ -55,5 +58,5 @@ func (DeleteRecord) isStep()  {}
 func (RepairSecret) isStep()  {}
 
 func (a AmendRecord) empty() bool {
-	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.Scopes == nil && a.SupersededBy == 0
+	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0
 }

@@ -15,7 +15,7 @@ import (
 
 // TestEveryFieldIsExplained: kubectl explain is the users' reference.
 func TestEveryFieldIsExplained(t *testing.T) {
-	for _, name := range []string{"dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io"} {
+	for _, name := range []string{"dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io", "dgbotchatbots.keys.dgbot.io"} {
 		crd := &unstructured.Unstructured{}
 		crd.SetAPIVersion("apiextensions.k8s.io/v1")
 		crd.SetKind("CustomResourceDefinition")
@@ -60,7 +60,8 @@ func explained(t *testing.T, path string, schema map[string]any) int {
 func TestKubectlExplainsAndLists(t *testing.T) {
 	create(t, goodKey)
 	create(t, goodRecord)
-	for _, kind := range []string{"dgkey", "dgrec"} {
+	create(t, goodChatbot)
+	for _, kind := range []string{"dgkey", "dgrec", "dgbotcb"} {
 		must(t, wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 			_, err := kubectl(t, "", "explain", kind) // discovery and OpenAPI follow a new kind after a moment
 			return err == nil, nil
@@ -71,6 +72,9 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 		"explain dgkey.spec.rotation.quietPeriod": {"default 1h"},
 		"explain dgkey.spec.rotation.maxOverlap":  {"earlier revisions end at the latest"},
 		"explain dgkey.spec.rotation.overlap":     {"Default 24h, or half the interval"},
+		"explain dgkey.spec.chatbotRef":           {"waits with its first revision"},
+		"explain dgbotcb.spec.chatbotID":          {"adopt", "public and unique"},
+		"get dgbotcb -n " + namespace:             {"CHATBOT-ID", "ENVIRONMENT", "NAME", "READY", "AGE", "Support bot"},
 		"explain dgkey.spec.state":                {"Active", "Disabled", "Revoked", "revives none"},
 		"explain dgkey.status.conditions":         {"Ready always"},
 		"explain dgrec.spec.cause":                {"FirstIssue", "SecretAltered", "ExpiryChanged"},

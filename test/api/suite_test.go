@@ -127,6 +127,9 @@ func waitForPolicies(ctx context.Context) error {
 	defer func() { _, _ = admin.Delete(ctx, key), admin.Delete(ctx, record) }()
 	probes := map[string]func() error{
 		"dgbot-apikeys": func() error { return bob.Create(ctx, object(goodKey), client.DryRunAll) },
+		"dgbot-chatbots": func() error {
+			return alice.Create(ctx, object(goodChatbot, `{"spec": {"chatbotID": "cb_known"}}`), client.DryRunAll)
+		},
 		"dgbot-records": func() error { return alice.Create(ctx, object(goodRecord), client.DryRunAll) },
 		"dgbot-apikey-status": func() error {
 			return alice.Status().Patch(ctx, key.DeepCopy(), mergePatch(`{"status":{"observedGeneration":7}}`), client.DryRunAll)
@@ -165,6 +168,15 @@ const goodRecord = `{
     "apiKeyRef": {"name": "crm", "uid": "0-0"}, "revision": 1, "cause": "FirstIssue", "keyID": "abcdefABCDEF",
     "hash": "sha256:0000000000000000000000000000000000000000000000000000000000000000", "environment": "production",
     "issuedAt": "2026-01-01T00:00:00Z", "label": "Production server", "notAfter": "2126-01-01T00:00:00Z"
+  }
+}`
+
+const goodChatbot = `{
+  "apiVersion": "keys.dgbot.io/v1alpha1", "kind": "DGbotChatbot",
+  "metadata": {"name": "support-bot", "namespace": "tenant"},
+  "spec": {
+    "displayName": "Support bot", "environment": "production",
+    "widget": {"configMapName": "web", "scriptURL": "https://cdn.example.com:8443/widget.js?v=1&a=b"}
   }
 }`
 

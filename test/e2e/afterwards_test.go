@@ -73,17 +73,22 @@ func noKeyIsOutsideItsSecret(ctx context.Context) error {
 func everyRightIsUsed(ctx context.Context) error {
 	used := map[string]bool{
 		// Asked for by admission plugins and policies, not by requests.
-		"update keys.dgbot.io/dgbotapikeys/finalizers": true,
-		"mint keys.dgbot.io/dgbotapikeyrecords":        true,
-		"delete secrets":                               true,
+		"update keys.dgbot.io/dgbotapikeys/finalizers":  true,
+		"update keys.dgbot.io/dgbotchatbots/finalizers": true,
+		"mint keys.dgbot.io/dgbotapikeyrecords":         true,
+		"delete secrets":                                true,
 		// By informers where the API server does not stream lists.
-		"list secrets":                    true,
-		"list coordination.k8s.io/leases": true,
+		"list secrets":                     true,
+		"list configmaps":                  true,
+		"list keys.dgbot.io/dgbotchatbots": true,
+		"list coordination.k8s.io/leases":  true,
 		// For an event that repeats.
 		"patch events.k8s.io/events": true,
 		"patch events":               true,
 		// Watches that go on are not in the log.
 		"watch secrets":                          true,
+		"watch configmaps":                       true,
+		"watch keys.dgbot.io/dgbotchatbots":      true,
 		"watch keys.dgbot.io/dgbotapikeys":       true,
 		"watch keys.dgbot.io/dgbotapikeyrecords": true,
 		"watch coordination.k8s.io/leases":       true,

@@ -20,6 +20,10 @@ func TestAnUnchangedWorldCausesNoRequests(t *testing.T) {
 	for i := range 10 {
 		p.apply(fmt.Sprintf("key-%d", i), nil)
 	}
+	p.applyBot("bot", "")
+	p.bot("bot", v1alpha1.PublishedReason)
+	p.apply("of-a-chatbot", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.ready("of-a-chatbot")
 	p.apply("disabled", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
 	for i := range 10 {
 		p.ready(fmt.Sprintf("key-%d", i))

@@ -28,6 +28,18 @@ func (p *place) versions() map[string]string {
 	for _, key := range keys.Items {
 		versions["key "+key.Name] = key.ResourceVersion
 	}
+	var bots v1alpha1.DGbotChatbotList
+	must(p.t, admin.List(p.t.Context(), &bots, client.InNamespace(p.name)))
+	for _, bot := range bots.Items {
+		versions["chatbot "+bot.Name] = bot.ResourceVersion
+	}
+	for _, namespace := range []string{p.name, v1alpha1.IdentityNamespace} {
+		var published corev1.ConfigMapList
+		must(p.t, admin.List(p.t.Context(), &published, client.InNamespace(namespace), client.HasLabels{v1alpha1.ChatbotLabel}))
+		for _, configMap := range published.Items {
+			versions["configmap "+configMap.Name] = configMap.ResourceVersion
+		}
+	}
 	var secrets corev1.SecretList
 	must(p.t, admin.List(p.t.Context(), &secrets, client.InNamespace(p.name)))
 	for _, secret := range secrets.Items {
@@ -40,11 +52,16 @@ func TestARestartWritesNothing(t *testing.T) {
 	operator := startOperator(t)
 	p := newPlace(t)
 	const keys = 30
+	p.applyBot("bot", "")
+	p.bot("bot", v1alpha1.PublishedReason)
 	for i := range keys {
 		p.apply(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) {
 			k.Spec.Rotation.Interval = &metav1.Duration{Duration: 2160 * time.Hour}
-			if i%5 == 0 {
+			switch i % 5 {
+			case 0:
 				k.Spec.State = v1alpha1.StateDisabled
+			case 1:
+				k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"}
 			}
 		})
 	}

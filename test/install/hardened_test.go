@@ -223,6 +223,36 @@ func (h *hardened) live(namespace string) {
 		out := h.must("", in("get", "dgrec,secret", "-o", "name")...)
 		return out == "", out
 	})
+	h.liveAsAChatbot(namespace)
+}
+
+// chatbot is one that can be applied.
+const chatbot = `apiVersion: keys.dgbot.io/v1alpha1
+kind: DGbotChatbot
+metadata: {name: front}
+spec: {displayName: Front, environment: production}
+`
+
+// liveAsAChatbot does for a chatbot's rights what live does for a key's.
+func (h *hardened) liveAsAChatbot(namespace string) {
+	h.t.Helper()
+	in := func(args ...string) []string { return append(args, "-n", namespace) }
+	h.must(chatbot, in("apply", "-f", "-")...)
+	h.must("", in("wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")...)
+	id := h.must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
+	h.must("", in("patch", "configmap", "front-widget", "--type=merge", "-p", `{"data":{"chatbot-id":"cb_other"}}`)...)
+	h.eventually("its ConfigMap is repaired", func() (bool, string) {
+		out := h.must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
+		return out == id && id != "", out
+	})
+	h.must("", in("create", "configmap", "back-widget")...)
+	h.must(strings.ReplaceAll(chatbot, "front", "back"), in("apply", "-f", "-")...)
+	h.must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=ConfigMapConflict", "dgbotcb/back", "--timeout=60s")...)
+	h.must("", in("delete", "dgbotcb/front", "dgbotcb/back", "configmap/back-widget")...)
+	h.eventually("nothing is left of the chatbots", func() (bool, string) {
+		out := h.must("", "get", "configmap", "-A", "-l", "keys.dgbot.io/chatbot", "-o", "name")
+		return out == "", out
+	})
 }
 
 // scrape asks for the metrics with a token: the manager asks the API server whose it is, and what that one may do.

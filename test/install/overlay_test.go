@@ -46,13 +46,13 @@ spec:
 // leaked is a key of nobody: a test vector of internal/apikey.
 const leaked = "dgbot_production_7Hq2xV0aBcD9_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1WjWYc"
 
-// overlay writes a kustomization that moves config/default, and what else is named, into another namespace and puts a
+// overlay writes a kustomization that moves config/operator, and what else is named, into another namespace and puts a
 // prefix before its names.
 func overlay(t *testing.T, more ...string) string {
 	t.Helper()
 	folder := t.TempDir()
 	var parts []string
-	for _, part := range append([]string{"default"}, more...) {
+	for _, part := range append([]string{"operator"}, more...) {
 		base, err := filepath.Rel(folder, filepath.Join(controlplane.Repository(), "config", part))
 		if err != nil {
 			t.Fatal(err)
@@ -114,8 +114,10 @@ func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := cluster.InstallFrom(t.Context(), overlay(t)); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{overlay(t), filepath.Join(controlplane.Repository(), "config", "identity")} {
+		if err := cluster.InstallFrom(t.Context(), folder); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := cluster.StartControllerManager(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -141,6 +143,9 @@ func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 	nothingIsElsewhere(a)
 	monitoringFollows(a)
 	a.must("", "delete", "dgkey", "crm")
+	a.must(chatbot, "apply", "-f", "-")
+	a.must("", "wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")
+	a.must("", "delete", "dgbotcb", "front")
 	removable(a)
 }
 
@@ -199,8 +204,8 @@ func nothingIsElsewhere(a admin) {
 		}
 	}
 	out = a.must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
-	if n := len(strings.Fields(out)); n != 16 {
-		a.t.Errorf("%d cluster-wide objects, want 16: %s", n, out)
+	if n := len(strings.Fields(out)); n != 18 {
+		a.t.Errorf("%d cluster-wide objects, want 18: %s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, prefix) {

@@ -91,7 +91,7 @@ func rightsOf(t *testing.T, object *unstructured.Unstructured) rights {
 // TestOverlaysGiveLessAndNothingElse: what the overlays give follows config/rbac/role.yaml, which is generated from
 // controllers/rbac.go, and all but rights and arguments is as in config/default.
 func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
-	const clusterRole, watched = "ClusterRole/dgbot-manager", "Role/dgbot-manager-watched"
+	const clusterRole, watched, identity = "ClusterRole/dgbot-manager", "Role/dgbot-manager-watched", "Role/dgbot-manager-identity"
 	lists := []string{"list secrets", "watch secrets"}
 	clusterWide := rights{
 		"mint keys.dgbot.io/dgbotapikeyrecords":            true,
@@ -107,10 +107,11 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 	if len(local)+len(clusterWide) != len(full) {
 		t.Fatalf("config/default lacks one of\n%s", clusterWide.list())
 	}
-	for overlay, want := range map[string]struct{ everywhere, watched rights }{
-		"get-only":            {full.without(lists...), nil},
-		"namespaced":          {clusterWide, local},
-		"namespaced-get-only": {clusterWide, local.without(lists...)},
+	claims := rights{"create configmaps": true, "delete configmaps": true, "get configmaps": true, "list configmaps": true, "watch configmaps": true}
+	for overlay, want := range map[string]struct{ everywhere, watched, identity rights }{
+		"get-only":            {full.without(lists...), nil, nil},
+		"namespaced":          {clusterWide, local, claims},
+		"namespaced-get-only": {clusterWide, local.without(lists...), claims},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			folder := "overlays/" + overlay
@@ -122,6 +123,13 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 				if got := rightsOf(t, build(t, folder+"/watched")[watched]); got.list() != want.watched.list() {
 					t.Errorf("in a watched namespace:\n%s\nwant:\n%s", got.list(), want.watched.list())
 				}
+			}
+			if want.identity != nil {
+				if got := rightsOf(t, objects[identity]); got.list() != want.identity.list() {
+					t.Errorf("in the identity namespace:\n%s\nwant:\n%s", got.list(), want.identity.list())
+				}
+				delete(objects, identity)
+				delete(objects, "RoleBinding/dgbot-manager-identity")
 			}
 			if len(objects) != len(standard) {
 				t.Errorf("%d objects, config/default has %d", len(objects), len(standard))
@@ -178,9 +186,12 @@ var unseen = []string{
 	// Asked for by the admission policies, and by the plugin OwnerReferencesPermissionEnforcement.
 	"mint keys.dgbot.io/dgbotapikeyrecords",
 	"update keys.dgbot.io/dgbotapikeys/finalizers",
-	"delete secrets",
+	"update keys.dgbot.io/dgbotchatbots/finalizers",
+	"delete secrets", "delete configmaps",
 	// By informers, where the API server does not stream lists.
-	"list secrets", "list coordination.k8s.io/leases",
+	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotchatbots", "list coordination.k8s.io/leases",
+	// By whoever claims a chatbot ID at the same instant as somebody else, and is second.
+	"get configmaps",
 	// For events that repeat.
 	"patch events.k8s.io/events",
 	"patch events",

@@ -70,7 +70,7 @@ func (h *hardened) with(t *testing.T) *hardened {
 
 // whoMay is the table of who has which right; policies come on top.
 func (h *hardened) whoMay() {
-	const keys, records = "dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io"
+	const keys, records, chatbots = "dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io", "dgbotchatbots.keys.dgbot.io"
 	for _, ask := range []struct {
 		user, verb, resource, namespace string
 		want                            bool
@@ -93,7 +93,11 @@ func (h *hardened) whoMay() {
 		{operatorUser, "mint", records, "", true},
 		{operatorUser, "list", "secrets", "kube-system", true},
 		{operatorUser, "create", "secrets", "kube-system", true},
+		{"administrator", "adopt", chatbots, "", false},
+		{"owner", "adopt", chatbots, "support", true}, // in the namespace, where nobody asks for it
+		{"owner", "adopt", chatbots, "", false},
 		{operatorUser, "update", keys, "support", false},
+		{operatorUser, "update", chatbots, "support", false},
 		{operatorUser, "delete", keys, "support", false},
 		{operatorUser, "create", "pods", "support", false},
 		{operatorUser, "create", "serviceaccounts/token", "support", false},
@@ -127,6 +131,7 @@ func (h *hardened) nobodyElseMints() {
 		"owner changes a record's label":    {"", []string{"patch", existing, "--type=merge", "-p", `{"metadata":{"labels":{"a":"b"}}}`, "--as=owner"}, "means minting a key"},
 		"owner writes a key's status":       {"", []string{"patch", "dgkey", "crm", "--subresource=status", "--type=merge", "-p", `{"status":{"observedGeneration":9}}`, "--as=owner"}, "written by the DGbot key operator alone"},
 		"owner writes a record's status":    {"", []string{"patch", existing, "--subresource=status", "--type=merge", "-p", `{"status":{"resolution":"10m"}}`, "--as=owner"}, "written by DGbot verifiers alone"},
+		"owner adopts a chatbot ID":         {strings.Replace(chatbot, "spec: {", "spec: {chatbotID: cb_known, ", 1), []string{"create", "-f", "-", "--as=owner"}, `needs the verb "adopt"`},
 		"keeper creates a staging key":      {strings.Replace(mine, "production", "staging", 1), []string{"create", "-f", "-", "--as=keeper"}, `needs the verb "use"`},
 		"keeper moves a key to staging":     {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"environment":"staging"}}`, "--as=keeper"}, "immutable"},
 		"editor creates a key":              {mine, []string{"create", "-f", "-", "--as=editor"}, "forbidden"},

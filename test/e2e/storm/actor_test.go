@@ -198,6 +198,9 @@ func (a *actor) create(ctx context.Context, v *victim) bool {
 			Label: "Storm", Environment: "staging", Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
 		},
 	}
+	if rand.IntN(2) == 0 {
+		key.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: chatbot}
+	}
 	if rand.IntN(10) == 0 {
 		key.Spec.Rotation = &v1alpha1.Rotation{Interval: &metav1.Duration{Duration: time.Minute}, Overlap: &metav1.Duration{Duration: 5 * time.Second}}
 	}

@@ -76,6 +76,9 @@ func TestStorm(t *testing.T) {
 	must(t, forget(t.Context(), until))
 }
 
+// chatbot is what half of the keys are for. It is there all the time, and waited for like everything else.
+const chatbot = "bot"
+
 // clear leaves the control plane to the next storm. The keys go first and are waited for: namespaces whose deletion meets
 // an API server that has just started, and has not discovered our kinds yet, end and leave their keys behind.
 func (s *storm) clear() {
@@ -123,6 +126,10 @@ func newStorm(t *testing.T) *storm {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "storm-"}}
 		must(t, admin.Create(t.Context(), namespace))
 		s.namespaces = append(s.namespaces, namespace.Name)
+		must(t, admin.Create(t.Context(), &v1alpha1.DGbotChatbot{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: chatbot},
+			Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Storm", Environment: "staging"},
+		}))
 		a := &actor{namespace: namespace.Name, deeds: s.deeds}
 		for k := i; k < *keyCount; k += actors {
 			a.keys = append(a.keys, &victim{name: fmt.Sprintf("key-%d", k)})

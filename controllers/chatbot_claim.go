@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// A claim is a ConfigMap in the identity namespace: the lock of a chatbot ID. Its name follows from the ID, so of two
+// claimants at the same instant the API server refuses one. It cannot have its chatbot as an owner, which is in another
+// namespace, so the operator deletes it when the chatbot is gone, however long ago that was.
+
+// What a claim says.
+const (
+	lockedID        = "chatbotID"
+	holderNamespace = "namespace"
+	holderName      = "name"
+	holderUID       = "uid"
+)
+
+func lockName(id string) types.NamespacedName {
+	return types.NamespacedName{Namespace: v1alpha1.IdentityNamespace, Name: v1alpha1.ChatbotLockPrefix + shortHash(id)}
+}
+
+// holderLabel finds the claims of a chatbot: its name can be longer than a label.
+func holderLabel(chatbot types.NamespacedName) string { return shortHash(chatbot.String()) }
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+func holderOf(lock *corev1.ConfigMap) types.NamespacedName {
+	return types.NamespacedName{Namespace: lock.Data[holderNamespace], Name: lock.Data[holderName]}
+}
+
+// describeClaim puts what a lock says into the observation; nil stands for none.
+func (r *ChatbotReconciler) describeClaim(ctx context.Context, seen *seenChatbot, lock *corev1.ConfigMap) error {
+	seen.lock, seen.Claim, seen.Holder = lock, lifecycle.ClaimAbsent, ""
+	if lock == nil {
+		return nil
+	}
+	if types.UID(lock.Data[holderUID]) == seen.Chatbot.UID {
+		seen.Claim = lifecycle.ClaimOwn
+		return nil
+	}
+	held, err := r.held(ctx, lock)
+	if err != nil {
+		return err
+	}
+	seen.Claim, seen.Holder = lifecycle.ClaimStale, holderOf(lock).String()
+	if held {
+		seen.Claim = lifecycle.ClaimTaken
+	}
+	return nil
+}
+
+// held says whether the chatbot that has claimed an ID is there. That it is, the cache may say; that it is not, only the API
+// server.
+func (r *ChatbotReconciler) held(ctx context.Context, lock *corev1.ConfigMap) (bool, error) {
+	for _, reader := range []client.Reader{r.Client, r.Live} {
+		holder := &v1alpha1.DGbotChatbot{}
+		found, err := get(ctx, reader, holderOf(lock), holder)
+		if err != nil {
+			return false, fmt.Errorf("looking for the DGbotChatbot of ConfigMap %s: %w", lock.Name, err)
+		}
+		if found && holder.UID == types.UID(lock.Data[holderUID]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// claim creates the lock of the chatbot's ID. A stale one is deleted first, as it was seen and not a newer one.
+func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error {
+	if seen.Claim == lifecycle.ClaimStale {
+		if err := r.release(ctx, seen.lock); err != nil {
+			return err
+		}
+	}
+	name, yes := lockName(seen.ID), true
+	lock := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: name.Namespace, Name: name.Name,
+			Labels: map[string]string{
+				v1alpha1.ChatbotLabel: string(seen.Chatbot.UID), v1alpha1.ManagedByLabel: v1alpha1.ManagedBy,
+				v1alpha1.ClaimHolderLabel: holderLabel(client.ObjectKeyFromObject(seen.Chatbot)),
+			},
+		},
+		Data: map[string]string{
+			lockedID: seen.ID, holderNamespace: seen.Chatbot.Namespace, holderName: seen.Chatbot.Name, holderUID: string(seen.Chatbot.UID),
+		},
+		Immutable: &yes,
+	}
+	err := r.Client.Create(ctx, lock)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		lock = &corev1.ConfigMap{}
+		found, err := get(ctx, r.Live, name, lock)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return errOutrun
+		}
+		return r.describeClaim(ctx, seen, lock)
+	case apierrors.IsNotFound(err):
+		return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: fmt.Sprintf(
+			"Namespace %s is missing, in which the operator notes whose a chatbot ID is: apply config/identity", v1alpha1.IdentityNamespace)}}
+	case err != nil:
+		return judge(err, v1alpha1.ChatbotIDRefusedReason)
+	}
+	return r.describeClaim(ctx, seen, lock)
+}
+
+// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name.
+func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
+	var claims corev1.ConfigMapList
+	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: holderLabel(name)}); err != nil {
+		return err
+	}
+	for i := range claims.Items {
+		lock := &claims.Items[i]
+		if holderOf(lock) != name {
+			continue
+		}
+		held, err := r.held(ctx, lock)
+		if err != nil {
+			return err
+		}
+		if held {
+			continue
+		}
+		if err := r.release(ctx, lock); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release deletes a lock unless it has changed since.
+func (r *ChatbotReconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
+	err := r.Client.Delete(ctx, lock, client.Preconditions{UID: &lock.UID, ResourceVersion: &lock.ResourceVersion})
+	switch {
+	case apierrors.IsConflict(err):
+		conflicts.Inc()
+		return errOutrun
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return judge(err, v1alpha1.ChatbotIDRefusedReason)
+	}
+	ctrl.LoggerFrom(ctx).Info("Released the ID of a chatbot that is gone", "chatbotID", lock.Data[lockedID], "holder", holderOf(lock).String())
+	return nil
+}

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clientevents "k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
+)
+
+const botName = "support-bot"
+
+func (w *world) chatbots(writes client.Client) *ChatbotReconciler {
+	return &ChatbotReconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
+}
+
+func (w *world) createBot(name string, change func(*v1alpha1.DGbotChatbot)) {
+	w.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production"},
+	}
+	if change != nil {
+		change(bot)
+	}
+	if err := live.Create(w.t.Context(), bot); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// adopting lets a chatbot adopt an ID that is the test's own.
+func (w *world) adopting(bot *v1alpha1.DGbotChatbot) { bot.Spec.ChatbotID = w.ownID() }
+
+func (w *world) ownID() string { return "cb_" + w.namespace }
+
+func (w *world) bot(name string) *v1alpha1.DGbotChatbot {
+	w.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{}
+	if err := live.Get(w.t.Context(), types.NamespacedName{Namespace: w.namespace, Name: name}, bot); err != nil {
+		w.t.Fatal(err)
+	}
+	return bot
+}
+
+func (w *world) deleteBot(name string) {
+	w.t.Helper()
+	if err := live.Delete(w.t.Context(), w.bot(name)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// configMap returns the one of a name; nil where there is none.
+func (w *world) configMap(namespace, name string) *corev1.ConfigMap {
+	w.t.Helper()
+	m := &corev1.ConfigMap{}
+	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, m)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !found {
+		return nil
+	}
+	return m
+}
+
+func (w *world) widget() *corev1.ConfigMap {
+	w.t.Helper()
+	return w.configMap(w.namespace, botName+"-widget")
+}
+
+// lock returns the claim of an ID; nil where there is none.
+func (w *world) lock(id string) *corev1.ConfigMap {
+	w.t.Helper()
+	return w.configMap(v1alpha1.IdentityNamespace, lockName(id).Name)
+}
+
+func (w *world) editWidget(change func(*corev1.ConfigMap)) {
+	w.t.Helper()
+	m := w.widget()
+	change(m)
+	if err := live.Update(w.t.Context(), m); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) botReason(name string) string {
+	w.t.Helper()
+	ready := apimeta.FindStatusCondition(w.bot(name).Status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil {
+		return "none"
+	}
+	return ready.Reason
+}
+
+// restBots brings chatbots to rest, whether they are there or not.
+func (w *world) restBots(writes client.Client, names ...string) {
+	w.t.Helper()
+	operator := w.chatbots(writes)
+	for _, name := range names {
+		for turn := 0; ; turn++ {
+			result, err := operator.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+			if errors.Is(err, errInjected) {
+				continue
+			}
+			if err != nil || turn > 20 {
+				w.t.Fatalf("%s does not come to rest: %v", name, err)
+			}
+			if result.RequeueAfter != aheadDelay {
+				break
+			}
+		}
+	}
+}
+
+// botScenario is something that happens to a chatbot at rest, and what must have come of it.
+type botScenario struct {
+	prepare, happen func(*world)
+	// bots are those that are reconciled.
+	bots []string
+	// reason is that of Ready of the first; empty where it is gone.
+	reason string
+	check  func(*world)
+}
+
+func plainBot(w *world) { w.createBot(botName, nil) }
+
+var botScenarios = map[string]botScenario{
+	"a chatbot is created": {
+		prepare: func(*world) {}, happen: plainBot,
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+	},
+	"a chatbot adopts an ID": {
+		prepare: func(*world) {}, happen: func(w *world) { w.createBot(botName, w.adopting) },
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if got := w.bot(botName).Status.ChatbotID; got != w.ownID() {
+				w.t.Errorf("its ID is %q", got)
+			}
+		},
+	},
+	"the script changes": {
+		prepare: plainBot,
+		happen: func(w *world) {
+			bot := w.bot(botName)
+			bot.Spec.Widget = &v1alpha1.WidgetSpec{ScriptURL: "https://cdn.example.com/w.js?a=1&b=2"}
+			if err := live.Update(w.t.Context(), bot); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if got := w.widget().Data[v1alpha1.WidgetSnippet]; !strings.Contains(got, `src="https://cdn.example.com/w.js?a=1&amp;b=2"`) {
+				w.t.Errorf("the snippet is %s", got)
+			}
+		},
+	},
+	"the ConfigMap is altered, and gets an entry of somebody's": {
+		prepare: plainBot,
+		happen: func(w *world) {
+			w.editWidget(func(m *corev1.ConfigMap) {
+				m.OwnerReferences, m.Data[v1alpha1.WidgetChatbotID], m.Data["theirs"] = nil, "cb_other", "stays"
+			})
+		},
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if m := w.widget(); len(m.OwnerReferences) != 1 || m.Data["theirs"] != "stays" {
+				w.t.Errorf("%+v", m)
+			}
+		},
+	},
+	"the ConfigMap is deleted": {
+		prepare: plainBot,
+		happen: func(w *world) {
+			if err := live.Delete(w.t.Context(), w.widget()); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+	},
+	"the chatbot is deleted": {
+		prepare: func(w *world) { w.createBot(botName, w.adopting) },
+		happen:  func(w *world) { w.deleteBot(botName) },
+		bots:    []string{botName},
+		check: func(w *world) {
+			if w.lock(w.ownID()) != nil {
+				w.t.Error("its ID is still claimed")
+			}
+		},
+	},
+	"another one takes the ID over when its holder is gone": {
+		prepare: func(w *world) { w.createBot("first", w.adopting) },
+		happen: func(w *world) {
+			w.deleteBot("first")
+			w.createBot(botName, w.adopting)
+		},
+		bots: []string{botName, "first"}, reason: v1alpha1.PublishedReason,
+	},
+	"another one wants the same ID": {
+		prepare: func(w *world) { w.createBot("first", w.adopting) },
+		happen:  func(w *world) { w.createBot(botName, w.adopting) },
+		bots:    []string{botName, "first"}, reason: v1alpha1.ChatbotIDConflictReason,
+		check: func(w *world) {
+			if w.widget() != nil || w.bot(botName).Status.ChatbotID != "" || w.botReason("first") != v1alpha1.PublishedReason {
+				w.t.Error("the second has something, or the first has lost something")
+			}
+		},
+	},
+	"the name of its ConfigMap is taken": {
+		prepare: func(w *world) {
+			m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: botName + "-widget"}, Data: map[string]string{"a": "b"}}
+			if err := live.Create(w.t.Context(), m); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		happen: plainBot,
+		bots:   []string{botName}, reason: v1alpha1.ConfigMapConflictReason,
+		check: func(w *world) {
+			if m := w.widget(); !maps.Equal(m.Data, map[string]string{"a": "b"}) || len(m.Labels)+len(m.OwnerReferences) > 0 {
+				w.t.Errorf("somebody's ConfigMap is now %+v", m)
+			}
+		},
+	},
+}
+
+// TestChatbotCrashMatrix breaks every write of every scenario in every way, and asserts that nothing is lost, claimed twice or
+// left behind.
+func TestChatbotCrashMatrix(t *testing.T) {
+	crashMatrix(t, slices.Sorted(maps.Keys(botScenarios)), func(t *testing.T, name string, f *faults, how interruption) {
+		runBotScenario(t, botScenarios[name], f, how)
+	}, func(file string) bool { return strings.HasPrefix(file, "chatbot_") || file == "report.go" })
+}
+
+func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
+	w := newWorld(t)
+	s.prepare(w)
+	others := slices.Clone(s.bots)
+	slices.Reverse(others)
+	w.restBots(live, others...)
+	s.happen(w)
+	second := func() { w.restBots(live, s.bots...) }
+	switch how {
+	case doubled:
+		f.before = second
+	case doubleAfter:
+		f.before, f.after = func() {}, second
+	}
+	f.each = func(what string) {
+		// Whatever is published is the chatbot's own.
+		if m := w.widget(); m != nil && m.Labels[v1alpha1.ChatbotLabel] != "" && m.Data[v1alpha1.WidgetChatbotID] != "cb_other" {
+			if lock := w.lock(m.Data[v1alpha1.WidgetChatbotID]); lock == nil && s.reason != "" {
+				t.Errorf("after %q an ID is published that nobody has claimed", what)
+			}
+		}
+	}
+	w.restBots(f.wrap(live), s.bots...)
+	if s.reason != "" {
+		w.checkBot(s.reason)
+	}
+	if s.check != nil {
+		s.check(w)
+	}
+	idle := &faults{}
+	w.restBots(idle.wrap(live), s.bots...)
+	if idle.writes != 0 {
+		t.Errorf("a restarted operator wrote %d times: %v", idle.writes, idle.sites)
+	}
+}
+
+func (w *world) checkBot(reason string) {
+	w.t.Helper()
+	bot := w.bot(botName)
+	if got := w.botReason(botName); got != reason {
+		w.t.Errorf("Ready has the reason %s, want %s", got, reason)
+	}
+	if reason != v1alpha1.PublishedReason {
+		return
+	}
+	id := bot.Status.ChatbotID
+	if want := identity.ChatbotIDOf(string(bot.UID)); bot.Spec.ChatbotID == "" && id != want {
+		w.t.Errorf("its ID is %q, want %q", id, want)
+	}
+	if lock := w.lock(id); lock == nil || lock.Data[holderUID] != string(bot.UID) {
+		w.t.Errorf("the claim of %s is %+v", id, lock)
+	}
+	m := w.widget()
+	if m == nil || m.Data[v1alpha1.WidgetChatbotID] != id || !strings.Contains(m.Data[v1alpha1.WidgetSnippet], fmt.Sprintf("data-chatbot-id=%q", id)) {
+		w.t.Errorf("published is %+v", m)
+	}
+}
+
+// TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
+func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		names := []string{botName, "other"}
+		for _, name := range names {
+			w.createBot(name, w.adopting)
+		}
+		done := make(chan error, len(names))
+		for _, name := range names {
+			go func() {
+				_, err := w.chatbots(live).Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+				done <- err
+			}()
+		}
+		for range names {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.restBots(live, names...)
+		reasons := []string{w.botReason(botName), w.botReason("other")}
+		slices.Sort(reasons)
+		if !slices.Equal(reasons, []string{v1alpha1.ChatbotIDConflictReason, v1alpha1.PublishedReason}) {
+			t.Fatalf("%v", reasons)
+		}
+	}
+}
+
+// TestAKeyFollowsItsChatbot: it waits for one that is not there, has its ID on the record and in the Secret, and loses it with
+// the reference.
+func TestAKeyFollowsItsChatbot(t *testing.T) {
+	w := newWorld(t)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	stalled := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.StalledCondition)
+	if w.ready().Reason != v1alpha1.WaitingForChatbotReason || stalled != nil || len(w.records()) != 0 || w.secret() != nil {
+		t.Fatalf("without a chatbot: %+v, %d records", w.ready(), len(w.records()))
+	}
+	w.createBot(botName, nil)
+	w.rest()
+	if w.ready().Reason != v1alpha1.WaitingForChatbotReason {
+		t.Fatalf("with one that has no ID: %+v", w.ready())
+	}
+	w.restBots(live, botName)
+	w.rest()
+	id := w.bot(botName).Status.ChatbotID
+	follows := func(want string) {
+		t.Helper()
+		entry, there := w.secret().Data[v1alpha1.SecretChatbotID]
+		if record := w.published(); record == nil || record.Spec.ChatbotID != want || string(entry) != want || there != (want != "") || w.ready().Reason != v1alpha1.IssuedReason {
+			t.Errorf("record %+v, Secret %q, %s; want %q", record, entry, w.ready().Reason, want)
+		}
+	}
+	follows(id)
+	// A chatbot that is gone stops nothing.
+	w.deleteBot(botName)
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
+	w.rest()
+	follows(id)
+	reconciling := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.ReconcilingCondition)
+	if w.published().Spec.Revision != 2 || reconciling == nil || reconciling.Reason != v1alpha1.WaitingForChatbotReason {
+		t.Errorf("revision %d, %+v", w.published().Spec.Revision, reconciling)
+	}
+	w.createBot("other", w.adopting)
+	w.restBots(live, "other")
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef.Name = "other" })
+	w.rest()
+	follows(w.ownID())
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = nil })
+	w.rest()
+	follows("")
+	if n := len(w.records()); n != 2 {
+		t.Errorf("%d records: following a chatbot mints nothing", n)
+	}
+}

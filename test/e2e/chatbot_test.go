@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+func (p *place) applyBot(name, adopts string) {
+	p.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name},
+		Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production", ChatbotID: adopts},
+	}
+	must(p.t, admin.Create(p.t.Context(), bot))
+}
+
+// bot waits until a chatbot's Ready has a reason, and returns the chatbot.
+func (p *place) bot(name, reason string) *v1alpha1.DGbotChatbot {
+	p.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{}
+	p.eventually(name+" is "+reason, func() bool {
+		must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, bot))
+		ready := apimeta.FindStatusCondition(bot.Status.Conditions, v1alpha1.ReadyCondition)
+		return ready != nil && ready.Reason == reason
+	})
+	return bot
+}
+
+// claims counts those of the place's chatbots.
+func (p *place) claims() int {
+	p.t.Helper()
+	var claims corev1.ConfigMapList
+	must(p.t, admin.List(p.t.Context(), &claims, client.InNamespace(v1alpha1.IdentityNamespace)))
+	n := 0
+	for _, claim := range claims.Items {
+		if claim.Data["namespace"] == p.name {
+			n++
+		}
+	}
+	return n
+}
+
+// TestAChatbotsWholeLife, with watches alone to tell the operator what has happened.
+func TestAChatbotsWholeLife(t *testing.T) {
+	operator := startOperator(t)
+	p := newPlace(t)
+	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.notReady("key", v1alpha1.WaitingForChatbotReason)
+	p.applyBot("bot", "")
+	id := p.bot("bot", v1alpha1.PublishedReason).Status.ChatbotID
+	p.ready("key")
+	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id || string(p.secret("key").Data[v1alpha1.SecretChatbotID]) != id {
+		t.Errorf("the key does not have chatbot ID %s: %+v", id, records)
+	}
+	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot-widget"}}
+	// The label is how the operator finds it: without it, the ConfigMap is as good as gone from its cache.
+	must(t, admin.Patch(t.Context(), widget, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"chatbot-id":"cb_other"}}`))))
+	p.eventually("the ConfigMap is put right", func() bool {
+		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(widget), widget))
+		return widget.Data[v1alpha1.WidgetChatbotID] == id && widget.Labels[v1alpha1.ManagedByLabel] != ""
+	})
+
+	p.applyBot("first", "cb_"+p.name)
+	p.bot("first", v1alpha1.PublishedReason)
+	p.applyBot("second", "cb_"+p.name)
+	p.bot("second", v1alpha1.ChatbotIDConflictReason)
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "first"}}))
+	p.bot("second", v1alpha1.PublishedReason)
+
+	must(t, operator.Stop())
+	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotChatbot{}, client.InNamespace(p.name)))
+	p.eventually("the ConfigMaps are collected", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(widget), &corev1.ConfigMap{}))
+	})
+	if n := p.claims(); n != 2 {
+		t.Errorf("%d claims while no operator runs, want those of two chatbots", n)
+	}
+	startOperator(t)
+	p.eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 })
+	p.ready("key")
+	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
+		t.Errorf("the key has changed with its chatbot gone: %+v", records)
+	}
+}
