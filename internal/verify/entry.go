@@ -52,8 +52,8 @@ type entry struct {
 
 // traits repeat from record to record, so each combination is kept once.
 type traits struct {
-	environment, namespace, scopes string
-	source                         int32
+	environment, namespace, chatbotID, scopes string
+	source                                    int32
 }
 
 const (
@@ -89,7 +89,7 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*en
 	e := &entry{
 		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
 		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of four, and a bit
-		traits:     unique.Make(traits{spec.Environment, record.Namespace, joinScopes(spec.Scopes), source}),
+		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), source}),
 		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(record.Name) - shared), //nolint:gosec // looked at above
 		text: name + record.Name[shared:] + spec.Label,
 	}

@@ -110,7 +110,7 @@ func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckRes
 		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"keyID":       structpb.NewStringValue(string(f.entry.id[:])),
 			"environment": structpb.NewStringValue(f.entry.traits.Value().environment),
-			"chatbotID":   structpb.NewStringValue(""),
+			"chatbotID":   structpb.NewStringValue(f.entry.traits.Value().chatbotID),
 			"scopes":      structpb.NewListValue(scopes),
 		}},
 	}

@@ -35,7 +35,7 @@ type header struct{ name, value string }
 // headersFor are the headers that tell a service behind whose key it was.
 func headersFor(e *entry) [4]header {
 	kept := e.traits.Value()
-	return [4]header{{keyIDHeader, string(e.id[:])}, {environmentHeader, kept.environment}, {chatbotIDHeader, ""}, {scopesHeader, kept.scopes}}
+	return [4]header{{keyIDHeader, string(e.id[:])}, {environmentHeader, kept.environment}, {chatbotIDHeader, kept.chatbotID}, {scopesHeader, kept.scopes}}
 }
 
 // Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -266,5 +267,40 @@ func TestAnswersAreCounted(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(b.metrics.refused[malformed]); got != 1 {
 		t.Errorf("malformed: %v", got)
+	}
+}
+
+// TestTheChatbotOfAKeyIsTold, whichever way one asks.
+func TestTheChatbotOfAKeyIsTold(t *testing.T) {
+	b := newBench(t)
+	key := mint(t)
+	record := recordOf(key, created(0, "of-a-chatbot"), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.ChatbotID = "cb_1" })
+	if err := b.index.put(record, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	ask := request{header: bearerOf(key.Reveal())}
+	if got := b.do("/v1/verify", ask).Body.String(); !strings.Contains(got, `"environment":"staging","chatbotID":"cb_1","label"`) {
+		t.Errorf("/v1/verify: %s", got)
+	}
+	if got := b.do("/check", ask).Header().Get(chatbotIDHeader); got != "cb_1" {
+		t.Errorf("/check: %q", got)
+	}
+	response := b.check(t, checkRequest(ask, false))
+	if got := response.GetDynamicMetadata().AsMap()["chatbotID"]; got != "cb_1" {
+		t.Errorf("metadata: %v", got)
+	}
+	ok := response.GetOkResponse()
+	if slices.Contains(ok.GetHeadersToRemove(), strings.ToLower(chatbotIDHeader)) || !slices.ContainsFunc(ok.GetHeaders(), func(o *core.HeaderValueOption) bool {
+		return o.GetHeader().GetKey() == chatbotIDHeader && o.GetHeader().GetValue() == "cb_1"
+	}) {
+		t.Errorf("headers: %v, removed %v", ok.GetHeaders(), ok.GetHeadersToRemove())
+	}
+	// The chatbot of a key can change, and the records say so.
+	record.Spec.ChatbotID = ""
+	if err := b.index.put(record, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.do("/v1/verify", ask).Body.String(); strings.Contains(got, "chatbotID") {
+		t.Errorf("without one: %s", got)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type Identity struct {
 	KeyID       string   `json:"keyID"`
 	Environment string   `json:"environment"`
+	ChatbotID   string   `json:"chatbotID,omitempty"`
 	Label       string   `json:"label"`
 	Scopes      []string `json:"scopes"`
 	Namespace   string   `json:"namespace"`
@@ -78,7 +79,7 @@ var nobody entry
 func (e *entry) identity() *Identity {
 	kept := e.traits.Value()
 	i := &Identity{
-		KeyID: string(e.id[:]), Environment: kept.environment, Label: e.label(), Scopes: []string{},
+		KeyID: string(e.id[:]), Environment: kept.environment, ChatbotID: kept.chatbotID, Label: e.label(), Scopes: []string{},
 		Namespace: kept.namespace, Name: e.name(), Revision: e.revision,
 	}
 	if kept.scopes != "" {
