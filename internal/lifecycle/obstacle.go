@@ -107,10 +107,13 @@ func (p *planner) chatbotObstacle() *obstacle {
 	default:
 		o.message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
 	}
-	if o.harmless {
-		o.message += fmt.Sprintf("; the key goes on with chatbot ID %q", p.chatbotID())
-	} else {
+	switch id := p.chatbotID(); {
+	case !o.harmless:
 		o.message += "; the key is issued as soon as it has one"
+	case id == "":
+		o.message += "; the key goes on without a chatbot ID"
+	default:
+		o.message += fmt.Sprintf("; the key goes on with chatbot ID %q", id)
 	}
 	return o
 }

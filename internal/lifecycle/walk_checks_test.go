@@ -99,6 +99,7 @@ func (w *walk) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
 
 // checkIssue judges a mint by what was done to the key.
 func (w *walk) checkIssue(issue IssueRevision) {
+	w.checkChatbotOf(issue)
 	w.mintedThisWalk++
 	spec, now := &w.sim.Key.Spec, w.sim.Now
 	if spec.State != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
@@ -178,7 +179,8 @@ func (w *walk) checkDamping() {
 func (w *walk) checkSomethingComes(decision Decision) {
 	reconciling := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReconcilingCondition)
 	stalled := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.StalledCondition)
-	if reconciling != nil && decision.Wake.IsZero() {
+	// A chatbot that comes is seen to come: it is watched.
+	if reconciling != nil && decision.Wake.IsZero() && reconciling.Reason != v1alpha1.WaitingForChatbotReason {
 		w.failf("%s is to pass by itself, and nothing wakes: %s", reconciling.Reason, reconciling.Message)
 	}
 	if w.sim.Secret.State == SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
@@ -199,6 +201,7 @@ func (w *walk) checkSomethingComes(decision Decision) {
 
 // checkAtRest asserts what must hold when nothing is left to do.
 func (w *walk) checkAtRest(decision Decision) {
+	w.checkChatbotAtRest()
 	spec, now := &w.sim.Key.Spec, w.sim.Now
 	ready := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready == nil {

@@ -104,7 +104,7 @@ func (w *walk) someTime() *metav1.Time {
 // act does one random thing to the key or its world.
 func (w *walk) act() {
 	key := w.sim.Key
-	switch choice := w.rng.Intn(32); choice {
+	switch choice := w.rng.Intn(34); choice {
 	case 0, 1, 2, 3, 4:
 		w.advance(time.Duration(w.rng.Intn(3*3600)) * time.Second)
 	case 5:
@@ -154,6 +154,8 @@ func (w *walk) act() {
 		w.note("status lost")
 	case 27, 28, 29, 30, 31:
 		w.actOnUsage(choice)
+	case 32, 33:
+		w.actOnChatbot()
 	default:
 		w.accident(choice)
 	}

@@ -43,10 +43,18 @@ func (w *walk) actOnUsage(choice int) {
 	}
 }
 
-// renew is what verifiers do where they report: they vouch, anew where there was a gap.
+// renew is what verifiers do where they report: they report what they have noticed and could not report, and vouch, anew where
+// there was a gap.
 func (w *walk) renew() {
 	if !w.usage.up {
 		return
+	}
+	for i := range w.sim.Records {
+		record := &w.sim.Records[i]
+		used, ok := w.usage.used[record.Spec.Revision]
+		if ok && (record.Status.LastUsedAt == nil || record.Status.LastUsedAt.Time.Before(used)) {
+			record.Status.LastUsedAt, record.Status.Resolution = at(used), duration(testResolution)
+		}
 	}
 	now := w.sim.Now.UTC().Truncate(time.Second)
 	if t := w.sim.Tracking; t == nil || now.Sub(t.Renewed) > MaxTrackingGap || t.Since.After(now) {
