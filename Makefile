@@ -26,6 +26,7 @@ demo: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operato
 test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
 	@$(if $(RACE),,echo "no C compiler: the tests run without the race detector")
 	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || echo "no nginx: its example is not tried"
+	@command -v chromium >/dev/null || echo "no chromium: the widget is not tried in a browser"
 	go test $(RACE) -timeout 30m ./...
 	@$(MAKE) test-alerts
 	@$(MAKE) test-scanners

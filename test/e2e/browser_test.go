@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// browserOrSkip returns the path of a Chromium that starts. Where CI has found one, it must be there.
+func browserOrSkip(t *testing.T) string {
+	t.Helper()
+	failure := "there is no chromium on this machine"
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		if _, err = dump(t, path, "about:blank"); err == nil {
+			return path
+		}
+		failure = err.Error()
+	}
+	if os.Getenv("REQUIRE_CHROMIUM") != "" {
+		t.Fatalf("REQUIRE_CHROMIUM is set, and %s", failure)
+	}
+	t.Skipf("the snippet is not tried in a browser: %s", failure)
+	return ""
+}
+
+// website serves a page with a snippet in it, and the script that the snippet loads, and keeps what it has sent.
+type website struct {
+	snippet string
+	mutex   sync.Mutex
+	sent    bytes.Buffer
+	paths   []string
+}
+
+func (w *website) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
+	kind, text := "text/html", "<!doctype html><title>Shop</title><body>"+w.snippet+"</body>"
+	if strings.HasPrefix(request.URL.Path, "/widget.js") {
+		// What a widget does: it finds its own element, and reads whose it is.
+		kind, text = "text/javascript", `document.body.append("I am " + document.querySelector("script[data-chatbot-id]").dataset.chatbotId + " at " + location.pathname)`
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.paths = append(w.paths, request.URL.RequestURI())
+	w.sent.WriteString(text)
+	answer.Header().Set("Content-Type", kind)
+	_, _ = answer.Write([]byte(text))
+}
+
+// TestABrowserFindsTheChatbotID in a page with the published snippet, and gets nothing secret with it.
+func TestABrowserFindsTheChatbotID(t *testing.T) {
+	browser := browserOrSkip(t)
+	site := &website{}
+	server := httptest.NewTLSServer(site)
+	t.Cleanup(server.Close)
+
+	startOperator(t)
+	p := newPlace(t)
+	script := server.URL + "/widget.js?theme=dark&v=2"
+	must(t, admin.Create(t.Context(), &v1alpha1.DGbotChatbot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"},
+		Spec: v1alpha1.DGbotChatbotSpec{
+			DisplayName: `"><script>alert(1)</script>`, Environment: "production", Widget: &v1alpha1.WidgetSpec{ScriptURL: script},
+		},
+	}))
+	id := p.bot("bot", v1alpha1.PublishedReason).Status.ChatbotID
+	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.ready("key")
+	widget := &corev1.ConfigMap{}
+	must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.name, Name: "bot-widget"}, widget))
+	site.snippet = widget.Data[v1alpha1.WidgetSnippet]
+
+	page, err := dump(t, browser, server.URL+"/shop")
+	must(t, err)
+	if want := fmt.Sprintf("I am %s at /shop", id); !strings.Contains(page, want) {
+		t.Errorf("the page does not say %q:\n%s", want, page)
+	}
+	site.mutex.Lock()
+	defer site.mutex.Unlock()
+	if !strings.Contains(strings.Join(site.paths, " "), "/widget.js?theme=dark&v=2") {
+		t.Errorf("the browser asked for %q", site.paths)
+	}
+	for what, got := range map[string]string{"sent": site.sent.String(), "shown": page} {
+		for name, value := range p.secret("key").Data {
+			// The chatbot ID is public, and so is the environment's name.
+			if name != v1alpha1.SecretChatbotID && len(value) > 10 && strings.Contains(got, string(value)) && name != v1alpha1.SecretType {
+				t.Errorf("what was %s holds entry %s of the Secret", what, name)
+			}
+		}
+		if strings.Contains(got, "dgbot_") || strings.Contains(got, "alert(1)") {
+			t.Errorf("what was %s holds something of a key, or the name of the chatbot as markup:\n%s", what, got)
+		}
+	}
+}
+
+// dump returns a page as the browser has it in the end. The server's certificate is its own, so it is not checked.
+func dump(t *testing.T, browser, url string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
+		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=10000", "--dump-dom", url)
+	var complaints bytes.Buffer
+	command.Stderr = &complaints
+	page, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", browser, err, tail(complaints.String(), 5))
+	}
+	return string(page), nil
+}
