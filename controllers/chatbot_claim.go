@@ -51,7 +51,7 @@ func holderOf(lock *corev1.ConfigMap) types.NamespacedName {
 func (r *ChatbotReconciler) describeClaim(ctx context.Context, seen *seenChatbot, lock *corev1.ConfigMap) error {
 	seen.lock, seen.Claim, seen.Holder = lock, lifecycle.ClaimAbsent, ""
 	if lock == nil {
-		return nil
+		return r.describeHolder(ctx, seen)
 	}
 	if types.UID(lock.Data[holderUID]) == seen.Chatbot.UID {
 		seen.Claim = lifecycle.ClaimOwn
@@ -64,6 +64,25 @@ func (r *ChatbotReconciler) describeClaim(ctx context.Context, seen *seenChatbot
 	seen.Claim, seen.Holder = lifecycle.ClaimStale, holderOf(lock).String()
 	if held {
 		seen.Claim = lifecycle.ClaimTaken
+	}
+	return nil
+}
+
+// describeHolder looks for another chatbot that has had the ID, where nobody has a claim: one that somebody deleted must not
+// move an ID to whoever comes first. That chatbot claims it anew.
+func (r *ChatbotReconciler) describeHolder(ctx context.Context, seen *seenChatbot) error {
+	if seen.Chatbot.Status.ChatbotID == seen.ID {
+		return nil
+	}
+	var all v1alpha1.DGbotChatbotList
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("looking for another DGbotChatbot with ID %s: %w", seen.ID, err)
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.Status.ChatbotID == seen.ID && other.UID != seen.Chatbot.UID && chatbotID(other) == seen.ID {
+			seen.Claim, seen.Holder = lifecycle.ClaimTaken, client.ObjectKeyFromObject(other).String()
+		}
 	}
 	return nil
 }
@@ -117,9 +136,10 @@ func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error 
 			return errOutrun
 		}
 		return r.describeClaim(ctx, seen, lock)
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
 		return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: fmt.Sprintf(
-			"Namespace %s is missing, in which the operator notes whose a chatbot ID is: apply config/identity", v1alpha1.IdentityNamespace)}}
+			"Namespace %s is missing or being deleted, in which the operator notes whose a chatbot ID is: apply config/identity", v1alpha1.IdentityNamespace)}}
 	case err != nil:
 		return judge(err, v1alpha1.ChatbotIDRefusedReason)
 	}
