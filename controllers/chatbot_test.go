@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -350,54 +349,5 @@ func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
 		if !slices.Equal(reasons, []string{v1alpha1.ChatbotIDConflictReason, v1alpha1.PublishedReason}) {
 			t.Fatalf("%v", reasons)
 		}
-	}
-}
-
-// TestAKeyFollowsItsChatbot: it waits for one that is not there, has its ID on the record and in the Secret, and loses it with
-// the reference.
-func TestAKeyFollowsItsChatbot(t *testing.T) {
-	w := newWorld(t)
-	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
-	w.rest()
-	stalled := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.StalledCondition)
-	if w.ready().Reason != v1alpha1.WaitingForChatbotReason || stalled != nil || len(w.records()) != 0 || w.secret() != nil {
-		t.Fatalf("without a chatbot: %+v, %d records", w.ready(), len(w.records()))
-	}
-	w.createBot(botName, nil)
-	w.rest()
-	if w.ready().Reason != v1alpha1.WaitingForChatbotReason {
-		t.Fatalf("with one that has no ID: %+v", w.ready())
-	}
-	w.restBots(live, botName)
-	w.rest()
-	id := w.bot(botName).Status.ChatbotID
-	follows := func(want string) {
-		t.Helper()
-		entry, there := w.secret().Data[v1alpha1.SecretChatbotID]
-		if record := w.published(); record == nil || record.Spec.ChatbotID != want || string(entry) != want || there != (want != "") || w.ready().Reason != v1alpha1.IssuedReason {
-			t.Errorf("record %+v, Secret %q, %s; want %q", record, entry, w.ready().Reason, want)
-		}
-	}
-	follows(id)
-	// A chatbot that is gone stops nothing.
-	w.deleteBot(botName)
-	w.advance(time.Minute)
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
-	w.rest()
-	follows(id)
-	reconciling := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.ReconcilingCondition)
-	if w.published().Spec.Revision != 2 || reconciling == nil || reconciling.Reason != v1alpha1.WaitingForChatbotReason {
-		t.Errorf("revision %d, %+v", w.published().Spec.Revision, reconciling)
-	}
-	w.createBot("other", w.adopting)
-	w.restBots(live, "other")
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef.Name = "other" })
-	w.rest()
-	follows(w.ownID())
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = nil })
-	w.rest()
-	follows("")
-	if n := len(w.records()); n != 2 {
-		t.Errorf("%d records: following a chatbot mints nothing", n)
 	}
 }

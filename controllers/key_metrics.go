@@ -47,7 +47,7 @@ var (
 	perKey = []string{"environment", "name", "namespace"}
 )
 
-// keyMetrics collects a few series per key from the cache at each scrape. Nothing is kept between scrapes, so nothing has
+// keyMetrics collects a few series per key and chatbot from the cache at each scrape. Nothing is kept between scrapes, so nothing has
 // to be forgotten: the series are gone when the key is. Only a manager that is at work exports them; those waiting for the
 // lease would double every sum.
 type keyMetrics struct {
@@ -80,7 +80,7 @@ func (m *keyMetrics) Start(ctx context.Context) error {
 
 // Describe implements prometheus.Collector.
 func (*keyMetrics) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{keyReady, keyAbnormal, keyExpiration, keyNextRotation, keyLastRotation, keyVerifying} {
+	for _, description := range []*prometheus.Desc{keyReady, keyAbnormal, keyExpiration, keyNextRotation, keyLastRotation, keyVerifying, chatbotReady, chatbotAbnormal} {
 		descriptions <- description
 	}
 }
@@ -92,10 +92,11 @@ func (m *keyMetrics) Collect(series chan<- prometheus.Metric) {
 	defer cancel()
 	var keys v1alpha1.DGbotAPIKeyList
 	var records v1alpha1.DGbotAPIKeyRecordList
-	for _, list := range []client.ObjectList{&keys, &records} {
+	var chatbots v1alpha1.DGbotChatbotList
+	for _, list := range []client.ObjectList{&keys, &records, &chatbots} {
 		// The objects are read and let go; copying all of them at each scrape is what would cost.
 		if err := m.Reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.Log.WithName("metrics").Error(err, "Left the keys out of a scrape: the cache cannot be read")
+			ctrl.Log.WithName("metrics").Error(err, "Left keys and chatbots out of a scrape: the cache cannot be read")
 			return
 		}
 	}
@@ -103,6 +104,9 @@ func (m *keyMetrics) Collect(series chan<- prometheus.Metric) {
 	facts := revisionFacts(keys.Items, records.Items, now)
 	for i := range keys.Items {
 		collectKey(series, &keys.Items[i], facts[keys.Items[i].UID])
+	}
+	for i := range chatbots.Items {
+		collectChatbot(series, &chatbots.Items[i])
 	}
 }
 
@@ -146,21 +150,7 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 	gauge := func(description *prometheus.Desc, value float64, labels []*dto.LabelPair) {
 		series <- &sample{description, labels, value}
 	}
-	ready := metav1.ConditionUnknown
-	for _, condition := range key.Status.Conditions {
-		switch condition.Type {
-		case v1alpha1.ReadyCondition:
-			ready = condition.Status
-		case v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition, v1alpha1.PreviousRevisionInUseCondition:
-			if condition.Status == metav1.ConditionTrue {
-				labels := append(before("condition", condition.Type, which), label("reason", reasonLabel(condition.Reason)))
-				gauge(keyAbnormal, 1, labels)
-			}
-		}
-	}
-	for _, status := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown} {
-		gauge(keyReady, oneIf(status == ready), before("condition", string(status), which))
-	}
+	collectConditions(series, keyReady, keyAbnormal, key.Status.Conditions, which)
 	if at := expiration(key); at != nil {
 		gauge(keyExpiration, float64(at.Unix()), which)
 	}
@@ -171,6 +161,26 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 		gauge(keyLastRotation, float64(current.IssuedAt.Unix()), before("cause", of.cause, which))
 	}
 	gauge(keyVerifying, float64(of.verifying), which)
+}
+
+// abnormalTypes are conditions that are there only while True.
+var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition, v1alpha1.PreviousRevisionInUseCondition}
+
+// collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
+func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *prometheus.Desc, conditions []metav1.Condition, which []*dto.LabelPair) {
+	ready := metav1.ConditionUnknown
+	for _, condition := range conditions {
+		switch {
+		case condition.Type == v1alpha1.ReadyCondition:
+			ready = condition.Status
+		case condition.Status == metav1.ConditionTrue && slices.Contains(abnormalTypes, condition.Type):
+			labels := append(before("condition", condition.Type, which), label("reason", reasonLabel(condition.Reason)))
+			series <- &sample{abnormal, labels, 1}
+		}
+	}
+	for _, status := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown} {
+		series <- &sample{readyStatus, before("condition", string(status), which), oneIf(status == ready)}
+	}
 }
 
 // sample is a gauge whose labels it shares with the others of its key: those of prometheus.NewConstMetric have copies of
@@ -220,6 +230,7 @@ var abnormalReasons = []string{
 	v1alpha1.SecretLossDampedReason, v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForOverlapReason, v1alpha1.WaitingForChatbotReason,
 	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason,
 	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
+	v1alpha1.ChatbotIDConflictReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapConflictReason, v1alpha1.ConfigMapWriteRefusedReason,
 }
 
 // unknown stands where there is nothing to say, and other where what is said is not a word of this operator's: whoever may

@@ -21,10 +21,11 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 	files := sources(t)
 	words := map[string]int{}
 	for file, find := range map[string]func(*ast.File) []string{
-		"api/v1alpha1/conditions.go": constants,
-		"controllers/metrics.go":     metricNames,
-		"controllers/key_metrics.go": metricNames,
-		"cmd/manager/main.go":        flagNames,
+		"api/v1alpha1/conditions.go":     constants,
+		"controllers/metrics.go":         metricNames,
+		"controllers/key_metrics.go":     metricNames,
+		"controllers/chatbot_metrics.go": metricNames,
+		"cmd/manager/main.go":            flagNames,
 	} {
 		source, ok := files[file]
 		if !ok {
@@ -36,7 +37,7 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 				t.Errorf("docs/operations.md does not mention %s", word)
 			}
 		}
-		if words[file] < 4 {
+		if words[file] < 2 {
 			t.Errorf("only %d words found in %s", words[file], file)
 		}
 	}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// TestSeriesOfAChatbot: as those of a key.
+func TestSeriesOfAChatbot(t *testing.T) {
+	w := newWorld(t)
+	w.createBot("first", w.adopting)
+	w.restBots(live, "first")
+	w.createBot(botName, w.adopting)
+	series := func(want string) {
+		t.Helper()
+		if err := testutil.CollectAndCompare(w.collector(), strings.NewReader(strings.ReplaceAll(want, "NAMESPACE", w.namespace)), "dgbot_chatbot_ready_status", "dgbot_chatbot_abnormal_condition"); err != nil {
+			t.Error(err)
+		}
+	}
+	const ready = `
+# HELP dgbot_chatbot_ready_status 1 for the status that the chatbot's condition Ready has (True, False or Unknown), 0 for the two others. Unknown: the chatbot has no status yet.
+# TYPE dgbot_chatbot_ready_status gauge
+dgbot_chatbot_ready_status{condition="True",environment="production",name="first",namespace="NAMESPACE"} 1
+dgbot_chatbot_ready_status{condition="False",environment="production",name="first",namespace="NAMESPACE"} 0
+dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="first",namespace="NAMESPACE"} 0
+dgbot_chatbot_ready_status{condition="True",environment="production",name="support-bot",namespace="NAMESPACE"} 0
+`
+	series(ready + `
+dgbot_chatbot_ready_status{condition="False",environment="production",name="support-bot",namespace="NAMESPACE"} 0
+dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="support-bot",namespace="NAMESPACE"} 1
+`)
+	w.restBots(live, botName)
+	series(ready + `
+dgbot_chatbot_ready_status{condition="False",environment="production",name="support-bot",namespace="NAMESPACE"} 1
+dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="support-bot",namespace="NAMESPACE"} 0
+# HELP dgbot_chatbot_abnormal_condition 1 for each of the chatbot's conditions Reconciling and Stalled while it is True, with its reason. No series otherwise.
+# TYPE dgbot_chatbot_abnormal_condition gauge
+dgbot_chatbot_abnormal_condition{condition="Stalled",environment="production",name="support-bot",namespace="NAMESPACE",reason="ChatbotIDConflict"} 1
+`)
+}
