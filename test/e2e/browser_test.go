@@ -52,13 +52,13 @@ type website struct {
 }
 
 func (w *website) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
 	kind, text := "text/html", "<!doctype html><title>Shop</title><body>"+w.snippet+"</body>"
 	if strings.HasPrefix(request.URL.Path, "/widget.js") {
 		// What a widget does: it finds its own element, and reads whose it is.
 		kind, text = "text/javascript", `document.body.append("I am " + document.querySelector("script[data-chatbot-id]").dataset.chatbotId + " at " + location.pathname)`
 	}
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
 	w.paths = append(w.paths, request.URL.RequestURI())
 	w.sent.WriteString(text)
 	answer.Header().Set("Content-Type", kind)
@@ -86,7 +86,9 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	p.ready("key")
 	widget := &corev1.ConfigMap{}
 	must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.name, Name: "bot-widget"}, widget))
+	site.mutex.Lock()
 	site.snippet = widget.Data[v1alpha1.WidgetSnippet]
+	site.mutex.Unlock()
 
 	page, err := dump(t, browser, server.URL+"/shop")
 	must(t, err)
