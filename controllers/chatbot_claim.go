@@ -138,6 +138,7 @@ func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error 
 		return r.describeClaim(ctx, seen, lock)
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
+		refusals.WithLabelValues(v1alpha1.ChatbotIDRefusedReason).Inc()
 		return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: fmt.Sprintf(
 			"Namespace %s is missing or being deleted, in which the operator notes whose a chatbot ID is: apply config/identity", v1alpha1.IdentityNamespace)}}
 	case err != nil:

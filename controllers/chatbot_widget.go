@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -70,7 +69,7 @@ func (r *ChatbotReconciler) describeWidget(seen *seenChatbot, widget *corev1.Con
 	switch {
 	case controller != nil && controller.UID == seen.Chatbot.UID,
 		controller == nil && types.UID(widget.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID:
-	case controller != nil && controller.Name == seen.Chatbot.Name && isChatbotReference(*controller):
+	case controller != nil && controller.Name == seen.Chatbot.Name && lifecycle.IsReferenceTo(v1alpha1.ChatbotKind, *controller):
 		seen.Widget = lifecycle.WidgetCollectable
 		return nil
 	default:
@@ -86,11 +85,6 @@ func (r *ChatbotReconciler) describeWidget(seen *seenChatbot, widget *corev1.Con
 		seen.Widget = lifecycle.WidgetDrifted
 	}
 	return nil
-}
-
-func isChatbotReference(owner metav1.OwnerReference) bool {
-	group, err := schema.ParseGroupVersion(owner.APIVersion)
-	return err == nil && owner.Kind == v1alpha1.ChatbotKind && group.Group == v1alpha1.GroupVersion.Group
 }
 
 // publish writes the ConfigMap: as it was seen, or not at all. One that the cache does not know, because it lost its label or

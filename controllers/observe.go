@@ -131,7 +131,7 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	if err != nil {
 		return nil, err
 	}
-	chatbot, err := r.chatbot(ctx, key)
+	chatbot, err := chatbotOf(ctx, reader, key)
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +139,14 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	return seen, r.describeSecret(ctx, seen, facts)
 }
 
-// chatbot is what the cache knows of the chatbot that the key is for: an ID never changes, so that it is right or missing.
-func (r *APIKeyReconciler) chatbot(ctx context.Context, key *v1alpha1.DGbotAPIKey) (lifecycle.Chatbot, error) {
+// chatbotOf reads the chatbot that the key is for. What is minted is minted with its ID, so it is read live then: a cache may
+// still have one that was deleted and created anew, which is another one.
+func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (lifecycle.Chatbot, error) {
 	if key.Spec.ChatbotRef == nil {
 		return lifecycle.Chatbot{}, nil
 	}
 	chatbot := &v1alpha1.DGbotChatbot{}
-	found, err := get(ctx, r.Client, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}, chatbot)
+	found, err := get(ctx, reader, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}, chatbot)
 	if err != nil {
 		return lifecycle.Chatbot{}, fmt.Errorf("looking for the key's chatbot: %w", err)
 	}

@@ -158,7 +158,7 @@ func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretSt
 	label := types.UID(f.metadata.Labels[v1alpha1.APIKeyLabel])
 	controller := metav1.GetControllerOfNoCopy(&f.metadata)
 	switch {
-	case controller != nil && controller.UID == key.UID && lifecycle.IsKeyReference(*controller):
+	case controller != nil && controller.UID == key.UID && lifecycle.IsReferenceTo(v1alpha1.APIKeyKind, *controller):
 		return lifecycle.SecretOwned, ""
 	case controller == nil && label == key.UID:
 		return lifecycle.SecretOwned, ""

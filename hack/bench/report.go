@@ -18,7 +18,7 @@ const (
 	rotation = "rotation"
 )
 
-// report holds all result of a run. Rates are keys per second; memory is resident, in MiB.
+// report holds all figures of a run. Rates are keys per second; memory is resident, in MiB.
 type report struct {
 	Keys        int                `json:"keys"`
 	Concurrency int                `json:"concurrency"`

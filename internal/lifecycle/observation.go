@@ -133,17 +133,17 @@ func SupersededBy(record *v1alpha1.DGbotAPIKeyRecord) int64 {
 
 func owned(record *v1alpha1.DGbotAPIKeyRecord) bool {
 	for _, owner := range record.OwnerReferences {
-		if IsKeyReference(owner) && owner.UID == record.Spec.APIKeyRef.UID && owner.Name == record.Spec.APIKeyRef.Name {
+		if IsReferenceTo(v1alpha1.APIKeyKind, owner) && owner.UID == record.Spec.APIKeyRef.UID && owner.Name == record.Spec.APIKeyRef.Name {
 			return true
 		}
 	}
 	return false
 }
 
-// IsKeyReference says whether an owner reference is one to a DGbotAPIKey, of whatever version.
-func IsKeyReference(owner metav1.OwnerReference) bool {
+// IsReferenceTo says whether an owner reference is one to an object of a kind of ours, of whatever version.
+func IsReferenceTo(kind string, owner metav1.OwnerReference) bool {
 	group, err := schema.ParseGroupVersion(owner.APIVersion)
-	return err == nil && owner.Kind == v1alpha1.APIKeyKind && group.Group == v1alpha1.GroupVersion.Group
+	return err == nil && owner.Kind == kind && group.Group == v1alpha1.GroupVersion.Group
 }
 
 // Orphan says whether a record has no owner reference to the key it names. Such a record is dead.
