@@ -90,7 +90,7 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 	issued.WithLabelValues(string(step.Cause)).Inc()
 	ctrl.LoggerFrom(ctx).Info("Issued revision", "revision", step.Revision, "cause", step.Cause, "keyID", key.ID(), "secret", published.Name)
 	if step.Loss != "" && step.Loss != step.Cause {
-		emit(r.Recorder, seen.Key, lifecycle.LossEvent(seen.Key, step.Loss))
+		emit(r.Recorder, seen.Key, lifecycle.LossEvent(seen.Observation, step.Loss))
 	}
 	seen.Records = append(seen.Records, record)
 	return r.adopt(ctx, seen, published)

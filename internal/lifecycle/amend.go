@@ -104,7 +104,7 @@ func (p *planner) beyondLimit(record *v1alpha1.DGbotAPIKeyRecord, below int64) b
 			newer++
 		}
 	}
-	return newer >= maxPrevious
+	return newer >= p.subject().MaxPrevious
 }
 
 // unpublishedUntil returns until when a record above the published one may still be somebody's attempt to publish; nil

@@ -24,11 +24,11 @@ type Event struct {
 // Events returns what to tell when a key's status changes from old to new. Taken from the two statuses rather than from
 // the steps, an event is repeated after a crash before the status is written, and never lost.
 func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Event {
-	key, old := o.Key, &o.Key.Status
+	old := &o.Key.Status
 	var events []Event
 	record := newlyIssued(o, next, now)
 	if record != nil {
-		events = append(events, issueEvents(key, record, next)...)
+		events = append(events, issueEvents(o, record, next)...)
 	}
 	if before, after := handledRevocation(old), handledRevocation(next); after != nil && !after.Equal(before) {
 		events = append(events, Event{Reason: v1alpha1.RevokedReason, Action: "Revoke",
@@ -43,8 +43,7 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 		{v1alpha1.RequestInvalidCondition, "ReadRequest"},
 		{v1alpha1.PreviousRevisionInUseCondition, "Retire"},
 	} {
-		is := apimeta.FindStatusCondition(next.Conditions, abnormal.condition)
-		if is != nil && apimeta.FindStatusCondition(old.Conditions, abnormal.condition) == nil {
+		if is := newly(abnormal.condition, old.Conditions, next.Conditions); is != nil {
 			events = append(events, Event{Warning: true, Reason: is.Reason, Action: abnormal.action, Note: is.Message})
 		}
 	}
@@ -52,13 +51,17 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 }
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.
-func LossEvent(key *v1alpha1.DGbotAPIKey, loss v1alpha1.Cause) Event {
+func LossEvent(o Observation, loss v1alpha1.Cause) Event {
+	if o.subject() == &hmacSubject {
+		return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(
+			"Neither Secret %q nor its copy in namespace %s has the HMAC secret any more: a new one replaces it, and tokens signed with the old one are refused", SecretName(o.Key), v1alpha1.IdentityNamespace)}
+	}
 	what := map[v1alpha1.Cause]string{
 		v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
 		v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",
 		v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was gone, so that the key did not verify; a new revision replaces it",
 	}[loss]
-	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(what, SecretName(key))}
+	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(what, SecretName(o.Key))}
 }
 
 // toldFor is how long after a revision was issued a status that does not show it means that it has yet to be told. After
@@ -85,13 +88,13 @@ func newlyIssued(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time)
 	return nil
 }
 
-func issueEvents(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
+func issueEvents(o Observation, record *v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
 	var events []Event
 	cause := record.Spec.Cause
 	if isLoss(cause) || cause == v1alpha1.CauseRecordLost {
-		events = append(events, LossEvent(key, cause))
+		events = append(events, LossEvent(o, cause))
 	}
-	note := fmt.Sprintf("Issued revision %d (%s), key ID %s, in Secret %q", next.Current.Revision, cause, next.Current.KeyID, SecretName(key))
+	note := fmt.Sprintf("Issued revision %d (%s), %s %s, in Secret %q", next.Current.Revision, cause, o.subject().textID, next.Current.KeyID, SecretName(o.Key))
 	var until []string
 	for _, previous := range next.Previous {
 		if previous.NotAfter != nil && previous.Revision < next.Current.Revision {
@@ -102,6 +105,14 @@ func issueEvents(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord, 
 		note += "; " + strings.Join(until, ", ")
 	}
 	return append(events, Event{Reason: v1alpha1.IssuedReason, Action: "Issue", Note: truncate(note)})
+}
+
+// newly returns a condition that was not there before; nil where it was, or is not there now.
+func newly(kind string, old, next []metav1.Condition) *metav1.Condition {
+	if apimeta.FindStatusCondition(old, kind) != nil {
+		return nil
+	}
+	return apimeta.FindStatusCondition(next, kind)
 }
 
 func handledRevocation(s *v1alpha1.DGbotAPIKeyStatus) *metav1.Time {

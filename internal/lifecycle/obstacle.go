@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// maxPrevious is how many earlier revisions may verify at once.
-	maxPrevious = 10
 	// lookAgain is how often something that no watch reports is looked at.
 	lookAgain = time.Minute
 	// A refused write is tried again after as long as it has been refused, within these bounds.
@@ -56,10 +54,10 @@ func (p *planner) findObstacle() *obstacle {
 	switch p.Secret.State {
 	case SecretForeign:
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this key: it is left alone; delete or rename it, or create the key with another spec.secret.name", name)}
+			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", name, p.subject().owner, p.subject().secretField)}
 	case SecretCollectable:
 		return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
-			"Secret %q is left over from a deleted key and waits for garbage collection", name)}
+			"Secret %q is left over from a deleted %s and waits for garbage collection", name, p.subject().owner)}
 	}
 	if o := p.attemptsObstacle(); o != nil {
 		return o
@@ -131,7 +129,7 @@ func (p *planner) dampingObstacle(secret string) *obstacle {
 func (p *planner) overlapObstacle() *obstacle {
 	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
 	earlierOnes := slices.DeleteFunc(p.others(), func(r *v1alpha1.DGbotAPIKeyRecord) bool { return r.Spec.Revision > p.published.Spec.Revision })
-	if len(earlierOnes) < maxPrevious {
+	if len(earlierOnes) < p.subject().MaxPrevious {
 		return nil
 	}
 	var until time.Time
@@ -141,7 +139,7 @@ func (p *planner) overlapObstacle() *obstacle {
 		}
 	}
 	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
-		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter spec.rotation.%s ends them sooner", len(earlierOnes), p.longestOverlap())}
+		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter %s.%s ends them sooner", len(earlierOnes), p.subject().rotationField, p.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.

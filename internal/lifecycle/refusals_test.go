@@ -19,7 +19,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
 	var waits []time.Duration
-	for range 3 * maxPrevious {
+	for range 3 * keySubject.MaxPrevious {
 		step, waited := nextAttempt(t, s)
 		waits = append(waits, waited)
 		s.Records = append(s.Records, s.CreateRecord(step))
@@ -40,7 +40,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 			verify++
 		}
 	}
-	if verify > maxPrevious+2 {
+	if verify > keySubject.MaxPrevious+2 {
 		t.Errorf("%d revisions verify", verify)
 	}
 	if endless > 2 {

@@ -246,7 +246,7 @@ func (w *walk) checkAtRest(decision Decision) {
 			endedRecords++
 		}
 	}
-	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > maxPrevious {
+	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > keySubject.MaxPrevious {
 		w.failf("%d earlier revisions verify", previous)
 	}
 	if endedRecords > keptEnded+2 {
