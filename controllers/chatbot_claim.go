@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -32,7 +33,7 @@ const (
 )
 
 func lockName(id string) types.NamespacedName {
-	return types.NamespacedName{Namespace: v1alpha1.IdentityNamespace, Name: v1alpha1.ChatbotLockPrefix + shortHash(id)}
+	return types.NamespacedName{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(id)}
 }
 
 // holderLabel finds the claims of a chatbot: its name can be longer than a label.
@@ -90,13 +91,17 @@ func (r *ChatbotReconciler) describeHolder(ctx context.Context, seen *seenChatbo
 // held says whether the chatbot that has claimed an ID is there. That it is, the cache may say; that it is not, only the API
 // server.
 func (r *ChatbotReconciler) held(ctx context.Context, lock *corev1.ConfigMap) (bool, error) {
+	return r.isHeld(ctx, holderOf(lock), types.UID(lock.Data[holderUID]))
+}
+
+func (r *ChatbotReconciler) isHeld(ctx context.Context, name types.NamespacedName, uid types.UID) (bool, error) {
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		holder := &v1alpha1.DGbotChatbot{}
-		found, err := get(ctx, reader, holderOf(lock), holder)
+		found, err := get(ctx, reader, name, holder)
 		if err != nil {
-			return false, fmt.Errorf("looking for the DGbotChatbot of ConfigMap %s: %w", lock.Name, err)
+			return false, fmt.Errorf("looking for DGbotChatbot %s, which has something in namespace %s: %w", name, v1alpha1.IdentityNamespace, err)
 		}
-		if found && holder.UID == types.UID(lock.Data[holderUID]) {
+		if found && holder.UID == uid {
 			return true, nil
 		}
 	}
@@ -138,17 +143,19 @@ func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error 
 		return r.describeClaim(ctx, seen, lock)
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
-		refusals.WithLabelValues(v1alpha1.ChatbotIDRefusedReason).Inc()
-		return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: fmt.Sprintf(
-			"Namespace %s is missing or being deleted, in which the operator notes whose a chatbot ID is: apply config/identity", v1alpha1.IdentityNamespace)}}
+		return identityNamespaceGone(v1alpha1.ChatbotIDRefusedReason)
 	case err != nil:
 		return judge(err, v1alpha1.ChatbotIDRefusedReason)
 	}
 	return r.describeClaim(ctx, seen, lock)
 }
 
-// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name.
+// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The copy of its HMAC secret
+// goes first: nobody is to have the ID while what the last one signed still verifies.
 func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
+	if err := r.releaseCopies(ctx, name); err != nil {
+		return err
+	}
 	var claims corev1.ConfigMapList
 	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: holderLabel(name)}); err != nil {
 		return err
@@ -172,9 +179,20 @@ func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.Namesp
 	return nil
 }
 
-// release deletes a lock unless it has changed since.
+// release deletes a lock unless it has changed since, and before it a copy that has lost the label by which it would be found.
 func (r *ChatbotReconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
-	err := r.Client.Delete(ctx, lock, client.Preconditions{UID: &lock.UID, ResourceVersion: &lock.ResourceVersion})
+	copied := &metav1.PartialObjectMetadata{}
+	copied.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(lock), copied)
+	if err != nil {
+		return err
+	}
+	if uid := copied.Labels[v1alpha1.ChatbotLabel]; found && (uid == "" || uid == lock.Data[holderUID]) {
+		if err := r.deleteCopy(ctx, copied); err != nil {
+			return err
+		}
+	}
+	err = r.Client.Delete(ctx, lock, client.Preconditions{UID: &lock.UID, ResourceVersion: &lock.ResourceVersion})
 	switch {
 	case apierrors.IsConflict(err):
 		conflicts.Inc()

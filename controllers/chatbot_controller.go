@@ -6,47 +6,58 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/identity"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// ChatbotReconciler gives each chatbot its ID, and publishes it with the snippet for web pages. What a crash leaves:
+// ChatbotReconciler gives each chatbot its ID, publishes it with the snippet for web pages, and keeps its HMAC secret. What a
+// crash leaves:
 //
 //	before the lock        nothing
 //	before the ConfigMap   a lock, which the next pass finds; or nobody's lock, where the chatbot is deleted meanwhile,
 //	                       which goes when it is seen
 //	before the status      all but what is said of it
+//
+// and for the HMAC secret see internal/lifecycle/hmac.go.
 type ChatbotReconciler struct {
-	// Client reads chatbots and the ConfigMaps that carry the chatbot label from the cache, and writes.
+	// Client reads from the cache chatbots, the ConfigMaps that carry the chatbot label, and the metadata of Secrets, and writes.
 	Client client.Client
 	// Live reads from the API server.
 	Live     client.Reader
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
+	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
+	SecretCheckInterval time.Duration
+
+	memory memory
+	looks  chatbotLooks
+	slow   slowLane
 }
 
 // seenChatbot is an observation with the objects it was made from.
 type seenChatbot struct {
 	lifecycle.ChatbotObservation
-	// lock and widget are nil where they are not there.
-	lock, widget *corev1.ConfigMap
+	// lock, widget, secret and copied are nil where they are not there. stale is a copy that is to go.
+	lock, widget   *corev1.ConfigMap
+	secret, copied *corev1.Secret
+	stale          client.Object
+	// texts are the HMAC secrets at hand, by their hashes. They live no longer than the pass.
+	texts map[string][]byte
+	// source is what importFrom names.
+	source []byte
 }
 
 // Reconcile brings one chatbot closer to what its spec asks for, and forgets the claims of those that are gone.
@@ -55,56 +66,210 @@ func (r *ChatbotReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return resultOf(err)
 	}
 	chatbot := &v1alpha1.DGbotChatbot{}
-	if found, err := get(ctx, r.Client, request.NamespacedName, chatbot); err != nil || !found {
-		return ctrl.Result{}, err
-	}
-	seen, err := r.observe(ctx, chatbot)
+	found, err := get(ctx, r.Client, request.NamespacedName, chatbot)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	decision, err := r.carryOut(ctx, seen)
-	if err != nil {
-		return resultOf(err)
-	}
-	if err := r.report(ctx, chatbot, decision.Status); err != nil {
-		return resultOf(err)
-	}
-	if decision.Wake.IsZero() {
+	if !found {
+		r.looks.forget(request.NamespacedName)
+		r.memory.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{RequeueAfter: max(decision.Wake.Sub(r.Clock.Now()), time.Millisecond)}, nil
+	if wake, ok := r.unchanged(ctx, chatbot); ok {
+		return r.again(wake), nil
+	}
+	seen, decision, err := r.lookAt(ctx, chatbot)
+	if seen == nil {
+		return resultOf(err)
+	}
+	if failure := r.report(ctx, seen, decision.Status); failure != nil {
+		err = errors.Join(err, failure)
+	}
+	if err != nil {
+		return resultOf(err)
+	}
+	r.looks.remember(seen, decision.Wake, r.Clock.Now())
+	return r.again(decision.Wake), nil
 }
 
-// maxChatbotSteps is more than a chatbot needs: a claim after a stale one, and a publication.
-const maxChatbotSteps = 4
+// lookAt observes a chatbot as the cache has it, which is good enough to find that nothing is to be done; otherwise it is
+// observed live.
+func (r *ChatbotReconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*seenChatbot, lifecycle.ChatbotDecision, error) {
+	seen, err := r.observe(ctx, chatbot, nil)
+	if err != nil {
+		return nil, lifecycle.ChatbotDecision{}, err
+	}
+	if decision := seen.plan(r.Clock.Now()); decision.Step == "" && (decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, chatbot.Status)) {
+		return seen, decision, nil
+	}
+	return r.carryOut(ctx, client.ObjectKeyFromObject(chatbot))
+}
 
-func (r *ChatbotReconciler) carryOut(ctx context.Context, seen *seenChatbot) (lifecycle.ChatbotDecision, error) {
+// plan plans with what is at hand.
+func (seen *seenChatbot) plan(now time.Time) lifecycle.ChatbotDecision {
+	seen.HMAC.Known = map[string]bool{}
+	for hash := range seen.texts {
+		seen.HMAC.Known[hash] = true
+	}
+	return lifecycle.PlanChatbot(seen.ChatbotObservation, now)
+}
+
+// again is when to look again: by the wall clock, whose changes timers do not notice.
+func (r *ChatbotReconciler) again(wake time.Time) ctrl.Result {
+	after := longestWait
+	if !wake.IsZero() {
+		after = min(max(wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)
+	}
+	if r.SecretCheckInterval > 0 {
+		after = min(after, r.SecretCheckInterval)
+	}
+	return ctrl.Result{RequeueAfter: after}
+}
+
+// carryOut observes live and carries plans out until one has no step. It returns that plan with what it was made from; nil where
+// the chatbot is gone, or where nothing is to be said of it.
+func (r *ChatbotReconciler) carryOut(ctx context.Context, name types.NamespacedName) (*seenChatbot, lifecycle.ChatbotDecision, error) {
+	minted := map[string][]byte{}
+	var err error
+	for range maxObservations {
+		var seen *seenChatbot
+		if seen, err = r.observeLive(ctx, name, minted); err != nil || seen == nil {
+			return nil, lifecycle.ChatbotDecision{}, err
+		}
+		var decision lifecycle.ChatbotDecision
+		decision, err = r.settle(ctx, seen)
+		if errors.Is(err, errOutrun) {
+			// What was announced is not lost with the observation.
+			if pending := seen.Chatbot.Status.Pending; pending != nil && seen.texts[pending.Hash] != nil {
+				minted[pending.Hash] = seen.texts[pending.Hash]
+			}
+			continue
+		}
+		if decision.Status == nil {
+			seen = nil
+		}
+		return seen, decision, err
+	}
+	return nil, lifecycle.ChatbotDecision{}, err
+}
+
+// observeLive reads the chatbot before and after its Secrets, so that the ledger in its status is the one that they belong to: a
+// ledger that is older than what is published would take a new HMAC secret for somebody else's, and a newer one would miss
+// what it announces.
+func (r *ChatbotReconciler) observeLive(ctx context.Context, name types.NamespacedName, minted map[string][]byte) (*seenChatbot, error) {
+	for range maxObservations {
+		chatbot := &v1alpha1.DGbotChatbot{}
+		if found, err := get(ctx, r.Live, name, chatbot); err != nil || !found {
+			return nil, err
+		}
+		seen, err := r.observe(ctx, chatbot, minted)
+		if err != nil || !wantsHMAC(chatbot) || seen.Claim != lifecycle.ClaimOwn {
+			return seen, err
+		}
+		after := &v1alpha1.DGbotChatbot{}
+		found, err := get(ctx, r.Live, name, after)
+		if err != nil || !found {
+			return nil, err
+		}
+		if after.UID == chatbot.UID && after.ResourceVersion == chatbot.ResourceVersion {
+			return seen, nil
+		}
+	}
+	return nil, errOutrun
+}
+
+// maxChatbotSteps is more than a chatbot needs: a claim after a stale one, a publication, and the most that an HMAC secret takes.
+const maxChatbotSteps = 24
+
+// settle plans and carries out until there is nothing left to do. A refusal becomes part of the observation, and so does that
+// nobody knows what came of a step: the next plan does what must be done all the same.
+func (r *ChatbotReconciler) settle(ctx context.Context, seen *seenChatbot) (lifecycle.ChatbotDecision, error) {
+	var failure error
 	for range maxChatbotSteps {
-		decision := lifecycle.PlanChatbot(seen.ChatbotObservation, r.Clock.Now())
+		decision := seen.plan(r.Clock.Now())
 		if decision.Step == "" {
-			return decision, nil
+			return decision, failure
 		}
-		var err error
-		switch decision.Step {
-		case lifecycle.ClaimID:
-			err = r.claim(ctx, seen)
-		case lifecycle.PublishWidget:
-			err = r.publish(ctx, seen)
-		}
+		err := r.execute(ctx, seen, decision)
 		var refused *refusedError
-		if errors.As(err, &refused) {
+		switch {
+		case err == nil:
+		case errors.As(err, &refused):
 			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.refusal.Reason, "message", refused.refusal.Message)
-			seen.Refusal = &refused.refusal
-		} else if err != nil {
-			return decision, err
+			seen.refuse(&refused.refusal)
+		case issues(decision.Step) && !seen.HMAC.Failed && !errors.Is(err, errOutrun) && !errors.Is(err, errYield) && !errors.Is(err, errTerminating):
+			seen.HMAC.Failed, failure = true, err
+		default:
+			return lifecycle.ChatbotDecision{}, errors.Join(failure, err)
 		}
 	}
 	return lifecycle.ChatbotDecision{}, fmt.Errorf("chatbot %s/%s does not come to rest", seen.Chatbot.Namespace, seen.Chatbot.Name)
 }
 
-// observe reads what belongs to a chatbot from the cache: that nothing is there is found out by trying to create it.
-func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*seenChatbot, error) {
-	seen := &seenChatbot{ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: chatbotID(chatbot)}}
+// issues says whether a step is one on the way to a new HMAC secret.
+func issues(step lifecycle.ChatbotStep) bool {
+	return step == lifecycle.AnnounceRevision || step == lifecycle.WriteCopy || step == lifecycle.WriteSecret
+}
+
+func (r *ChatbotReconciler) execute(ctx context.Context, seen *seenChatbot, decision lifecycle.ChatbotDecision) error {
+	switch decision.Step {
+	case lifecycle.ClaimID:
+		if err := r.claim(ctx, seen); err != nil || seen.Claim != lifecycle.ClaimOwn || !wantsHMAC(seen.Chatbot) {
+			return err
+		}
+		return errOutrun // its Secrets have not been looked at yet
+	case lifecycle.PublishWidget:
+		return r.publish(ctx, seen)
+	case lifecycle.AnnounceRevision:
+		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.announce(ctx, seen, decision.Issue) })
+	case lifecycle.WriteLedger:
+		return r.changeLedger(ctx, seen, decision.Ledger)
+	case lifecycle.WriteCopy:
+		return r.writeCopy(ctx, seen, decision.Ledger)
+	case lifecycle.MarkCopy:
+		return r.markCopy(ctx, seen)
+	case lifecycle.WriteSecret:
+		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
+	case lifecycle.DeleteCopy:
+		err := r.deleteCopy(ctx, seen.stale)
+		if err == nil {
+			seen.HMAC.Copy = lifecycle.HMACCopy{}
+		}
+		return err
+	}
+	return fmt.Errorf("the policy asks for %q, which is not known here", decision.Step)
+}
+
+// unhurried is for writes into the chatbot's namespace, where a webhook may take long: what comes behind them waits no longer
+// than PublishTimeout, and chatbots of other namespaces do not wait at all.
+func (r *ChatbotReconciler) unhurried(ctx context.Context, seen *seenChatbot, write func(context.Context) error) error {
+	leave, ok := r.slow.enter(seen.Chatbot.Namespace, r.Clock.Now())
+	if !ok {
+		return errBusy
+	}
+	defer func() { leave(r.Clock.Now()) }()
+	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	defer cancel()
+	return write(ctx)
+}
+
+// refuse makes a refusal part of the observation.
+func (seen *seenChatbot) refuse(refusal *lifecycle.Refusal) {
+	switch refusal.Reason {
+	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:
+		seen.HMAC.Refusal = refusal
+	default:
+		seen.Refusal = refusal
+	}
+}
+
+// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because that nothing is there is found out by trying
+// to create it.
+func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*seenChatbot, error) {
+	seen := &seenChatbot{
+		ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: chatbotID(chatbot)}, texts: map[string][]byte{},
+	}
+	maps.Copy(seen.texts, minted)
 	lock, widget := &corev1.ConfigMap{}, &corev1.ConfigMap{}
 	found, err := get(ctx, r.Client, lockName(seen.ID), lock)
 	if err != nil {
@@ -122,7 +287,10 @@ func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbot
 	if !found {
 		widget = nil
 	}
-	return seen, r.describeWidget(seen, widget)
+	if err := r.describeWidget(seen, widget); err != nil || seen.Claim != lifecycle.ClaimOwn {
+		return seen, err
+	}
+	return seen, r.observeHMAC(ctx, seen)
 }
 
 // widgetReader is the cache, which knows what carries the chatbot label; or the API server where the name was in use by
@@ -143,71 +311,10 @@ func chatbotID(chatbot *v1alpha1.DGbotChatbot) string {
 	return identity.ChatbotIDOf(string(chatbot.UID))
 }
 
-func (r *ChatbotReconciler) report(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, status *v1alpha1.DGbotChatbotStatus) error {
-	if status == nil || equality.Semantic.DeepEqual(*status, chatbot.Status) {
+func (r *ChatbotReconciler) report(ctx context.Context, seen *seenChatbot, status *v1alpha1.DGbotChatbotStatus) error {
+	if status == nil || equality.Semantic.DeepEqual(*status, seen.Chatbot.Status) {
 		return nil
 	}
-	for _, event := range lifecycle.ChatbotEvents(&chatbot.Status, status) {
-		emit(r.Recorder, chatbot, event)
-		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
-	}
-	_, err := applyStatus(ctx, r.Client, v1alpha1.ChatbotKind, chatbot, status)
-	if apierrors.IsConflict(err) {
-		conflicts.Inc()
-		return errOutrun
-	}
-	return client.IgnoreNotFound(err)
-}
-
-// chatbotIDIndex finds the chatbots of an ID.
-const chatbotIDIndex = "chatbotID"
-
-// SetupWithManager registers the reconciler, its watches and indexes.
-func (r *ChatbotReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotChatbot{}, chatbotIDIndex, func(o client.Object) []string {
-		chatbot, ok := o.(*v1alpha1.DGbotChatbot)
-		if !ok {
-			return nil
-		}
-		return []string{chatbotID(chatbot)}
-	}); err != nil {
-		return err
-	}
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DGbotChatbot{}, builder.WithPredicates(notOfStatusAlone())).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.chatbotsOfConfigMap)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
-		Complete(r)
-}
-
-// chatbotsOfConfigMap returns whoever a ConfigMap concerns: a claim its holder, and those who want the same ID; a widget the
-// chatbot that owns it, and the one whose name for it this is.
-func (r *ChatbotReconciler) chatbotsOfConfigMap(ctx context.Context, o client.Object) []reconcile.Request {
-	m, ok := o.(*corev1.ConfigMap)
-	if !ok {
-		return nil
-	}
-	var names []types.NamespacedName
-	selection := []client.ListOption{client.UnsafeDisableDeepCopy}
-	if m.Namespace == v1alpha1.IdentityNamespace {
-		names = append(names, holderOf(m))
-		selection = append(selection, client.MatchingFields{chatbotIDIndex: m.Data[lockedID]})
-	} else {
-		selection = append(selection, client.InNamespace(m.Namespace))
-	}
-	var chatbots v1alpha1.DGbotChatbotList
-	if err := r.Client.List(ctx, &chatbots, selection...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the chatbots of a ConfigMap", "namespace", m.Namespace, "name", m.Name)
-		return nil
-	}
-	for i := range chatbots.Items {
-		if m.Namespace == v1alpha1.IdentityNamespace || widgetName(&chatbots.Items[i]).Name == m.Name {
-			names = append(names, client.ObjectKeyFromObject(&chatbots.Items[i]))
-		}
-	}
-	requests := make([]reconcile.Request, len(names))
-	for i, name := range names {
-		requests[i].NamespacedName = name
-	}
-	return requests
+	r.tell(ctx, seen, status)
+	return r.writeLedger(ctx, seen, status)
 }

@@ -132,6 +132,10 @@ type botScenario struct {
 	prepare, happen func(*world)
 	// bots are those that are reconciled.
 	bots []string
+	// interrupts: what happens ends the HMAC secret in use, so that it need not verify on the way.
+	interrupts bool
+	// minted is how many HMAC secrets are issued because of it.
+	minted int
 	// unclaims: what happens takes the claim away, so that it may be missing on the way.
 	unclaims bool
 	// reason is that of Ready of support-bot; empty where it is gone.
@@ -260,6 +264,7 @@ var botScenarios = map[string]botScenario{
 // TestChatbotCrashMatrix breaks every write of every scenario in every way, and asserts that nothing is lost, claimed twice or
 // left behind.
 func TestChatbotCrashMatrix(t *testing.T) {
+	maps.Copy(botScenarios, hmacScenarios)
 	crashMatrix(t, slices.Sorted(maps.Keys(botScenarios)), func(t *testing.T, name string, f *faults, how interruption) {
 		runBotScenario(t, botScenarios[name], f, how)
 	}, func(file string) bool { return strings.HasPrefix(file, "chatbot_") || file == "report.go" })
@@ -281,16 +286,21 @@ func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
 	}
 	f.each = func(what string) {
 		// Whatever is published is the chatbot's own.
+		if shown := w.unverified(); shown != "" && !s.interrupts {
+			t.Errorf("after %q %s", what, shown)
+		}
 		if m := w.widget(); m != nil && m.Labels[v1alpha1.ChatbotLabel] != "" && m.Data[v1alpha1.WidgetChatbotID] != "cb_other" {
 			if lock := w.lock(m.Data[v1alpha1.WidgetChatbotID]); lock == nil && s.reason != "" && !s.unclaims {
 				t.Errorf("after %q an ID is published that nobody has claimed", what)
 			}
 		}
 	}
+	began := w.hmacRevision()
 	w.restBots(f.wrap(live), s.bots...)
 	if s.reason != "" {
 		w.checkBot(s.reason)
 	}
+	w.checkHMAC(s, began)
 	if s.check != nil {
 		s.check(w)
 	}

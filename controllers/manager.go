@@ -143,11 +143,11 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 	chatbots := &ChatbotReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
 	}
+	if options.SecretAccess == SecretAccessGetOnly {
+		keys.SecretCheckInterval, chatbots.SecretCheckInterval = options.SecretCheckInterval, options.SecretCheckInterval
+	}
 	if err := chatbots.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the chatbot controller: %w", err)
-	}
-	if options.SecretAccess == SecretAccessGetOnly {
-		keys.SecretCheckInterval = options.SecretCheckInterval
 	}
 	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the key controller: %w", err)
@@ -156,23 +156,20 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 }
 
 // cacheOptions keep plaintext and what is other people's out of memory: of ConfigMaps only those with the chatbot label are
-// watched, of Secrets only those with the key label, if any are, and the controllers watch metadata only. A typed read of a Secret through the cache, which would
+// watched, of Secrets only those with the operator's label (with get-only, those of the identity namespace), and the
+// controllers watch metadata only. A typed read of a Secret through the cache, which would
 // start a watch with the bytes, fails.
 func cacheOptions(o Options) (cache.Options, error) {
-	ofKeys, err := labels.NewRequirement(v1alpha1.APIKeyLabel, selection.Exists, nil)
-	if err != nil {
-		return cache.Options{}, err
-	}
 	ofChatbots, err := labels.NewRequirement(v1alpha1.ChatbotLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
 	}
+	secrets := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})}
 	configMaps := cache.ByObject{Label: labels.NewSelector().Add(*ofChatbots)}
 	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:        {Label: labels.NewSelector().Add(*ofKeys)},
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: {}}},
 		},
 		NewInformer: newInformer,
@@ -182,11 +179,14 @@ func cacheOptions(o Options) (cache.Options, error) {
 		for _, namespace := range o.WatchNamespaces {
 			options.DefaultNamespaces[namespace] = cache.Config{}
 		}
-		// The claims of chatbot IDs are the cluster's.
-		configMaps.Namespaces = maps.Clone(options.DefaultNamespaces)
-		configMaps.Namespaces[v1alpha1.IdentityNamespace] = cache.Config{}
+		// The claims of chatbot IDs, and the copies of HMAC secrets, are the cluster's.
+		configMaps.Namespaces, secrets.Namespaces = maps.Clone(options.DefaultNamespaces), maps.Clone(options.DefaultNamespaces)
+		configMaps.Namespaces[v1alpha1.IdentityNamespace], secrets.Namespaces[v1alpha1.IdentityNamespace] = cache.Config{}, cache.Config{}
 		options.NewInformer = newPatientInformer
 	}
-	options.ByObject[&corev1.ConfigMap{}] = configMaps
+	if o.SecretAccess == SecretAccessGetOnly {
+		secrets.Namespaces = map[string]cache.Config{v1alpha1.IdentityNamespace: {}}
+	}
+	options.ByObject[&corev1.ConfigMap{}], options.ByObject[&corev1.Secret{}] = configMaps, secrets
 	return options, nil
 }

@@ -36,6 +36,10 @@ var (
 		Name: "dgbot_apikey_stray_records_deleted_total",
 		Help: "Records deleted because the key they name does not own them: it is gone (KeyGone), or they have no owner reference to it, being orphaned or restored (Orphaned).",
 	}, []string{"reason"})
+	secretsIssued = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_chatbot_secrets_issued_total",
+		Help: "HMAC secrets minted or imported, and published, by their cause.",
+	}, []string{"cause"})
 	active = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dgbot_manager_active",
 		Help: "1 while this manager works on keys, 0 while it waits for the lease. Only a manager that works exports series per key.",
@@ -49,7 +53,7 @@ const (
 )
 
 func init() {
-	metrics.Registry.MustRegister(issued, unpublished, refusals, conflicts, damped, strays, active)
+	metrics.Registry.MustRegister(issued, unpublished, refusals, conflicts, damped, strays, secretsIssued, active)
 	// A series that appears with its first count has not increased, for increase() and rate(): the first lost Secret
 	// would go unnoticed. So all of them are there from the start.
 	for _, cause := range []v1alpha1.Cause{
@@ -58,7 +62,13 @@ func init() {
 	} {
 		issued.WithLabelValues(string(cause))
 	}
-	for _, reason := range []string{v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordWriteRefusedReason, v1alpha1.RecordConflictReason} {
+	for _, cause := range []v1alpha1.Cause{
+		v1alpha1.CauseFirstIssue, v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation, v1alpha1.CauseSecretLost,
+		v1alpha1.CauseSecretAltered, v1alpha1.CauseReactivation,
+	} {
+		secretsIssued.WithLabelValues(string(cause))
+	}
+	for _, reason := range []string{v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.CopyWriteRefusedReason} {
 		refusals.WithLabelValues(reason)
 	}
 	for _, reason := range []string{strayOrphaned, strayKeyGone} {

@@ -5,10 +5,11 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -185,20 +186,31 @@ func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
 	return nil
 }
 
-// keyExists says whether a key with that uid is in the namespace. That one is, the cache may say: nothing is done then. That
-// none is, only the API server may: a key that the cache does not know yet must not lose its Secret.
+// keyExists says whether a key with that uid is in the namespace.
 func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (bool, error) {
-	known := &v1alpha1.DGbotAPIKeyList{}
-	if err := r.Client.List(ctx, known, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("looking for the key with uid %s: %w", uid, err)
-	}
-	if slices.ContainsFunc(known.Items, func(key v1alpha1.DGbotAPIKey) bool { return key.UID == uid }) {
-		return true, nil
-	}
+	return ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotAPIKeyList{}, keyOwner, namespace, uid)
+}
+
+// ownerExists says whether an object of a kind of ours with that uid is in the namespace. That one is, the cache may say: nothing
+// is done then. That none is, only the API server may: an owner that the cache does not know yet must not lose its Secret.
+func ownerExists(ctx context.Context, cached, live client.Reader, known client.ObjectList, owner secretOwner, namespace string, uid types.UID) (bool, error) {
 	there := &metav1.PartialObjectMetadataList{}
-	there.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.APIKeyKind + "List"))
-	if err := r.Live.List(ctx, there, client.InNamespace(namespace)); err != nil {
-		return false, fmt.Errorf("looking for the key with uid %s: %w", uid, err)
+	there.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(owner.kind + "List"))
+	for _, look := range []struct {
+		reader client.Reader
+		list   client.ObjectList
+	}{{cached, known}, {live, there}} {
+		if err := look.reader.List(ctx, look.list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+			return false, fmt.Errorf("looking for the %s with uid %s: %w", owner.kind, uid, err)
+		}
+		found := false
+		if err := apimeta.EachListItem(look.list, func(o runtime.Object) error {
+			object, err := apimeta.Accessor(o)
+			found = found || err == nil && object.GetUID() == uid
+			return err
+		}); err != nil || found {
+			return found, err
+		}
 	}
-	return slices.ContainsFunc(there.Items, func(key metav1.PartialObjectMetadata) bool { return key.UID == uid }), nil
+	return false, nil
 }

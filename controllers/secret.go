@@ -24,25 +24,11 @@ var publishedEntries = []string{v1alpha1.SecretKeyID, v1alpha1.SecretEnvironment
 // dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
 // stays. The result is the same for every operator, so a Secret that differs from it has drifted.
 func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
-	own(secret, key, v1alpha1.APIKeyKind)
-	secret.Type = corev1.SecretTypeOpaque
-
-	template := v1alpha1.SecretTemplate{}
-	if key.Spec.Secret != nil && key.Spec.Secret.Template != nil {
-		template = *key.Spec.Secret.Template
+	var template *v1alpha1.SecretTemplate
+	if key.Spec.Secret != nil {
+		template = key.Spec.Secret.Template
 	}
-	formerly := readTemplateNote(secret.Annotations)
-	secret.Labels = overlay(secret.Labels, formerly.Labels, template.Labels)
-	secret.Annotations = overlay(secret.Annotations, formerly.Annotations, template.Annotations)
-	writeTemplateNote(secret.Annotations, template)
-
-	secret.Labels[v1alpha1.APIKeyLabel] = string(key.UID)
-	secret.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
-	secret.Annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(record.Spec.Revision, 10)
-
-	if secret.Data == nil {
-		secret.Data = map[string][]byte{}
-	}
+	dressFor(secret, key, keyOwner, template, record.Spec.Revision)
 	secret.Data[v1alpha1.SecretKeyID] = []byte(record.Spec.KeyID)
 	secret.Data[v1alpha1.SecretEnvironment] = []byte(record.Spec.Environment)
 	delete(secret.Data, v1alpha1.SecretChatbotID)
@@ -51,6 +37,40 @@ func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DG
 	}
 	secret.Data[v1alpha1.SecretType] = []byte(v1alpha1.SecretTypeValue)
 	secret.Data[v1alpha1.SecretProvider] = []byte(v1alpha1.SecretProviderValue)
+}
+
+// secretOwner is a kind of ours that Secrets are published for.
+type secretOwner struct {
+	kind string
+	// label stands on its Secrets, with the owner's uid.
+	label string
+}
+
+var (
+	keyOwner     = secretOwner{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
+	chatbotOwner = secretOwner{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
+)
+
+// dressFor gives a Secret what is published for any owner: all but the entries.
+func dressFor(secret *corev1.Secret, object metav1.Object, owner secretOwner, wanted *v1alpha1.SecretTemplate, revision int64) {
+	own(secret, object, owner.kind)
+	secret.Type = corev1.SecretTypeOpaque
+
+	template := v1alpha1.SecretTemplate{}
+	if wanted != nil {
+		template = *wanted
+	}
+	formerly := readTemplateNote(secret.Annotations)
+	secret.Labels = overlay(secret.Labels, formerly.Labels, template.Labels)
+	secret.Annotations = overlay(secret.Annotations, formerly.Annotations, template.Annotations)
+	writeTemplateNote(secret.Annotations, template)
+
+	secret.Labels[owner.label] = string(object.GetUID())
+	secret.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	secret.Annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(revision, 10)
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
 }
 
 // own makes an object of a kind of ours the controller of something that is published for it.
@@ -152,19 +172,24 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 	return !equality.Semantic.DeepEqual(is, want)
 }
 
-// claim says whose the Secret is, as far as it can be told from the Secret: owned, foreign, or that of another key's
-// uid, which is left over if no such key exists.
+// claim says whose the Secret is, as far as it can be told from the Secret.
 func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
-	label := types.UID(f.metadata.Labels[v1alpha1.APIKeyLabel])
-	controller := metav1.GetControllerOfNoCopy(&f.metadata)
+	return claimOn(&f.metadata, key.UID, keyOwner)
+}
+
+// claimOn says whose a Secret is, as far as it can be told from the Secret: the owner's with a uid, foreign, or that of another
+// uid, which is left over if there is no such owner.
+func claimOn(secret metav1.Object, uid types.UID, owner secretOwner) (state lifecycle.SecretState, otherUID types.UID) {
+	label := types.UID(secret.GetLabels()[owner.label])
+	controller := metav1.GetControllerOfNoCopy(secret)
 	switch {
-	case controller != nil && controller.UID == key.UID && lifecycle.IsReferenceTo(v1alpha1.APIKeyKind, *controller):
+	case controller != nil && controller.UID == uid && lifecycle.IsReferenceTo(owner.kind, *controller):
 		return lifecycle.SecretOwned, ""
-	case controller == nil && label == key.UID:
+	case controller == nil && label == uid:
 		return lifecycle.SecretOwned, ""
-	case label == "" || label == key.UID:
+	case label == "" || label == uid:
 		return lifecycle.SecretForeign, ""
-	case len(f.metadata.OwnerReferences) > 0:
+	case len(secret.GetOwnerReferences()) > 0:
 		return lifecycle.SecretCollectable, label
 	}
 	return lifecycle.SecretLeftOver, label

@@ -19,6 +19,9 @@ const (
 	// goes on verifying beyond its overlap, because it is used or because no verifier says that it is not. The message
 	// names revision and last use. Ready is not affected.
 	PreviousRevisionInUseCondition = "PreviousRevisionInUse"
+	// ImportIgnoredCondition is present only while True: spec.identityVerification.importFrom names something else than what
+	// the chatbot's HMAC secret began with. Ready is not affected.
+	ImportIgnoredCondition = "ImportIgnored"
 )
 
 // Reasons. The same words stand in conditions, events and logs.
@@ -66,6 +69,17 @@ const (
 	// ConfigMapWriteRefusedReason: the API server refuses to write the ConfigMap (immutable, quota, webhook, missing
 	// right); the message is its own.
 	ConfigMapWriteRefusedReason = "ConfigMapWriteRefused" //nolint:gosec // a word
+	// CopyWriteRefusedReason: the API server refuses to write the copy of the HMAC secret in dgbot-identity (a right or the
+	// namespace is missing, immutable, quota, webhook); the message is its own. Nothing is published, and a revocation may
+	// not have been carried out.
+	CopyWriteRefusedReason = "CopyWriteRefused"
+	// ImportRefusedReason: what spec.identityVerification.importFrom names is missing, or cannot be an HMAC secret. Nothing
+	// is issued.
+	ImportRefusedReason = "ImportRefused"
+	// ImportChangedReason belongs to the condition ImportIgnored: the Secret that was imported from holds something else now.
+	ImportChangedReason = "ImportChanged"
+	// ImportTooLateReason belongs to the condition ImportIgnored: an HMAC secret had been issued before importFrom was set.
+	ImportTooLateReason = "ImportTooLate"
 	// WaitingForChatbotReason: spec.chatbotRef names a DGbotChatbot that is not there, or has no ID yet. Before its first
 	// revision a key waits for it; afterwards it goes on with the ID that it had. Reconciling only: a key that is Ready
 	// stays so.

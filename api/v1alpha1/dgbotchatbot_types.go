@@ -40,6 +40,114 @@ type DGbotChatbotSpec struct {
 	// widget says where the snippet for web pages is published, and what it loads.
 	// +optional
 	Widget *WidgetSpec `json:"widget,omitempty"`
+
+	// identityVerification issues an HMAC secret, with which your server vouches for who a visitor is. Without it there is
+	// none, and no identity token is good for this chatbot. Removing it ends the secret at once and for good; the Secret stays
+	// as it is, and setting it again issues another one.
+	// +optional
+	IdentityVerification *IdentityVerification `json:"identityVerification,omitempty"`
+}
+
+// IdentityVerification says which HMAC secret is wanted, and what is accepted that was signed with it.
+type IdentityVerification struct {
+	// rotation says when the HMAC secret is replaced, and how long the earlier one goes on verifying.
+	// +optional
+	Rotation *IdentityRotation `json:"rotation,omitempty"`
+
+	// secret says where the HMAC secret is published: a Secret in the namespace of the DGbotChatbot, with the entries
+	// hmac-secret (the key is its characters as they stand), kid and chatbot-id, and during an overlap
+	// hmac-secret-previous and kid-previous.
+	// +optional
+	Secret *IdentitySecretSpec `json:"secret,omitempty"`
+
+	// importFrom starts from an HMAC secret that you already use instead of a new one: it becomes the first revision, and
+	// is read once. The Secret it comes from is not changed and may be deleted afterwards; later changes of it are ignored,
+	// and the condition ImportIgnored says so. Setting it needs the right to get that Secret.
+	// +optional
+	ImportFrom *ImportSource `json:"importFrom,omitempty"`
+
+	// acceptPlain also accepts the plain form that chat widgets use: the hex HMAC-SHA256 of the user ID alone. It has no end
+	// and names no chatbot, so whoever gets hold of one can be that visitor until the secret is rotated. Default false.
+	// +optional
+	AcceptPlain bool `json:"acceptPlain,omitempty"`
+}
+
+// IdentityRotation says when a new HMAC secret replaces the present one. Requests are levels, not triggers: applying the same
+// time twice rotates once.
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: at most one earlier secret verifies at a time",fieldPath=".overlap"
+type IdentityRotation struct {
+	// interval replaces the secret on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by chatbot so
+	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
+	// 2160h (90 days) or 1h30m. Without it the secret is only rotated on request.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="interval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)"
+	Interval *metav1.Duration `json:"interval,omitempty"`
+
+	// overlap is how long the earlier secret goes on verifying after a newer one is published, so that servers can pick it up
+	// and tokens that are under way stay good. A duration of 0s or more, less than interval, at most 876000h. Default 24h, or
+	// half the interval where that is shorter. Shortening it also shortens an overlap that is running; lengthening it counts
+	// from the next rotation. Schedule and requests wait for the end of an overlap; a revocation does not.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="overlap must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
+	Overlap *metav1.Duration `json:"overlap,omitempty"`
+
+	// requestedAt asks for a rotation: the current secret must be issued after this time. RFC 3339 in whole seconds. A time
+	// in the future is a one-off schedule. Without touching spec, the annotation keys.dgbot.io/rotate-requested-at asks for
+	// the same; the later of the two counts, and one in the future never holds back one that is due.
+	// status.lastHandledRequest.rotateRequestedAt shows when it is done.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	RequestedAt *metav1.Time `json:"requestedAt,omitempty"`
+
+	// revokeIssuedBefore ends, at once and for good, all secrets issued up to and including this second, and replaces the
+	// current one if it is among them. Use it when a secret has leaked. RFC 3339 in whole seconds; in the future it does
+	// nothing until then. Without touching spec, the annotation keys.dgbot.io/revoke-issued-before asks for the same.
+	// status.lastHandledRequest.revokeIssuedBefore shows when it is done.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
+}
+
+// IdentitySecretSpec says where the HMAC secret is published.
+type IdentitySecretSpec struct {
+	// name of the Secret; by default the DGbotChatbot's name and "-identity". Its effective value is immutable. If another
+	// Secret of that name exists, it is left alone and the chatbot is Stalled.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="identityVerification.secret.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
+	Name string `json:"name,omitempty"`
+
+	// template adds labels and annotations to the Secret, such as those of a reloader. Nothing is copied from the
+	// DGbotChatbot's own metadata.
+	// +optional
+	Template *SecretTemplate `json:"template,omitempty"`
+}
+
+// ImportSource is an entry of a Secret in the namespace of the DGbotChatbot.
+type ImportSource struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="importFrom.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
+	Name string `json:"name"`
+
+	// key is the entry that holds the HMAC secret: 16 to 1024 bytes, which are taken as they stand, a line end included.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="importFrom.key must be a name that an entry of a Secret may have: letters, digits, -, _ and ."
+	Key string `json:"key"`
 }
 
 // WidgetSpec says where the snippet for web pages is published, and what it loads.
@@ -75,7 +183,7 @@ type DGbotChatbotStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the chatbot: Ready always; Reconciling and Stalled only while True.
+	// conditions of the chatbot: Ready always; Reconciling, Stalled, RequestInvalid and ImportIgnored only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -86,9 +194,89 @@ type DGbotChatbotStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ChatbotID string `json:"chatbotID,omitempty"`
+
+	// current is the HMAC secret that is published. Absent while there is none.
+	// +optional
+	Current *IdentityRevision `json:"current,omitempty"`
+
+	// previous are the earlier HMAC secrets that still verify: one at most.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4
+	Previous []IdentityRevision `json:"previous,omitempty"`
+
+	// pending is an HMAC secret that is about to be published. It is here before it is anywhere else.
+	// +optional
+	Pending *IdentityRevision `json:"pending,omitempty"`
+
+	// imported is the SHA-256 of what importFrom was read as: "sha256:" and 64 hex digits.
+	// +optional
+	// +kubebuilder:validation:MaxLength=80
+	Imported string `json:"imported,omitempty"`
+
+	// nextRotationAt is when the next HMAC secret is due: by schedule or by a request in the future, whichever is first.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	NextRotationAt *metav1.Time `json:"nextRotationAt,omitempty"`
+
+	// lastHandledRequest holds the requests that are done, to wait on.
+	// +optional
+	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
+
+	// binding names the published Secret (Service Binding "provisioned service").
+	// +optional
+	Binding *Binding `json:"binding,omitempty"`
 }
 
-// DGbotChatbot is a chatbot: its public ID, and the snippet that puts it into a web page.
+// IdentityRevision describes one HMAC secret, without a character of it.
+type IdentityRevision struct {
+	// revision counts the HMAC secrets, beginning with 1. Numbers may be left out.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision"`
+
+	// kid names the HMAC secret in identity tokens: 16 hex digits that follow from it.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	KID string `json:"kid"`
+
+	// hash is the HMAC secret's SHA-256, "sha256:" and 64 hex digits. What is published, and the copy in dgbot-identity, are
+	// trusted only where they match it.
+	// +required
+	// +kubebuilder:validation:MaxLength=80
+	Hash string `json:"hash"`
+
+	// cause is why it was issued.
+	// +required
+	// +kubebuilder:validation:MaxLength=32
+	Cause Cause `json:"cause"`
+
+	// issuedAt is when it was issued.
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	IssuedAt metav1.Time `json:"issuedAt"`
+
+	// notAfter is when it stops verifying; absent while no end is set.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:MaxLength=25
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// revoked: it does not verify any more, and is shown until another one is published.
+	// +optional
+	Revoked bool `json:"revoked,omitempty"`
+}
+
+// DGbotChatbot is a chatbot: its public ID, the snippet that puts it into a web page, and the HMAC secret with which your server
+// vouches for its visitors.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=dgbotcb,categories=dgbot
@@ -97,9 +285,13 @@ type DGbotChatbotStatus struct {
 // +kubebuilder:printcolumn:name="Name",type=string,JSONPath=`.spec.displayName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="KID",type=string,priority=1,JSONPath=`.status.current.kid`
+// +kubebuilder:printcolumn:name="Next-Rotation",type=string,priority=1,JSONPath=`.status.nextRotationAt`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 240",message="metadata.name must have at most 240 characters: names of what belongs to the chatbot are made of it"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.widget) && has(self.spec.widget.configMapName) ? self.spec.widget.configMapName : self.metadata.name + '-widget') == (has(oldSelf.spec.widget) && has(oldSelf.spec.widget.configMapName) ? oldSelf.spec.widget.configMapName : oldSelf.metadata.name + '-widget')",message="widget.configMapName is immutable: create another DGbotChatbot to publish under another name",fieldPath=".spec.widget.configMapName",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.identityVerification) || !has(oldSelf.spec.identityVerification) || (has(self.spec.identityVerification.secret) && has(self.spec.identityVerification.secret.name) ? self.spec.identityVerification.secret.name : self.metadata.name + '-identity') == (has(oldSelf.spec.identityVerification.secret) && has(oldSelf.spec.identityVerification.secret.name) ? oldSelf.spec.identityVerification.secret.name : oldSelf.metadata.name + '-identity')",message="identityVerification.secret.name is immutable: create another DGbotChatbot to publish under another name",fieldPath=".spec.identityVerification.secret.name",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.identityVerification) || !has(self.spec.identityVerification.importFrom) || self.spec.identityVerification.importFrom.name != (has(self.spec.identityVerification.secret) && has(self.spec.identityVerification.secret.name) ? self.spec.identityVerification.secret.name : self.metadata.name + '-identity')",message="importFrom.name must be another Secret than the one that is published: set identityVerification.secret.name to a name that is free",fieldPath=".spec.identityVerification.importFrom.name"
 type DGbotChatbot struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -19,6 +19,11 @@ const (
 	// ClaimHolderLabel stands on the claims of chatbot IDs; its value is the first 16 hex digits of the SHA-256 of the
 	// chatbot's namespace, "/" and name.
 	ClaimHolderLabel = "keys.dgbot.io/claim-holder"
+	// ChatbotHolderAnnotation stands on the copy of a chatbot's HMAC secret: the chatbot's namespace, "/" and name.
+	ChatbotHolderAnnotation = "keys.dgbot.io/chatbot-holder"
+	// AbandonedAnnotation stands on the copy of a chatbot's HMAC secret: the kid of one that was announced, and that the copy
+	// will never have.
+	AbandonedAnnotation = "keys.dgbot.io/abandoned"
 	// ManagedByLabel stands on Secrets with the value ManagedBy.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	ManagedBy      = "dgbot-key-operator"
@@ -68,12 +73,33 @@ const (
 	DefaultScriptURL = "https://cdn.dgbot.io/widget.js"
 )
 
-// IdentityNamespace holds what is the cluster's and not a namespace's: which chatbot has which ID, in one ConfigMap for each
-// ID, whose name is ChatbotLockPrefix and the first 16 hex digits of the ID's SHA-256.
+// Entries of a chatbot's Secret. The copy in IdentityNamespace, which verifiers read, has them as well, and more beside them: see
+// docs/chatbots.md.
 const (
-	IdentityNamespace = "dgbot-identity"
-	ChatbotLockPrefix = "chatbot-"
+	IdentitySecretKey      = "hmac-secret"
+	IdentityKID            = "kid"
+	IdentityChatbotID      = "chatbot-id"
+	IdentityPreviousSuffix = "-previous"
 )
+
+// Further entries of the copy. Those of a revision end in IdentityPreviousSuffix or IdentityPendingSuffix, as its secret does.
+const (
+	IdentityPendingSuffix = "-pending"
+	CopyRevision          = "revision"
+	CopyCause             = "cause"
+	CopyIssuedAt          = "issued-at"
+	// CopyNotAfter is from when on a verifier no longer accepts it. RFC 3339, whole seconds.
+	CopyNotAfter    = "not-after"
+	CopyAcceptPlain = "accept-plain"
+	CopyEnvironment = "environment"
+	CopyNamespace   = "namespace"
+	CopyName        = "name"
+)
+
+// IdentityNamespace holds what is the cluster's and not a namespace's: which chatbot has which ID, in one ConfigMap for each
+// ID, and in a Secret of the same name the copy of its HMAC secrets. The name is "chatbot-" and the first 16 hex digits of the
+// ID's SHA-256.
+const IdentityNamespace = "dgbot-identity"
 
 // SelectableAPIKeyUID is the field of records by which those of a key are found.
 const SelectableAPIKeyUID = "spec.apiKeyRef.uid"

@@ -64,6 +64,13 @@ func ValidChatbotID(text string) bool {
 	return true
 }
 
+// ClaimName is the name of an ID's claim, and of the copy of its HMAC secret: "chatbot-" and the first 16 hex digits of the
+// ID's SHA-256.
+func ClaimName(chatbotID string) string {
+	sum := sha256.Sum256([]byte(chatbotID))
+	return "chatbot-" + hex.EncodeToString(sum[:8])
+}
+
 // MintSecret draws a new HMAC secret: 256 bits as 64 lower-case hex digits. The digits as they stand are the key.
 func MintSecret() ([]byte, error) {
 	drawn := make([]byte, secretBytes)

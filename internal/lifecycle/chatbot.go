@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -52,9 +51,11 @@ type ChatbotObservation struct {
 	Claim  ClaimState
 	Holder string
 	Widget WidgetState
-	// Refusal is what the API server answered to a step of the last plan; nil where there was none. With it no step is
+	// Refusal is what the API server answered to ClaimID or PublishWidget; nil where there was none. With it no such step is
 	// asked for.
 	Refusal *Refusal
+	// HMAC is what is known of the chatbot's HMAC secret.
+	HMAC HMACObservation
 }
 
 // ChatbotStep is one thing to do for a chatbot.
@@ -71,37 +72,60 @@ const (
 type ChatbotDecision struct {
 	// Step to carry out before planning again; empty where there is none.
 	Step ChatbotStep
+	// Issue is the revision that AnnounceRevision announces, and Ledger what the other steps for an HMAC secret write.
+	Issue  *IssueRevision
+	Ledger Ledger
 	// Status is the chatbot's new status once there is no step. Nil for one that is being deleted.
 	Status *v1alpha1.DGbotChatbotStatus
 	// Wake is when to plan again although nothing has been seen to change; zero for never.
 	Wake time.Time
 }
 
-// PlanChatbot decides what happens next with a chatbot. Nothing is published before the ID is the chatbot's own.
+// PlanChatbot decides what happens next with a chatbot. Nothing is published before the ID is the chatbot's own. The HMAC
+// secret comes before the widget, because it can be leaked, and neither waits for what is wrong with the other.
 func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 	if !o.Chatbot.DeletionTimestamp.IsZero() {
-		return ChatbotDecision{}
+		return ChatbotDecision{Step: o.withdraw().step}
 	}
 	obstacle := o.obstacle(now)
 	var d ChatbotDecision
+	var hmac hmacPlan
+	if o.Claim == ClaimOwn {
+		hmac = o.planHMAC(now)
+		d.Step, d.Issue, d.Ledger = hmac.step, hmac.issue, hmac.shown
+	}
+	switch refused := o.HMAC.Refusal; {
+	case hmac.planner != nil:
+		d.Wake = hmac.planner.wake()
+	case obstacle == nil && refused != nil:
+		obstacle = o.refused(refused, now)
+	}
 	switch {
 	case obstacle != nil:
-		d.Wake = obstacle.until
+		d.Wake = sooner(d.Wake, obstacle.until)
+	case d.Step != "":
 	case o.Claim == ClaimAbsent, o.Claim == ClaimStale:
 		d.Step = ClaimID
 	case o.Widget != WidgetPublished:
 		d.Step = PublishWidget
 	}
-	d.Status = o.status(obstacle, d.Step, now)
+	d.Status = o.status(obstacle, &hmac, d.Step, now)
 	return d
+}
+
+// sooner returns the earlier of two times of which zero stands for never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (o *ChatbotObservation) obstacle(now time.Time) *obstacle {
 	name := WidgetName(o.Chatbot)
 	switch {
 	case o.Refusal != nil:
-		return &obstacle{reason: o.Refusal.Reason, message: o.Refusal.Message, stalled: true,
-			until: now.Add(refusedDelay(o.Chatbot.Status.Conditions, o.Refusal.Reason, now))}
+		return o.refused(o.Refusal, now)
 	case o.Claim == ClaimTaken:
 		return &obstacle{reason: v1alpha1.ChatbotIDConflictReason, stalled: true, until: now.Add(lookAgain), message: fmt.Sprintf(
 			"Chatbot ID %q belongs to DGbotChatbot %s: an ID is unique in the cluster; delete that one, or create this one with another spec.chatbotID", o.ID, o.Holder)}
@@ -117,34 +141,106 @@ func (o *ChatbotObservation) obstacle(now time.Time) *obstacle {
 	return nil
 }
 
-func (o *ChatbotObservation) status(obstacle *obstacle, step ChatbotStep, now time.Time) *v1alpha1.DGbotChatbotStatus {
-	c := newConditions(o.Chatbot.Status.Conditions, o.Chatbot.Generation, now)
-	switch {
-	case obstacle != nil:
-		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, obstacle.reason, obstacle.message)
-		c.progress(obstacle.stalled, !obstacle.stalled, obstacle.reason, obstacle.message)
-	case step != "":
-		const message = "The chatbot ID is about to be published"
-		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ProgressingReason, message)
-		c.progress(false, true, v1alpha1.ProgressingReason, message)
-	default:
-		c.set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.PublishedReason, fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot)))
-		c.progress(false, false, "", "")
-	}
-	s := &v1alpha1.DGbotChatbotStatus{ObservedGeneration: o.Chatbot.Generation, Conditions: c.list}
+func (o *ChatbotObservation) refused(r *Refusal, now time.Time) *obstacle {
+	return &obstacle{reason: r.Reason, message: r.Message, stalled: true, until: now.Add(refusedDelay(o.Chatbot.Status.Conditions, r.Reason, now))}
+}
+
+func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step ChatbotStep, now time.Time) *v1alpha1.DGbotChatbotStatus {
+	s := &v1alpha1.DGbotChatbotStatus{ObservedGeneration: o.Chatbot.Generation, Conditions: o.conditions(obstacle, hmac, step, now)}
 	if o.Claim == ClaimOwn {
 		s.ChatbotID = o.ID
+	}
+	p := hmac.planner
+	if p == nil {
+		if o.Claim != ClaimOwn {
+			// Whose the ID is, is not clear at the moment: what is known stays known.
+			o.keep(s)
+		}
+		return s
+	}
+	hmac.ledger.ApplyTo(s)
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.imported(), p.nextRotation(), p.handled(), o.Chatbot.Status.Binding
+	if o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == v1alpha1.CopyWriteRefusedReason {
+		// What the ledger says may not be in the copy yet.
+		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest
+	}
+	if p.published != nil {
+		s.Binding = &v1alpha1.Binding{Name: IdentitySecretName(o.Chatbot)}
 	}
 	return s
 }
 
-// ChatbotEvents returns what to tell when a chatbot's status changes to another one.
-func ChatbotEvents(old, next *v1alpha1.DGbotChatbotStatus) []Event {
-	was, is := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)
-	if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
-		return nil
+// keep leaves what the status says of the HMAC secret as it is.
+func (o *ChatbotObservation) keep(s *v1alpha1.DGbotChatbotStatus) {
+	is := &o.Chatbot.Status
+	LedgerOf(is).ApplyTo(s)
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = is.Imported, is.NextRotationAt, is.LastHandledRequest, is.Binding
+}
+
+func (o *ChatbotObservation) conditions(obstacle *obstacle, hmac *hmacPlan, step ChatbotStep, now time.Time) []metav1.Condition {
+	c := newConditions(o.Chatbot.Status.Conditions, o.Chatbot.Generation, now)
+	p := hmac.planner
+	harmless := obstacle == nil && p != nil && p.obstacle != nil && p.obstacle.harmless
+	if obstacle == nil && p != nil {
+		obstacle = p.obstacle
 	}
-	return []Event{{Warning: unwanted(is.Reason), Reason: is.Reason, Action: "Publish", Note: is.Message}}
+	message := fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot))
+	ready := step == ""
+	if p != nil {
+		ready = ready && p.published != nil && Admit(p.published, now) == Admitted
+		message += fmt.Sprintf(", revision %d of the HMAC secret in Secret %q", o.currentRevision(hmac), IdentitySecretName(o.Chatbot))
+	}
+	switch {
+	case obstacle != nil && !harmless:
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, obstacle.reason, obstacle.message)
+	case ready:
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.PublishedReason, message)
+	default:
+		message = "The chatbot ID is about to be published"
+		if p != nil && p.cause != "" {
+			message = fmt.Sprintf("An HMAC secret is about to be issued (%s)", p.cause)
+		}
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ProgressingReason, message)
+	}
+	switch {
+	case obstacle != nil:
+		c.progress(obstacle.stalled, !obstacle.stalled, obstacle.reason, obstacle.message)
+	default:
+		c.progress(false, !ready, v1alpha1.ProgressingReason, message)
+	}
+	invalid, reason, ignored := "", "", ""
+	if p != nil {
+		invalid = p.requests.invalid
+		reason, ignored = o.importIgnored(hmac.ledger)
+	}
+	c.whileTrue(v1alpha1.RequestInvalidCondition, invalid != "", v1alpha1.AnnotationUnreadableReason, invalid)
+	c.whileTrue(v1alpha1.ImportIgnoredCondition, reason != "", reason, ignored)
+	return c.list
+}
+
+func (o *ChatbotObservation) currentRevision(hmac *hmacPlan) int64 {
+	if hmac.ledger.Current == nil {
+		return 0
+	}
+	return hmac.ledger.Current.Revision
+}
+
+// ChatbotEvents returns what to tell when a chatbot's status changes to another one.
+func ChatbotEvents(o ChatbotObservation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []Event {
+	observation := Observation{Subject: &hmacSubject, Key: asKey(o.Chatbot, &o.Chatbot.Status)}
+	for _, revision := range LedgerOf(next).Revisions() {
+		observation.Records = append(observation.Records, asRecord(revision, observation.Key, nil))
+	}
+	events := Events(observation, asKeyStatus(next), now)
+	if ignored := newly(v1alpha1.ImportIgnoredCondition, o.Chatbot.Status.Conditions, next.Conditions); ignored != nil {
+		events = append(events, Event{Warning: true, Reason: ignored.Reason, Action: "Import", Note: ignored.Message})
+	}
+	return events
+}
+
+// HMACLossEvent tells of a lost HMAC secret that a revision with another cause replaces.
+func HMACLossEvent(chatbot *v1alpha1.DGbotChatbot, loss v1alpha1.Cause) Event {
+	return LossEvent(Observation{Subject: &hmacSubject, Key: asKey(chatbot, &chatbot.Status)}, loss)
 }
 
 // WidgetName returns the effective name of the chatbot's ConfigMap.

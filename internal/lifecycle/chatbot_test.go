@@ -86,13 +86,18 @@ func TestEventsOfAChatbot(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	published := PlanChatbot(botObservation(ClaimOwn, WidgetPublished), now).Status
 	taken := PlanChatbot(botObservation(ClaimTaken, WidgetAbsent), now).Status
-	if events := ChatbotEvents(published, published); len(events) != 0 {
+	from := func(old *v1alpha1.DGbotChatbotStatus, next *v1alpha1.DGbotChatbotStatus) []Event {
+		o := botObservation(ClaimOwn, WidgetPublished)
+		o.Chatbot.Status = *old
+		return ChatbotEvents(o, next, now)
+	}
+	if events := from(published, published); len(events) != 0 {
 		t.Errorf("without a change: %+v", events)
 	}
-	if events := ChatbotEvents(&v1alpha1.DGbotChatbotStatus{}, published); len(events) != 1 || events[0].Warning || events[0].Reason != v1alpha1.PublishedReason {
+	if events := from(&v1alpha1.DGbotChatbotStatus{}, published); len(events) != 1 || events[0].Warning || events[0].Reason != v1alpha1.PublishedReason {
 		t.Errorf("%+v", events)
 	}
-	if events := ChatbotEvents(published, taken); len(events) != 1 || !events[0].Warning || !strings.Contains(events[0].Note, "sales/bot") {
+	if events := from(published, taken); len(events) != 1 || !events[0].Warning || !strings.Contains(events[0].Note, "sales/bot") {
 		t.Errorf("%+v", events)
 	}
 }

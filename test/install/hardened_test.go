@@ -230,7 +230,7 @@ func (h *hardened) live(namespace string) {
 const chatbot = `apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotChatbot
 metadata: {name: front}
-spec: {displayName: Front, environment: production}
+spec: {displayName: Front, environment: production, identityVerification: {}}
 `
 
 // liveAsAChatbot does for a chatbot's rights what live does for a key's.
@@ -245,12 +245,25 @@ func (h *hardened) liveAsAChatbot(namespace string) {
 		out := h.must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
 		return out == id && id != "", out
 	})
+	secret := func(name, entry string) string {
+		return h.must("", "get", "secret", name, "-n", namespace, "-o", `jsonpath={.data.`+entry+`}`)
+	}
+	first := secret("front-identity", "hmac-secret")
+	h.must("", in("annotate", "dgbotcb", "front", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
+	h.eventually("its HMAC secret is rotated", func() (bool, string) {
+		return first != "" && secret("front-identity", "hmac-secret") != first && secret("front-identity", "hmac-secret-previous") == first, ""
+	})
+	h.must("", in("delete", "secret", "front-identity")...)
+	h.eventually("its Secret is written anew from the copy", func() (bool, string) {
+		out, err := h.run("", in("get", "secret", "front-identity", "-o", "jsonpath={.data.hmac-secret-previous}")...)
+		return err == nil && out == first, out
+	})
 	h.must("", in("create", "configmap", "back-widget")...)
 	h.must(strings.ReplaceAll(chatbot, "front", "back"), in("apply", "-f", "-")...)
 	h.must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=ConfigMapConflict", "dgbotcb/back", "--timeout=60s")...)
 	h.must("", in("delete", "dgbotcb/front", "dgbotcb/back", "configmap/back-widget")...)
 	h.eventually("nothing is left of the chatbots", func() (bool, string) {
-		out := h.must("", "get", "configmap", "-A", "-l", "keys.dgbot.io/chatbot", "-o", "name")
+		out := h.must("", "get", "configmap,secret", "-A", "-l", "keys.dgbot.io/chatbot", "-o", "name")
 		return out == "", out
 	})
 }

@@ -107,11 +107,14 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 	if len(local)+len(clusterWide) != len(full) {
 		t.Fatalf("config/default lacks one of\n%s", clusterWide.list())
 	}
-	claims := rights{"create configmaps": true, "delete configmaps": true, "get configmaps": true, "list configmaps": true, "watch configmaps": true}
+	own := rights{"create configmaps": true, "delete configmaps": true, "get configmaps": true, "list configmaps": true, "watch configmaps": true}
+	for _, verb := range []string{"create", "delete", "get", "list", "update", "watch"} {
+		own[verb+" secrets"] = true
+	}
 	for overlay, want := range map[string]struct{ everywhere, watched, identity rights }{
-		"get-only":            {full.without(lists...), nil, nil},
-		"namespaced":          {clusterWide, local, claims},
-		"namespaced-get-only": {clusterWide, local.without(lists...), claims},
+		"get-only":            {full.without(lists...), nil, rights{lists[0]: true, lists[1]: true}},
+		"namespaced":          {clusterWide, local, own},
+		"namespaced-get-only": {clusterWide, local.without(lists...), own},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			folder := "overlays/" + overlay

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// The copy is a Secret in the identity namespace with the name of the ID's claim: what verifiers know of a chatbot. It can
+// have no owner there, so it goes with the claim.
+
+// readCopy returns the HMAC secrets that a copy shows, by what it says of them. The texts are added to those at hand.
+func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
+	read := func(suffix string) *v1alpha1.IdentityRevision {
+		text, ok := copied.Data[v1alpha1.IdentitySecretKey+suffix]
+		if !ok {
+			return nil
+		}
+		entry := func(name string) string { return string(copied.Data[name+suffix]) }
+		// What cannot be read is another revision than the one that was written, and is written anew.
+		revision, _ := strconv.ParseInt(entry(v1alpha1.CopyRevision), 10, 64)
+		r := &v1alpha1.IdentityRevision{
+			Revision: revision, KID: entry(v1alpha1.IdentityKID), Hash: identity.Hash(text), Cause: v1alpha1.Cause(entry(v1alpha1.CopyCause)),
+		}
+		if at, err := time.Parse(time.RFC3339, entry(v1alpha1.CopyIssuedAt)); err == nil {
+			r.IssuedAt = metav1.Time{Time: at}
+		}
+		if end, ok := copied.Data[v1alpha1.CopyNotAfter+suffix]; ok {
+			at, _ := time.Parse(time.RFC3339, string(end))
+			r.NotAfter = &metav1.Time{Time: at}
+		}
+		texts[r.Hash] = text
+		return r
+	}
+	return lifecycle.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
+}
+
+// dressCopy makes a copy show a ledger, and nothing else.
+func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows lifecycle.Ledger, texts map[string][]byte) {
+	copied.Type = corev1.SecretTypeOpaque
+	if copied.Labels == nil {
+		copied.Labels = map[string]string{}
+	}
+	copied.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
+	copied.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	copied.Labels[v1alpha1.ClaimHolderLabel] = holderLabel(client.ObjectKeyFromObject(chatbot))
+	if copied.Annotations == nil {
+		copied.Annotations = map[string]string{}
+	}
+	copied.Annotations[v1alpha1.ChatbotHolderAnnotation] = client.ObjectKeyFromObject(chatbot).String()
+	copied.Data = map[string][]byte{
+		v1alpha1.IdentityChatbotID: []byte(id),
+		v1alpha1.CopyAcceptPlain:   []byte(strconv.FormatBool(chatbot.Spec.IdentityVerification.AcceptPlain)),
+		v1alpha1.CopyEnvironment:   []byte(chatbot.Spec.Environment),
+		v1alpha1.CopyNamespace:     []byte(chatbot.Namespace),
+		v1alpha1.CopyName:          []byte(chatbot.Name),
+	}
+	show := func(suffix string, r *v1alpha1.IdentityRevision) {
+		if r == nil {
+			return
+		}
+		copied.Data[v1alpha1.IdentitySecretKey+suffix] = texts[r.Hash]
+		copied.Data[v1alpha1.IdentityKID+suffix] = []byte(r.KID)
+		copied.Data[v1alpha1.CopyRevision+suffix] = []byte(strconv.FormatInt(r.Revision, 10))
+		copied.Data[v1alpha1.CopyCause+suffix] = []byte(r.Cause)
+		copied.Data[v1alpha1.CopyIssuedAt+suffix] = []byte(r.IssuedAt.UTC().Format(time.RFC3339))
+		if r.NotAfter != nil {
+			copied.Data[v1alpha1.CopyNotAfter+suffix] = []byte(r.NotAfter.UTC().Format(time.RFC3339))
+		}
+	}
+	show("", shows.Current)
+	show(v1alpha1.IdentityPreviousSuffix, shows.Previous)
+	show(v1alpha1.IdentityPendingSuffix, shows.Pending)
+}
+
+// describeCopy puts what is known of the copy into the observation; nil stands for none. Somebody else's, of a chatbot that had
+// the ID before, shows nothing that counts.
+func (seen *seenChatbot) describeCopy(copied *corev1.Secret) {
+	seen.copied, seen.HMAC.Copy = copied, lifecycle.HMACCopy{There: copied != nil}
+	if copied == nil {
+		return
+	}
+	c := &seen.HMAC.Copy
+	if types.UID(copied.Labels[v1alpha1.ChatbotLabel]) != seen.Chatbot.UID {
+		c.Drifted = true
+		return
+	}
+	c.Shows, c.Abandoned = readCopy(copied, seen.texts), copied.Annotations[v1alpha1.AbandonedAnnotation]
+	wanted := copied.DeepCopy()
+	dressCopy(wanted, seen.Chatbot, seen.ID, c.Shows, seen.texts)
+	c.Drifted = !equality.Semantic.DeepEqual(wanted, copied)
+}
+
+// writeCopy writes the copy as it was seen, or not at all.
+func (r *ChatbotReconciler) writeCopy(ctx context.Context, seen *seenChatbot, shows lifecycle.Ledger) error {
+	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
+}
+
+// markCopy notes in the copy that it will never have the revision that was announced: whoever announced it, and is only slow,
+// is refused the write that would put it there. Before that it steps back for a moment.
+func (r *ChatbotReconciler) markCopy(ctx context.Context, seen *seenChatbot) error {
+	pending := seen.Chatbot.Status.Pending
+	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < lifecycle.PublishTimeout
+	if fresh && r.memory.yieldTo(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
+		return errYield
+	}
+	return r.changeCopy(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
+}
+
+func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, shows lifecycle.Ledger, abandoned string) error {
+	name := lockName(seen.ID)
+	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	create := seen.copied == nil
+	if !create {
+		copied = seen.copied.DeepCopy()
+	}
+	dressCopy(copied, seen.Chatbot, seen.ID, shows, seen.texts)
+	if abandoned != "" {
+		copied.Annotations[v1alpha1.AbandonedAnnotation] = abandoned
+	}
+	wanted := copied.DeepCopy()
+	var err error
+	if create {
+		err = r.Client.Create(ctx, copied)
+	} else {
+		err = r.Client.Update(ctx, copied)
+	}
+	switch {
+	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
+	case err != nil:
+		return advise(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), seen.copied)
+	}
+	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
+		return seen.undone(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
+			" was written, and something (a mutating webhook?) changed it in the same write", name.Name)
+	}
+	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
+	seen.describeCopy(copied)
+	return nil
+}
+
+// deleteCopy ends verification for a chatbot.
+func (r *ChatbotReconciler) deleteCopy(ctx context.Context, copied client.Object) error {
+	uid, version := copied.GetUID(), copied.GetResourceVersion()
+	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: copied.GetNamespace(), Name: copied.GetName()}},
+		client.Preconditions{UID: &uid, ResourceVersion: &version})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err := judge(err, v1alpha1.CopyWriteRefusedReason); err != nil {
+		return err
+	}
+	ctrl.LoggerFrom(ctx).Info("Deleted the copy of an HMAC secret", "copy", copied.GetName())
+	return nil
+}
+
+// copiesOf are the copies that say they are a chatbot's, without a byte of them: from the cache.
+func (r *ChatbotReconciler) copiesOf(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
+	copies := &metav1.PartialObjectMetadataList{}
+	copies.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := r.Client.List(ctx, copies, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: holderLabel(name)})
+	return copies.Items, err
+}
+
+// releaseCopies deletes the copies of chatbots that are gone, however long ago that was.
+func (r *ChatbotReconciler) releaseCopies(ctx context.Context, name types.NamespacedName) error {
+	copies, err := r.copiesOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	for i := range copies {
+		held, err := r.isHeld(ctx, name, types.UID(copies[i].Labels[v1alpha1.ChatbotLabel]))
+		if err != nil {
+			return err
+		}
+		if held {
+			continue
+		}
+		if err := r.deleteCopy(ctx, &copies[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func identityNamespaceGone(reason string) error {
+	refusals.WithLabelValues(reason).Inc()
+	return &refusedError{refusal: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(
+		"Namespace %s is missing or being deleted, in which the operator keeps what is the whole cluster's: apply config/identity", v1alpha1.IdentityNamespace)}}
+}
+
+// undone is a refusal by something that changes what is written.
+func (seen *seenChatbot) undone(reason, format string, arguments ...any) error {
+	refusals.WithLabelValues(reason).Inc()
+	return &refusedError{refusal: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
+}
+
+// withoutOwnWords leaves out what an admission plugin says that was shown an HMAC secret in use.
+func withoutOwnWords(err error) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	before, found := ownWords(status.ErrStatus.Message)
+	if !found {
+		return err
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: status.ErrStatus.Status, Code: status.ErrStatus.Code, Reason: status.ErrStatus.Reason,
+		Message: before + "(what it says is left out, for it was shown an HMAC secret)",
+	}}
+}

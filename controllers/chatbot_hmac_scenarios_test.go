@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+var hmacScenarios = map[string]botScenario{
+	"a chatbot with an HMAC secret is created": {
+		prepare: func(*world) {}, happen: hmacBot, bots: []string{botName}, minted: 1, reason: v1alpha1.PublishedReason,
+	},
+	"its HMAC secret is rotated": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			w.advance(time.Minute)
+			w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification.Rotation.RequestedAt = w.second() })
+		},
+		bots: []string{botName}, minted: 1, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			secret, bot := w.hmacSecret(), w.bot(botName)
+			if len(secret.Data) != 5 || len(bot.Status.Previous) != 1 || bot.Status.Previous[0].NotAfter == nil || bot.Status.LastHandledRequest == nil {
+				w.t.Errorf("%d entries, %+v", len(secret.Data), bot.Status)
+			}
+			w.advance(2 * time.Hour)
+			w.restBots(live, botName)
+			if secret = w.hmacSecret(); len(secret.Data) != 3 || len(w.bot(botName).Status.Previous) != 0 {
+				w.t.Errorf("after the overlap: %d entries, %+v", len(secret.Data), w.bot(botName).Status)
+			}
+		},
+	},
+	"its HMAC secret is revoked": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			w.advance(time.Minute)
+			w.editBot(func(bot *v1alpha1.DGbotChatbot) {
+				bot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().Format(time.RFC3339)}
+			})
+		},
+		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if shown := readCopy(w.hmacCopy(), map[string][]byte{}); len(shown.Revisions()) != 1 || len(w.hmacSecret().Data) != 3 {
+				w.t.Errorf("%+v", shown.Revisions())
+			}
+		},
+	},
+	"its Secret is deleted": {
+		prepare: hmacBot, happen: func(w *world) { w.deleteObject(w.hmacSecret()) },
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+	},
+	"its Secret is altered": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			w.editSecretOf(w.hmacSecret(), func(s *corev1.Secret) {
+				s.OwnerReferences, s.Data[v1alpha1.IdentitySecretKey], s.Data["theirs"] = nil, []byte("junk"), []byte("stays")
+			})
+		},
+		bots: []string{botName}, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if s := w.hmacSecret(); len(s.OwnerReferences) != 1 || string(s.Data["theirs"]) != "stays" {
+				w.t.Errorf("%d owners", len(s.OwnerReferences))
+			}
+		},
+	},
+	"its copy is deleted": {
+		prepare: hmacBot, happen: func(w *world) { w.deleteObject(w.hmacCopy()) },
+		bots: []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
+	},
+	"its copy is altered": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) {
+				s.Data[v1alpha1.IdentitySecretKey], s.Data["hmac-secret-pending"] = []byte("the attacker's own"), []byte("another one of his")
+			})
+		},
+		bots: []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if n := len(readCopy(w.hmacCopy(), map[string][]byte{}).Revisions()); n != 1 {
+				w.t.Errorf("%d verify", n)
+			}
+		},
+	},
+	"its Secret and its copy are deleted": {
+		prepare: hmacBot, happen: func(w *world) { w.deleteObject(w.hmacCopy()); w.deleteObject(w.hmacSecret()) },
+		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
+	},
+	"its status is lost": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			bot := w.bot(botName)
+			bot.Status = v1alpha1.DGbotChatbotStatus{}
+			if err := live.Status().Update(w.t.Context(), bot); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		bots: []string{botName}, minted: 1, reason: v1alpha1.PublishedReason, // from revision 0, in the lost status, to 1
+		check: func(w *world) {
+			if c := w.bot(botName).Status.Current; c.Revision != 1 || c.Cause != v1alpha1.CauseFirstIssue {
+				w.t.Errorf("%+v", c)
+			}
+		},
+	},
+	"its HMAC secret is imported": {
+		prepare: func(w *world) { w.existing(theirs) }, happen: func(w *world) { w.createBot(botName, importing) },
+		bots: []string{botName}, minted: 1, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if s := w.hmacSecret(); string(s.Data[v1alpha1.IdentitySecretKey]) != theirs || string(w.secretOf(w.namespace, "existing").Data["hmac"]) != theirs {
+				w.t.Error("it is not what was imported, or the source was written")
+			}
+		},
+	},
+	"it is to have no HMAC secret any more": {
+		prepare: hmacBot,
+		happen:  func(w *world) { w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil }) },
+		bots:    []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if s := w.bot(botName).Status; w.hmacCopy() != nil || s.Current != nil || s.Binding != nil || w.hmacSecret() == nil {
+				w.t.Errorf("%+v", s)
+			}
+		},
+	},
+	"the name of its Secret is taken": {
+		prepare: func(w *world) {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: botName + "-identity"}, Data: map[string][]byte{"a": []byte("b")}}
+			if err := live.Create(w.t.Context(), secret); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		happen: hmacBot, bots: []string{botName}, reason: v1alpha1.SecretConflictReason,
+		check: func(w *world) {
+			if s := w.hmacSecret(); len(s.Data) != 1 || len(s.Labels)+len(s.OwnerReferences) > 0 || w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil {
+				w.t.Errorf("somebody's Secret is now %+v", s.ObjectMeta)
+			}
+		},
+	},
+	"a chatbot with an HMAC secret is deleted": {
+		prepare: func(w *world) {
+			w.createBot(botName, func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); w.adopting(bot) })
+		},
+		happen: func(w *world) { w.deleteBot(botName) },
+		bots:   []string{botName}, interrupts: true,
+		check: func(w *world) {
+			if w.lock(w.ownID()) != nil || w.secretOf(v1alpha1.IdentityNamespace, lockName(w.ownID()).Name) != nil {
+				w.t.Error("the claim or the copy is still there")
+			}
+		},
+	},
+	"a chatbot with an HMAC secret is being deleted": {
+		prepare: func(w *world) {
+			w.createBot(botName, func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); bot.Finalizers = []string{"example.com/wait"} })
+		},
+		happen: func(w *world) { w.deleteBot(botName) },
+		bots:   []string{botName}, interrupts: true,
+		check: func(w *world) {
+			if w.hmacCopy() != nil {
+				w.t.Error("what is being deleted still verifies")
+			}
+		},
+	},
+	"another chatbot gets the ID": {
+		prepare: func(w *world) {
+			w.createBot("first", func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); w.adopting(bot) })
+		},
+		happen: func(w *world) {
+			w.deleteBot("first")
+			w.createBot(botName, func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); w.adopting(bot) })
+		},
+		bots: []string{botName, "first"}, minted: 1, reason: v1alpha1.PublishedReason,
+		check: func(w *world) {
+			if first := w.secretOf(w.namespace, "first-identity"); first != nil && verifiesHMAC(w.hmacCopy(), first.Data[v1alpha1.IdentitySecretKey], w.clock.Now()) {
+				w.t.Error("what the last holder signs still verifies")
+			}
+		},
+	},
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+func withHMAC(bot *v1alpha1.DGbotChatbot) {
+	bot.Spec.IdentityVerification = &v1alpha1.IdentityVerification{
+		Rotation: &v1alpha1.IdentityRotation{Overlap: &metav1.Duration{Duration: time.Hour}},
+	}
+}
+
+func hmacBot(w *world) { w.createBot(botName, withHMAC) }
+
+// secretOf returns a Secret; nil where there is none.
+func (w *world) secretOf(namespace, name string) *corev1.Secret {
+	w.t.Helper()
+	secret := &corev1.Secret{}
+	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !found {
+		return nil
+	}
+	return secret
+}
+
+func (w *world) hmacSecret() *corev1.Secret { return w.secretOf(w.namespace, botName+"-identity") }
+
+// hmacCopy returns the copy of support-bot's HMAC secret; nil where there is none.
+func (w *world) hmacCopy() *corev1.Secret {
+	w.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{}
+	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !found {
+		return nil
+	}
+	return w.secretOf(v1alpha1.IdentityNamespace, lockName(chatbotID(bot)).Name)
+}
+
+func (w *world) hmacRevision() int64 {
+	w.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{}
+	if found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot); err != nil || !found || bot.Status.Current == nil {
+		return 0
+	}
+	return bot.Status.Current.Revision
+}
+
+// verifiesHMAC says whether a verifier that reads the copy accepts what was signed with a secret.
+func verifiesHMAC(copied *corev1.Secret, text []byte, now time.Time) bool {
+	if copied == nil {
+		return false
+	}
+	for _, r := range readCopy(copied, map[string][]byte{}).Revisions() {
+		if r.Hash == identity.Hash(text) {
+			return r.NotAfter == nil || now.Before(r.NotAfter.Time)
+		}
+	}
+	return false
+}
+
+// unverified says what is wrong where the Secret holds something as the present HMAC secret that does not verify.
+func (w *world) unverified() string {
+	w.t.Helper()
+	secret := w.hmacSecret()
+	if secret == nil || secret.Labels[v1alpha1.ChatbotLabel] == "" {
+		return ""
+	}
+	if text := secret.Data[v1alpha1.IdentitySecretKey]; len(text) == 64 && !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+		return "what is in the Secret does not verify"
+	}
+	return ""
+}
+
+func (w *world) checkHMAC(s botScenario, began int64) {
+	w.t.Helper()
+	if s.reason == "" {
+		return
+	}
+	// A crash may leave a number that nobody has the secret of.
+	if minted := w.hmacRevision() - began; s.minted == 0 && minted != 0 && s.reason == v1alpha1.PublishedReason && w.bot(botName).Status.Current != nil ||
+		s.minted > 0 && (minted < int64(s.minted) || minted > int64(s.minted)+2) {
+		w.t.Errorf("revision %d became %d, want %d more", began, w.hmacRevision(), s.minted)
+	}
+	bot := w.bot(botName)
+	if bot.Spec.IdentityVerification == nil || s.reason != v1alpha1.PublishedReason {
+		return
+	}
+	secret, current := w.hmacSecret(), bot.Status.Current
+	text := secret.Data[v1alpha1.IdentitySecretKey]
+	switch {
+	case current == nil || bot.Status.Pending != nil || bot.Status.Binding == nil || bot.Status.Binding.Name != secret.Name:
+		w.t.Errorf("the status is %+v", bot.Status)
+	case identity.Hash(text) != current.Hash, string(secret.Data[v1alpha1.IdentityKID]) != current.KID, identity.KID(text) != current.KID,
+		string(secret.Data[v1alpha1.IdentityChatbotID]) != bot.Status.ChatbotID:
+		w.t.Error("the Secret is not what the status says")
+	case !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()):
+		w.t.Error("what is in the Secret does not verify")
+	}
+	if before := secret.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; before != nil && !verifiesHMAC(w.hmacCopy(), before, w.clock.Now()) {
+		w.t.Error("what is in the Secret as the one before does not verify")
+	}
+}
+
+func (w *world) editBot(change func(*v1alpha1.DGbotChatbot)) {
+	w.t.Helper()
+	bot := w.bot(botName)
+	before := bot.DeepCopy()
+	change(bot)
+	if err := live.Patch(w.t.Context(), bot, client.MergeFrom(before)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) editSecretOf(secret *corev1.Secret, change func(*corev1.Secret)) {
+	w.t.Helper()
+	change(secret)
+	if err := live.Update(w.t.Context(), secret); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) deleteObject(o client.Object) {
+	w.t.Helper()
+	if err := live.Delete(w.t.Context(), o); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) existing(content string) {
+	w.t.Helper()
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "existing"}, Data: map[string][]byte{"hmac": []byte(content)},
+	}
+	if err := live.Create(w.t.Context(), secret); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+const theirs = "a secret of sixteen bytes and more"
+
+func importing(bot *v1alpha1.DGbotChatbot) {
+	withHMAC(bot)
+	bot.Spec.IdentityVerification.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
+}
+
+// TestImportsThatCannotBe: nothing is issued, and the condition says why.
+func TestImportsThatCannotBe(t *testing.T) {
+	for name, tc := range map[string]struct{ content, want string }{
+		"missing":      {"", "there is no such Secret"},
+		"empty":        {"-", "it is empty"},
+		"too short":    {"fifteen bytes..", "15 bytes"},
+		"not an entry": {"+", "no such entry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			switch tc.content {
+			case "":
+			case "-":
+				w.existing("")
+			case "+":
+				w.existing("")
+				w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data = map[string][]byte{"other": []byte(theirs)} })
+			default:
+				w.existing(tc.content)
+			}
+			w.createBot(botName, importing)
+			w.restBots(live, botName)
+			ready := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ReadyCondition)
+			if ready.Reason != v1alpha1.ImportRefusedReason || !strings.Contains(ready.Message, tc.want) || strings.Contains(ready.Message, "fifteen") {
+				t.Errorf("%s: %s", ready.Reason, ready.Message)
+			}
+			if w.hmacSecret() != nil || w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil {
+				t.Error("something was issued")
+			}
+			if w.widget() == nil {
+				t.Error("the widget waits for the HMAC secret")
+			}
+		})
+	}
+}
+
+// TestALaterChangeOfWhatWasImported is told, and ignored.
+func TestALaterChangeOfWhatWasImported(t *testing.T) {
+	w := newWorld(t)
+	w.existing(theirs)
+	w.createBot(botName, importing)
+	w.restBots(live, botName)
+	w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
+	w.restBots(live, botName)
+	ignored := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ImportIgnoredCondition)
+	if ignored == nil || ignored.Reason != v1alpha1.ImportChangedReason || w.botReason(botName) != v1alpha1.PublishedReason {
+		t.Errorf("%+v", ignored)
+	}
+	if got := string(w.hmacSecret().Data[v1alpha1.IdentitySecretKey]); got != theirs {
+		t.Error("the change was taken over")
+	}
+	w.deleteObject(w.secretOf(w.namespace, "existing"))
+	w.restBots(live, botName)
+	if c := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ImportIgnoredCondition); c != nil {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestAPendingSecretNobodyHas is given up for another one, and whoever announced it can no longer bring it in.
+func TestAPendingSecretNobodyHas(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	slow := w.chatbots(live)
+	seen, err := slow.observeLive(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: botName}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.claim(t.Context(), seen); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err = slow.observeLive(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: botName}, nil); err != nil {
+		t.Fatal(err)
+	}
+	decision := seen.plan(w.clock.Now())
+	if decision.Step != lifecycle.AnnounceRevision {
+		t.Fatalf("%+v", decision)
+	}
+	if err := slow.announce(t.Context(), seen, decision.Issue); err != nil {
+		t.Fatal(err)
+	}
+	announced := seen.Chatbot.Status.Pending.Hash
+	w.restBots(live, botName) // another operator
+	if decision = seen.plan(w.clock.Now()); decision.Step != lifecycle.WriteCopy {
+		t.Fatalf("%+v", decision)
+	}
+	if err := slow.execute(t.Context(), seen, decision); err == nil {
+		t.Error("a secret that was given up got into the copy")
+	}
+	w.checkBot(v1alpha1.PublishedReason)
+	if current := w.bot(botName).Status.Current; current.Hash == announced || current.Revision != 2 {
+		t.Errorf("%+v", current)
+	}
+}

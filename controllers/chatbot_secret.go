@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// observeHMAC reads what belongs to the chatbot's HMAC secret from the API server. The chatbot has to be read before and
+// after it: see observeLive.
+func (r *ChatbotReconciler) observeHMAC(ctx context.Context, seen *seenChatbot) error {
+	seen.HMAC = lifecycle.HMACObservation{}
+	if !wantsHMAC(seen.Chatbot) {
+		// The copy is in the cache, by its metadata: a chatbot without an HMAC secret is to cost no requests.
+		copied := &metav1.PartialObjectMetadata{}
+		copied.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		found, err := get(ctx, r.Client, lockName(seen.ID), copied)
+		if found && types.UID(copied.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID {
+			seen.HMAC.Copy.There, seen.stale = true, copied
+		}
+		return err
+	}
+	secret, copied := &corev1.Secret{}, &corev1.Secret{}
+	found, err := get(ctx, r.Live, identitySecretName(seen.Chatbot), secret)
+	if err != nil {
+		return fmt.Errorf("reading Secret %s: %w", identitySecretName(seen.Chatbot), err)
+	}
+	if !found {
+		secret = nil
+	}
+	if found, err = get(ctx, r.Live, lockName(seen.ID), copied); err != nil {
+		return fmt.Errorf("reading the copy %s: %w", lockName(seen.ID), err)
+	}
+	if !found {
+		copied = nil
+	}
+	seen.describeCopy(copied)
+	if err := r.describeIdentitySecret(ctx, seen, secret); err != nil {
+		return err
+	}
+	return r.observeSource(ctx, seen)
+}
+
+// wantsHMAC says whether a chatbot is to have an HMAC secret.
+func wantsHMAC(chatbot *v1alpha1.DGbotChatbot) bool {
+	return chatbot.Spec.IdentityVerification != nil && chatbot.DeletionTimestamp.IsZero()
+}
+
+func identitySecretName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
+	return types.NamespacedName{Namespace: chatbot.Namespace, Name: lifecycle.IdentitySecretName(chatbot)}
+}
+
+// describeIdentitySecret puts what is known of the Secret into the observation; nil stands for none.
+func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *seenChatbot, secret *corev1.Secret) error {
+	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, lifecycle.Secret{State: lifecycle.SecretAbsent}, ""
+	if secret == nil {
+		return nil
+	}
+	state, otherUID := claimOn(secret, seen.Chatbot.UID, chatbotOwner)
+	if otherUID != "" {
+		exists, err := ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, secret.Namespace, otherUID)
+		if err != nil {
+			return err
+		}
+		if exists {
+			state = lifecycle.SecretForeign
+		}
+	}
+	seen.HMAC.Secret.State = state
+	if state != lifecycle.SecretOwned {
+		return nil
+	}
+	hash := func(entry string) string {
+		text, ok := secret.Data[entry]
+		if !ok {
+			return ""
+		}
+		sum := identity.Hash(text)
+		seen.texts[sum] = text
+		return sum
+	}
+	seen.HMAC.Secret.Hash = hash(v1alpha1.IdentitySecretKey)
+	seen.HMAC.PreviousHash = hash(v1alpha1.IdentitySecretKey + v1alpha1.IdentityPreviousSuffix)
+	wanted := secret.DeepCopy()
+	dressIdentitySecret(wanted, seen, seen.HMAC.Secret.Hash, seen.HMAC.PreviousHash)
+	seen.HMAC.Secret.Drifted = !equality.Semantic.DeepEqual(wanted, secret)
+	return nil
+}
+
+// dressIdentitySecret gives a Secret everything that is published with two HMAC secrets, which are given by their hashes. What
+// users add stays.
+func dressIdentitySecret(secret *corev1.Secret, seen *seenChatbot, present, previous string) {
+	var template *v1alpha1.SecretTemplate
+	if iv := seen.Chatbot.Spec.IdentityVerification; iv.Secret != nil {
+		template = iv.Secret.Template
+	}
+	number := int64(0)
+	for _, r := range lifecycle.LedgerOf(&seen.Chatbot.Status).Revisions() {
+		if r.Hash == present {
+			number = r.Revision
+		}
+	}
+	dressFor(secret, seen.Chatbot, chatbotOwner, template, number)
+	secret.Data[v1alpha1.IdentityChatbotID] = []byte(seen.ID)
+	for suffix, hash := range map[string]string{"": present, v1alpha1.IdentityPreviousSuffix: previous} {
+		delete(secret.Data, v1alpha1.IdentityKID+suffix)
+		delete(secret.Data, v1alpha1.IdentitySecretKey+suffix)
+		if text, ok := seen.texts[hash]; ok {
+			secret.Data[v1alpha1.IdentitySecretKey+suffix] = text
+			secret.Data[v1alpha1.IdentityKID+suffix] = []byte(identity.KID(text))
+		}
+	}
+}
+
+// observeSource reads what importFrom names.
+func (r *ChatbotReconciler) observeSource(ctx context.Context, seen *seenChatbot) error {
+	from := seen.Chatbot.Spec.IdentityVerification.ImportFrom
+	if from == nil {
+		return nil
+	}
+	name := types.NamespacedName{Namespace: seen.Chatbot.Namespace, Name: from.Name}
+	source := &corev1.Secret{}
+	found, err := get(ctx, r.Live, name, source)
+	if err != nil {
+		return fmt.Errorf("reading Secret %s, which is to be imported: %w", name, err)
+	}
+	text, there := source.Data[from.Key]
+	switch {
+	case !found:
+		seen.HMAC.Source.Problem = "there is no such Secret"
+		return nil
+	case !there:
+		seen.HMAC.Source.Problem = "the Secret has no such entry"
+		return nil
+	}
+	seen.HMAC.Source.Hash, seen.source = identity.Hash(text), text
+	if err := identity.CheckImported(text); err != nil {
+		seen.HMAC.Source.Problem = err.Error()
+	}
+	return nil
+}
+
+// writeIdentitySecret publishes a ledger: into the Secret that was observed, with its resourceVersion, or into a new one where none
+// was.
+func (r *ChatbotReconciler) writeIdentitySecret(ctx context.Context, seen *seenChatbot, shows lifecycle.Ledger) error {
+	previous := ""
+	if shows.Previous != nil {
+		previous = shows.Previous.Hash
+	}
+	minted := seen.HMAC.Secret.Hash != shows.Current.Hash && seen.Chatbot.Status.Pending != nil && seen.Chatbot.Status.Pending.Hash == shows.Current.Hash
+	secret, err := r.putIdentitySecret(ctx, seen, shows.Current.Hash, previous)
+	if err != nil {
+		return advise(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.SecretWriteRefusedReason), seen.secret)
+	}
+	if minted {
+		secretsIssued.WithLabelValues(string(shows.Current.Cause)).Inc()
+	}
+	ctrl.LoggerFrom(ctx).Info("Published an HMAC secret", "revision", shows.Current.Revision, "kid", shows.Current.KID, "secret", secret.Name)
+	if err := r.describeIdentitySecret(ctx, seen, secret); err != nil {
+		return err
+	}
+	if seen.HMAC.Secret.Drifted {
+		return seen.undone(v1alpha1.SecretWriteRefusedReason,
+			"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", secret.Name)
+	}
+	return nil
+}
+
+func (r *ChatbotReconciler) putIdentitySecret(ctx context.Context, seen *seenChatbot, present, previous string, dryRun ...string) (*corev1.Secret, error) {
+	name := identitySecretName(seen.Chatbot)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	create := seen.secret == nil
+	if !create {
+		secret = seen.secret.DeepCopy()
+	}
+	dressIdentitySecret(secret, seen, present, previous)
+	var err error
+	if create {
+		err = r.Client.Create(ctx, secret, &client.CreateOptions{DryRun: dryRun})
+	} else {
+		err = r.Client.Update(ctx, secret, &client.UpdateOptions{DryRun: dryRun})
+	}
+	if err == nil && !bytes.Equal(secret.Data[v1alpha1.IdentitySecretKey], seen.texts[present]) {
+		err = seen.undone(v1alpha1.SecretWriteRefusedReason,
+			"Secret %q does not take an HMAC secret: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, v1alpha1.IdentitySecretKey)
+	}
+	return secret, err
+}
+
+// trySecret asks the API server whether it would take the Secret, with an HMAC secret that is then forgotten, so that a quota, a
+// webhook, an immutable Secret or a missing right costs no revision.
+func (r *ChatbotReconciler) trySecret(ctx context.Context, seen *seenChatbot) error {
+	probe, err := identity.MintSecret()
+	if err != nil {
+		return err
+	}
+	hash := identity.Hash(probe)
+	seen.texts[hash] = probe
+	_, err = r.putIdentitySecret(ctx, seen, hash, "", metav1.DryRunAll)
+	delete(seen.texts, hash)
+	if seen.secret != nil {
+		err = withoutOwnWords(err)
+	}
+	return advise(judge(withoutKeys(err, append(seen.allTexts(), probe)...), v1alpha1.SecretWriteRefusedReason), seen.secret)
+}
+
+// allTexts are the HMAC secrets at hand, which nobody is to be told of.
+func (seen *seenChatbot) allTexts() [][]byte {
+	var all [][]byte
+	for _, text := range seen.texts {
+		all = append(all, text)
+	}
+	if seen.source != nil {
+		all = append(all, seen.source)
+	}
+	return all
+}

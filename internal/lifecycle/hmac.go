@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// An HMAC secret is in three places: its hash in the chatbot's status (the ledger), the secret itself in the copy, which
+// verifiers read, and in the Secret, which the customer's server reads. It gets into them in this order, and the policy is
+// that of API keys: Plan decides on revisions of the ledger as on records. What a crash leaves, and what another operator
+// that sees it does:
+//
+//	announced in the ledger     nobody has the secret: after a moment the copy is marked, so that a write of it that is
+//	                            still under way is refused, and another one is announced
+//	in the copy                 it verifies, and is published: it is not minted again
+//	in the Secret               it is the current one; the one before it gets its end in the ledger, then in the copy
+//
+// A revocation goes the same way, ledger first: what is not in it any more is taken out of the copy, and then of the Secret.
+// Where the Secret or the copy is lost or altered, it is written anew from the other; where both are, a revision is due.
+
+// HMACObservation is what is known of a chatbot's HMAC secret, without a character of it.
+type HMACObservation struct {
+	// Secret of the chatbot's Secret name; Hash is that of what it holds as the present one, and PreviousHash as the one before.
+	Secret       Secret
+	PreviousHash string
+	// Copy in the identity namespace.
+	Copy HMACCopy
+	// Known are the hashes of what is at hand: in the Secret, in the copy, or just minted.
+	Known map[string]bool
+	// Source is what importFrom names.
+	Source ImportSource
+	// Refusal is what the API server answered to a step of the last plan; nil where there was none.
+	Refusal *Refusal
+	// Failed: issuing a revision was tried, and nobody knows what came of it. What it was to replace is revoked all the same.
+	Failed bool
+}
+
+// HMACCopy is the copy of a chatbot's HMAC secrets that verifiers read.
+type HMACCopy struct {
+	There bool
+	// Shows are those in it.
+	Shows Ledger
+	// Abandoned is the kid with which it was marked.
+	Abandoned string
+	// Drifted says that something beside the secrets differs from what the operator writes.
+	Drifted bool
+}
+
+// ImportSource is what importFrom names.
+type ImportSource struct {
+	// Hash of the entry; empty where there is none.
+	Hash string
+	// Problem is why it cannot be imported; empty where it can.
+	Problem string
+}
+
+// Steps for an HMAC secret.
+const (
+	// AnnounceRevision: mint, or import, and note it in the ledger as pending.
+	AnnounceRevision ChatbotStep = "AnnounceRevision"
+	// WriteLedger: write the ledger, and nothing else of the status.
+	WriteLedger ChatbotStep = "WriteLedger"
+	// WriteCopy and WriteSecret: make them show the decision's ledger.
+	WriteCopy   ChatbotStep = "WriteCopy"
+	WriteSecret ChatbotStep = "WriteSecret"
+	// MarkCopy: note in the copy which announced revision it will never have.
+	MarkCopy ChatbotStep = "MarkCopy"
+	// DeleteCopy: nothing verifies any more.
+	DeleteCopy ChatbotStep = "DeleteCopy"
+)
+
+// hmacPlan is what is decided about an HMAC secret.
+type hmacPlan struct {
+	step   ChatbotStep
+	issue  *IssueRevision
+	shown  Ledger // what the step is to make the copy or the Secret show
+	ledger Ledger
+	// planner is nil where the chatbot has no HMAC secret.
+	planner *planner
+}
+
+func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
+	if o.Chatbot.Spec.IdentityVerification == nil || !o.Chatbot.DeletionTimestamp.IsZero() {
+		return o.withdraw()
+	}
+	before := o.trustedLedger()
+	observation := o.asObservation(before)
+	issue := o.amend(&observation, now)
+	p := assess(observation, now)
+	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
+	if plan.issue != nil {
+		if problem := o.importProblem(plan.issue, now); problem != nil {
+			p.obstacle, plan.issue = problem, nil
+		}
+	}
+	plan.step, plan.shown = o.nextHMACStep(&plan, now)
+	return plan
+}
+
+// withdraw ends an HMAC secret that is no longer wanted. What is in the Secret stays.
+func (o *ChatbotObservation) withdraw() hmacPlan {
+	switch deleted := !o.Chatbot.DeletionTimestamp.IsZero(); {
+	case o.HMAC.Refusal != nil:
+	case !deleted && !LedgerOf(&o.Chatbot.Status).Empty():
+		return hmacPlan{step: WriteLedger}
+	case o.HMAC.Copy.There:
+		return hmacPlan{step: DeleteCopy}
+	}
+	return hmacPlan{}
+}
+
+// trustedLedger is the one in the status. Where that was lost, the Secret and the copy vouch for each other: whoever could
+// write both would have to be an admin of the cluster.
+func (o *ChatbotObservation) trustedLedger() Ledger {
+	l := LedgerOf(&o.Chatbot.Status)
+	shows := o.HMAC.Copy.Shows
+	if l.Empty() && shows.Current != nil && o.HMAC.Secret.State == SecretOwned && o.HMAC.Secret.Hash == shows.Current.Hash {
+		return shows
+	}
+	return l
+}
+
+// asObservation is what the policy of API keys is asked about.
+func (o *ChatbotObservation) asObservation(l Ledger) Observation {
+	status := o.Chatbot.Status.DeepCopy()
+	l.ApplyTo(status)
+	key := asKey(o.Chatbot, status)
+	observation := Observation{Subject: &hmacSubject, Key: key, Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
+	for _, revision := range l.Revisions() {
+		var by *v1alpha1.IdentityRevision
+		if revision == l.Previous {
+			by = l.Current
+		}
+		record := asRecord(revision, key, by)
+		if revision == l.Pending && !o.HMAC.Known[revision.Hash] {
+			// Nobody will ever have it. An orphan counts for nothing but the number of the next one.
+			record.OwnerReferences = nil
+		}
+		observation.Records = append(observation.Records, record)
+	}
+	return observation
+}
+
+// effectiveSecret is the Secret as it counts for the policy: one that was lost or altered is none that has to be replaced as
+// long as the copy has what was in it.
+func (o *ChatbotObservation) effectiveSecret(l Ledger) Secret {
+	s := o.HMAC.Secret
+	switch s.State {
+	case SecretForeign, SecretCollectable:
+		s.Hash = ""
+		return s
+	case SecretOwned:
+		for _, revision := range []*v1alpha1.IdentityRevision{l.Current, l.Pending} {
+			if revision != nil && revision.Hash == s.Hash {
+				return s
+			}
+		}
+	}
+	if l.Current != nil && o.HMAC.Known[l.Current.Hash] {
+		return Secret{State: SecretOwned, Hash: l.Current.Hash, Drifted: true}
+	}
+	return s
+}
+
+// maxAmendments is more than it takes until records say what is wanted of them.
+const maxAmendments = 8
+
+// amend changes the records of an observation as the policy wants, and returns the revision it wants issued. That the one in
+// use is revoked waits for one attempt to replace it, as for API keys.
+func (o *ChatbotObservation) amend(observation *Observation, now time.Time) (issue *IssueRevision) {
+	for range maxAmendments {
+		amended := false
+		issue = nil
+		for _, step := range Plan(*observation, now).Steps {
+			switch step := step.(type) {
+			case IssueRevision:
+				if !o.HMAC.Failed {
+					issue = &step
+				}
+			case AmendRecord:
+				if issue == nil {
+					amended = true
+					for i := range observation.Records {
+						if observation.Records[i].Name == step.Name {
+							step.ApplyTo(&observation.Records[i])
+						}
+					}
+				}
+			case DeleteRecord:
+				amended = true
+				observation.Records = slices.DeleteFunc(observation.Records, func(r v1alpha1.DGbotAPIKeyRecord) bool { return r.Name == step.Name })
+			}
+		}
+		if !amended {
+			return issue
+		}
+	}
+	return issue
+}
+
+// ledgerAfter is the ledger that the amended records make.
+func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool) Ledger {
+	var l Ledger
+	if pending := before.Pending; pending != nil && !o.HMAC.Known[pending.Hash] && (issuing || o.HMAC.Copy.Abandoned != pending.KID) {
+		l.Pending = pending
+	}
+	for _, record := range p.live {
+		current := before.Current != nil && record.Name == recordName(before.Current)
+		switch {
+		case record == p.published, p.published == nil && current:
+			l.Current = asRevision(record)
+		case before.Pending != nil && record.Name == recordName(before.Pending):
+			// It has an end once it is not the newest any more.
+			if record.Spec.State != v1alpha1.StateRevoked {
+				l.Pending = before.Pending
+			}
+		case l.Previous == nil && verifying(record, p.now) && o.HMAC.Known[record.Spec.Hash]:
+			l.Previous = asRevision(record)
+		}
+	}
+	return l
+}
+
+func (o *ChatbotObservation) importProblem(issue *IssueRevision, now time.Time) *obstacle {
+	from := o.Chatbot.Spec.IdentityVerification.ImportFrom
+	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil || o.HMAC.Source.Problem == "" {
+		return nil
+	}
+	return &obstacle{reason: v1alpha1.ImportRefusedReason, stalled: true, until: now.Add(lookAgain), message: fmt.Sprintf(
+		"Entry %q of Secret %q cannot be imported: %s. Put it right, or take spec.identityVerification.importFrom away for a new HMAC secret", from.Key, from.Name, o.HMAC.Source.Problem)}
+}
+
+// Imports says whether a revision to be issued is what importFrom names.
+func (o *ChatbotObservation) Imports(issue *IssueRevision) bool {
+	return issue.Cause == v1alpha1.CauseFirstIssue && o.Chatbot.Spec.IdentityVerification.ImportFrom != nil
+}
+
+// nextHMACStep returns the next step, with what it is to show.
+func (o *ChatbotObservation) nextHMACStep(plan *hmacPlan, now time.Time) (ChatbotStep, Ledger) {
+	refused := func(reason string) bool { return o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == reason }
+	l := plan.ledger
+	if !l.Equal(LedgerOf(&o.Chatbot.Status)) {
+		return WriteLedger, l
+	}
+	wanted := l.verifying(o.HMAC.Known, now)
+	if refused(v1alpha1.CopyWriteRefusedReason) {
+		return "", l
+	}
+	if o.copyDiffers(wanted) {
+		return WriteCopy, wanted
+	}
+	if pending := l.Pending; pending != nil && wanted.Pending == nil && !o.HMAC.Failed {
+		switch {
+		case o.HMAC.Copy.Abandoned != pending.KID:
+			return MarkCopy, l
+		case plan.issue != nil:
+			return AnnounceRevision, l
+		}
+	} else if plan.issue != nil && pending == nil {
+		return AnnounceRevision, l
+	}
+	if refused(v1alpha1.SecretWriteRefusedReason) {
+		return "", l
+	}
+	if shown := plan.secretShows(wanted, o.HMAC.Failed); shown.Current != nil && o.secretDiffers(shown) {
+		return WriteSecret, shown
+	}
+	return "", l
+}
+
+// secretShows is what the Secret is to show: the pending one as soon as verifiers can know it, and the one before where it
+// goes on for a while.
+func (plan *hmacPlan) secretShows(wanted Ledger, failed bool) Ledger {
+	shown := Ledger{Current: wanted.Current, Previous: wanted.Previous}
+	if wanted.Pending != nil && !failed {
+		shown = Ledger{Current: wanted.Pending, Previous: wanted.Current}
+	}
+	p := plan.planner
+	if before := shown.Previous; before != nil && (p.overlap == 0 || p.requests.revoke.covers(before.IssuedAt)) {
+		shown.Previous = nil
+	}
+	return shown
+}
+
+func (o *ChatbotObservation) copyDiffers(wanted Ledger) bool {
+	c := o.HMAC.Copy
+	if !c.There {
+		return !wanted.Empty()
+	}
+	return c.Drifted || !c.Shows.Equal(wanted)
+}
+
+func (o *ChatbotObservation) secretDiffers(wanted Ledger) bool {
+	s := o.HMAC.Secret
+	switch s.State {
+	case SecretForeign, SecretCollectable:
+		return false
+	case SecretOwned:
+	default:
+		return true
+	}
+	previous := ""
+	if wanted.Previous != nil {
+		previous = wanted.Previous.Hash
+	}
+	return s.Drifted || s.Hash != wanted.Current.Hash || o.HMAC.PreviousHash != previous
+}
+
+// importIgnored returns reason and message of the condition ImportIgnored; empty where nothing is ignored.
+func (o *ChatbotObservation) importIgnored(l Ledger) (reason, message string) {
+	from := o.Chatbot.Spec.IdentityVerification.ImportFrom
+	if from == nil || o.HMAC.Source.Hash == "" || l.Current == nil {
+		return "", ""
+	}
+	const advice = "To start from it, take spec.identityVerification away, which ends the present HMAC secret, and set it again"
+	switch {
+	case o.imported() == "" && o.HMAC.Source.Hash != l.Current.Hash:
+		return v1alpha1.ImportTooLateReason, fmt.Sprintf(
+			"Entry %q of Secret %q is not imported, because an HMAC secret had been issued before. %s", from.Key, from.Name, advice)
+	case o.imported() != "" && o.HMAC.Source.Hash != o.imported():
+		return v1alpha1.ImportChangedReason, fmt.Sprintf(
+			"Entry %q of Secret %q is not what was imported from it: the change is ignored. %s", from.Key, from.Name, advice)
+	}
+	return "", ""
+}
+
+// imported is the hash of what was imported; empty where nothing was.
+func (o *ChatbotObservation) imported() string {
+	if iv := o.Chatbot.Spec.IdentityVerification; iv == nil || iv.ImportFrom == nil {
+		return ""
+	}
+	return o.Chatbot.Status.Imported
+}
