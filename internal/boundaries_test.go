@@ -52,8 +52,8 @@ var boundaries = map[string]boundary{
 	},
 	"internal/verify": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
-			"k8s.io/api/coordination", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			"k8s.io/api/coordination", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
 			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
 		},

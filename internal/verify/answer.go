@@ -38,9 +38,12 @@ type finding struct {
 type Verifier struct {
 	index     *Index
 	freshness *Freshness
-	bound     Bound
-	metrics   *metrics
-	now       func() time.Time
+	// identities are looked after on their own: that HMAC secrets cannot be read at the moment is no reason to refuse keys.
+	identities        *identities
+	identityFreshness *Freshness
+	bound             Bound
+	metrics           *metrics
+	now               func() time.Time
 	// draining says that the end was asked for: requests are still answered, and load balancers should send no more.
 	draining atomic.Bool
 }

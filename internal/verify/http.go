@@ -38,7 +38,7 @@ func headersFor(e *entry) [4]header {
 	return [4]header{{keyIDHeader, string(e.id[:])}, {environmentHeader, kept.environment}, {chatbotIDHeader, kept.chatbotID}, {scopesHeader, kept.scopes}}
 }
 
-// Handler serves /v1/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
+// Handler serves /v1/verify, /v1/identity/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
 // redirect: behind /check stands whatever path a client of the gateway asked for.
 func (v *Verifier) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,6 +47,10 @@ func (v *Verifier) Handler() http.Handler {
 		case path == "/v1/verify":
 			if allowed(w, r, http.MethodPost) {
 				v.serveVerify(w, r)
+			}
+		case path == "/v1/identity/verify":
+			if allowed(w, r, http.MethodPost) {
+				v.serveIdentity(w, r)
 			}
 		case path == "/check" || strings.HasPrefix(path, "/check/"):
 			v.serveCheck(w, r)

@@ -32,8 +32,11 @@ type bench struct {
 func newBench(t testing.TB, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *bench {
 	t.Helper()
 	b := &bench{clock: newClock()}
-	b.Verifier = &Verifier{index: &Index{}, freshness: newFreshness(1, b.clock.now), bound: denyAfter2m, now: b.clock.now}
-	b.metrics = newMetrics(b.index, b.freshness, b.bound)
+	b.Verifier = &Verifier{
+		index: &Index{}, freshness: newFreshness(1, b.clock.now), bound: denyAfter2m, now: b.clock.now,
+		identities: &identities{}, identityFreshness: newFreshness(1, b.clock.now),
+	}
+	b.metrics = newMetrics(b.Verifier)
 	key := mint(t)
 	b.key = key.Reveal()
 	if err := b.index.put(recordOf(key, change...), 0, 1); err != nil {

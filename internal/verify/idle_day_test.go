@@ -107,12 +107,12 @@ func TestAnIdleDay(t *testing.T) {
 // idleDay runs a verifier for a day, and returns what its log tells of its freshness.
 func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 	t.Helper()
-	client, err := newClient(&rest.Config{Host: "http://silent.test", Transport: server})
+	client, err := newRecordClient(&rest.Config{Host: "http://silent.test", Transport: server})
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := funcr.New(func(_, line string) { told = append(told, strings.Split(line, `"`)[5]) }, funcr.Options{})
-	v, watchers := assemble(client, Options{Bound: bound}, log.V(1))
+	v, watchers := assemble(client, client, Options{Bound: bound}, log.V(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for _, w := range watchers {
@@ -120,6 +120,9 @@ func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 	}
 	group.Go(func() { v.freshness.report(ctx, log, bound) })
 	time.Sleep(24 * time.Hour)
+	if age := v.identityFreshness.Age(time.Now()); len(server.gone) == 0 && age > lagging {
+		t.Errorf("the HMAC secrets are %s old", age)
+	}
 	cancel()
 	group.Wait()
 	return told

@@ -12,11 +12,14 @@ import (
 
 // metrics never have a key ID or a path as a label: whoever sends requests would decide how many series there are.
 type metrics struct {
-	registry      *prometheus.Registry
-	answers       map[answer]prometheus.Counter
-	refused       map[refusal]prometheus.Counter
-	watchFailures prometheus.Counter
-	reports       map[outcome]prometheus.Counter
+	registry *prometheus.Registry
+	answers  map[answer]prometheus.Counter
+	refused  map[refusal]prometheus.Counter
+	// Those of /v1/identity/verify.
+	identityAnswers map[answer]prometheus.Counter
+	identityRefused map[refusal]prometheus.Counter
+	watchFailures   prometheus.Counter
+	reports         map[outcome]prometheus.Counter
 }
 
 // outcome of a report of a use.
@@ -29,11 +32,13 @@ const (
 	failed   outcome = "failed"
 )
 
-func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
+func newMetrics(v *Verifier) *metrics {
+	index, freshness, bound := v.index, v.freshness, v.bound
 	m := &metrics{
+		identityAnswers: map[answer]prometheus.Counter{}, identityRefused: map[refusal]prometheus.Counter{},
 		registry: prometheus.NewRegistry(), answers: map[answer]prometheus.Counter{}, refused: map[refusal]prometheus.Counter{}, reports: map[outcome]prometheus.Counter{},
 		watchFailures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dgbot_verifier_watch_failures_total", Help: "How often watching records failed and was tried again.",
+			Name: "dgbot_verifier_watch_failures_total", Help: "How often watching records or HMAC secrets failed and was tried again.",
 		}),
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -49,6 +54,19 @@ func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
 	for _, reason := range refusals {
 		m.refused[reason] = refused.WithLabelValues(string(reason))
 	}
+	identityAnswers := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_verifier_identity_answers_total",
+		Help: "Requests to verify a visitor's identity by answer; unready is denied because the HMAC secrets are not up to date.",
+	}, []string{"answer"})
+	identityRefused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_verifier_identity_refusals_total", Help: "Identities refused, by reason. Whoever sent them is not told the reason.",
+	}, []string{"reason"})
+	for _, a := range []answer{good, refusedKey, badRequest, unready} {
+		m.identityAnswers[a] = identityAnswers.WithLabelValues(string(a))
+	}
+	for _, reason := range []refusal{malformed, unknown, wrong, disabled, expired} {
+		m.identityRefused[reason] = identityRefused.WithLabelValues(string(reason))
+	}
 	reports := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dgbot_verifier_usage_reports_total",
 		Help: "Uses written into records: written, outdated (the record is gone or says more already), failed (tried again at the next flush).",
@@ -56,11 +74,15 @@ func newMetrics(index *Index, freshness *Freshness, bound Bound) *metrics {
 	for _, o := range []outcome{written, outdated, failed} {
 		m.reports[o] = reports.WithLabelValues(string(o))
 	}
-	m.registry.MustRegister(answers, refused, reports, m.watchFailures, collectors.NewGoCollector(),
+	m.registry.MustRegister(answers, refused, identityAnswers, identityRefused, reports, m.watchFailures, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("dgbot_verifier_records", "Records in memory.", func() float64 { return float64(index.records.Load()) }),
 		gauge("dgbot_verifier_duplicate_records", "Records that do not count because one with their key ID was created before.",
 			func() float64 { return float64(index.ignored.Load()) }),
+		gauge("dgbot_verifier_chatbots", "Chatbots in memory whose visitors can be vouched for.", func() float64 { return float64(v.identities.count()) }),
+		gauge("dgbot_verifier_identity_age_seconds", "Seconds since the API server was last heard of by the watch of HMAC secrets; +Inf for never.", func() float64 {
+			return seconds(v.identityFreshness.Age(freshness.now()))
+		}),
 		gauge("dgbot_verifier_synced", "1 once all records were read, 0 before: everything is denied.", func() float64 {
 			return truth(freshness.Synced())
 		}),

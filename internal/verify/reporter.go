@@ -149,7 +149,7 @@ func (r *reporter) write(ctx context.Context, due report) error {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	record := &v1alpha1.DGbotAPIKeyRecord{}
-	err = r.client.Patch(types.MergePatchType).Namespace(due.namespace).Resource(recordsResource).Name(due.name).SubResource("status").
+	err = r.client.Patch(types.MergePatchType).Namespace(due.namespace).Resource(recordKind.resource).Name(due.name).SubResource("status").
 		Param("fieldManager", fieldManager).Body(patch).Do(ctx).Into(record)
 	if err == nil {
 		due.use.reported(&record.Status)

@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // Options are what the flags say.
@@ -81,11 +83,15 @@ const (
 
 // Run serves until the context ends, and then until the last request is answered. It fails where it cannot listen.
 func Run(ctx context.Context, config *rest.Config, options Options, log logr.Logger) error {
-	client, err := newClient(config)
+	client, err := newRecordClient(config)
 	if err != nil {
 		return err
 	}
-	v, watchers := assemble(client, options, log)
+	secrets, err := newSecretClient(config)
+	if err != nil {
+		return err
+	}
+	v, watchers := assemble(client, secrets, options, log)
 	group, ctx := errgroup.WithContext(ctx)
 	// Watching goes on until the last request is answered; then uses are reported once more.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -149,8 +155,9 @@ func (o *Options) reporter(config *rest.Config, client rest.Interface, v *Verifi
 	return r, nil
 }
 
-// assemble makes a verifier and the watchers that feed it: one for each namespace and environment.
-func assemble(client rest.Interface, options Options, log logr.Logger) (*Verifier, []*watcher) {
+// assemble makes a verifier and the watchers that feed it: one for the records of each namespace and environment, and one for
+// the copies of HMAC secrets.
+func assemble(client, secrets rest.Interface, options Options, log logr.Logger) (*Verifier, []*watcher) {
 	every := func(names []string) []string {
 		if len(names) == 0 {
 			return []string{""}
@@ -161,17 +168,25 @@ func assemble(client rest.Interface, options Options, log logr.Logger) (*Verifie
 	for _, namespace := range every(options.Namespaces) {
 		for _, environment := range every(options.Environments) {
 			watchers = append(watchers, &watcher{
-				source: int32(len(watchers)), //nolint:gosec // a handful
+				watched: recordKind, source: int32(len(watchers)), //nolint:gosec // a handful
 				client: client, namespace: namespace, environment: environment, log: log, span: watchSpan(options.Bound.MaxStaleness),
 			})
 		}
 	}
-	v := &Verifier{index: &Index{}, freshness: newFreshness(len(watchers), clock.RealClock{}.Now), bound: options.Bound, now: clock.RealClock{}.Now}
-	v.metrics = newMetrics(v.index, v.freshness, options.Bound)
-	for _, w := range watchers {
-		w.index, w.freshness, w.metrics = v.index, v.freshness, v.metrics
+	now := clock.RealClock{}.Now
+	v := &Verifier{
+		index: &Index{}, freshness: newFreshness(len(watchers), now), bound: options.Bound, now: now,
+		identities:        &identities{environments: options.Environments, namespaces: options.Namespaces},
+		identityFreshness: newFreshness(1, now),
 	}
-	return v, watchers
+	v.metrics = newMetrics(v)
+	for _, w := range watchers {
+		w.store, w.freshness, w.metrics = recordStore{v.index}, v.freshness, v.metrics
+	}
+	return v, append(watchers, &watcher{
+		watched: secretKind, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: watchSpan(options.Bound.MaxStaleness),
+		store: v.identities, freshness: v.identityFreshness, metrics: v.metrics,
+	})
 }
 
 type listen func(network, address string) (net.Listener, error)

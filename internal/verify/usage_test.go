@@ -103,11 +103,11 @@ func reporting(t *testing.T, records int, answer func(w http.ResponseWriter, pat
 		answer(w, r.Method+" "+r.URL.Path, string(body))
 	}))
 	t.Cleanup(server.Close)
-	client, err := newClient(&rest.Config{Host: server.URL})
+	client, err := newRecordClient(&rest.Config{Host: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, _ := assemble(client, Options{Bound: denyAfter2m}, logr.Discard())
+	v, _ := assemble(client, client, Options{Bound: denyAfter2m}, logr.Discard())
 	for i := range records {
 		key := mint(t)
 		record := recordOf(key, created(0, types.UID(fmt.Sprintf("7771c11c-2610-41ab-a832-%012x", i))))

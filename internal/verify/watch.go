@@ -10,18 +10,16 @@ import (
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
-
-	"dgbot.io/key-operator/api/v1alpha1"
 )
-
-const recordsResource = "dgbotapikeyrecords"
 
 // watchSpan is how long a watch lasts before it is opened anew: an API server at which nothing is written may say nothing
 // for as long as a watch lasts, so opening the next one is what shows that it is there.
@@ -32,37 +30,57 @@ func watchSpan(maxStaleness time.Duration) time.Duration {
 // listSpan is how long the first, complete list may take to arrive.
 const listSpan = 10 * time.Minute
 
-// pageSize is how many records come at once from an API server that cannot stream them.
+// pageSize is how many objects come at once from an API server that cannot stream them.
 const pageSize = 500
 
-// watcher keeps the records of one namespace, or of all, in the index. It is no client-go reflector: that one gathers the
+// store is where a watcher brings what it is told.
+type store interface {
+	// put takes an object over. The error says why it counts for nothing.
+	put(o runtime.Object, source, generation int32) error
+	remove(o runtime.Object)
+	// sweep forgets what a source had before a generation.
+	sweep(source, generation int32)
+}
+
+// watched is a kind that can be watched.
+type watched struct {
+	// resource is its name in paths, and in the log.
+	resource string
+	newList  func() runtime.Object
+}
+
+// watcher keeps the objects of one namespace, or of all, in a store. It is no client-go reflector: that one gathers the
 // whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
 type watcher struct {
+	watched
 	source    int32
 	client    rest.Interface
 	namespace string // empty for all
 	// environment is that of the records; empty for all.
 	environment string
-	index       *Index
+	store       store
 	freshness   *Freshness
 	metrics     *metrics
 	log         logr.Logger
 	span        time.Duration
 
 	generation int32
-	// version is the resource version up to which the index is complete; empty where a list must come first.
+	// version is the resource version up to which the store is complete; empty where a list must come first.
 	version string
 }
 
-// newClient returns a client for records. Its own limit would only delay: there are a handful of requests a minute.
-func newClient(config *rest.Config) (rest.Interface, error) {
+// newClient returns a client for a group of kinds. Its own limit would only delay: there are a handful of requests a minute.
+func newClient(config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := addToScheme(scheme); err != nil {
 		return nil, err
 	}
-	metav1.AddToGroupVersion(scheme, v1alpha1.GroupVersion)
+	metav1.AddToGroupVersion(scheme, group)
 	config = rest.CopyConfig(config)
-	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
+	config.GroupVersion, config.APIPath = &group, "/apis"
+	if group.Group == "" {
+		config.APIPath = "/api"
+	}
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	config.QPS = -1
 	return rest.RESTClientFor(config)
@@ -83,7 +101,7 @@ func (w *watcher) run(ctx context.Context) {
 		if gone(err) {
 			w.version = ""
 		}
-		w.log.Info("Watching records failed and is tried again", "namespace", w.namespace, "environment", w.environment, "error", err.Error())
+		w.log.Info("Watching failed and is tried again", "resource", w.resource, "namespace", w.namespace, "environment", w.environment, "error", err.Error())
 		w.metrics.watchFailures.Inc()
 		failures = min(failures+1, 5)
 		pause(ctx, wait.Jitter(time.Duration(1<<failures)*100*time.Millisecond, 0.5))
@@ -114,7 +132,7 @@ func (w *watcher) options(span time.Duration, version string) metav1.ListOptions
 	return options
 }
 
-// list takes over all records, and forgets those that are no longer there.
+// list takes over all there is, and forgets those that are no longer there.
 func (w *watcher) list(ctx context.Context) error {
 	w.generation++
 	options := w.options(listSpan, "")
@@ -125,7 +143,7 @@ func (w *watcher) list(ctx context.Context) error {
 		return w.listInPages(ctx) // streaming can be switched off
 	}
 	if err == nil && !complete {
-		return errors.New("the list of records ended before it was complete")
+		return errors.New("the list ended before it was complete")
 	}
 	return err
 }
@@ -134,28 +152,32 @@ func (w *watcher) listInPages(ctx context.Context) error {
 	options := w.options(w.span, "")
 	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
 	for {
-		page := &v1alpha1.DGbotAPIKeyRecordList{}
-		if err := w.request(options).Do(ctx).Into(page); err != nil {
+		list := w.newList()
+		if err := w.request(options).Do(ctx).Into(list); err != nil {
 			return err
 		}
-		for i := range page.Items {
-			w.take(&page.Items[i])
+		if err := meta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
+			return err
 		}
-		if options.Continue = page.Continue; options.Continue == "" {
-			w.complete(page.ResourceVersion)
+		page, err := meta.ListAccessor(list)
+		if err != nil {
+			return err
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			w.complete(page.GetResourceVersion())
 			return nil
 		}
 	}
 }
 
 func (w *watcher) request(options metav1.ListOptions) *rest.Request {
-	return w.client.Get().NamespaceIfScoped(w.namespace, w.namespace != "").Resource(recordsResource).
+	return w.client.Get().NamespaceIfScoped(w.namespace, w.namespace != "").Resource(w.resource).
 		SpecificallyVersionedParams(&options, metav1.ParameterCodec, metav1.SchemeGroupVersion)
 }
 
-// complete: the index has all records of a resource version.
+// complete: the store has all there is at a resource version.
 func (w *watcher) complete(version string) {
-	w.index.sweep(w.source, w.generation)
+	w.store.sweep(w.source, w.generation)
 	w.version = version
 	w.freshness.synced(int(w.source))
 	w.freshness.delivered(int(w.source))
@@ -191,16 +213,16 @@ func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (comple
 	return false, err
 }
 
-// takeList takes over records until the bookmark that says that there are no more. The mark alone does not say that: an
-// annotation can be on a record as well.
+// takeList takes over objects until the bookmark that says that there are no more. The mark alone does not say that: an
+// annotation can be on an object as well.
 func (w *watcher) takeList(stream watch.Interface) (complete bool, err error) {
 	for event := range stream.ResultChan() {
-		record, err := w.takeEvent(event)
+		object, err := w.takeEvent(event)
 		if err != nil {
 			return false, err
 		}
-		if event.Type == watch.Bookmark && record.Annotations[metav1.InitialEventsAnnotationKey] == "true" {
-			w.complete(record.ResourceVersion)
+		if event.Type == watch.Bookmark && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
+			w.complete(object.GetResourceVersion())
 			return true, nil
 		}
 	}
@@ -209,36 +231,37 @@ func (w *watcher) takeList(stream watch.Interface) (complete bool, err error) {
 
 func (w *watcher) takeEvents(stream watch.Interface) error {
 	for event := range stream.ResultChan() {
-		record, err := w.takeEvent(event)
+		object, err := w.takeEvent(event)
 		if err != nil {
 			return err
 		}
-		w.version = record.ResourceVersion
+		w.version = object.GetResourceVersion()
 		w.freshness.delivered(int(w.source))
 	}
 	return nil
 }
 
-func (w *watcher) takeEvent(event watch.Event) (*v1alpha1.DGbotAPIKeyRecord, error) {
+func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
 	if event.Type == watch.Error {
 		return nil, apierrors.FromObject(event.Object)
 	}
-	record, ok := event.Object.(*v1alpha1.DGbotAPIKeyRecord)
-	if !ok {
+	object, err := meta.Accessor(event.Object)
+	if err != nil {
 		return nil, fmt.Errorf("the API server sent a %T", event.Object)
 	}
 	switch event.Type {
 	case watch.Deleted:
-		w.index.remove(record)
+		w.store.remove(event.Object)
 	case watch.Added, watch.Modified:
-		w.take(record)
+		w.take(event.Object)
 	}
-	return record, nil
+	return object, nil
 }
 
-func (w *watcher) take(record *v1alpha1.DGbotAPIKeyRecord) {
-	if err := w.index.put(record, w.source, w.generation); err != nil {
-		w.log.Info("A record was ignored", "record", record.Namespace+"/"+record.Name, "error", err.Error())
+func (w *watcher) take(o runtime.Object) {
+	err := w.store.put(o, w.source, w.generation)
+	if object, failed := meta.Accessor(o); err != nil && failed == nil {
+		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
 	}
 }
 

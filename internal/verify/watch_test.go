@@ -105,11 +105,11 @@ func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), unt
 	t.Helper()
 	a := &apiServer{script: script}
 	server := httptest.NewServer(a)
-	client, err := newClient(&rest.Config{Host: server.URL})
+	client, err := newRecordClient(&rest.Config{Host: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, watchers := assemble(client, Options{Environments: []string{"staging"}, Bound: denyAfter2m}, logr.Discard())
+	v, watchers := assemble(client, client, Options{Environments: []string{"staging"}, Bound: denyAfter2m}, logr.Discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { watchers[0].run(ctx) })

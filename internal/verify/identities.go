@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/identity"
+)
+
+var secretKind = watched{"secrets", func() runtime.Object { return &corev1.SecretList{} }}
+
+// newSecretClient returns a client for Secrets.
+func newSecretClient(config *rest.Config) (rest.Interface, error) {
+	return newClient(config, corev1.SchemeGroupVersion, corev1.AddToScheme)
+}
+
+// identities are the chatbots whose visitors can be vouched for, as the copies of their HMAC secrets in the identity namespace
+// say. Beside the copies nothing of any Secret is kept.
+type identities struct {
+	// environments and namespaces are those of the chatbots that are known; empty for all.
+	environments, namespaces []string
+
+	mutex sync.RWMutex
+	// chatbots by their ID. What is in it is never changed, only replaced.
+	chatbots map[string]*chatbot
+}
+
+// chatbot is what is kept of a copy.
+type chatbot struct {
+	secrets     []hmacSecret
+	acceptPlain bool
+	generation  int32
+}
+
+type hmacSecret struct {
+	kid  string
+	text []byte
+	// notAfter is zero where there is no end.
+	notAfter time.Time
+}
+
+// nothing stands in for an HMAC secret that is not known, so that finding that out takes as long.
+var nothing = make([]byte, 64)
+
+// put takes a copy over. What is not one, counts for nothing.
+func (x *identities) put(o runtime.Object, _, generation int32) error {
+	secret, ok := o.(*corev1.Secret)
+	if !ok {
+		return fmt.Errorf("it is a %T", o)
+	}
+	id := string(secret.Data[v1alpha1.IdentityChatbotID])
+	if identity.ClaimName(id) != secret.Name {
+		// An ID has one copy, which its name follows from: no other can add to it or take it away.
+		x.forget(secret.Name)
+		return nil
+	}
+	bot, err := readChatbot(secret)
+	if err != nil || !x.covers(secret) {
+		x.forget(secret.Name)
+		return err
+	}
+	bot.generation = generation
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	if x.chatbots == nil {
+		x.chatbots = map[string]*chatbot{}
+	}
+	x.chatbots[id] = bot
+	return nil
+}
+
+func readChatbot(secret *corev1.Secret) (*chatbot, error) {
+	bot := &chatbot{acceptPlain: string(secret.Data[v1alpha1.CopyAcceptPlain]) == "true"}
+	for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
+		text, ok := secret.Data[v1alpha1.IdentitySecretKey+suffix]
+		if !ok {
+			continue
+		}
+		if err := identity.CheckImported(text); err != nil {
+			return nil, fmt.Errorf("entry %s: %w", v1alpha1.IdentitySecretKey+suffix, err)
+		}
+		// The kid follows from the secret: what the copy says of it cannot lend one the name of another.
+		known := hmacSecret{kid: identity.KID(text), text: text}
+		if end, ok := secret.Data[v1alpha1.CopyNotAfter+suffix]; ok {
+			at, err := time.Parse(time.RFC3339, string(end))
+			if err != nil {
+				return nil, fmt.Errorf("entry %s is no time in RFC 3339", v1alpha1.CopyNotAfter+suffix)
+			}
+			known.notAfter = at
+		}
+		bot.secrets = append(bot.secrets, known)
+	}
+	return bot, nil
+}
+
+// covers says whether a copy is that of a chatbot in the environments and namespaces that are to be known.
+func (x *identities) covers(secret *corev1.Secret) bool {
+	among := func(names []string, entry string) bool {
+		return len(names) == 0 || slices.Contains(names, string(secret.Data[entry]))
+	}
+	return among(x.environments, v1alpha1.CopyEnvironment) && among(x.namespaces, v1alpha1.CopyNamespace)
+}
+
+func (x *identities) remove(o runtime.Object) {
+	if secret, ok := o.(*corev1.Secret); ok {
+		x.forget(secret.Name)
+	}
+}
+
+// forget drops the chatbot that a Secret's name stands for.
+func (x *identities) forget(name string) {
+	x.dropWhere(func(id string, _ *chatbot) bool { return identity.ClaimName(id) == name })
+}
+
+func (x *identities) sweep(_, generation int32) {
+	x.dropWhere(func(_ string, bot *chatbot) bool { return bot.generation != generation })
+}
+
+func (x *identities) dropWhere(condemned func(id string, bot *chatbot) bool) {
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	for id, bot := range x.chatbots {
+		if condemned(id, bot) {
+			delete(x.chatbots, id)
+		}
+	}
+}
+
+func (x *identities) count() int {
+	x.mutex.RLock()
+	defer x.mutex.RUnlock()
+	return len(x.chatbots)
+}
+
+// find returns what is known of a chatbot; one without HMAC secrets where nothing is.
+func (x *identities) find(id string) *chatbot {
+	x.mutex.RLock()
+	defer x.mutex.RUnlock()
+	if bot, ok := x.chatbots[id]; ok {
+		return bot
+	}
+	return &chatbot{}
+}
+
+// checkToken returns the payload of a token that is good at a time; nil and the reason where it is not.
+func (x *identities) checkToken(text string, now time.Time) (json.RawMessage, refusal) {
+	token, err := identity.Parse(text)
+	if err != nil {
+		return nil, malformed
+	}
+	secret, reason := nothing, unknown
+	for _, known := range x.find(token.Claims.ChatbotID).secrets {
+		if known.kid == token.KID {
+			secret, reason = known.text, known.refused(now)
+		}
+	}
+	// Also where the secret is not known, so that every refusal takes the same steps.
+	switch err := token.Verify(secret, now); {
+	case reason != "":
+		return nil, reason
+	case err == nil:
+		return token.Payload, ""
+	case errors.Is(err, identity.ErrSignature):
+		return nil, wrong
+	}
+	return nil, expired
+}
+
+// refused is why nothing that was signed with a secret is good at a time; empty where it may be.
+func (s *hmacSecret) refused(now time.Time) refusal {
+	if !s.notAfter.IsZero() && !now.Before(s.notAfter) {
+		return expired
+	}
+	return ""
+}
+
+// checkPlain says why a plain signature of a visitor's ID is not good at a time; empty where it is. It names no secret, so each
+// of them may have made it.
+func (x *identities) checkPlain(chatbotID, userID, signature string, now time.Time) refusal {
+	bot := x.find(chatbotID)
+	reason, secrets := wrong, bot.secrets
+	if len(secrets) == 0 {
+		reason, secrets = unknown, []hmacSecret{{text: nothing}}
+	}
+	for _, known := range secrets {
+		err := identity.VerifyPlain(known.text, userID, signature)
+		switch {
+		case errors.Is(err, identity.ErrMalformed):
+			return malformed
+		case err == nil && len(bot.secrets) > 0 && known.refused(now) == "":
+			reason = ""
+		}
+	}
+	if reason == "" && !bot.acceptPlain {
+		return disabled
+	}
+	return reason
+}
