@@ -52,19 +52,19 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags := flag.CommandLine
 	flags.Init("verifier", flag.ContinueOnError)
 	flags.Usage = func() {
-		_, _ = fmt.Fprint(flags.Output(), "The DGbot verifier: answers from memory whether an API key is good.\n\nUsage: verifier [flags]\n\n")
+		_, _ = fmt.Fprint(flags.Output(), "The DGbot verifier: answers from memory whether an API key is good, and whether a visitor is who a customer's server says.\n\nUsage: verifier [flags]\n\n")
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&options.HTTPBindAddress, "http-bind-address", ":8080",
-		"Address for POST /v1/verify, /check, /healthz and /readyz; 0 for none.")
+		"Address for POST /v1/verify, /check, POST /v1/identity/verify, /healthz and /readyz; 0 for none.")
 	flags.StringVar(&options.GRPCBindAddress, "grpc-bind-address", ":9090",
 		"Address for Envoy's ext_authz (envoy.service.auth.v3.Authorization) and gRPC health; 0 for none.")
 	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
 		"Address for metrics, which hold no key and no key ID; 0 for none.")
 	flags.Var((*names)(&options.Environments), "environment",
-		"Environment whose keys are known, can be given repeatedly; by default all. Keys of others are refused.")
+		"Environment whose keys and chatbots are known, can be given repeatedly; by default all. Those of others are refused.")
 	flags.Var((*names)(&options.Namespaces), "namespace",
-		"Namespace whose keys are known, can be given repeatedly; by default all.")
+		"Namespace whose keys and chatbots are known, can be given repeatedly; by default all.")
 	flags.DurationVar(&options.Bound.MaxStaleness, "max-staleness", 2*time.Minute,
 		"How long requests are answered without a sign of life from the API server; at least 5s. A key that is revoked meanwhile lives at most as long.")
 	flags.Var(onStale{&options.Bound.Serve}, "on-stale",

@@ -31,6 +31,7 @@ func (t *tour) walk() error {
 		{"Where the key is: a Secret, shown to those who may read it", t.lookAtSecret},
 		{"What the verifier sees: a record that holds only a hash", t.lookAtRecord},
 		{"A chatbot: its ID, and the snippet for web pages", t.lookAtChatbot},
+		{"Vouch for a visitor with the HMAC secret", t.vouchForVisitor},
 		{"When each was last used, as the verifier reports it", t.lookAtUses},
 		{"Rotate, without touching spec: both revisions verify", t.rotateByAnnotation},
 		{"The overlap ends", t.endOverlap},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verify is the data plane: it answers from memory whether an API key is good. It watches DGbotAPIKeyRecords,
-// which hold hashes, and sees no Secret.
+// Package verify is the data plane: it answers from memory whether an API key is good, and whether a visitor is who a
+// customer's server says. It watches DGbotAPIKeyRecords, which hold hashes, and of Secrets only those of the identity namespace.
 package verify
 
 import (

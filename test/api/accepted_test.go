@@ -88,6 +88,26 @@ func TestTheRightToUseIsAskedForScopesOnly(t *testing.T) {
 	must(t, bob.Delete(t.Context(), staging))
 }
 
+// TestTheRightToReadIsAskedForImportsOnly: who may not get the Secret may change everything else, and take the import away.
+func TestTheRightToReadIsAskedForImportsOnly(t *testing.T) {
+	const imports = `{"spec": {"identityVerification": {"importFrom": {"name": "existing", "key": "hmac"}}}}`
+	chatbot := object(goodChatbot, imports)
+	alice, err := clientOf(namespaceAdmin)
+	must(t, err)
+	must(t, alice.Create(t.Context(), chatbot))
+	t.Cleanup(func() { must(t, admin.Delete(context.Background(), chatbot)) })
+	bob, err := clientOf(editor)
+	must(t, err)
+	for _, patch := range []string{
+		`{"spec": {"displayName": "Another"}}`, imports, `{"spec": {"identityVerification": {"acceptPlain": false}}}`,
+		`{"spec": {"identityVerification": {"importFrom": null}}}`, `{"spec": {"identityVerification": null}}`,
+	} {
+		if err := bob.Patch(t.Context(), chatbot.DeepCopy(), mergePatch(patch)); err != nil {
+			t.Errorf("%s: %v", patch, err)
+		}
+	}
+}
+
 func TestARecordMayBeDetachedAndDeletedByAnybodyWithTheRights(t *testing.T) {
 	owned := `{"metadata": {"finalizers": ["example.com/held"], "ownerReferences": [{"apiVersion": "keys.dgbot.io/v1alpha1", "kind": "DGbotAPIKey", "name": "crm", "uid": "0-0"}]}}`
 	record := create(t, goodRecord, owned)

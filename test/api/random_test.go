@@ -125,6 +125,31 @@ func (s scribe) record(i int) *unstructured.Unstructured {
 	return s.object(v1alpha1.APIKeyRecordKind, i, spec)
 }
 
+func (s scribe) chatbot(i int) *unstructured.Unstructured {
+	spec := map[string]any{"displayName": mostly(s, "Support bot", labels), "environment": mostly(s, "production", names)}
+	s.sometimes(spec, "chatbotID", func() any { return mostly(s, fmt.Sprintf("cb_%d", i), labels) })
+	s.sometimes(spec, "widget", func() any {
+		return map[string]any{"scriptURL": mostly(s, "https://cdn.example.com/w.js?a=b", []string{"http://a", "https://", "https://a b", "https://[::1]/w.js"})}
+	})
+	s.sometimes(spec, "identityVerification", func() any {
+		iv := map[string]any{}
+		s.sometimes(iv, "rotation", func() any {
+			rotation := map[string]any{}
+			s.sometimes(rotation, "interval", func() any { return mostly(s, pick(s, []string{"2160h", "25h30m"}), durations) })
+			s.sometimes(rotation, "overlap", s.duration)
+			s.sometimes(rotation, "requestedAt", s.time)
+			s.sometimes(rotation, "revokeIssuedBefore", s.time)
+			return rotation
+		})
+		s.sometimes(iv, "importFrom", func() any {
+			return map[string]any{"name": mostly(s, "existing", names), "key": mostly(s, "hmac", append(names, ".."))}
+		})
+		s.sometimes(iv, "acceptPlain", func() any { return true })
+		return iv
+	})
+	return s.object(v1alpha1.ChatbotKind, i, spec)
+}
+
 func (s scribe) object(kind string, i int, spec map[string]any) *unstructured.Unstructured {
 	content, err := json.Marshal(map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": kind,
@@ -155,6 +180,7 @@ func TestWhateverIsAcceptedCanBeDecoded(t *testing.T) {
 
 	keys := acceptSome(t, s.key)
 	records := acceptSome(t, s.record)
+	chatbots := acceptSome(t, s.chatbot)
 	for _, name := range keys {
 		key := &v1alpha1.DGbotAPIKey{}
 		resend(t, name, key)
@@ -165,7 +191,12 @@ func TestWhateverIsAcceptedCanBeDecoded(t *testing.T) {
 		resend(t, name, record)
 		lifecycle.Admit(record, time.Now())
 	}
-	informersSync(t, len(keys), len(records))
+	for _, name := range chatbots {
+		chatbot := &v1alpha1.DGbotChatbot{}
+		resend(t, name, chatbot)
+		lifecycle.PlanChatbot(lifecycle.ChatbotObservation{Chatbot: chatbot, ID: "cb_1", Claim: lifecycle.ClaimOwn}, time.Now())
+	}
+	informersSync(t, len(keys), len(records), len(chatbots))
 }
 
 // acceptSome creates objects until enough were accepted, and returns these. A generator whose objects are all accepted,
@@ -208,7 +239,7 @@ func resend(t *testing.T, name client.ObjectKey, into client.Object) {
 }
 
 // informersSync starts typed informers, as the operator does, and waits until they have everything.
-func informersSync(t *testing.T, keys, records int) {
+func informersSync(t *testing.T, keys, records, chatbots int) {
 	t.Helper()
 	scheme, err := controllers.Scheme()
 	must(t, err)
@@ -221,7 +252,10 @@ func informersSync(t *testing.T, keys, records int) {
 	must(t, informers.List(ctx, &keyList))
 	var recordList v1alpha1.DGbotAPIKeyRecordList
 	must(t, informers.List(ctx, &recordList))
-	if len(keyList.Items) != keys || len(recordList.Items) != records {
-		t.Errorf("the informers hold %d keys and %d records, want %d and %d", len(keyList.Items), len(recordList.Items), keys, records)
+	var chatbotList v1alpha1.DGbotChatbotList
+	must(t, informers.List(ctx, &chatbotList))
+	if len(keyList.Items) != keys || len(recordList.Items) != records || len(chatbotList.Items) != chatbots {
+		t.Errorf("the informers hold %d keys, %d records and %d chatbots, want %d, %d and %d",
+			len(keyList.Items), len(recordList.Items), len(chatbotList.Items), keys, records, chatbots)
 	}
 }

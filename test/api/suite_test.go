@@ -81,7 +81,7 @@ func people() []client.Object {
 		},
 		binding(namespaceAdmin, "cluster-admin"),
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "key-editor"}, Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{"keys.dgbot.io"}, Resources: []string{"dgbotapikeys", "dgbotapikeys/status"}, Verbs: []string{"*"}},
+			{APIGroups: []string{"keys.dgbot.io"}, Resources: []string{"dgbotapikeys", "dgbotapikeys/status", "dgbotchatbots"}, Verbs: []string{"*"}},
 			{APIGroups: []string{"keys.dgbot.io"}, Resources: []string{"dgbotenvironments"}, ResourceNames: []string{"staging"}, Verbs: []string{"use"}},
 		}},
 		binding(editor, "key-editor"),
@@ -176,7 +176,11 @@ const goodChatbot = `{
   "metadata": {"name": "support-bot", "namespace": "tenant"},
   "spec": {
     "displayName": "Support bot", "environment": "production",
-    "widget": {"configMapName": "web", "scriptURL": "https://cdn.example.com:8443/widget.js?v=1&a=b"}
+    "widget": {"configMapName": "web", "scriptURL": "https://cdn.example.com:8443/widget.js?v=1&a=b"},
+    "identityVerification": {
+      "rotation": {"interval": "2160h", "overlap": "24h", "requestedAt": "2026-01-01T00:00:00Z", "revokeIssuedBefore": "2026-01-01T00:00:00Z"},
+      "secret": {"name": "web-identity", "template": {"labels": {"team": "web"}}}, "acceptPlain": true
+    }
   }
 }`
 

@@ -79,6 +79,7 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"},
 		Spec: v1alpha1.DGbotChatbotSpec{
 			DisplayName: `"><script>alert(1)</script>`, Environment: "production", Widget: &v1alpha1.WidgetSpec{ScriptURL: script},
+			IdentityVerification: &v1alpha1.IdentityVerification{},
 		},
 	}))
 	id := p.bot("bot", v1alpha1.PublishedReason).Status.ChatbotID
@@ -100,8 +101,14 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	if !strings.Contains(strings.Join(site.paths, " "), "/widget.js?theme=dark&v=2") {
 		t.Errorf("the browser asked for %q", site.paths)
 	}
+	entries := p.secret("key").Data
+	for _, name := range []string{v1alpha1.IdentitySecretKey, v1alpha1.IdentityKID} {
+		if entries[name] = p.secret("bot-identity").Data[name]; len(entries[name]) < 16 {
+			t.Fatalf("entry %s has %d bytes", name, len(entries[name]))
+		}
+	}
 	for what, got := range map[string]string{"sent": site.sent.String(), "shown": page} {
-		for name, value := range p.secret("key").Data {
+		for name, value := range entries {
 			// The chatbot ID is public, and so is the environment's name.
 			if name != v1alpha1.SecretChatbotID && len(value) > 10 && strings.Contains(got, string(value)) && name != v1alpha1.SecretType {
 				t.Errorf("what was %s holds entry %s of the Secret", what, name)

@@ -50,6 +50,56 @@ func (p *place) claims() int {
 	return n
 }
 
+// copies counts those of the place's chatbots.
+func (p *place) copies() int {
+	p.t.Helper()
+	var copies corev1.SecretList
+	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
+	n := 0
+	for _, copied := range copies.Items {
+		if string(copied.Data[v1alpha1.CopyNamespace]) == p.name {
+			n++
+		}
+	}
+	return n
+}
+
+// healHMACSecret gives a chatbot an HMAC secret, and takes it away on one side and on the other.
+func (p *place) healHMACSecret(name string) {
+	p.t.Helper()
+	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name}}
+	must(p.t, admin.Patch(p.t.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"identityVerification":{}}}`))))
+	published := types.NamespacedName{Namespace: p.name, Name: name + "-identity"}
+	copied := types.NamespacedName{Namespace: v1alpha1.IdentityNamespace}
+	read := func(name types.NamespacedName) (text string) {
+		secret := &corev1.Secret{}
+		if err := admin.Get(p.t.Context(), name, secret); !apierrors.IsNotFound(err) {
+			must(p.t, err)
+		}
+		return string(secret.Data[v1alpha1.IdentitySecretKey])
+	}
+	p.eventually("it has an HMAC secret", func() bool { return read(published) != "" })
+	text := read(published)
+	var copies corev1.SecretList
+	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
+	for _, secret := range copies.Items {
+		if string(secret.Data[v1alpha1.IdentitySecretKey]) == text {
+			copied.Name = secret.Name
+		}
+	}
+	for _, name := range []types.NamespacedName{published, copied} {
+		gone := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+		must(p.t, admin.Delete(p.t.Context(), gone))
+		p.eventually(name.String()+" is written anew", func() bool { return read(name) == text })
+		must(p.t, admin.Patch(p.t.Context(), gone, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"hmac-secret":"anVuaw=="}}`))))
+		p.eventually(name.String()+" is put right", func() bool { return read(name) == text })
+	}
+	must(p.t, admin.Get(p.t.Context(), client.ObjectKeyFromObject(bot), bot))
+	if revision := bot.Status.Current.Revision; revision != 1 {
+		p.t.Errorf("that took %d revisions", revision)
+	}
+}
+
 // TestAChatbotsWholeLife, with watches alone to tell the operator what has happened.
 func TestAChatbotsWholeLife(t *testing.T) {
 	operator := startOperator(t)
@@ -76,6 +126,7 @@ func TestAChatbotsWholeLife(t *testing.T) {
 	p.bot("second", v1alpha1.ChatbotIDConflictReason)
 	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "first"}}))
 	p.bot("second", v1alpha1.PublishedReason)
+	p.healHMACSecret("bot")
 
 	must(t, operator.Stop())
 	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotChatbot{}, client.InNamespace(p.name)))
@@ -85,8 +136,11 @@ func TestAChatbotsWholeLife(t *testing.T) {
 	if n := p.claims(); n != 2 {
 		t.Errorf("%d claims while no operator runs, want those of two chatbots", n)
 	}
+	if n := p.copies(); n != 1 {
+		t.Errorf("%d copies of HMAC secrets while no operator runs, want one", n)
+	}
 	startOperator(t)
-	p.eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 })
+	p.eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 && p.copies() == 0 })
 	p.ready("key")
 	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
 		t.Errorf("the key has changed with its chatbot gone: %+v", records)
