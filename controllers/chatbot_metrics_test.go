@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // TestSeriesOfAChatbot: as those of a key.
@@ -37,8 +39,26 @@ dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="su
 	series(ready + `
 dgbot_chatbot_ready_status{condition="False",environment="production",name="support-bot",namespace="NAMESPACE"} 1
 dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="support-bot",namespace="NAMESPACE"} 0
-# HELP dgbot_chatbot_abnormal_condition 1 for each of the chatbot's conditions Reconciling and Stalled while it is True, with its reason. No series otherwise.
+# HELP dgbot_chatbot_abnormal_condition 1 for each of the chatbot's conditions Reconciling, Stalled, RequestInvalid and ImportIgnored while it is True, with its reason. No series otherwise.
 # TYPE dgbot_chatbot_abnormal_condition gauge
 dgbot_chatbot_abnormal_condition{condition="Stalled",environment="production",name="support-bot",namespace="NAMESPACE",reason="ChatbotIDConflict"} 1
 `)
+}
+
+// TestIssuedHMACSecretsAreCounted by their cause, and a repaired one is not.
+func TestIssuedHMACSecretsAreCounted(t *testing.T) {
+	w := newWorld(t)
+	count := func(cause v1alpha1.Cause) float64 {
+		return testutil.ToFloat64(secretsIssued.WithLabelValues(string(cause)))
+	}
+	first, request := count(v1alpha1.CauseFirstIssue), count(v1alpha1.CauseRequest)
+	hmacBot(w)
+	w.restBots(live, botName)
+	w.deleteObject(w.hmacSecret())
+	w.restBots(live, botName)
+	w.rotateHMAC()
+	w.restBots(live, botName)
+	if first, request = count(v1alpha1.CauseFirstIssue)-first, count(v1alpha1.CauseRequest)-request; first != 1 || request != 1 {
+		t.Errorf("%.0f first issues and %.0f requests were counted", first, request)
+	}
 }

@@ -100,7 +100,7 @@ var boundaries = map[string]boundary{
 	// It reads what happened from etcd.
 	"test/e2e/storm": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
 			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"go.etcd.io/etcd/client/v3",
 		},

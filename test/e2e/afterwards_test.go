@@ -47,7 +47,7 @@ func noKeyIsOutsideItsSecret(ctx context.Context) error {
 	if !strings.Contains(log, "Issued revision") {
 		return errors.New("the log is not the operator's")
 	}
-	objects, err := cluster.Kubectl(ctx, "get", "dgkey,dgrec,events,events.events.k8s.io,leases", "-A", "-o", "json").Output()
+	objects, err := cluster.Kubectl(ctx, "get", "dgkey,dgrec,dgbotcb,configmaps,events,events.events.k8s.io,leases", "-A", "-o", "json").Output()
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func TestAnUnchangedWorldCausesNoRequests(t *testing.T) {
 	}
 	p.applyBot("bot", "")
 	p.bot("bot", v1alpha1.PublishedReason)
+	p.healHMACSecret("bot")
 	p.apply("of-a-chatbot", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
 	p.ready("of-a-chatbot")
 	p.apply("disabled", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })

@@ -80,6 +80,7 @@ func (p *place) healHMACSecret(name string) {
 	}
 	p.eventually("it has an HMAC secret", func() bool { return read(published) != "" })
 	text := read(published)
+	remember(text)
 	var copies corev1.SecretList
 	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
 	for _, secret := range copies.Items {

@@ -148,7 +148,11 @@ var erasure = deed{"delete the record in use", true, (*actor).deleteRecord}
 // run does deeds until the context ends.
 func (a *actor) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		a.act(ctx, a.keys[rand.IntN(len(a.keys))])
+		if rand.IntN(5) == 0 {
+			a.actOnBot(ctx)
+		} else {
+			a.act(ctx, a.keys[rand.IntN(len(a.keys))])
+		}
 		pause(ctx, rand.N(250*time.Millisecond))
 	}
 }

@@ -41,6 +41,9 @@ func newCanary(ctx context.Context, from, to int64) (*canary, error) {
 		if text, ok := secret.Data[v1alpha1.DefaultSecretKey]; ok {
 			c.add(string(text))
 		}
+		for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
+			c.addHMAC(secret.Data[v1alpha1.IdentitySecretKey+suffix])
+		}
 		return nil
 	})
 }
@@ -57,6 +60,14 @@ func (c *canary) add(text string) {
 	encoded := base64.StdEncoding.EncodeToString([]byte(text))
 	begin := (prefix + 2) / 3 * 4
 	c.needles[encoded[begin:begin+needleLength]] = true
+}
+
+// addHMAC adds an HMAC secret: of its digits as of its base64 the beginning is enough.
+func (c *canary) addHMAC(text []byte) {
+	if len(text) == 64 {
+		c.needles[string(text[:needleLength])] = true
+		c.needles[base64.StdEncoding.EncodeToString(text)[:needleLength]] = true
+	}
 }
 
 // find returns an excerpt without the key where a text holds one; empty where not.

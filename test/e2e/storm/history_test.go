@@ -25,6 +25,7 @@ import (
 // written. A watch through the API server would have gaps where that was restarted, and no order between the kinds.
 
 const (
+	botsPrefix    = "/registry/keys.dgbot.io/dgbotchatbots/"
 	keysPrefix    = "/registry/keys.dgbot.io/dgbotapikeys/"
 	recordsPrefix = "/registry/keys.dgbot.io/dgbotapikeyrecords/"
 	secretsPrefix = "/registry/secrets/"
@@ -38,7 +39,8 @@ type change struct {
 	at        time.Time
 	namespace string
 	name      string
-	// One of these three is set; after a deletion it is the last version.
+	// One of these is set; after a deletion it is the last version.
+	bot     *v1alpha1.DGbotChatbot
 	key     *v1alpha1.DGbotAPIKey
 	record  *v1alpha1.DGbotAPIKeyRecord
 	secret  *corev1.Secret
@@ -120,6 +122,9 @@ func (c *change) decode(path string, value []byte) (ours bool, err error) {
 	case strings.HasPrefix(path, keysPrefix):
 		rest, c.key = strings.TrimPrefix(path, keysPrefix), &v1alpha1.DGbotAPIKey{}
 		err = json.Unmarshal(value, c.key)
+	case strings.HasPrefix(path, botsPrefix):
+		rest, c.bot = strings.TrimPrefix(path, botsPrefix), &v1alpha1.DGbotChatbot{}
+		err = json.Unmarshal(value, c.bot)
 	case strings.HasPrefix(path, recordsPrefix):
 		rest, c.record = strings.TrimPrefix(path, recordsPrefix), &v1alpha1.DGbotAPIKeyRecord{}
 		err = json.Unmarshal(value, c.record)

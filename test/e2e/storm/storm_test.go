@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,9 +77,6 @@ func TestStorm(t *testing.T) {
 	must(t, forget(t.Context(), until))
 }
 
-// chatbot is what half of the keys are for. It is there all the time, and waited for like everything else.
-const chatbot = "bot"
-
 // clear leaves the control plane to the next storm. The keys go first and are waited for: namespaces whose deletion meets
 // an API server that has just started, and has not discovered our kinds yet, end and leave their keys behind.
 func (s *storm) clear() {
@@ -87,6 +85,7 @@ func (s *storm) clear() {
 	defer cancel()
 	for _, namespace := range s.namespaces {
 		must(s.t, admin.DeleteAllOf(ctx, &v1alpha1.DGbotAPIKey{}, client.InNamespace(namespace)))
+		must(s.t, admin.DeleteAllOf(ctx, &v1alpha1.DGbotChatbot{}, client.InNamespace(namespace)))
 	}
 	for _, namespace := range s.namespaces {
 		must(s.t, wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
@@ -126,10 +125,7 @@ func newStorm(t *testing.T) *storm {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "storm-"}}
 		must(t, admin.Create(t.Context(), namespace))
 		s.namespaces = append(s.namespaces, namespace.Name)
-		must(t, admin.Create(t.Context(), &v1alpha1.DGbotChatbot{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: chatbot},
-			Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Storm", Environment: "staging"},
-		}))
+		must(t, admin.Create(t.Context(), newBot(namespace.Name, chatbot)))
 		a := &actor{namespace: namespace.Name, deeds: s.deeds}
 		for k := i; k < *keyCount; k += actors {
 			a.keys = append(a.keys, &victim{name: fmt.Sprintf("key-%d", k)})
@@ -213,6 +209,11 @@ func (s *storm) settle() {
 			return false, nil
 		}
 		unrest = w.unrest(time.Now())
+		bots, err := unrestOfBots(ctx, s.namespaces, time.Now())
+		if err != nil {
+			bots = append(bots, err.Error())
+		}
+		unrest = append(unrest, bots...)
 		return len(unrest) == 0, nil
 	})
 	if err != nil {
@@ -234,7 +235,8 @@ func (s *storm) quiet() {
 		loud = nil
 		for _, c := range changes {
 			if !s.scheduled(c) {
-				loud = append(loud, fmt.Sprintf("%s/%s at %d (key %t, record %t, Secret %t)", c.namespace, c.name, c.revision, c.key != nil, c.record != nil, c.secret != nil))
+				loud = append(loud, fmt.Sprintf("%s/%s at %d (chatbot %t, key %t, record %t, Secret %t)",
+					c.namespace, c.name, c.revision, c.bot != nil, c.key != nil, c.record != nil, c.secret != nil))
 			}
 		}
 		if len(loud) == 0 {
@@ -246,6 +248,9 @@ func (s *storm) quiet() {
 
 // scheduled says whether a change belongs to a key that rotates every minute.
 func (s *storm) scheduled(c change) bool {
+	if c.bot != nil || c.secret != nil && c.secret.Labels[v1alpha1.ChatbotLabel] != "" {
+		return false
+	}
 	name := c.name
 	if c.record != nil {
 		name = c.record.Spec.APIKeyRef.Name
@@ -258,8 +263,12 @@ func (s *storm) scheduled(c change) bool {
 // judge reads the history and asks for every promise.
 func (s *storm) judge(from, to int64) {
 	s.t.Helper()
-	changes, err := readHistory(s.t.Context(), s.namespaces, from, to)
+	changes, err := readHistory(s.t.Context(), append(slices.Clone(s.namespaces), v1alpha1.IdentityNamespace), from, to)
 	must(s.t, err)
+	bots := judgeBots(changes)
+	for _, promise := range bots.broken {
+		s.t.Error(promise)
+	}
 	published, minted := 0, 0
 	all := changes.stories()
 	for _, story := range all {
@@ -277,7 +286,11 @@ func (s *storm) judge(from, to int64) {
 			}
 		}
 	}
-	s.t.Logf("%d writes, %d keys, %d revisions published, %d records minted", len(changes), len(all), published, minted)
+	s.t.Logf("%d writes, %d keys, %d revisions published, %d records minted; %d chatbots, their HMAC secrets published %d times",
+		len(changes), len(all), published, minted, len(bots.bots), bots.published)
+	if bots.published < len(s.namespaces) {
+		s.t.Errorf("HMAC secrets were published %d times: the storm tests nothing of them", bots.published)
+	}
 	if int64(published) < enough() {
 		s.t.Errorf("only %d revisions were published: the storm tests nothing", published)
 	}
