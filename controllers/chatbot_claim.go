@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -94,7 +95,12 @@ func (r *ChatbotReconciler) held(ctx context.Context, lock *corev1.ConfigMap) (b
 	return r.isHeld(ctx, holderOf(lock), types.UID(lock.Data[holderUID]))
 }
 
+// isHeld says whether a chatbot is there. One in a namespace that this operator does not work in may be another operator's, and
+// counts as being there: its claim and its copy are released by whoever works there.
 func (r *ChatbotReconciler) isHeld(ctx context.Context, name types.NamespacedName, uid types.UID) (bool, error) {
+	if !r.worksIn(name.Namespace) {
+		return true, nil
+	}
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		holder := &v1alpha1.DGbotChatbot{}
 		found, err := get(ctx, reader, name, holder)
@@ -106,6 +112,10 @@ func (r *ChatbotReconciler) isHeld(ctx context.Context, name types.NamespacedNam
 		}
 	}
 	return false, nil
+}
+
+func (r *ChatbotReconciler) worksIn(namespace string) bool {
+	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, namespace)
 }
 
 // claim creates the lock of the chatbot's ID. A stale one is deleted first, as it was seen and not a newer one.

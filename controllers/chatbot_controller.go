@@ -41,6 +41,8 @@ type ChatbotReconciler struct {
 	Clock    clock.PassiveClock
 	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
 	SecretCheckInterval time.Duration
+	// Namespaces are those that the operator works in; none for all.
+	Namespaces []string
 
 	memory memory
 	looks  chatbotLooks

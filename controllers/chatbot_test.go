@@ -3,7 +3,6 @@
 package controllers
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -330,34 +329,5 @@ func (w *world) checkBot(reason string) {
 	m := w.widget()
 	if m == nil || m.Data[v1alpha1.WidgetChatbotID] != id || !strings.Contains(m.Data[v1alpha1.WidgetSnippet], fmt.Sprintf("data-chatbot-id=%q", id)) {
 		w.t.Errorf("published is %+v", m)
-	}
-}
-
-// TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
-func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
-	for range 10 {
-		w := newWorld(t)
-		names := []string{botName, "other"}
-		for _, name := range names {
-			w.createBot(name, w.adopting)
-		}
-		done := make(chan error, len(names))
-		for _, name := range names {
-			go func() {
-				_, err := w.chatbots(live).Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
-				done <- err
-			}()
-		}
-		for range names {
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.restBots(live, names...)
-		reasons := []string{w.botReason(botName), w.botReason("other")}
-		slices.Sort(reasons)
-		if !slices.Equal(reasons, []string{v1alpha1.ChatbotIDConflictReason, v1alpha1.PublishedReason}) {
-			t.Fatalf("%v", reasons)
-		}
 	}
 }

@@ -48,7 +48,7 @@ func (r *ChatbotReconciler) chatbotsOf(ctx context.Context, o client.Object) []r
 	var names []types.NamespacedName
 	selection := []client.ListOption{client.UnsafeDisableDeepCopy}
 	if o.GetNamespace() == v1alpha1.IdentityNamespace {
-		if holder, ok := holderIn(o); ok {
+		if holder, ok := holderIn(o); ok && r.worksIn(holder.Namespace) {
 			names = append(names, holder)
 		}
 		selection = append(selection, client.MatchingFields{lockNameIndex: o.GetName()})

@@ -142,6 +142,7 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 	}
 	chatbots := &ChatbotReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
+		Namespaces: options.WatchNamespaces,
 	}
 	if options.SecretAccess == SecretAccessGetOnly {
 		keys.SecretCheckInterval, chatbots.SecretCheckInterval = options.SecretCheckInterval, options.SecretCheckInterval

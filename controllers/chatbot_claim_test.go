@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
+func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		names := []string{botName, "other"}
+		for _, name := range names {
+			w.createBot(name, w.adopting)
+		}
+		done := make(chan error, len(names))
+		for _, name := range names {
+			go func() {
+				_, err := w.chatbots(live).Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+				done <- err
+			}()
+		}
+		for range names {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.restBots(live, names...)
+		reasons := []string{w.botReason(botName), w.botReason("other")}
+		slices.Sort(reasons)
+		if !slices.Equal(reasons, []string{v1alpha1.ChatbotIDConflictReason, v1alpha1.PublishedReason}) {
+			t.Fatalf("%v", reasons)
+		}
+	}
+}
+
+// TestTheClaimsOfAnotherOperator, which works in other namespaces, are left alone, and are no error.
+func TestTheClaimsOfAnotherOperator(t *testing.T) {
+	theirs, w := newWorld(t), newWorld(t)
+	theirs.createBot("theirs", func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); bot.Spec.ChatbotID = w.ownID() })
+	theirs.restBots(live, "theirs")
+	w.createBot(botName, w.adopting)
+	operator := w.chatbots(live)
+	operator.Namespaces = []string{w.namespace}
+	// It has no rights there, and its cache knows nothing of the namespace.
+	blind := interceptor.NewClient(live, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if name.Namespace == theirs.namespace {
+				return errors.New("unknown namespace for the cache")
+			}
+			return c.Get(ctx, name, o, options...)
+		},
+	})
+	operator.Client, operator.Live = blind, blind
+	for _, name := range []types.NamespacedName{{Namespace: w.namespace, Name: botName}, {Namespace: theirs.namespace, Name: "theirs"}} {
+		if err := operator.releaseClaims(t.Context(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}}); err != nil {
+		t.Error(err)
+	}
+	if got := w.botReason(botName); got != v1alpha1.ChatbotIDConflictReason {
+		t.Errorf("Ready has the reason %s", got)
+	}
+	if copied := w.secretOf(v1alpha1.IdentityNamespace, lockName(w.ownID()).Name); w.lock(w.ownID()) == nil || copied == nil {
+		t.Error("the other operator's claim or copy is gone")
+	}
+	if requests := operator.chatbotsOf(t.Context(), theirs.lock(w.ownID())); len(requests) > 1 {
+		t.Errorf("%v", requests)
+	}
+}
