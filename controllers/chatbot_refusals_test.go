@@ -48,15 +48,14 @@ func refusing(webhook func(secret *corev1.Secret, dry bool) error) client.WithWa
 
 func isCopy(secret *corev1.Secret) bool { return secret.Namespace == v1alpha1.IdentityNamespace }
 
-// botStalled asserts why the chatbot is not Ready, and returns what is said of it.
-func (w *world) botStalled(reason, says string) string {
+// botStalled asserts why the chatbot is not Ready.
+func (w *world) botStalled(reason, says string) {
 	w.t.Helper()
 	ready := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ReadyCondition)
 	stalled := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.StalledCondition)
 	if ready.Reason != reason || !strings.Contains(ready.Message, says) || stalled == nil || stalled.Reason != reason {
 		w.t.Errorf("Ready is %s (%s), want %s (…%s…)", ready.Reason, ready.Message, reason, says)
 	}
-	return ready.Message
 }
 
 func (w *world) revokeHMAC() {

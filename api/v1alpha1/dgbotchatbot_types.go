@@ -270,7 +270,7 @@ type IdentityRevision struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// revoked: it does not verify any more, and is shown until another one is published.
+	// revoked says that it does not verify any more; it is shown until another one is published.
 	// +optional
 	Revoked bool `json:"revoked,omitempty"`
 }

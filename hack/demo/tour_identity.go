@@ -134,13 +134,8 @@ func (t *tour) identify(what, token string, good bool) error {
 	var code int
 	var said []byte
 	err = t.eventually("the verifier knows the secret", verifierDelay, func() (bool, error) {
-		response, err := http.Post(t.stack.verifierURL+"/v1/identity/verify", "application/json", bytes.NewReader(body))
-		if err != nil {
-			return false, err
-		}
-		defer func() { _ = response.Body.Close() }()
-		code = response.StatusCode
-		said, err = io.ReadAll(response.Body)
+		var err error
+		code, said, err = t.askIdentity(body)
 		return err == nil && (code == http.StatusOK) == good, err
 	})
 	t.say("%s:", what)
@@ -154,4 +149,18 @@ func (t *tour) identify(what, token string, good bool) error {
 		want = http.StatusOK
 	}
 	return t.expect(code == want && (!good || strings.Contains(string(said), fmt.Sprintf("%q", visitor))), "the verifier answers %d %s", code, said)
+}
+
+func (t *tour) askIdentity(body []byte) (code int, said []byte, err error) {
+	request, err := http.NewRequestWithContext(t.ctx, http.MethodPost, t.stack.verifierURL+"/v1/identity/verify", bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	said, err = io.ReadAll(response.Body)
+	return response.StatusCode, said, err
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -156,10 +156,10 @@ func (w *watcher) listInPages(ctx context.Context) error {
 		if err := w.request(options).Do(ctx).Into(list); err != nil {
 			return err
 		}
-		if err := meta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
+		if err := apimeta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
 			return err
 		}
-		page, err := meta.ListAccessor(list)
+		page, err := apimeta.ListAccessor(list)
 		if err != nil {
 			return err
 		}
@@ -245,7 +245,7 @@ func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
 	if event.Type == watch.Error {
 		return nil, apierrors.FromObject(event.Object)
 	}
-	object, err := meta.Accessor(event.Object)
+	object, err := apimeta.Accessor(event.Object)
 	if err != nil {
 		return nil, fmt.Errorf("the API server sent a %T", event.Object)
 	}
@@ -260,7 +260,7 @@ func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
 
 func (w *watcher) take(o runtime.Object) {
 	err := w.store.put(o, w.source, w.generation)
-	if object, failed := meta.Accessor(o); err != nil && failed == nil {
+	if object, failed := apimeta.Accessor(o); err != nil && failed == nil {
 		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
 	}
 }

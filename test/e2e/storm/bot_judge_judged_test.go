@@ -81,8 +81,9 @@ func issuedBot() *botChronicle {
 	return c
 }
 
-func (c *botChronicle) announce(n int64, cause v1alpha1.Cause) {
-	c.ledger(c.bot.Status.Current, hmacRevision(n, cause))
+// announce announces the second revision.
+func (c *botChronicle) announce(cause v1alpha1.Cause) {
+	c.ledger(c.bot.Status.Current, hmacRevision(2, cause))
 }
 
 func TestTheJudgeOfHMACSecrets(t *testing.T) {
@@ -91,25 +92,25 @@ func TestTheJudgeOfHMACSecrets(t *testing.T) {
 		want   string
 	}{
 		"all is well": {func(c *botChronicle) {
-			c.announce(2, v1alpha1.CauseRequest)
+			c.announce(v1alpha1.CauseRequest)
 			c.copied(1, 0, 2)
 			c.publish(2, 1)
 			c.ledger(hmacRevision(2, v1alpha1.CauseRequest), nil)
 			c.copied(2, 1)
 		}, ""},
-		"published before verifiers know it":       {func(c *botChronicle) { c.announce(2, v1alpha1.CauseRequest); c.publish(2, 1) }, "promise 1"},
+		"published before verifiers know it":       {func(c *botChronicle) { c.announce(v1alpha1.CauseRequest); c.publish(2, 1) }, "promise 1"},
 		"published and never announced":            {func(c *botChronicle) { c.copied(1, 0, 2); c.publish(2, 1) }, "never announced"},
 		"something of its own in the copy":         {func(c *botChronicle) { c.copied(1, 9) }, "into the copy that was never announced"},
-		"announced for a loss that was none":       {func(c *botChronicle) { c.announce(2, v1alpha1.CauseSecretLost) }, "promise 2"},
-		"announced for a revocation that was none": {func(c *botChronicle) { c.announce(2, v1alpha1.CauseRevocation) }, "promise 2"},
-		"first issued twice":                       {func(c *botChronicle) { c.announce(2, v1alpha1.CauseFirstIssue) }, "promise 2"},
-		"both lost":                                {func(c *botChronicle) { c.copied(); c.publish(); c.announce(2, v1alpha1.CauseSecretLost) }, ""},
+		"announced for a loss that was none":       {func(c *botChronicle) { c.announce(v1alpha1.CauseSecretLost) }, "promise 2"},
+		"announced for a revocation that was none": {func(c *botChronicle) { c.announce(v1alpha1.CauseRevocation) }, "promise 2"},
+		"first issued twice":                       {func(c *botChronicle) { c.announce(v1alpha1.CauseFirstIssue) }, "promise 2"},
+		"both lost":                                {func(c *botChronicle) { c.copied(); c.publish(); c.announce(v1alpha1.CauseSecretLost) }, ""},
 		"revoked": {func(c *botChronicle) {
 			c.edit(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(1) })
-			c.announce(2, v1alpha1.CauseRevocation)
+			c.announce(v1alpha1.CauseRevocation)
 		}, ""},
 		"an older one put back": {func(c *botChronicle) {
-			c.announce(2, v1alpha1.CauseRequest)
+			c.announce(v1alpha1.CauseRequest)
 			c.copied(1, 0, 2)
 			c.publish(2, 1)
 			c.publish(1)
