@@ -78,7 +78,7 @@ func (r *ChatbotReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, nil
 	}
 	if wake, ok := r.unchanged(ctx, chatbot); ok {
-		return r.again(wake), nil
+		return r.again(chatbot, wake), nil
 	}
 	seen, decision, err := r.lookAt(ctx, chatbot)
 	if seen == nil {
@@ -91,7 +91,7 @@ func (r *ChatbotReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return resultOf(err)
 	}
 	r.looks.remember(seen, decision.Wake, r.Clock.Now())
-	return r.again(decision.Wake), nil
+	return r.again(chatbot, decision.Wake), nil
 }
 
 // lookAt observes a chatbot as the cache has it, which is good enough to find that nothing is to be done; otherwise it is
@@ -117,10 +117,13 @@ func (seen *seenChatbot) plan(now time.Time) lifecycle.ChatbotDecision {
 }
 
 // again is when to look again: by the wall clock, whose changes timers do not notice.
-func (r *ChatbotReconciler) again(wake time.Time) ctrl.Result {
+func (r *ChatbotReconciler) again(chatbot *v1alpha1.DGbotChatbot, wake time.Time) ctrl.Result {
 	after := longestWait
 	if !wake.IsZero() {
 		after = min(max(wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)
+	}
+	if imports(chatbot) {
+		after = min(after, sourceCheckInterval)
 	}
 	if r.SecretCheckInterval > 0 {
 		after = min(after, r.SecretCheckInterval)
@@ -289,7 +292,7 @@ func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbot
 	if !found {
 		widget = nil
 	}
-	if err := r.describeWidget(seen, widget); err != nil || seen.Claim != lifecycle.ClaimOwn {
+	if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Claim != lifecycle.ClaimOwn {
 		return seen, err
 	}
 	return seen, r.observeHMAC(ctx, seen)

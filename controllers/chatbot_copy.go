@@ -126,6 +126,13 @@ func (r *ChatbotReconciler) markCopy(ctx context.Context, seen *seenChatbot) err
 func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, shows lifecycle.Ledger, abandoned string) error {
 	name := lockName(seen.ID)
 	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	if fixed(seen.copied) {
+		// It is the operator's own, and nobody else has to be asked to make way.
+		if err := r.deleteCopy(ctx, seen.copied); err != nil {
+			return err
+		}
+		seen.copied = nil
+	}
 	create := seen.copied == nil
 	if !create {
 		copied = seen.copied.DeepCopy()
@@ -145,7 +152,7 @@ func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, s
 	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
 	case err != nil:
-		return advise(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), seen.copied)
+		return r.ofCopy(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name)
 	}
 	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
 		return seen.undone(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
@@ -154,6 +161,21 @@ func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, s
 	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
 	seen.describeCopy(copied)
 	return nil
+}
+
+// fixed says whether a Secret cannot be changed.
+func fixed(secret *corev1.Secret) bool {
+	return secret != nil && (secret.Type != corev1.SecretTypeOpaque || secret.Immutable != nil && *secret.Immutable)
+}
+
+// ofCopy says of a refusal where the copy is: people would look for it in the chatbot's namespace.
+func (r *ChatbotReconciler) ofCopy(err error, name types.NamespacedName) error {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		refused.refusal.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be written, and what is in it verifies on: %s",
+			name.Name, name.Namespace, refused.refusal.Message)
+	}
+	return err
 }
 
 // deleteCopy ends verification for a chatbot.

@@ -11,6 +11,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -163,6 +164,9 @@ func importing(bot *v1alpha1.DGbotChatbot) {
 	bot.Spec.IdentityVerification.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
 }
 
+// leakedKey has the form of an API key.
+const leakedKey = "dgbot_production_7Hq2xV0aBcD9_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1WjWYc"
+
 // TestImportsThatCannotBe: nothing is issued, and the condition says why.
 func TestImportsThatCannotBe(t *testing.T) {
 	for name, tc := range map[string]struct{ content, want string }{
@@ -170,6 +174,7 @@ func TestImportsThatCannotBe(t *testing.T) {
 		"empty":        {"-", "it is empty"},
 		"too short":    {"fifteen bytes..", "15 bytes"},
 		"not an entry": {"+", "no such entry"},
+		"an API key":   {leakedKey + "\n", "it is an API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -186,7 +191,7 @@ func TestImportsThatCannotBe(t *testing.T) {
 			w.createBot(botName, importing)
 			w.restBots(live, botName)
 			ready := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ReadyCondition)
-			if ready.Reason != v1alpha1.ImportRefusedReason || !strings.Contains(ready.Message, tc.want) || strings.Contains(ready.Message, "fifteen") {
+			if ready.Reason != v1alpha1.ImportRefusedReason || !strings.Contains(ready.Message, tc.want) || strings.Contains(ready.Message, "fifteen") || strings.Contains(ready.Message, leakedKey) {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
 			if w.hmacSecret() != nil || w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil {
@@ -254,5 +259,83 @@ func TestAPendingSecretNobodyHas(t *testing.T) {
 	w.checkBot(v1alpha1.PublishedReason)
 	if current := w.bot(botName).Status.Current; current.Hash == announced || current.Revision != 2 {
 		t.Errorf("%+v", current)
+	}
+}
+
+// TestACopyThatCannotBeChanged is replaced: it is the operator's own.
+func TestACopyThatCannotBeChanged(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	w.restBots(live, botName)
+	yes := true
+	w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) { s.Immutable = &yes })
+	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
+	w.revokeHMAC()
+	w.restBots(live, botName)
+	w.checkBot(v1alpha1.PublishedReason)
+	if copied := w.hmacCopy(); verifiesHMAC(copied, text, w.clock.Now()) || copied.Immutable != nil {
+		t.Error("the revoked one verifies, or the copy is immutable")
+	}
+}
+
+// TestACopyWithoutLabelsGoesAsWell when its chatbot is to have no HMAC secret any more: the cache does not know it.
+func TestACopyWithoutLabelsGoesAsWell(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	w.restBots(live, botName)
+	w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil })
+	w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil })
+	w.restBots(live, botName)
+	if w.hmacCopy() != nil {
+		t.Error("it verifies on")
+	}
+}
+
+// TestAnOrphanedConfigMapIsTakenOver, as an orphaned Secret is.
+func TestAnOrphanedConfigMapIsTakenOver(t *testing.T) {
+	w := newWorld(t)
+	w.createBot(botName, nil)
+	w.restBots(live, botName)
+	w.editWidget(func(m *corev1.ConfigMap) {
+		m.OwnerReferences, m.Labels[v1alpha1.ChatbotLabel] = nil, "7771c11c-2610-41ab-a832-a339b9abcf1d"
+	})
+	w.restBots(live, botName)
+	w.checkBot(v1alpha1.PublishedReason)
+	// One of a chatbot that is there is not.
+	w.createBot("other", nil)
+	w.editWidget(func(m *corev1.ConfigMap) {
+		m.OwnerReferences, m.Labels[v1alpha1.ChatbotLabel] = nil, string(w.bot("other").UID)
+	})
+	w.restBots(live, botName)
+	if got := w.botReason(botName); got != v1alpha1.ConfigMapConflictReason {
+		t.Errorf("Ready has the reason %s", got)
+	}
+}
+
+// TestWhatIsImportedIsLookedAtAgain without anything else happening.
+func TestWhatIsImportedIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t)
+	w.existing(theirs)
+	w.createBot(botName, importing)
+	operator := w.chatbots(live)
+	reconcile := func() ctrl.Result {
+		t.Helper()
+		result, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	reconcile()
+	reconcile()
+	w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
+	after := reconcile().RequeueAfter
+	if after <= 0 || after > time.Minute {
+		t.Fatalf("looked at again after %s", after)
+	}
+	w.advance(after)
+	reconcile()
+	if c := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ImportIgnoredCondition); c == nil {
+		t.Error("a change was not noticed")
 	}
 }

@@ -22,6 +22,14 @@ type chatbotLooks struct {
 	looks map[types.NamespacedName]chatbotLook
 }
 
+// sourceCheckInterval is how often the Secret is looked at that importFrom names. It is no Secret of ours, so that no watch tells
+// of it; who does not want it looked at takes importFrom away.
+const sourceCheckInterval = time.Minute
+
+func imports(chatbot *v1alpha1.DGbotChatbot) bool {
+	return wantsHMAC(chatbot) && chatbot.Spec.IdentityVerification.ImportFrom != nil
+}
+
 type chatbotLook struct {
 	versions chatbotVersions
 	wake     time.Time
@@ -68,6 +76,9 @@ func (r *ChatbotReconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGb
 	look, ok := r.looks.last(client.ObjectKeyFromObject(chatbot))
 	now := r.Clock.Now()
 	if !ok || now.Before(look.at) || !look.wake.IsZero() && !now.Before(look.wake) || look.versions.chatbot != chatbot.ResourceVersion {
+		return time.Time{}, false
+	}
+	if imports(chatbot) && !now.Before(look.at.Add(sourceCheckInterval)) {
 		return time.Time{}, false
 	}
 	id := lockName(chatbotID(chatbot))

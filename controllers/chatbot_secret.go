@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/identity"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
@@ -24,11 +25,16 @@ import (
 func (r *ChatbotReconciler) observeHMAC(ctx context.Context, seen *seenChatbot) error {
 	seen.HMAC = lifecycle.HMACObservation{}
 	if !wantsHMAC(seen.Chatbot) {
-		// The copy is in the cache, by its metadata: a chatbot without an HMAC secret is to cost no requests.
+		// The copy is in the cache, by its metadata: a chatbot without an HMAC secret is to cost no requests. Where it has had
+		// one until now, the copy may have lost the label by which the cache knows it.
+		reader := client.Reader(r.Client)
+		if !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty() {
+			reader = r.Live
+		}
 		copied := &metav1.PartialObjectMetadata{}
 		copied.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		found, err := get(ctx, r.Client, lockName(seen.ID), copied)
-		if found && types.UID(copied.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID {
+		found, err := get(ctx, reader, lockName(seen.ID), copied)
+		if uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel]); found && (uid == seen.Chatbot.UID || uid == "") {
 			seen.HMAC.Copy.There, seen.stale = true, copied
 		}
 		return err
@@ -149,6 +155,10 @@ func (r *ChatbotReconciler) observeSource(ctx context.Context, seen *seenChatbot
 	seen.HMAC.Source.Hash, seen.source = identity.Hash(text), text
 	if err := identity.CheckImported(text); err != nil {
 		seen.HMAC.Source.Problem = err.Error()
+	}
+	if _, err := apikey.Parse(string(bytes.TrimSpace(text))); err == nil {
+		// It would be copied to where verifiers read it.
+		seen.HMAC.Source.Problem = "it is an API key"
 	}
 	return nil
 }

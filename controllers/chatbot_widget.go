@@ -60,7 +60,7 @@ func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id st
 }
 
 // describeWidget puts what is known of the ConfigMap into the observation; nil stands for none.
-func (r *ChatbotReconciler) describeWidget(seen *seenChatbot, widget *corev1.ConfigMap) error {
+func (r *ChatbotReconciler) describeWidget(ctx context.Context, seen *seenChatbot, widget *corev1.ConfigMap) error {
 	seen.widget, seen.Widget = widget, lifecycle.WidgetAbsent
 	if widget == nil {
 		return nil
@@ -73,8 +73,11 @@ func (r *ChatbotReconciler) describeWidget(seen *seenChatbot, widget *corev1.Con
 		seen.Widget = lifecycle.WidgetCollectable
 		return nil
 	default:
-		seen.Widget = lifecycle.WidgetForeign
-		return nil
+		leftOver, err := r.leftOver(ctx, widget)
+		if err != nil || !leftOver {
+			seen.Widget = lifecycle.WidgetForeign
+			return err
+		}
 	}
 	wanted := widget.DeepCopy()
 	if err := dressWidget(wanted, seen.Chatbot, seen.ID); err != nil {
@@ -85,6 +88,16 @@ func (r *ChatbotReconciler) describeWidget(seen *seenChatbot, widget *corev1.Con
 		seen.Widget = lifecycle.WidgetDrifted
 	}
 	return nil
+}
+
+// leftOver says whether a ConfigMap is that of a chatbot which is gone, and that garbage collection does not take: it was orphaned.
+func (r *ChatbotReconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
+	uid := types.UID(widget.Labels[v1alpha1.ChatbotLabel])
+	if uid == "" || len(widget.OwnerReferences) > 0 {
+		return false, nil
+	}
+	exists, err := ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, widget.Namespace, uid)
+	return !exists && err == nil, err
 }
 
 // publish writes the ConfigMap: as it was seen, or not at all. One that the cache does not know, because it lost its label or
@@ -114,12 +127,12 @@ func (r *ChatbotReconciler) publish(ctx context.Context, seen *seenChatbot) erro
 		if !found {
 			return errOutrun
 		}
-		return r.describeWidget(seen, widget)
+		return r.describeWidget(ctx, seen, widget)
 	}
 	if err := judge(err, v1alpha1.ConfigMapWriteRefusedReason); err != nil {
 		return err
 	}
-	if err := r.describeWidget(seen, widget); err != nil {
+	if err := r.describeWidget(ctx, seen, widget); err != nil {
 		return err
 	}
 	if seen.Widget != lifecycle.WidgetPublished {

@@ -183,8 +183,8 @@ func advise(err error, secret *corev1.Secret) error {
 	if secret == nil || !errors.As(err, &refused) {
 		return err
 	}
-	if secret.Type != corev1.SecretTypeOpaque || secret.Immutable != nil && *secret.Immutable {
-		refused.refusal.Message += fmt.Sprintf("; delete Secret %q, and it is created anew with a new key", secret.Name)
+	if fixed(secret) {
+		refused.refusal.Message += fmt.Sprintf("; delete Secret %q, and it is created anew", secret.Name)
 	}
 	return err
 }

@@ -42,8 +42,8 @@ type DGbotChatbotSpec struct {
 	Widget *WidgetSpec `json:"widget,omitempty"`
 
 	// identityVerification issues an HMAC secret, with which your server vouches for who a visitor is. Without it there is
-	// none, and no identity token is good for this chatbot. Removing it ends the secret at once and for good; the Secret stays
-	// as it is, and setting it again issues another one.
+	// none, and no identity token is good for this chatbot. Removing it ends the secret at once; the Secret stays as it is, and
+	// setting it again issues another one, or imports again what importFrom names.
 	// +optional
 	IdentityVerification *IdentityVerification `json:"identityVerification,omitempty"`
 }
@@ -62,7 +62,8 @@ type IdentityVerification struct {
 
 	// importFrom starts from an HMAC secret that you already use instead of a new one: it becomes the first revision, and
 	// is read once. The Secret it comes from is not changed and may be deleted afterwards; later changes of it are ignored,
-	// and the condition ImportIgnored says so. Setting it needs the right to get that Secret.
+	// and the condition ImportIgnored says so within a minute. Setting it needs the right to get that Secret. It is refused
+	// where a revokeIssuedBefore has come, which ends what was made before. When the secret has leaked, take it away.
 	// +optional
 	ImportFrom *ImportSource `json:"importFrom,omitempty"`
 

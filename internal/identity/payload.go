@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -90,7 +91,7 @@ func (r *reader) object(depth int) error {
 			return errors.New("the payload is not JSON")
 		}
 		// Names are compared as the most generous reader does.
-		folded := strings.ToLower(name)
+		folded := fold(name)
 		if names[folded] {
 			return errors.New("the payload has a name twice, perhaps in another case")
 		}
@@ -106,6 +107,17 @@ func (r *reader) object(depth int) error {
 		}
 	}
 	return r.end()
+}
+
+// fold is the same for all texts that strings.EqualFold takes for one.
+func fold(name string) string {
+	return strings.Map(func(c rune) rune {
+		least := c
+		for next := unicode.SimpleFold(c); next != c; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, name)
 }
 
 func (r *reader) array(depth int) error {

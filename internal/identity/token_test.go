@@ -176,3 +176,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestNamesThatSomeReadersTakeForOne: encoding/json, for one, takes ſ for s and the Kelvin sign for k.
+func TestNamesThatSomeReadersTakeForOne(t *testing.T) {
+	const claims = `"chatbotId":"cb_1","userId":"u","iat":1,"exp":2`
+	for _, further := range []string{`"roles":[],"roleſ":["admin"]`, `"K":1,"k":2`, `"Σ":1,"ς":2`, `"a":1,"A":2`, `"x":{"s":1,"ſ":2}`, `"uſerId":"v"`} {
+		if _, err := readPayload([]byte("{" + claims + "," + further + "}")); err == nil {
+			t.Errorf("%s is taken", further)
+		}
+	}
+	if _, err := readPayload([]byte("{" + claims + `,"s":1,"t":2,"ß":3,"ss":4}`)); err != nil {
+		t.Error(err)
+	}
+}

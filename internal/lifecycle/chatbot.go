@@ -147,7 +147,8 @@ func (o *ChatbotObservation) refused(r *Refusal, now time.Time) *obstacle {
 
 func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step ChatbotStep, now time.Time) *v1alpha1.DGbotChatbotStatus {
 	s := &v1alpha1.DGbotChatbotStatus{ObservedGeneration: o.Chatbot.Generation, Conditions: o.conditions(obstacle, hmac, step, now)}
-	if o.Claim == ClaimOwn {
+	if o.Claim == ClaimOwn || o.Claim != ClaimTaken && o.Chatbot.Status.ChatbotID == o.ID {
+		// Also while the claim is gone and cannot be written anew: by this the ID stays the chatbot's.
 		s.ChatbotID = o.ID
 	}
 	p := hmac.planner
@@ -159,7 +160,7 @@ func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step Cha
 		return s
 	}
 	hmac.ledger.ApplyTo(s)
-	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.imported(), p.nextRotation(), p.handled(), o.Chatbot.Status.Binding
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, p.nextRotation(), p.handled(), o.Chatbot.Status.Binding
 	if o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == v1alpha1.CopyWriteRefusedReason {
 		// What the ledger says may not be in the copy yet.
 		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest

@@ -101,3 +101,20 @@ func TestEventsOfAChatbot(t *testing.T) {
 		t.Errorf("%+v", events)
 	}
 }
+
+// TestAnIDStaysKnownWhileItsClaimIsGone: by what the status says nobody else gets it.
+func TestAnIDStaysKnownWhileItsClaimIsGone(t *testing.T) {
+	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+	for claim, want := range map[ClaimState]string{ClaimOwn: "cb_1", ClaimAbsent: "cb_1", ClaimStale: "cb_1", ClaimTaken: ""} {
+		o := botObservation(claim, WidgetPublished)
+		o.Chatbot.Status.ChatbotID = "cb_1"
+		o.Refusal = &Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: "the namespace is gone"}
+		if got := PlanChatbot(o, now).Status.ChatbotID; got != want {
+			t.Errorf("%s: %q, want %q", claim, got, want)
+		}
+		o.Chatbot.Status.ChatbotID = ""
+		if got := PlanChatbot(o, now).Status.ChatbotID; claim != ClaimOwn && got != "" {
+			t.Errorf("%s, and it never had one: %q", claim, got)
+		}
+	}
+}

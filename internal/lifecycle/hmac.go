@@ -94,7 +94,7 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 	p := assess(observation, now)
 	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
 	if plan.issue != nil {
-		if problem := o.importProblem(plan.issue, now); problem != nil {
+		if problem := o.importProblem(p, plan.issue); problem != nil {
 			p.obstacle, plan.issue = problem, nil
 		}
 	}
@@ -226,13 +226,21 @@ func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool
 	return l
 }
 
-func (o *ChatbotObservation) importProblem(issue *IssueRevision, now time.Time) *obstacle {
+func (o *ChatbotObservation) importProblem(p *planner, issue *IssueRevision) *obstacle {
 	from := o.Chatbot.Spec.IdentityVerification.ImportFrom
-	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil || o.HMAC.Source.Problem == "" {
+	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil {
 		return nil
 	}
-	return &obstacle{reason: v1alpha1.ImportRefusedReason, stalled: true, until: now.Add(lookAgain), message: fmt.Sprintf(
-		"Entry %q of Secret %q cannot be imported: %s. Put it right, or take spec.identityVerification.importFrom away for a new HMAC secret", from.Key, from.Name, o.HMAC.Source.Problem)}
+	problem := o.HMAC.Source.Problem
+	if revoked := p.requests.revoke.due; problem == "" && revoked != nil {
+		// When it was made nobody knows, but it was before now. Otherwise one that was revoked would come back with its source.
+		problem = fmt.Sprintf("it was made before it is imported, and revokeIssuedBefore (%s) ends what was", rfc3339(revoked))
+	}
+	if problem == "" {
+		return nil
+	}
+	return &obstacle{reason: v1alpha1.ImportRefusedReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
+		"Entry %q of Secret %q cannot be imported: %s. Put it right, or take spec.identityVerification.importFrom away for a new HMAC secret", from.Key, from.Name, problem)}
 }
 
 // Imports says whether a revision to be issued is what importFrom names.
@@ -318,21 +326,14 @@ func (o *ChatbotObservation) importIgnored(l Ledger) (reason, message string) {
 		return "", ""
 	}
 	const advice = "To start from it, take spec.identityVerification away, which ends the present HMAC secret, and set it again"
+	imported := o.Chatbot.Status.Imported
 	switch {
-	case o.imported() == "" && o.HMAC.Source.Hash != l.Current.Hash:
+	case imported == "" && o.HMAC.Source.Hash != l.Current.Hash:
 		return v1alpha1.ImportTooLateReason, fmt.Sprintf(
 			"Entry %q of Secret %q is not imported, because an HMAC secret had been issued before. %s", from.Key, from.Name, advice)
-	case o.imported() != "" && o.HMAC.Source.Hash != o.imported():
+	case imported != "" && o.HMAC.Source.Hash != imported:
 		return v1alpha1.ImportChangedReason, fmt.Sprintf(
 			"Entry %q of Secret %q is not what was imported from it: the change is ignored. %s", from.Key, from.Name, advice)
 	}
 	return "", ""
-}
-
-// imported is the hash of what was imported; empty where nothing was.
-func (o *ChatbotObservation) imported() string {
-	if iv := o.Chatbot.Spec.IdentityVerification; iv == nil || iv.ImportFrom == nil {
-		return ""
-	}
-	return o.Chatbot.Status.Imported
 }

@@ -312,3 +312,39 @@ func TestADeletedChatbotLosesItsCopyAtOnce(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestWhatWasRevokedIsNotImportedAgain: what an import starts from was made before it.
+func TestWhatWasRevokedIsNotImportedAgain(t *testing.T) {
+	w := newHMACWorld(t, func(iv *v1alpha1.IdentityVerification) {
+		iv.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
+	})
+	w.o.HMAC.Source = ImportSource{Hash: "sha256:theirs"}
+	w.o.Chatbot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.now.Add(-time.Hour).Format(time.RFC3339)}
+	w.rest()
+	if w.reason() != v1alpha1.ImportRefusedReason || w.minted != 0 {
+		t.Errorf("%s, %d minted", w.reason(), w.minted)
+	}
+	w.o.Chatbot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.now.Add(time.Hour).Format(time.RFC3339)}
+	w.rest()
+	if w.reason() != v1alpha1.PublishedReason || w.o.HMAC.Secret.Hash != "sha256:theirs" {
+		t.Errorf("with a cut-off to come: %s", w.reason())
+	}
+}
+
+// TestAnImportThatIsTakenAwayAndPutBack is not said to be another one.
+func TestAnImportThatIsTakenAwayAndPutBack(t *testing.T) {
+	from := &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
+	w := newHMACWorld(t, func(iv *v1alpha1.IdentityVerification) { iv.ImportFrom = from })
+	w.o.HMAC.Source = ImportSource{Hash: "sha256:theirs"}
+	w.rest()
+	rotateHMAC(w)
+	w.rest()
+	iv := w.o.Chatbot.Spec.IdentityVerification
+	iv.ImportFrom = nil
+	w.rest()
+	iv.ImportFrom = from
+	w.rest()
+	if c := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportIgnoredCondition); c != nil {
+		t.Errorf("%+v", c)
+	}
+}

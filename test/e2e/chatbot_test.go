@@ -84,7 +84,7 @@ func (p *place) healHMACSecret(name string) {
 	var copies corev1.SecretList
 	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
 	for _, secret := range copies.Items {
-		if string(secret.Data[v1alpha1.IdentitySecretKey]) == text {
+		if string(secret.Data[v1alpha1.CopyNamespace]) == p.name && string(secret.Data[v1alpha1.CopyName]) == name {
 			copied.Name = secret.Name
 		}
 	}

@@ -244,3 +244,24 @@ func TestALeakedHMACSecret(t *testing.T) {
 	must(t, admin.Delete(t.Context(), bot))
 	v.identityBecomes("a deleted chatbot's token is refused", next, http.StatusUnauthorized)
 }
+
+// TestTheShellSnippetTakesASecretAsItStands, a line end at its end included.
+func TestTheShellSnippetTakesASecretAsItStands(t *testing.T) {
+	if !has(t, "openssl") {
+		t.Skip("there is no openssl on this machine")
+	}
+	p, v, mount := newPlace(t), startVerifier(t), t.TempDir()
+	must(t, admin.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "existing"}, Data: map[string][]byte{"hmac": []byte("a long secret of theirs\n")},
+	}))
+	p.chatbot(func(iv *v1alpha1.IdentityVerification) {
+		iv.ImportFrom, iv.AcceptPlain = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}, true
+	})
+	secret := p.mount(mount)
+	v.ready()
+	v.identityBecomes("its token is good", run(t, mount, snippet(t, "sh", 0), "sign.sh", "sh", "u-1"), http.StatusOK)
+	hash := run(t, mount, snippet(t, "sh", 1), "plain.sh", "sh", "u-1")
+	if code, body := v.identify(map[string]string{"chatbotId": string(secret.Data["chatbot-id"]), "userId": "u-1", "hash": hash}); code != http.StatusOK {
+		t.Errorf("plain: %d %s", code, body)
+	}
+}
