@@ -62,6 +62,8 @@ type APIKeyReconciler struct {
 	SecretCheckInterval time.Duration
 	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
 	UsageNamespace string
+	// RequireEnvironment: without a DGbotEnvironment of its environment no key is issued.
+	RequireEnvironment bool
 
 	memory memory
 	slow   slowLane
@@ -145,6 +147,10 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(chatbotRefIndex)), builder.WithPredicates(ofChatbotID())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()})
+	keys, err := r.setUpEnvironments(mgr, keys)
+	if err != nil {
+		return err
+	}
 	if r.watchesSecrets() {
 		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(secretNameIndex)), builder.OnlyMetadata)
 	}

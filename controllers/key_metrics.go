@@ -165,7 +165,7 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 
 // abnormalTypes are conditions that are there only while True.
 var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition,
-	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition}
+	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.PolicyViolationCondition}
 
 // collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
 func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *prometheus.Desc, conditions []metav1.Condition, which []*dto.LabelPair) {
@@ -232,6 +232,7 @@ var abnormalReasons = []string{
 	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason,
 	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
 	v1alpha1.ChatbotIDConflictReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapConflictReason, v1alpha1.ConfigMapWriteRefusedReason,
+	v1alpha1.EnvironmentPolicyReason, v1alpha1.EnvironmentUnknownReason,
 	v1alpha1.CopyWriteRefusedReason, v1alpha1.ImportRefusedReason, v1alpha1.ImportChangedReason, v1alpha1.ImportTooLateReason,
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 	SecretCheckInterval time.Duration
 	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
 	UsageNamespace string
+	// RequireEnvironment: keys are issued for environments with a DGbotEnvironment only.
+	RequireEnvironment bool
 }
 
 // How the manager learns of changes to Secrets.
@@ -138,7 +140,11 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    clock.RealClock{},
 
-		UsageNamespace: options.UsageNamespace,
+		UsageNamespace: options.UsageNamespace, RequireEnvironment: options.RequireEnvironment,
+	}
+	environments := &EnvironmentReconciler{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
+	if err := environments.SetupWithManager(mgr, concurrency); err != nil {
+		return fmt.Errorf("setting up the environment controller: %w", err)
 	}
 	chatbots := &ChatbotReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},

@@ -136,7 +136,14 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	if err != nil {
 		return nil, err
 	}
-	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: records.Items, Chatbot: chatbot, Tracking: tracking}, secret: secret}
+	environment, err := r.environmentOf(ctx, reader, key)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the rules of environment %q: %w", key.Spec.Environment, err)
+	}
+	seen := &observed{
+		Observation: lifecycle.Observation{Key: key, Records: records.Items, Chatbot: chatbot, Environment: environment, Tracking: tracking},
+		secret:      secret,
+	}
 	return seen, r.describeSecret(ctx, seen, facts)
 }
 

@@ -15,6 +15,12 @@ package controllers
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 //
+// Environments: their rules, and the labels of the namespaces that these select.
+//
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotenvironments,verbs=get;list;watch
+// +kubebuilder:rbac:groups=keys.dgbot.io,resources=dgbotenvironments/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+//
 // Chatbots: their ConfigMaps, and the claims of their IDs in the identity namespace. Claims, which can have no owner there, are
 // deleted by the operator.
 //

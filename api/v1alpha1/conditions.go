@@ -19,6 +19,12 @@ const (
 	// goes on verifying beyond its overlap, because it is used or because no verifier says that it is not. The message
 	// names revision and last use. Ready is not affected.
 	PreviousRevisionInUseCondition = "PreviousRevisionInUse"
+	// PolicyViolationCondition is present only while True: a key that has been issued breaks a rule of its DGbotEnvironment,
+	// and is held to the nearest permitted value; the message names limit and value. Ready is not affected.
+	PolicyViolationCondition = "PolicyViolation"
+	// SelectsNothingCondition of a DGbotEnvironment is present only while True: its namespaceSelector selects no namespace
+	// that there is. Ready is not affected.
+	SelectsNothingCondition = "SelectsNothing"
 	// ImportIgnoredCondition is present only while True: spec.identityVerification.importFrom names something else than what
 	// the chatbot's HMAC secret began with. Ready is not affected.
 	ImportIgnoredCondition = "ImportIgnored"
@@ -84,6 +90,20 @@ const (
 	// revision a key waits for it; afterwards it goes on with the ID that it had. Reconciling only: a key that is Ready
 	// stays so.
 	WaitingForChatbotReason = "WaitingForChatbot"
+
+	// EnvironmentPolicyReason: a rule of the key's DGbotEnvironment keeps it from being issued; the message names limit and
+	// value. Also the reason of the condition PolicyViolation.
+	EnvironmentPolicyReason = "EnvironmentPolicy"
+	// EnvironmentUnknownReason: the manager runs with --require-environment, and the key's environment has no
+	// DGbotEnvironment. Nothing is issued.
+	EnvironmentUnknownReason = "EnvironmentUnknown"
+	// EnforcedReason: a DGbotEnvironment is Ready.
+	EnforcedReason = "Enforced"
+	// TimeZoneUnknownReason: a window of a DGbotEnvironment is in a time zone that the operator does not know. No key of it is
+	// rotated on schedule.
+	TimeZoneUnknownReason = "TimeZoneUnknown"
+	// NoNamespaceReason belongs to the condition SelectsNothing.
+	NoNamespaceReason = "NoNamespace"
 
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"

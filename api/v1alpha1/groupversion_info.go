@@ -20,6 +20,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&DGbotAPIKey{}, &DGbotAPIKeyList{},
 		&DGbotAPIKeyRecord{}, &DGbotAPIKeyRecordList{},
 		&DGbotChatbot{}, &DGbotChatbotList{},
+		&DGbotEnvironment{}, &DGbotEnvironmentList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

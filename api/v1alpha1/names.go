@@ -7,6 +7,7 @@ const (
 	APIKeyKind       = "DGbotAPIKey"
 	APIKeyRecordKind = "DGbotAPIKeyRecord"
 	ChatbotKind      = "DGbotChatbot"
+	EnvironmentKind  = "DGbotEnvironment"
 )
 
 // Labels and annotations. Everything under keys.dgbot.io/ belongs to the operator, except the two request

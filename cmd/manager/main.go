@@ -86,6 +86,8 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 		"With get-only, how often each key's Secret is looked at; at least 1s.")
 	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
 		"Namespace of the Leases by which verifiers say since when they have reported uses, their --usage-namespace; by default the one the manager runs in.")
+	flags.BoolVar(&options.RequireEnvironment, "require-environment", false,
+		"Issue keys only of environments that have a DGbotEnvironment.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {

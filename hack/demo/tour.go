@@ -41,6 +41,7 @@ func (t *tour) walk() error {
 		{"The key has leaked: revoke what was issued until now", t.compromise},
 		{"Disable, enable", t.disable},
 		{"Revoke for good", t.revoke},
+		{"One set of rules per environment", t.keepToRules},
 		{"Delete", t.deleteKey},
 		{"What is refused", t.refusals},
 	} {

@@ -13,7 +13,9 @@ import (
 
 // planner is an observation with what follows from it.
 type planner struct {
+	// Observation has the key as its environment's rules let it be.
 	Observation
+	held     held
 	now      time.Time
 	requests requests
 	overlap  time.Duration
@@ -34,7 +36,9 @@ type planner struct {
 }
 
 func assess(o Observation, now time.Time) *planner {
-	p := &planner{Observation: o, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
+	held := hold(o.Key, &o.Environment)
+	o.Key = held.key
+	p := &planner{Observation: o, held: held, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
 	for i := range o.Records {
 		record := &o.Records[i]
 		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record), revisionInName(o.Key, record.Name))
@@ -131,12 +135,12 @@ func (p *planner) findCause() v1alpha1.Cause {
 		return v1alpha1.CauseRevocation
 	case reference.Spec.State == v1alpha1.StateRevoked && !p.outlived(reference):
 		return v1alpha1.CauseReactivation
-	case p.published != nil && p.published.Spec.NotAfter != nil && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
+	case p.held.lifetime == 0 && p.published != nil && p.published.Spec.NotAfter != nil && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
 		return v1alpha1.CauseExpiryChanged
 	case p.requests.rotate.covers(satisfied):
 		return v1alpha1.CauseRequest
 	}
-	if due := scheduledAfter(p.Key.UID, spec, satisfied); due != nil && !due.After(p.now) {
+	if due := p.scheduled(satisfied); due != nil && !due.After(p.now) {
 		return v1alpha1.CauseSchedule
 	}
 	return p.loss

@@ -42,6 +42,7 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 	for _, abnormal := range []struct{ condition, action string }{
 		{v1alpha1.RequestInvalidCondition, "ReadRequest"},
 		{v1alpha1.PreviousRevisionInUseCondition, "Retire"},
+		{v1alpha1.PolicyViolationCondition, "Enforce"},
 	} {
 		if is := newly(abnormal.condition, old.Conditions, next.Conditions); is != nil {
 			events = append(events, Event{Warning: true, Reason: is.Reason, Action: abnormal.action, Note: is.Message})

@@ -29,6 +29,8 @@ type Observation struct {
 	Secret Secret
 	// Chatbot is the one that spec.chatbotRef names.
 	Chatbot Chatbot
+	// Environment is the one that spec.environment names.
+	Environment Environment
 	// Tracking is what the verifiers of the key's environment vouch for; nil where none does.
 	Tracking *Tracking
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was

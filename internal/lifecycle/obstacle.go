@@ -44,6 +44,9 @@ func (p *planner) findObstacle() *obstacle {
 	if p.Refusal != nil {
 		return p.refusedObstacle()
 	}
+	if o := p.environmentObstacle(); o != nil {
+		return o
+	}
 	if o := p.chatbotObstacle(); o != nil {
 		return o
 	}
@@ -138,8 +141,12 @@ func (p *planner) overlapObstacle() *obstacle {
 			until = end.Time
 		}
 	}
+	verify := fmt.Sprintf("%d earlier revisions still verify; it happens when the first of them ends", len(earlierOnes))
+	if len(earlierOnes) == 1 {
+		verify = "the earlier one still verifies; it happens when that ends"
+	}
 	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
-		"A rotation is due, but %d earlier revisions still verify; it happens when the first of them ends. A shorter %s.%s ends them sooner", len(earlierOnes), p.subject().rotationField, p.longestOverlap())}
+		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.subject().rotationField, p.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.

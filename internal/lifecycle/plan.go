@@ -87,7 +87,7 @@ func (p *planner) issue() *IssueRevision {
 		RecordName: RecordName(p.Key.Name, p.Key.UID, revision),
 		Cause:      p.cause,
 		IssuedAt:   p.issuedAt(),
-		NotAfter:   p.Key.Spec.ExpiresAt,
+		NotAfter:   p.endOf(p.issuedAt()),
 		ChatbotID:  p.chatbotID(),
 	}
 	if isLoss(p.loss) {
@@ -135,7 +135,7 @@ func (p *planner) wake() time.Time {
 	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
 	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
 	if reference := p.reference(); reference != nil {
-		times = append(times, scheduledAfter(p.Key.UID, &p.Key.Spec, reference.Spec.IssuedAt))
+		times = append(times, p.scheduled(reference.Spec.IssuedAt))
 	}
 	if p.obstacle != nil && !p.obstacle.until.IsZero() {
 		times = append(times, &metav1.Time{Time: p.obstacle.until})

@@ -41,7 +41,11 @@ func scheduledAfter(uid types.UID, spec *v1alpha1.DGbotAPIKeySpec, issuedAt meta
 	if spec.Rotation == nil || spec.Rotation.Interval == nil {
 		return nil
 	}
-	interval := spec.Rotation.Interval.Duration
+	return spreadBefore(uid, issuedAt, spec.Rotation.Interval.Duration)
+}
+
+// spreadBefore is a whole number of seconds in (0.9, 1.0] of an interval after a time.
+func spreadBefore(uid types.UID, issuedAt metav1.Time, interval time.Duration) *metav1.Time {
 	// Choosing among the whole seconds within the bounds, rather than rounding a fraction, cannot leave them.
 	latest := int64(interval / time.Second)
 	earliest := int64((interval-interval/10)/time.Second) + 1

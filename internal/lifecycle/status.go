@@ -69,6 +69,8 @@ func (p *planner) conditions() []metav1.Condition {
 	}
 	c.progress(stalled, reconciling, reason, message)
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
+	violates := len(p.held.violations) > 0 && p.cause != v1alpha1.CauseFirstIssue
+	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
 	reason, message = p.previousInUse()
 	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
 	return c.list
@@ -103,7 +105,7 @@ func (p *planner) nextRotation() *metav1.Time {
 			next = &metav1.Time{Time: o.until}
 		}
 	} else {
-		next = earlier(scheduledAfter(p.Key.UID, spec, reference.Spec.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
+		next = earlier(p.scheduled(reference.Spec.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
 	}
 	if next == nil || (spec.ExpiresAt != nil && !next.Before(spec.ExpiresAt)) {
 		return nil

@@ -15,7 +15,7 @@ import (
 
 // TestEveryFieldIsExplained: kubectl explain is the users' reference.
 func TestEveryFieldIsExplained(t *testing.T) {
-	for _, name := range []string{"dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io", "dgbotchatbots.keys.dgbot.io"} {
+	for _, name := range []string{"dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io", "dgbotchatbots.keys.dgbot.io", "dgbotenvironments.keys.dgbot.io"} {
 		crd := &unstructured.Unstructured{}
 		crd.SetAPIVersion("apiextensions.k8s.io/v1")
 		crd.SetKind("CustomResourceDefinition")

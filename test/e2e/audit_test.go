@@ -4,11 +4,9 @@ package e2e
 
 import (
 	"fmt"
-	"slices"
 	"testing"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/test/controlplane"
 )
 
 // auditLog is the API server's: every request of the operator's service account, without bodies.
@@ -33,22 +31,9 @@ func TestAnUnchangedWorldCausesNoRequests(t *testing.T) {
 
 	// The lease is renewed every two seconds: it is the clock by which nothing else happens. What the last writes still
 	// cause comes before the first renewal that is waited for.
-	renewed := func(offset int64, times int) (others []controlplane.AuditEvent, end int64) {
-		p.eventually("the lease is renewed", func() bool {
-			var requests []controlplane.AuditEvent
-			var err error
-			requests, end, err = controlplane.ReadAuditFrom(auditLog, offset)
-			must(t, err)
-			others = slices.DeleteFunc(slices.Clone(requests), func(r controlplane.AuditEvent) bool {
-				return r.ObjectRef.Resource == "leases" || r.Verb == "watch"
-			})
-			return len(requests)-len(others) >= times
-		})
-		return others, end
-	}
-	_, settled := renewed(0, 1)
-	_, settled = renewed(settled, 2)
-	if others, _ := renewed(settled, 3); len(others) > 0 {
+	_, settled := p.sinceLeaseRenewals(0, 1)
+	_, settled = p.sinceLeaseRenewals(settled, 2)
+	if others, _ := p.sinceLeaseRenewals(settled, 3); len(others) > 0 {
 		t.Errorf("requests without a change: %v", others)
 	}
 }

@@ -190,8 +190,10 @@ func (h *hardened) live(namespace string) {
 	manifest := strings.Replace(key, "namespace: default", "namespace: "+namespace, 1)
 	ready := func() { h.must("", in("wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")...) }
 
+	h.must(rules, "apply", "-f", "-")
 	h.must(manifest, "apply", "-f", "-")
 	ready()
+	h.must("", "wait", "--for=jsonpath={.status.keys}=1", "dgenv/production", "--timeout=60s")
 	first := h.text(namespace)
 	h.eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
 	h.must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
@@ -231,6 +233,15 @@ const chatbot = `apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotChatbot
 metadata: {name: front}
 spec: {displayName: Front, environment: production, identityVerification: {}}
+`
+
+// rules are those of the environment that key is of, which selects every namespace by asking for labels that all have.
+const rules = `apiVersion: keys.dgbot.io/v1alpha1
+kind: DGbotEnvironment
+metadata: {name: production}
+spec:
+  namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]}
+  rotation: {maxInterval: 8760h}
 `
 
 // liveAsAChatbot does for a chatbot's rights what live does for a key's.

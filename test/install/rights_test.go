@@ -97,6 +97,13 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 		"mint keys.dgbot.io/dgbotapikeyrecords":            true,
 		"create authentication.k8s.io/tokenreviews":        true,
 		"create authorization.k8s.io/subjectaccessreviews": true,
+		"get keys.dgbot.io/dgbotenvironments":              true,
+		"list keys.dgbot.io/dgbotenvironments":             true,
+		"watch keys.dgbot.io/dgbotenvironments":            true,
+		"patch keys.dgbot.io/dgbotenvironments/status":     true,
+		"get namespaces":   true,
+		"list namespaces":  true,
+		"watch namespaces": true,
 	}
 	standard := build(t, "default")
 	full := rightsOf(t, standard[clusterRole])
@@ -133,6 +140,8 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 				}
 				delete(objects, identity)
 				delete(objects, "RoleBinding/dgbot-manager-identity")
+				delete(objects, "Role/dgbot-manager-events")
+				delete(objects, "RoleBinding/dgbot-manager-events")
 			}
 			if len(objects) != len(standard) {
 				t.Errorf("%d objects, config/default has %d", len(objects), len(standard))
@@ -192,7 +201,7 @@ var unseen = []string{
 	"update keys.dgbot.io/dgbotchatbots/finalizers",
 	"delete secrets", "delete configmaps",
 	// By informers, where the API server does not stream lists.
-	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotchatbots", "list coordination.k8s.io/leases",
+	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotchatbots", "list keys.dgbot.io/dgbotenvironments", "list namespaces", "list coordination.k8s.io/leases",
 	// By whoever claims a chatbot ID at the same instant as somebody else, and is second.
 	"get configmaps",
 	// For events that repeat.

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DGbotEnvironmentSpec are the rules for all keys of an environment. A key that breaks one is not issued; one that has been
+// issued goes on, held to the nearest permitted value, and says so in the condition PolicyViolation.
+type DGbotEnvironmentSpec struct {
+	// namespaceSelector selects the namespaces that may hold keys of this environment, by their labels. Without it all may.
+	// +optional
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+
+	// allowedScopes are what keys of this environment may be good for, as a set of at most 64: "a.b" allows the scope a.b,
+	// "a.*" everything under a. and a.* itself, "*" everything. Without it every scope is allowed.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	AllowedScopes []Scope `json:"allowedScopes,omitempty"`
+
+	// rotation says how often keys are replaced, for how long earlier revisions verify, and when that may happen.
+	// +optional
+	Rotation *EnvironmentRotation `json:"rotation,omitempty"`
+
+	// maxLifetime is how long after its creation a key may expire at most: spec.expiresAt is then required. A revision that is
+	// issued for a key which breaks this ends that long after it was issued, and is replaced before. A duration of at least 1m
+	// and at most 876000h, such as 8760h (365 days).
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="maxLifetime must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 8760h (days are not a unit: 8760h is 365 days)"
+	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
+
+	// maxKeysPerNamespace is how many keys of this environment a namespace may hold. The oldest count.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxKeysPerNamespace *int32 `json:"maxKeysPerNamespace,omitempty"`
+
+	// oneKeyPerChatbot allows one key of this environment for each chatbot. The oldest counts.
+	// +optional
+	OneKeyPerChatbot bool `json:"oneKeyPerChatbot,omitempty"`
+}
+
+// EnvironmentRotation says how often keys of an environment are replaced.
+// +kubebuilder:validation:XValidation:rule="!has(self.minInterval) || size(self.minInterval) == 0 || !self.minInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxInterval) || size(self.maxInterval) == 0 || !self.maxInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.minInterval) <= duration(self.maxInterval)",message="minInterval must not be more than maxInterval: no key could keep to both",fieldPath=".minInterval"
+// +kubebuilder:validation:XValidation:rule="!has(self.minInterval) || size(self.minInterval) == 0 || !self.minInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.minInterval) <= duration(self.defaultInterval)",message="defaultInterval must be at least minInterval",fieldPath=".defaultInterval"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxInterval) || size(self.maxInterval) == 0 || !self.maxInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultInterval) <= duration(self.maxInterval)",message="defaultInterval must be at most maxInterval",fieldPath=".defaultInterval"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultOverlap) || size(self.defaultOverlap) == 0 || !self.defaultOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxOverlap) || size(self.maxOverlap) == 0 || !self.maxOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultOverlap) <= duration(self.maxOverlap)",message="defaultOverlap must be at most maxOverlap",fieldPath=".defaultOverlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultOverlap) || size(self.defaultOverlap) == 0 || !self.defaultOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultOverlap) < duration(self.defaultInterval)",message="defaultOverlap must be less than defaultInterval: otherwise more and more revisions verify at once",fieldPath=".defaultOverlap"
+type EnvironmentRotation struct {
+	// defaultInterval is the interval of keys that name none. Without it maxInterval is; without either they are rotated on
+	// request only. A duration of at least 1m and at most 876000h, such as 2160h (90 days).
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="defaultInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)"
+	DefaultInterval *metav1.Duration `json:"defaultInterval,omitempty"`
+
+	// minInterval is the shortest interval that a key may have. A duration of at least 1m and at most 876000h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="minInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 24h (days are not a unit: 48h is 2 days)"
+	MinInterval *metav1.Duration `json:"minInterval,omitempty"`
+
+	// maxInterval is the longest interval that a key may have. A duration of at least 1m and at most 876000h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="maxInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)"
+	MaxInterval *metav1.Duration `json:"maxInterval,omitempty"`
+
+	// defaultOverlap is the overlap of keys that name none. Without it that is 24h, or half the interval where that is shorter,
+	// and at most maxOverlap. A duration of at most 876000h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="defaultOverlap must be a duration of at least 0s (and at most 876000h) in h, m and s, such as 24h (days are not a unit: 48h is 2 days)"
+	DefaultOverlap *metav1.Duration `json:"defaultOverlap,omitempty"`
+
+	// maxOverlap is how long earlier revisions may verify at most, those that stay because they are in use included. A duration
+	// of at most 876000h.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="maxOverlap must be a duration of at least 0s (and at most 876000h) in h, m and s, such as 720h (days are not a unit: 720h is 30 days)"
+	MaxOverlap *metav1.Duration `json:"maxOverlap,omitempty"`
+
+	// windows are when a rotation on schedule may happen; one that is due waits for the next of them. Requests and revocations,
+	// and the replacement of a lost Secret, wait for none. Without windows any time is good.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Windows []RotationWindow `json:"windows,omitempty"`
+}
+
+// RotationWindow is a span of time on some days of the week.
+// +kubebuilder:validation:XValidation:rule="self.start < self.end",message="end must be after start: a window that goes on after midnight is written as two, the first up to 24:00",fieldPath=".end"
+type RotationWindow struct {
+	// days of the week, in timeZone. Without them every day.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:MinItems=1
+	Days []Weekday `json:"days,omitempty"`
+
+	// start of the window on each of the days, as HH:MM.
+	// +required
+	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",message="start must be a time of day as HH:MM, from 00:00 to 23:59, such as 02:00"
+	Start string `json:"start"`
+
+	// end of the window on the same day, as HH:MM, after start; 24:00 is the end of the day.
+	// +required
+	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",message="end must be a time of day as HH:MM, up to 24:00, such as 05:30"
+	End string `json:"end"`
+
+	// timeZone of days, start and end, as in the IANA time zone database, such as Europe/Berlin. Default UTC. On the day on
+	// which clocks are set forward, what lies in the hour that is left out does not exist; on the day on which they are set
+	// back, both hours count.
+	// +optional
+	// +kubebuilder:default=UTC
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, such as UTC or Europe/Berlin"
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// Weekday is a day of the week.
+// +kubebuilder:validation:Enum=Monday;Tuesday;Wednesday;Thursday;Friday;Saturday;Sunday
+type Weekday string
+
+// DGbotEnvironmentStatus is what the operator has seen of the environment.
+type DGbotEnvironmentStatus struct {
+	// observedGeneration is the generation of spec that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the environment: Ready always; Reconciling, Stalled and SelectsNothing only while True.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// keys is how many keys there are of the environment.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Keys int64 `json:"keys,omitempty"`
+
+	// violating is how many of them break a rule: those that are not issued because of it, and those that are held to the nearest
+	// permitted value.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Violating int64 `json:"violating,omitempty"`
+}
+
+// DGbotEnvironment are the rules for all keys of an environment, which is called as it is. Only who may write
+// DGbotEnvironments, which belong to the whole cluster, can change them.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=dgenv,categories=dgbot
+// +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
+// +kubebuilder:printcolumn:name="Violating",type=integer,JSONPath=`.status.violating`
+// +kubebuilder:printcolumn:name="Max-Interval",type=string,JSONPath=`.spec.rotation.maxInterval`
+// +kubebuilder:printcolumn:name="Max-Lifetime",type=string,JSONPath=`.spec.maxLifetime`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$')",message="metadata.name is the environment and must be 1-32 lower-case letters, digits or inner hyphens and begin with a letter, such as production"
+type DGbotEnvironment struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec are the rules. Without any, an environment is known, and nothing is asked of its keys.
+	// +optional
+	Spec DGbotEnvironmentSpec `json:"spec,omitempty"`
+
+	// status is what the operator has seen.
+	// +optional
+	Status DGbotEnvironmentStatus `json:"status,omitempty"`
+}
+
+// DGbotEnvironmentList is a list of DGbotEnvironments.
+// +kubebuilder:object:root=true
+type DGbotEnvironmentList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DGbotEnvironment `json:"items"`
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// environmentOf returns what the rules of the key's environment say of it. Where there are none, which the cache may say, nothing
+// else is read; what a revision is issued by is read from the reader that everything else of the pass is.
+func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (lifecycle.Environment, error) {
+	env := lifecycle.Environment{Required: r.RequireEnvironment}
+	rules := &v1alpha1.DGbotEnvironment{}
+	name := types.NamespacedName{Name: key.Spec.Environment}
+	found, err := get(ctx, r.Client, name, rules)
+	if found && err == nil {
+		rules = &v1alpha1.DGbotEnvironment{}
+		found, err = get(ctx, reader, name, rules)
+	}
+	if err != nil || !found {
+		return env, err
+	}
+	env.Rules, env.Windows = &rules.Spec, windowsOf(&rules.Spec)
+	if env.Excluded, err = excluded(ctx, reader, &rules.Spec, key.Namespace); err != nil {
+		return env, err
+	}
+	if rules.Spec.MaxKeysPerNamespace != nil || rules.Spec.OneKeyPerChatbot {
+		env.Rank, env.ChatbotRank, err = ranksOf(ctx, reader, key)
+	}
+	return env, err
+}
+
+// excluded says whether the rules of an environment do not select a namespace.
+func excluded(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEnvironmentSpec, namespace string) (bool, error) {
+	if rules.NamespaceSelector == nil {
+		return false, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(rules.NamespaceSelector)
+	if err != nil {
+		// The API server takes operators that do not exist: nothing is selected by them.
+		return true, nil //nolint:nilerr // it is said in the environment's conditions
+	}
+	of := namespaceMetadata()
+	found, err := get(ctx, reader, types.NamespacedName{Name: namespace}, of)
+	if err != nil || !found {
+		return false, err // it is about to go
+	}
+	return !selector.Matches(labels.Set(of.Labels)), nil
+}
+
+func namespaceMetadata() *metav1.PartialObjectMetadata {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return namespace
+}
+
+// environmentField finds the keys of an environment: an index of the cache, and a selectable field of the API server.
+const environmentField = "spec.environment"
+
+// ranksOf returns the key's place by age among the keys of its environment in its namespace, and among those of them that are for
+// the same chatbot. Keys that are being deleted have none.
+func ranksOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
+	var keys v1alpha1.DGbotAPIKeyList
+	if err := reader.List(ctx, &keys, client.InNamespace(key.Namespace), client.MatchingFields{environmentField: key.Spec.Environment}, client.UnsafeDisableDeepCopy); err != nil {
+		return 0, 0, fmt.Errorf("counting the keys of environment %q: %w", key.Spec.Environment, err)
+	}
+	rank, chatbotRank = 1, 1
+	for i := range keys.Items {
+		other := &keys.Items[i]
+		if other.UID == key.UID || !other.DeletionTimestamp.IsZero() || !older(other, key) {
+			continue
+		}
+		rank++
+		if a, b := other.Spec.ChatbotRef, key.Spec.ChatbotRef; a != nil && b != nil && a.Name == b.Name {
+			chatbotRank++
+		}
+	}
+	return rank, chatbotRank, nil
+}
+
+// older says whether a key comes before another one. Creation has whole seconds, so the uid decides between those of one.
+func older(a, b *v1alpha1.DGbotAPIKey) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}
+
+func windowsOf(rules *v1alpha1.DGbotEnvironmentSpec) []lifecycle.Window {
+	if rules.Rotation == nil {
+		return nil
+	}
+	var windows []lifecycle.Window
+	for _, w := range rules.Rotation.Windows {
+		windows = append(windows, lifecycle.Window{Days: w.Days, Start: minutesOf(w.Start), End: minutesOf(w.End), Location: locationOf(w.TimeZone)})
+	}
+	return windows
+}
+
+// minutesOf reads HH:MM, which the API server has looked at.
+func minutesOf(clock string) int {
+	if len(clock) != len("00:00") {
+		return 0
+	}
+	hours, _ := strconv.Atoi(clock[:2])
+	minutes, _ := strconv.Atoi(clock[3:])
+	return hours*60 + minutes
+}
+
+// locations are the time zones that were asked for, nil ones included: loading one reads and parses a file.
+var locations sync.Map
+
+// locationOf returns a time zone; nil where it is not known.
+func locationOf(name string) *time.Location {
+	if known, ok := locations.Load(name); ok {
+		location, _ := known.(*time.Location)
+		return location
+	}
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		location = nil
+	}
+	locations.Store(name, location)
+	return location
+}

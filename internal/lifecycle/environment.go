@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Environment is what is known of the environment that a key belongs to.
+type Environment struct {
+	// Rules of its DGbotEnvironment; nil where there is none.
+	Rules *v1alpha1.DGbotEnvironmentSpec
+	// Required: without rules nothing is issued.
+	Required bool
+	// Excluded: the rules do not select the key's namespace.
+	Excluded bool
+	// Rank of the key among those of the environment in its namespace, the oldest being 1, and among those of them that are
+	// for the same chatbot. Zero where the rules limit neither.
+	Rank, ChatbotRank int
+	// Windows of the rules.
+	Windows []Window
+}
+
+// held is a key as the rules of its environment let it be.
+type held struct {
+	// key is the one that was observed where the rules change nothing of it.
+	key *v1alpha1.DGbotAPIKey
+	// violations are the rules that it breaks, each with limit and value.
+	violations []string
+	// lifetime bounds the revisions of a key that may not live as long as it wants to; zero for no bound.
+	lifetime time.Duration
+}
+
+// hold holds a key to the rules. What its spec does not say is filled in, and what it says too much or too little of is the
+// nearest that is permitted; both as if it were written there, so that nothing else of the policy has to know of rules.
+func hold(key *v1alpha1.DGbotAPIKey, env *Environment) held {
+	h := held{key: key}
+	if env.Rules == nil {
+		return h
+	}
+	h.key = key.DeepCopy()
+	h.membership(env)
+	h.interval(env.Rules.Rotation)
+	h.overlap(env.Rules.Rotation)
+	h.expiry(env.Rules.MaxLifetime)
+	return h
+}
+
+func (h *held) violate(format string, args ...any) {
+	h.violations = append(h.violations, fmt.Sprintf(format, args...))
+}
+
+// membership is who may hold a key, for what, and how many of them. There is nothing to be held to.
+func (h *held) membership(env *Environment) {
+	rules := env.Rules
+	if env.Excluded {
+		h.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s)", h.key.Namespace, metav1.FormatLabelSelector(rules.NamespaceSelector))
+	}
+	if len(rules.AllowedScopes) > 0 {
+		for _, scope := range h.key.Spec.Scopes {
+			if !slices.ContainsFunc(rules.AllowedScopes, func(allowed v1alpha1.Scope) bool { return allows(allowed, scope) }) {
+				h.violate("spec.scopes has %q, and allowedScopes are %q", scope, rules.AllowedScopes)
+			}
+		}
+	}
+	if limit := rules.MaxKeysPerNamespace; limit != nil && env.Rank > int(*limit) {
+		h.violate("this is key %d of it in namespace %q by age, and maxKeysPerNamespace is %d", env.Rank, h.key.Namespace, *limit)
+	}
+	if rules.OneKeyPerChatbot && h.key.Spec.ChatbotRef != nil && env.ChatbotRank > 1 {
+		h.violate("this is key %d of it for DGbotChatbot %q by age, and oneKeyPerChatbot allows 1", env.ChatbotRank, h.key.Spec.ChatbotRef.Name)
+	}
+}
+
+// allows says whether a scope, which may be a pattern itself, is covered by one that is allowed.
+func allows(allowed, scope v1alpha1.Scope) bool {
+	if allowed == "*" || allowed == scope {
+		return true
+	}
+	prefix, ok := strings.CutSuffix(string(allowed), "*")
+	return ok && strings.HasPrefix(string(scope), prefix)
+}
+
+// rotation of the key, which is there to be filled in.
+func (h *held) rotation() *v1alpha1.Rotation {
+	if h.key.Spec.Rotation == nil {
+		h.key.Spec.Rotation = &v1alpha1.Rotation{}
+	}
+	return h.key.Spec.Rotation
+}
+
+func (h *held) interval(rules *v1alpha1.EnvironmentRotation) {
+	if rules == nil {
+		return
+	}
+	if h.key.Spec.Rotation == nil || h.key.Spec.Rotation.Interval == nil {
+		// The longest that is permitted is no violation: the key has not asked for more.
+		if usual := cmpOr(rules.DefaultInterval, rules.MaxInterval); usual != nil {
+			h.rotation().Interval = usual
+		}
+		return
+	}
+	r := h.key.Spec.Rotation
+	switch {
+	case rules.MinInterval != nil && r.Interval.Duration < rules.MinInterval.Duration:
+		h.violate("spec.rotation.interval is %s, and rotation.minInterval is %s", r.Interval.Duration, rules.MinInterval.Duration)
+		r.Interval = rules.MinInterval
+	case rules.MaxInterval != nil && r.Interval.Duration > rules.MaxInterval.Duration:
+		h.violate("spec.rotation.interval is %s, and rotation.maxInterval is %s", r.Interval.Duration, rules.MaxInterval.Duration)
+		r.Interval = rules.MaxInterval
+	}
+}
+
+// overlap comes after the interval, which bounds it.
+func (h *held) overlap(rules *v1alpha1.EnvironmentRotation) {
+	if rules == nil {
+		return
+	}
+	asked := h.key.Spec.Rotation != nil && h.key.Spec.Rotation.Overlap != nil
+	if !asked && rules.DefaultOverlap != nil {
+		h.rotation().Overlap = rules.DefaultOverlap
+	}
+	longest := rules.MaxOverlap
+	if longest == nil {
+		longest = &metav1.Duration{Duration: 1<<63 - 1}
+	}
+	if r := h.key.Spec.Rotation; r != nil && r.Interval != nil && r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
+		// The interval was filled in or held to a limit: otherwise the API server would have refused the two.
+		r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
+	}
+	if overlap := Overlap(&h.key.Spec); overlap > longest.Duration {
+		if asked {
+			h.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s", h.key.Spec.Rotation.Overlap.Duration, longest.Duration)
+		}
+		h.rotation().Overlap = longest
+	}
+	if r := h.key.Spec.Rotation; r != nil && r.Retire == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
+		h.violate("spec.rotation.maxOverlap is %s, and rotation.maxOverlap is %s", r.MaxOverlap.Duration, longest.Duration)
+		r.MaxOverlap = longest
+	}
+}
+
+// expiry holds a key that lives too long by its revisions: each ends in time, and is replaced before. Ending the key itself would
+// take keys away that verify, as soon as there is such a rule.
+func (h *held) expiry(limit *metav1.Duration) {
+	if limit == nil {
+		return
+	}
+	latest := h.key.CreationTimestamp.Add(limit.Duration)
+	switch end := h.key.Spec.ExpiresAt; {
+	case end == nil:
+		h.violate("spec.expiresAt is not set, and maxLifetime is %s: set it to %s or earlier", limit.Duration, latest.UTC().Format(time.RFC3339))
+	case end.After(latest):
+		h.violate("spec.expiresAt is %s, and maxLifetime is %s: set it to %s or earlier", rfc3339(end), limit.Duration, latest.UTC().Format(time.RFC3339))
+	default:
+		return
+	}
+	h.lifetime = limit.Duration
+	if r := h.rotation(); r.Interval == nil || r.Interval.Duration > h.lifetime {
+		r.Interval = limit
+		if r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
+			r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
+		}
+	}
+}
+
+func cmpOr(a, b *metav1.Duration) *metav1.Duration {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// endOf is when a revision issued then ends by the key and by the rules; nil for never.
+func (p *planner) endOf(issuedAt metav1.Time) *metav1.Time {
+	if p.held.lifetime == 0 {
+		return p.Key.Spec.ExpiresAt
+	}
+	end := metav1.Time{Time: issuedAt.Add(p.held.lifetime).UTC().Truncate(time.Second)}
+	return earlier(p.Key.Spec.ExpiresAt, &end)
+}
+
+// scheduled is when a revision issued then is due for rotation by time alone; nil where it is not.
+func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
+	due := scheduledAfter(p.Key.UID, &p.Key.Spec, issuedAt)
+	if r := p.published; r != nil && p.held.lifetime > 0 && r.Spec.NotAfter != nil && r.Spec.IssuedAt.Equal(&issuedAt) {
+		// It was issued under a shorter limit than today's.
+		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, r.Spec.NotAfter.Sub(issuedAt.Time)))
+	}
+	if due == nil || len(p.Environment.Windows) == 0 {
+		return due
+	}
+	at := withinWindows(p.Environment.Windows, p.Key.UID, due.Time, p.now)
+	if at.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: at}
+}
+
+// environmentObstacle: without rules that are required nothing is issued, and nothing is issued first that breaks one.
+func (p *planner) environmentObstacle() *obstacle {
+	switch env := p.Key.Spec.Environment; {
+	case p.cause == "":
+		return nil
+	case p.Environment.Rules == nil && p.Environment.Required:
+		return &obstacle{reason: v1alpha1.EnvironmentUnknownReason, stalled: true, message: fmt.Sprintf(
+			"There is no DGbotEnvironment %q, and this operator issues keys of known environments only: create it, or correct spec.environment in a new key", env)}
+	case p.cause == v1alpha1.CauseFirstIssue && len(p.held.violations) > 0:
+		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
+	}
+	return nil
+}
+
+// policyViolation says which rules the key breaks.
+func (p *planner) policyViolation() string {
+	return fmt.Sprintf("Environment %q: %s", p.Key.Spec.Environment, strings.Join(p.held.violations, "; "))
+}

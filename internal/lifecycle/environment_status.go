@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// EnvironmentObservation is everything that the status of an environment is made from.
+type EnvironmentObservation struct {
+	Environment *v1alpha1.DGbotEnvironment
+	// Keys of the environment. What they say of themselves in their status is summed up.
+	Keys []v1alpha1.DGbotAPIKey
+	// UnknownZone: a window is in a time zone that is not known.
+	UnknownZone bool
+	// SelectsNothing: no namespace that there is may hold its keys.
+	SelectsNothing bool
+}
+
+// EnvironmentStatus describes an environment.
+func EnvironmentStatus(o EnvironmentObservation, now time.Time) *v1alpha1.DGbotEnvironmentStatus {
+	env := o.Environment
+	c := newConditions(env.Status.Conditions, env.Generation, now)
+	if o.UnknownZone {
+		const message = "A window of spec.rotation.windows is in a time zone that the operator does not know: no key is rotated on schedule until it is corrected"
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.TimeZoneUnknownReason, message)
+		c.progress(true, false, v1alpha1.TimeZoneUnknownReason, message)
+	} else {
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.EnforcedReason, "The rules are enforced")
+		c.progress(false, false, "", "")
+	}
+	nothing := fmt.Sprintf("No namespace has the labels that spec.namespaceSelector asks for (%s): no key can be issued", metav1.FormatLabelSelector(env.Spec.NamespaceSelector))
+	c.whileTrue(v1alpha1.SelectsNothingCondition, o.SelectsNothing, v1alpha1.NoNamespaceReason, nothing)
+	s := &v1alpha1.DGbotEnvironmentStatus{ObservedGeneration: env.Generation, Conditions: c.list, Keys: int64(len(o.Keys))}
+	for i := range o.Keys {
+		if ViolatesRules(&o.Keys[i]) {
+			s.Violating++
+		}
+	}
+	return s
+}
+
+// ViolatesRules says whether a key's status says that it breaks a rule of its environment.
+func ViolatesRules(key *v1alpha1.DGbotAPIKey) bool {
+	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.EnvironmentPolicyReason ||
+		apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.PolicyViolationCondition)
+}
+
+// EnvironmentEvents returns what to tell when an environment's status changes to another one.
+func EnvironmentEvents(old, next *v1alpha1.DGbotEnvironmentStatus) []Event {
+	var events []Event
+	was, is := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)
+	if is != nil && (was == nil || was.Reason != is.Reason) {
+		events = append(events, Event{Warning: is.Status != metav1.ConditionTrue, Reason: is.Reason, Action: "Enforce", Note: is.Message})
+	}
+	if nothing := newly(v1alpha1.SelectsNothingCondition, old.Conditions, next.Conditions); nothing != nil {
+		events = append(events, Event{Warning: true, Reason: nothing.Reason, Action: "Enforce", Note: nothing.Message})
+	}
+	return events
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Window is when rotations on schedule may happen.
+type Window struct {
+	// Days of the week; none for every day.
+	Days []v1alpha1.Weekday
+	// Start and End are minutes since the day began. End is after Start, and at most 24 hours.
+	Start, End int
+	// Location is the time zone of the three; nil where it is not known, in which case the window never opens.
+	Location *time.Location
+}
+
+// span is one opening of a window: from open up to, and without, shut.
+type span struct{ open, shut time.Time }
+
+// searchedDays is more than a week, because on a day on which clocks are set forward a window may not exist.
+const searchedDays = 16
+
+// next is the first opening of the window that is not over at a time; ok is false where there is none.
+func (w Window) next(after time.Time) (s span, ok bool) {
+	if w.Location == nil {
+		return span{}, false
+	}
+	year, month, day := after.In(w.Location).Date()
+	for i := range searchedDays {
+		noon := time.Date(year, month, day+i, 12, 0, 0, 0, w.Location)
+		if len(w.Days) > 0 && !slices.Contains(w.Days, v1alpha1.Weekday(noon.Weekday().String())) {
+			continue
+		}
+		s = span{w.clock(noon, w.Start, false), w.clock(noon, w.End, true)}
+		if s.open.Before(s.shut) && s.shut.After(after) {
+			return s, true
+		}
+	}
+	return span{}, false
+}
+
+// clock is when the clocks show so many minutes on a day. A time that is left out on the day on which they are set forward is the
+// moment at which that happens. One that comes twice, on the day on which they are set back, is the first or the last.
+func (w Window) clock(day time.Time, minutes int, last bool) time.Time {
+	year, month, date := day.Date()
+	t := time.Date(year, month, date, 0, minutes, 0, 0, w.Location)
+	begins, ends := t.ZoneBounds()
+	if shown := t.Hour()*60 + t.Minute(); shown != minutes%(24*60) {
+		if shown > minutes {
+			return begins
+		}
+		return ends
+	}
+	_, offset := t.Zone()
+	switch {
+	case last && !ends.IsZero():
+		if _, later := ends.Zone(); later < offset {
+			if again := t.Add(time.Duration(offset-later) * time.Second); !again.Before(ends) {
+				return again
+			}
+		}
+	case !last && !begins.IsZero():
+		if _, earlier := begins.Add(-time.Second).Zone(); earlier > offset {
+			if before := t.Add(-time.Duration(earlier-offset) * time.Second); before.Before(begins) {
+				return before
+			}
+		}
+	}
+	return t
+}
+
+// withinWindows is from when on a rotation that was due at a time may happen, as it looks now; zero where no window ever opens.
+// Keys that have waited for a window do not all rotate when it opens, but in its first half, spread by key.
+func withinWindows(windows []Window, uid types.UID, due, now time.Time) time.Time {
+	if len(windows) == 0 {
+		return due
+	}
+	var first *span
+	for _, w := range windows {
+		if s, ok := w.next(latest(due, now)); ok && (first == nil || s.open.Before(first.open)) {
+			first = &s
+		}
+	}
+	switch {
+	case first == nil:
+		return time.Time{}
+	case !due.Before(first.open):
+		return due
+	}
+	sum := sha256.Sum256([]byte(uid))
+	half := max(int64(first.shut.Sub(first.open)/(2*time.Second)), 1)
+	return first.open.Add(time.Duration(int64(binary.BigEndian.Uint32(sum[12:]))%half) * time.Second).UTC()
+}
