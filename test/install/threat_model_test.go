@@ -37,6 +37,15 @@ rules:
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: administrator, namespace: support},
  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}, subjects: [{kind: User, name: administrator}]}
 ---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: rotator, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dgbot-rotator}, subjects: [{kind: User, name: rotator}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: auditor},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dgbot-auditor}, subjects: [{kind: User, name: auditor}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: staff, namespace: support},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dgbot-use-production}, subjects: [{kind: User, name: administrator}]}
+---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: owner, namespace: support},
  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}, subjects: [{kind: User, name: owner}]}
 `
@@ -45,7 +54,9 @@ rules:
 func TestTheThreatModelHolds(t *testing.T) {
 	h := startHardened(t, "default")
 	h.must("", "create", "namespace", "support")
+	h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "samples", "roles"))
 	h.must(people, "apply", "-f", "-")
+	h.must(rules, "apply", "-f", "-")
 	h.operate(nil)
 	h.must(strings.Replace(key, "namespace: default", "namespace: support", 1), "apply", "-f", "-")
 	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
@@ -71,19 +82,38 @@ func (h *hardened) with(t *testing.T) *hardened {
 // whoMay is the table of who has which right; policies come on top.
 func (h *hardened) whoMay() {
 	const keys, records, chatbots = "dgbotapikeys.keys.dgbot.io", "dgbotapikeyrecords.keys.dgbot.io", "dgbotchatbots.keys.dgbot.io"
+	const environments = "dgbotenvironments.keys.dgbot.io"
 	for _, ask := range []struct {
 		user, verb, resource, namespace string
 		want                            bool
 	}{
 		{"viewer", "get", "secrets", "support", false},
-		{"viewer", "get", keys, "support", false},
-		{"viewer", "get", records, "support", false},
+		{"viewer", "get", keys, "support", true},
+		{"viewer", "list", records, "support", true},
+		{"viewer", "get", chatbots, "support", true},
+		{"viewer", "patch", keys, "support", false},
 		{"editor", "get", "secrets", "support", true},
 		{"editor", "create", "pods", "support", true},
-		{"editor", "create", keys, "support", false},
+		{"editor", "create", keys, "support", true}, // and the policy asks for more
+		{"editor", "use", "dgbotenvironments.keys.dgbot.io/production", "support", false},
+		{"editor", "update", chatbots, "support", true},
 		{"editor", "delete", records, "support", false},
-		{"administrator", "create", keys, "support", false},
-		{"administrator", "get", records, "support", false},
+		{"editor", "patch", environments, "", false},
+		{"administrator", "delete", keys, "support", true},
+		{"administrator", "use", "dgbotenvironments.keys.dgbot.io/production", "support", true},
+		{"administrator", "use", "dgbotenvironments.keys.dgbot.io/staging", "support", false},
+		{"administrator", "delete", records, "support", false},
+		{"rotator", "patch", keys, "support", true},
+		{"rotator", "patch", chatbots, "support", true},
+		{"rotator", "update", keys, "support", false},
+		{"rotator", "create", keys, "support", false},
+		{"rotator", "delete", keys, "support", false},
+		{"rotator", "get", "secrets", "support", false},
+		{"auditor", "list", keys, "", true},
+		{"auditor", "list", records, "", true},
+		{"auditor", "get", environments, "", true},
+		{"auditor", "patch", keys, "support", false},
+		{"auditor", "get", "secrets", "support", false},
 		{"keeper", "create", keys, "support", true},
 		{"keeper", "get", "secrets", "support", false},
 		{"keeper", "delete", records, "support", false},
@@ -116,6 +146,8 @@ func (h *hardened) whoMay() {
 	}
 }
 
+const rotateNow = "keys.dgbot.io/rotate-requested-at=2026-01-01T00:00:00Z"
+
 // nobodyElseMints: the policies stop those whom RBAC lets through.
 func (h *hardened) nobodyElseMints() {
 	mine := strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: other").Replace(key)
@@ -134,7 +166,16 @@ func (h *hardened) nobodyElseMints() {
 		"owner adopts a chatbot ID":         {strings.Replace(chatbot, "spec: {", "spec: {chatbotID: cb_known, ", 1), []string{"create", "-f", "-", "--as=owner"}, `needs the verb "adopt"`},
 		"keeper creates a staging key":      {strings.Replace(mine, "production", "staging", 1), []string{"create", "-f", "-", "--as=keeper"}, `needs the verb "use"`},
 		"keeper moves a key to staging":     {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"environment":"staging"}}`, "--as=keeper"}, "immutable"},
-		"editor creates a key":              {mine, []string{"create", "-f", "-", "--as=editor"}, "forbidden"},
+		"editor creates a key":              {mine, []string{"create", "-f", "-", "--as=editor"}, `needs the verb "use"`},
+		"viewer rotates a key":              {"", []string{"annotate", "dgkey", "crm", rotateNow, "--as=viewer"}, "forbidden"},
+		"rotator changes scopes":            {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"scopes":["*"]}}`, "--as=rotator"}, ""},
+		"rotator disables a key":            {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Disabled"}}`, "--as=rotator"}, "changing more of DGbotAPIKey \"crm\" than the annotations"},
+		"rotator requests in spec":          {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"rotation":{"requestedAt":"2026-01-01T00:00:00Z"}}}`, "--as=rotator"}, `needs the verb "update"`},
+		"rotator sets another annotation":   {"", []string{"annotate", "dgkey", "crm", "a=b", "--as=rotator"}, `needs the verb "update"`},
+		"rotator sets both":                 {"", []string{"annotate", "dgkey", "crm", rotateNow, "a=b", "--as=rotator"}, `needs the verb "update"`},
+		"rotator sets a label":              {"", []string{"label", "dgkey", "crm", "a=b", "--as=rotator"}, `needs the verb "update"`},
+		"rotator sets a finalizer":          {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"metadata":{"finalizers":["a/b"]}}`, "--as=rotator"}, `needs the verb "update"`},
+		"auditor changes an environment":    {"", []string{"annotate", "dgenv", "production", "a=b", "--as=auditor"}, "forbidden"},
 		"the operator changes a key's spec": {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"scopes":["*"]}}`, "--as=" + operatorUser}, "forbidden"},
 		"a cluster admin changes a hash":    {"", []string{"patch", existing, "--type=merge", "-p", `{"spec":{"hash":"sha256:` + strings.Repeat("0", 64) + `"}}`}, "immutable"},
 	} {
@@ -143,8 +184,24 @@ func (h *hardened) nobodyElseMints() {
 			return err != nil && strings.Contains(out, try.says), out
 		})
 	}
-	if out, err := h.run(mine, "create", "-f", "-", "-n", "support", "--as=keeper", "--dry-run=server"); err != nil {
-		h.t.Errorf("keeper cannot create a production key: %s", out)
+	for what, try := range map[string]struct {
+		input string
+		args  []string
+	}{
+		"keeper creates a production key":        {mine, []string{"create", "-f", "-", "--as=keeper"}},
+		"administrator creates a production key": {mine, []string{"create", "-f", "-", "--as=administrator"}},
+		"rotator rotates":                        {"", []string{"annotate", "dgkey", "crm", rotateNow, "--as=rotator"}},
+		"rotator revokes":                        {"", []string{"annotate", "dgkey", "crm", "keys.dgbot.io/revoke-issued-before=2026-01-01T00:00:00Z", "--as=rotator"}},
+		"editor changes a label":                 {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"label":"Mine"}}`, "--as=editor"}},
+		"auditor lists keys":                     {"", []string{"get", "dgkey,dgrec,dgenv", "-A", "--as=auditor"}},
+	} {
+		args := append(try.args, "-n", "support")
+		if try.args[0] != "get" {
+			args = append(args, "--dry-run=server")
+		}
+		if out, err := h.run(try.input, args...); err != nil {
+			h.t.Errorf("%s: %s", what, out)
+		}
 	}
 }
 
