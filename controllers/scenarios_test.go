@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -252,6 +253,41 @@ var scenarios = map[string]scenario{
 				w.t.Errorf("revision 1 is %s", r.Spec.State)
 			}
 		},
+	},
+	"its environment gets a rule that it breaks": {
+		prepare: func(w *world) { w.create(w.ofEnvironment(w.namespace)) },
+		happen: func(w *world) {
+			w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
+		},
+		reason: v1alpha1.IssuedReason,
+		check: func(w *world) {
+			if !apimeta.IsStatusConditionTrue(w.key().Status.Conditions, v1alpha1.PolicyViolationCondition) {
+				w.t.Error("nothing says that it breaks the rule")
+			}
+		},
+	},
+	"a key is created that breaks a rule": {
+		prepare: func(w *world) {
+			w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
+		},
+		happen: func(w *world) { w.create(w.ofEnvironment(w.namespace)) },
+		reason: v1alpha1.EnvironmentPolicyReason,
+		check: func(w *world) {
+			if len(w.records()) != 0 || w.secret() != nil {
+				w.t.Error("something was issued")
+			}
+		},
+	},
+	"the rule goes that kept a key from being issued": {
+		prepare: func(w *world) {
+			w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
+			w.create(w.ofEnvironment(w.namespace))
+		},
+		happen: func(w *world) {
+			w.changeRules(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = nil })
+		},
+		causes: []v1alpha1.Cause{v1alpha1.CauseFirstIssue},
+		reason: v1alpha1.IssuedReason,
 	},
 	"somebody else writes the Secret while a revision is published": {
 		happen: func(w *world) {

@@ -135,7 +135,7 @@ func (p *planner) findCause() v1alpha1.Cause {
 		return v1alpha1.CauseRevocation
 	case reference.Spec.State == v1alpha1.StateRevoked && !p.outlived(reference):
 		return v1alpha1.CauseReactivation
-	case p.held.lifetime == 0 && p.published != nil && p.published.Spec.NotAfter != nil && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
+	case p.endMayMove() && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
 		return v1alpha1.CauseExpiryChanged
 	case p.requests.rotate.covers(satisfied):
 		return v1alpha1.CauseRequest
@@ -144,6 +144,12 @@ func (p *planner) findCause() v1alpha1.Cause {
 		return v1alpha1.CauseSchedule
 	}
 	return p.loss
+}
+
+// endMayMove says whether the published revision has an end that only a new one can move. An end that the rules of the environment
+// have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
+func (p *planner) endMayMove() bool {
+	return p.published != nil && p.published.Spec.NotAfter != nil && (p.held.lifetime == 0 || ended(p.published, p.now))
 }
 
 // reference is the revision that requests and schedule are judged by; nil where there is none.

@@ -188,19 +188,32 @@ func (p *planner) endOf(issuedAt metav1.Time) *metav1.Time {
 
 // scheduled is when a revision issued then is due for rotation by time alone; nil where it is not.
 func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
+	at, _ := p.schedule(issuedAt)
+	return at
+}
+
+// schedule also says until when that is so; nil where it stays so.
+func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	due := scheduledAfter(p.Key.UID, &p.Key.Spec, issuedAt)
-	if r := p.published; r != nil && p.held.lifetime > 0 && r.Spec.NotAfter != nil && r.Spec.IssuedAt.Equal(&issuedAt) {
-		// It was issued under a shorter limit than today's.
-		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, r.Spec.NotAfter.Sub(issuedAt.Time)))
+	var end *metav1.Time
+	if r := p.published; r != nil && p.held.lifetime > 0 && r.Spec.IssuedAt.Equal(&issuedAt) && r.Spec.IssuedAt.Before(r.Spec.NotAfter) {
+		end = r.Spec.NotAfter
+	}
+	if end != nil {
+		// It may have been issued under a shorter limit than today's.
+		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, end.Sub(issuedAt.Time)))
 	}
 	if due == nil || len(p.Environment.Windows) == 0 {
-		return due
+		return due, nil
 	}
-	at := withinWindows(p.Environment.Windows, p.Key.UID, due.Time, p.now)
-	if at.IsZero() {
-		return nil
+	from, missed := withinWindows(p.Environment.Windows, p.Key.UID, due.Time, p.now)
+	switch {
+	case end != nil && (from.IsZero() || !from.Before(end.Time)):
+		return due, nil // no rule ends a key that verifies: not even by keeping it from being replaced
+	case from.IsZero():
+		return nil, nil
 	}
-	return &metav1.Time{Time: at}
+	return &metav1.Time{Time: from}, &metav1.Time{Time: missed}
 }
 
 // environmentObstacle: without rules that are required nothing is issued, and nothing is issued first that breaks one.

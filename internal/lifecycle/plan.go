@@ -135,7 +135,8 @@ func (p *planner) wake() time.Time {
 	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
 	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
 	if reference := p.reference(); reference != nil {
-		times = append(times, p.scheduled(reference.Spec.IssuedAt))
+		at, until := p.schedule(reference.Spec.IssuedAt)
+		times = append(times, at, until)
 	}
 	if p.obstacle != nil && !p.obstacle.until.IsZero() {
 		times = append(times, &metav1.Time{Time: p.obstacle.until})

@@ -100,6 +100,7 @@ func (w *walk) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
 // checkIssue judges a mint by what was done to the key.
 func (w *walk) checkIssue(issue IssueRevision) {
 	w.checkChatbotOf(issue)
+	w.checkRulesOf(issue)
 	w.mintedThisWalk++
 	spec, now := &w.sim.Key.Spec, w.sim.Now
 	if spec.State != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
@@ -156,8 +157,11 @@ func (w *walk) checkIssue(issue IssueRevision) {
 }
 
 func (w *walk) scheduleDue(r *v1alpha1.DGbotAPIKeyRecord) bool {
-	rotation := w.sim.Key.Spec.Rotation
-	return rotation != nil && rotation.Interval != nil && r != nil && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > rotation.Interval.Duration*9/10
+	if r == nil {
+		return false
+	}
+	interval := w.intervalByRules(r)
+	return interval > 0 && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > interval*9/10
 }
 
 func (w *walk) checkDamping() {

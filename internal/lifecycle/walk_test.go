@@ -104,7 +104,7 @@ func (w *walk) someTime() *metav1.Time {
 // act does one random thing to the key or its world.
 func (w *walk) act() {
 	key := w.sim.Key
-	switch choice := w.rng.Intn(34); choice {
+	switch choice := w.rng.Intn(36); choice {
 	case 0, 1, 2, 3, 4:
 		w.advance(time.Duration(w.rng.Intn(3*3600)) * time.Second)
 	case 5:
@@ -156,6 +156,8 @@ func (w *walk) act() {
 		w.actOnUsage(choice)
 	case 32, 33:
 		w.actOnChatbot()
+	case 34, 35:
+		w.actOnRules()
 	default:
 		w.accident(choice)
 	}

@@ -78,12 +78,10 @@ func (w Window) clock(day time.Time, minutes int, last bool) time.Time {
 	return t
 }
 
-// withinWindows is from when on a rotation that was due at a time may happen, as it looks now; zero where no window ever opens.
-// Keys that have waited for a window do not all rotate when it opens, but in its first half, spread by key.
-func withinWindows(windows []Window, uid types.UID, due, now time.Time) time.Time {
-	if len(windows) == 0 {
-		return due
-	}
+// withinWindows is from when on a rotation that was due at a time may happen, as it looks now, and until when that is so: with
+// the window it is missed. Zero where no window ever opens. Keys that have waited for a window do not all rotate when it opens,
+// but in its first half, spread by key.
+func withinWindows(windows []Window, uid types.UID, due, now time.Time) (from, until time.Time) {
 	var first *span
 	for _, w := range windows {
 		if s, ok := w.next(latest(due, now)); ok && (first == nil || s.open.Before(first.open)) {
@@ -92,11 +90,11 @@ func withinWindows(windows []Window, uid types.UID, due, now time.Time) time.Tim
 	}
 	switch {
 	case first == nil:
-		return time.Time{}
+		return time.Time{}, time.Time{}
 	case !due.Before(first.open):
-		return due
+		return due, first.shut
 	}
 	sum := sha256.Sum256([]byte(uid))
 	half := max(int64(first.shut.Sub(first.open)/(2*time.Second)), 1)
-	return first.open.Add(time.Duration(int64(binary.BigEndian.Uint32(sum[12:]))%half) * time.Second).UTC()
+	return first.open.Add(time.Duration(int64(binary.BigEndian.Uint32(sum[12:]))%half) * time.Second).UTC(), first.shut
 }
