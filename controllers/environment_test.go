@@ -49,6 +49,7 @@ func (w *world) ofEnvironment(name string) func(*v1alpha1.DGbotAPIKey) {
 // restOf brings another key of the namespace to rest.
 func (w *world) restOf(name string) *v1alpha1.DGbotAPIKey {
 	w.t.Helper()
+	w.advance(time.Minute) // until all of its second are counted
 	key := &v1alpha1.DGbotAPIKey{}
 	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}}
 	if _, err := w.operator(live).Reconcile(w.t.Context(), request); err != nil {
@@ -82,6 +83,7 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	if err := live.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"crm"}}}`))); err != nil {
 		t.Fatal(err)
 	}
+	w.advance(time.Minute)
 	w.rest()
 	if ready := w.ready(); ready.Status != metav1.ConditionTrue || w.key().Status.NextRotationAt == nil {
 		t.Fatalf("%s: %s, next rotation at %s", ready.Reason, ready.Message, w.key().Status.NextRotationAt)
@@ -90,6 +92,9 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	bot := func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} }
 	w.createBot("bot", nil)
 	w.restBots(live, "bot")
+	for time.Since(w.key().CreationTimestamp.Time) < 2*time.Second {
+		time.Sleep(20 * time.Millisecond) // keys of one second are as old as one another
+	}
 	w.edit(bot)
 	for i, change := range []func(*v1alpha1.DGbotAPIKey){bot, nil, nil} {
 		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("key-%d", i)},

@@ -201,7 +201,7 @@ func TestReasonsAreWordsOfOurs(t *testing.T) {
 		t.Errorf("a made-up reason becomes %s", got)
 	}
 	elsewhere := []string{
-		v1alpha1.PublishedReason,
+		v1alpha1.PublishedReason, v1alpha1.EnforcedReason, v1alpha1.TimeZoneUnknownReason, v1alpha1.NoNamespaceReason,
 		v1alpha1.IssuedReason, v1alpha1.SecretLostReason, v1alpha1.SecretAlteredReason, v1alpha1.RecordLostReason,
 	}
 	for _, reason := range declared(t, "conditions.go", "Reason") {

@@ -17,6 +17,7 @@ type DGbotEnvironmentSpec struct {
 	// "a.*" everything under a. and a.* itself, "*" everything. Without it every scope is allowed.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	AllowedScopes []Scope `json:"allowedScopes,omitempty"`
 

@@ -91,7 +91,7 @@ func (b *bareClient) mint(ctx context.Context, i *issued, revision int64, cause 
 	if err != nil {
 		return nil, err
 	}
-	record := lifecycle.NewRecord(i.key, lifecycle.IssueRevision{
+	record := lifecycle.NewRecord(i.key, lifecycle.IssueRevision{Scopes: i.key.Spec.Scopes,
 		Revision: revision, RecordName: lifecycle.RecordName(i.key.Name, i.key.UID, revision), Cause: cause,
 		IssuedAt: metav1.Time{Time: time.Now().UTC().Truncate(time.Second)},
 	}, key.ID(), key.Hash())

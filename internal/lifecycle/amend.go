@@ -37,8 +37,7 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	if id := p.chatbotID(); record.Spec.ChatbotID != id {
 		a.ChatbotID = &id
 	}
-	if !slices.Equal(record.Spec.Scopes, p.Key.Spec.Scopes) {
-		scopes := slices.Clone(p.Key.Spec.Scopes)
+	if scopes := p.scopes(); !slices.Equal(record.Spec.Scopes, scopes) {
 		a.Scopes = &scopes
 	}
 	return a

@@ -40,7 +40,7 @@ type held struct {
 
 // hold holds a key to the rules. What its spec does not say is filled in, and what it says too much or too little of is the
 // nearest that is permitted; both as if it were written there, so that nothing else of the policy has to know of rules.
-func hold(key *v1alpha1.DGbotAPIKey, env *Environment) held {
+func hold(key *v1alpha1.DGbotAPIKey, env *Environment, now time.Time) held {
 	h := held{key: key}
 	if env.Rules == nil {
 		return h
@@ -49,7 +49,7 @@ func hold(key *v1alpha1.DGbotAPIKey, env *Environment) held {
 	h.membership(env)
 	h.interval(env.Rules.Rotation)
 	h.overlap(env.Rules.Rotation)
-	h.expiry(env.Rules.MaxLifetime)
+	h.expiry(env.Rules.MaxLifetime, now)
 	return h
 }
 
@@ -130,14 +130,12 @@ func (h *held) overlap(rules *v1alpha1.EnvironmentRotation) {
 	if longest == nil {
 		longest = &metav1.Duration{Duration: 1<<63 - 1}
 	}
-	if r := h.key.Spec.Rotation; r != nil && r.Interval != nil && r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
-		// The interval was filled in or held to a limit: otherwise the API server would have refused the two.
-		r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
+	if r := h.key.Spec.Rotation; asked && r.Overlap.Duration > longest.Duration {
+		h.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s", r.Overlap.Duration, longest.Duration)
+		r.Overlap = longest
 	}
-	if overlap := Overlap(&h.key.Spec); overlap > longest.Duration {
-		if asked {
-			h.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s", h.key.Spec.Rotation.Overlap.Duration, longest.Duration)
-		}
+	h.overlapWithinInterval()
+	if Overlap(&h.key.Spec) > longest.Duration {
 		h.rotation().Overlap = longest
 	}
 	if r := h.key.Spec.Rotation; r != nil && r.Retire == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
@@ -146,28 +144,37 @@ func (h *held) overlap(rules *v1alpha1.EnvironmentRotation) {
 	}
 }
 
+// overlapWithinInterval is for an interval that was filled in or held to a limit: otherwise the API server would have refused the two.
+func (h *held) overlapWithinInterval() {
+	if r := h.key.Spec.Rotation; r != nil && r.Interval != nil && r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
+		r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
+	}
+}
+
 // expiry holds a key that lives too long by its revisions: each ends in time, and is replaced before. Ending the key itself would
 // take keys away that verify, as soon as there is such a rule.
-func (h *held) expiry(limit *metav1.Duration) {
+func (h *held) expiry(limit *metav1.Duration, now time.Time) {
 	if limit == nil {
 		return
 	}
 	latest := h.key.CreationTimestamp.Add(limit.Duration)
+	advice := fmt.Sprintf("set it to %s or earlier", latest.UTC().Format(time.RFC3339))
+	if !now.Before(latest) {
+		advice = "the key is older than that, so replace it by another DGbotAPIKey"
+	}
 	switch end := h.key.Spec.ExpiresAt; {
 	case end == nil:
-		h.violate("spec.expiresAt is not set, and maxLifetime is %s: set it to %s or earlier", limit.Duration, latest.UTC().Format(time.RFC3339))
+		h.violate("spec.expiresAt is not set, and maxLifetime is %s: %s", limit.Duration, advice)
 	case end.After(latest):
-		h.violate("spec.expiresAt is %s, and maxLifetime is %s: set it to %s or earlier", rfc3339(end), limit.Duration, latest.UTC().Format(time.RFC3339))
+		h.violate("spec.expiresAt is %s, and maxLifetime is %s: %s", rfc3339(end), limit.Duration, advice)
 	default:
 		return
 	}
 	h.lifetime = limit.Duration
 	if r := h.rotation(); r.Interval == nil || r.Interval.Duration > h.lifetime {
 		r.Interval = limit
-		if r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
-			r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
-		}
 	}
+	h.overlapWithinInterval()
 }
 
 func cmpOr(a, b *metav1.Duration) *metav1.Duration {
@@ -195,25 +202,30 @@ func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
 // schedule also says until when that is so; nil where it stays so.
 func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	due := scheduledAfter(p.Key.UID, &p.Key.Spec, issuedAt)
-	var end *metav1.Time
-	if r := p.published; r != nil && p.held.lifetime > 0 && r.Spec.IssuedAt.Equal(&issuedAt) && r.Spec.IssuedAt.Before(r.Spec.NotAfter) {
-		end = r.Spec.NotAfter
-	}
-	if end != nil {
-		// It may have been issued under a shorter limit than today's.
-		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, end.Sub(issuedAt.Time)))
+	var bound time.Duration
+	if r := p.published; r != nil && p.endsByRule(r) && r.Spec.IssuedAt.Equal(&issuedAt) {
+		// Early enough for the overlap. It may have been issued under a shorter limit than today's.
+		life := r.Spec.NotAfter.Sub(issuedAt.Time)
+		bound = max(life-p.overlap, life/2)
+		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, bound))
 	}
 	if due == nil || len(p.Environment.Windows) == 0 {
 		return due, nil
 	}
 	from, missed := withinWindows(p.Environment.Windows, p.Key.UID, due.Time, p.now)
 	switch {
-	case end != nil && (from.IsZero() || !from.Before(end.Time)):
-		return due, nil // no rule ends a key that verifies: not even by keeping it from being replaced
+	case bound > 0 && (from.IsZero() || from.After(issuedAt.Add(bound))):
+		return due, nil // no rule ends the key in use: not even by keeping it from being replaced
 	case from.IsZero():
 		return nil, nil
 	}
 	return &metav1.Time{Time: from}, &metav1.Time{Time: missed}
+}
+
+// endsByRule says whether a record has an end that is not the key's own: one that a new revision would not have as well.
+func (p *planner) endsByRule(r *v1alpha1.DGbotAPIKeyRecord) bool {
+	end := r.Spec.NotAfter
+	return p.held.lifetime > 0 && end != nil && r.Spec.IssuedAt.Before(end) && (p.Key.Spec.ExpiresAt == nil || end.Before(p.Key.Spec.ExpiresAt))
 }
 
 // environmentObstacle: without rules that are required nothing is issued, and nothing is issued first that breaks one.
@@ -224,10 +236,33 @@ func (p *planner) environmentObstacle() *obstacle {
 	case p.Environment.Rules == nil && p.Environment.Required:
 		return &obstacle{reason: v1alpha1.EnvironmentUnknownReason, stalled: true, message: fmt.Sprintf(
 			"There is no DGbotEnvironment %q, and this operator issues keys of known environments only: create it, or correct spec.environment in a new key", env)}
-	case p.cause == v1alpha1.CauseFirstIssue && len(p.held.violations) > 0:
+	case (p.cause == v1alpha1.CauseFirstIssue || p.highest == 0) && len(p.held.violations) > 0:
+		// Without a record and a status there has been no revision, whatever somebody has put into the Secret.
 		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
 	}
+	if rules := p.Environment.Rules; p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot) {
+		// Of the keys of one second the rank is only known when that is over.
+		if counted := p.Key.CreationTimestamp.Add(countedAfter); p.now.Before(counted) {
+			return &obstacle{reason: v1alpha1.ProgressingReason, until: counted, message: "The keys of the environment are being counted"}
+		}
+	}
 	return nil
+}
+
+// countedAfter is how long after a key's creation no older one appears any more.
+const countedAfter = 2 * time.Second
+
+// scopes are those that the key's records are to have: of those that the rules do not allow only what they have already. A rule that
+// comes takes nothing away, and a change of the key brings nothing in.
+func (p *planner) scopes() []v1alpha1.Scope {
+	wanted, rules := p.Key.Spec.Scopes, p.Environment.Rules
+	if rules == nil || len(rules.AllowedScopes) == 0 || len(p.live) == 0 {
+		return slices.Clone(wanted)
+	}
+	has := p.live[0].Spec.Scopes
+	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
+		return !slices.Contains(has, scope) && !slices.ContainsFunc(rules.AllowedScopes, func(allowed v1alpha1.Scope) bool { return allows(allowed, scope) })
+	})
 }
 
 // policyViolation says which rules the key breaks.

@@ -4,12 +4,14 @@ package lifecycle
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -309,5 +311,82 @@ func TestScheduledRotationsKeepToWindows(t *testing.T) {
 	s.Now = s.Now.Add(30 * day)
 	if steps := settle(t, s); issued(steps) != "" || s.Key.Status.NextRotationAt != nil {
 		t.Errorf("in an unknown time zone: %q, next at %s", issued(steps), s.Key.Status.NextRotationAt)
+	}
+}
+
+// TestAForgedSecretIsNoRevision: a key that breaks a rule and was never issued is not issued because somebody put a key's text into
+// a Secret that looks like its own.
+func TestAForgedSecretIsNoRevision(t *testing.T) {
+	s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: Secret{State: SecretOwned, Hash: "sha256:forged", KeyID: "forged"},
+		Environment: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{}}, Excluded: true}}, Now: start}
+	if steps := settle(t, s); issued(steps) != "" || len(s.Records) != 0 {
+		t.Errorf("%q is issued", issued(steps))
+	}
+	if ready := apimeta.FindStatusCondition(s.Key.Status.Conditions, v1alpha1.ReadyCondition); ready.Reason != v1alpha1.EnvironmentPolicyReason {
+		t.Errorf("Ready is %s", ready.Reason)
+	}
+}
+
+// TestScopesThatAreNotAllowedAreNotAdded to a key that has been issued, and those that it has are not taken away.
+func TestScopesThatAreNotAllowedAreNotAdded(t *testing.T) {
+	s := newSimulation(t, func(k *v1alpha1.DGbotAPIKeySpec) { k.Scopes = []v1alpha1.Scope{"a.read", "odd"} })
+	s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*"}}}
+	s.Key.Spec.Scopes = []v1alpha1.Scope{"*", "a.write", "odd"}
+	settle(t, s)
+	want := []v1alpha1.Scope{"a.write", "odd"}
+	if got := s.rev(1).Spec.Scopes; !reflect.DeepEqual(got, want) {
+		t.Errorf("the record has %q, want %q", got, want)
+	}
+	s.Now = s.Now.Add(time.Minute)
+	s.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: s.Now.Format(time.RFC3339)}
+	settle(t, s)
+	if got := s.rev(2).Spec.Scopes; !reflect.DeepEqual(got, want) {
+		t.Errorf("the next record has %q, want %q", got, want)
+	}
+}
+
+// TestALifetimeLeavesRoomForTheOverlap, whatever the windows say.
+func TestALifetimeLeavesRoomForTheOverlap(t *testing.T) {
+	for i := range 50 {
+		key := testKey(types.UID(strconv.Itoa(i)))
+		key.CreationTimestamp = *at(start)
+		key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(10 * time.Hour)}
+		s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}}, Now: start}
+		settle(t, s)
+		// It opens for a minute in a week.
+		s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(2 * day)},
+			Windows: []Window{{Days: []v1alpha1.Weekday{"Sunday"}, Start: 0, End: 1, Location: time.UTC}}}
+		advance(t, s, 20*day)
+		for r := range s.Records {
+			spec := &s.Records[r].Spec
+			next := s.rev(spec.Revision + 1)
+			if spec.Revision == 1 || next == nil {
+				continue
+			}
+			if left := spec.IssuedAt.Add(2 * day).Sub(next.Spec.IssuedAt.Time); left < 10*time.Hour {
+				t.Errorf("key %d: revision %d is replaced %s before its end", i, spec.Revision, left)
+			}
+		}
+		if ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition); ready.Status != metav1.ConditionTrue {
+			t.Errorf("key %d is %s: %s", i, ready.Reason, ready.Message)
+		}
+	}
+}
+
+// TestKeysAreCountedBeforeTheFirstIsIssued: of those of one second the uid decides, and others may still come.
+func TestKeysAreCountedBeforeTheFirstIsIssued(t *testing.T) {
+	limit := int32(1)
+	key := testKey("a-uid")
+	key.CreationTimestamp = *at(start)
+	s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent},
+		Environment: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: &limit}, Rank: 1}}, Now: start.Add(time.Second)}
+	if steps := settle(t, s); issued(steps) != "" {
+		t.Errorf("%s at once", issued(steps))
+	}
+	if wake := Plan(s.Observation, s.Now).Wake; !wake.Equal(start.Add(countedAfter)) {
+		t.Errorf("woken at %s", wake)
+	}
+	if steps := advance(t, s, 2*time.Second); issued(steps) != "FirstIssue" {
+		t.Errorf("%q afterwards", issued(steps))
 	}
 }

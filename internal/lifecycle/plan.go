@@ -89,6 +89,7 @@ func (p *planner) issue() *IssueRevision {
 		IssuedAt:   p.issuedAt(),
 		NotAfter:   p.endOf(p.issuedAt()),
 		ChatbotID:  p.chatbotID(),
+		Scopes:     p.scopes(),
 	}
 	if isLoss(p.loss) {
 		step.Loss = p.loss

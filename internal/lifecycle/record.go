@@ -34,7 +34,7 @@ func NewRecord(key *v1alpha1.DGbotAPIKey, step IssueRevision, keyID, hash string
 			IssuedAt:    step.IssuedAt,
 			Label:       key.Spec.Label,
 			ChatbotID:   step.ChatbotID,
-			Scopes:      slices.Clone(key.Spec.Scopes),
+			Scopes:      slices.Clone(step.Scopes),
 			NotAfter:    step.NotAfter,
 			State:       v1alpha1.StateActive,
 		},

@@ -26,6 +26,8 @@ type IssueRevision struct {
 	NotAfter *metav1.Time
 	// ChatbotID is empty for a key that is for no chatbot.
 	ChatbotID string
+	// Scopes of the revision.
+	Scopes []v1alpha1.Scope
 }
 
 // AmendRecord changes a record in one write. Zero fields stay as they are.

@@ -60,8 +60,9 @@ func (w *walk) intervalByRules(r *v1alpha1.DGbotAPIKeyRecord) time.Duration {
 		if interval == 0 || interval > limit {
 			interval = limit
 		}
-		if end := r.Spec.NotAfter; end != nil && end.After(r.Spec.IssuedAt.Time) {
-			interval = min(interval, end.Sub(r.Spec.IssuedAt.Time))
+		if end := r.Spec.NotAfter; end != nil && end.After(r.Spec.IssuedAt.Time) && !end.Equal(w.sim.Key.Spec.ExpiresAt) {
+			life := end.Sub(r.Spec.IssuedAt.Time)
+			interval = min(interval, max(life-Overlap(&hold(w.sim.Key, &w.sim.Environment, w.sim.Now).key.Spec), life/2))
 		}
 	}
 	return interval
@@ -98,7 +99,9 @@ func (w *walk) checkRulesOf(issue IssueRevision) {
 			return
 		}
 	}
-	if inUse := w.inUse(); w.lifetime() == 0 || inUse == nil || inUse.Spec.NotAfter == nil || inUse.Spec.NotAfter.Sub(w.sim.Now) > 24*time.Hour {
+	// One that would end before the next window is replaced in time for its overlap.
+	inUse := w.inUse()
+	if w.lifetime() == 0 || inUse == nil || inUse.Spec.NotAfter == nil || w.sim.Now.Sub(inUse.Spec.IssuedAt.Time) < inUse.Spec.NotAfter.Sub(inUse.Spec.IssuedAt.Time)*4/10 {
 		w.failf("revision %d is issued on schedule outside of the windows", issue.Revision)
 	}
 }

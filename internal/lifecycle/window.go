@@ -54,8 +54,9 @@ func (w Window) clock(day time.Time, minutes int, last bool) time.Time {
 	year, month, date := day.Date()
 	t := time.Date(year, month, date, 0, minutes, 0, 0, w.Location)
 	begins, ends := t.ZoneBounds()
-	if shown := t.Hour()*60 + t.Minute(); shown != minutes%(24*60) {
-		if shown > minutes {
+	if asked := time.Date(year, month, date, 0, minutes, 0, 0, time.UTC); t.Day() != asked.Day() || t.Hour() != asked.Hour() || t.Minute() != asked.Minute() {
+		// On either side of the moment, whichever of the two offsets time.Date has gone by.
+		if ends.IsZero() || !begins.IsZero() && t.Sub(begins) < ends.Sub(t) {
 			return begins
 		}
 		return ends

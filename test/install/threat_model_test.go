@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func (h *hardened) nobodyElseMints() {
 		"editor changes a label":                 {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"label":"Mine"}}`, "--as=editor"}},
 		"auditor lists keys":                     {"", []string{"get", "dgkey,dgrec,dgenv", "-A", "--as=auditor"}},
 	} {
-		args := append(try.args, "-n", "support")
+		args := append(slices.Clone(try.args), "-n", "support")
 		if try.args[0] != "get" {
 			args = append(args, "--dry-run=server")
 		}
