@@ -7,9 +7,11 @@ package storm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,6 +134,7 @@ func newStorm(t *testing.T) *storm {
 		}
 		s.actors = append(s.actors, a)
 	}
+	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), rules(`{}`))))
 	var err error
 	s.troupe, err = newTroupe(t.Context(), s.folder)
 	must(t, err)
@@ -174,6 +177,7 @@ func (s *storm) rage() {
 	for _, a := range s.actors {
 		group.Go(func() { a.run(ctx) })
 	}
+	group.Go(func() { s.changeRules(ctx) })
 	group.Wait()
 	must(s.t, errors.Join(failures[:]...))
 	faults := map[string]int64{}
@@ -183,6 +187,38 @@ func (s *storm) rage() {
 	}
 	s.t.Logf("%d kills, %d pauses, %d frozen watches, %d crashes of etcd or the API server\nbroken writes: %v\ndeeds: %v (%d failed)",
 		s.troupe.kills.Load(), s.troupe.pauses.Load(), s.troupe.freezes.Load(), s.crashes.Load(), faults, s.deeds.done, s.deeds.failed.Load())
+}
+
+// rules are those of the environment that all keys of a storm are of.
+func rules(spec string) *v1alpha1.DGbotEnvironment {
+	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}
+	_ = json.Unmarshal([]byte(spec), &env.Spec)
+	return env
+}
+
+// someRules keep some keys from being issued first, and make others say that they break a rule. None of them is a cause to issue.
+var someRules = []string{
+	`{"spec":{"allowedScopes":["s.1","s.2"]}}`, `{"spec":{"oneKeyPerChatbot":true}}`, `{"spec":{"maxKeysPerNamespace":3}}`,
+	`{"spec":{"namespaceSelector":{"matchLabels":{"nobody":"has-it"}}}}`,
+}
+
+// changeRules gives the environment rules for a moment, and takes them away for a longer one. In the end there are none.
+func (s *storm) changeRules(ctx context.Context) {
+	patch := func(ctx context.Context, text string) error {
+		return admin.Patch(ctx, rules(`{}`), client.RawPatch(types.MergePatchType, []byte(text)))
+	}
+	const none = `{"spec":{"allowedScopes":null,"oneKeyPerChatbot":null,"maxKeysPerNamespace":null,"namespaceSelector":null}}`
+	for ctx.Err() == nil {
+		if patch(ctx, someRules[rand.IntN(len(someRules))]) == nil {
+			s.deeds.count("give the environment a rule")
+		}
+		pause(ctx, rand.N(time.Second))
+		_ = patch(ctx, none)
+		pause(ctx, time.Second+rand.N(3*time.Second))
+	}
+	must(s.t, wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		return patch(ctx, none) == nil, nil
+	}))
 }
 
 // settle lets two managers bring the world to rest, and checks that they write nothing afterwards.
