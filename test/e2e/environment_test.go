@@ -82,6 +82,15 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{})
+	// An operator that starts has to read all there is: other tests are to wait for none of these.
+	defer func() {
+		must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.name)))
+		p.eventually("they are gone", func() bool {
+			var keys v1alpha1.DGbotAPIKeyList
+			must(t, admin.List(t.Context(), &keys, client.InNamespace(p.name), client.Limit(1)))
+			return len(keys.Items) == 0
+		})
+	}()
 	var group sync.WaitGroup
 	for worker := range 8 {
 		group.Go(func() {

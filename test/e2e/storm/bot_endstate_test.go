@@ -86,7 +86,10 @@ func unrestOfHMAC(bot *v1alpha1.DGbotChatbot, published, copied *corev1.Secret, 
 		return "the copy is not what the status says"
 	case len(s.Previous) == 0 && (copied.Data["hmac-secret-previous"] != nil || published.Data["hmac-secret-previous"] != nil), copied.Data["hmac-secret-pending"] != nil:
 		return "an earlier one is still there"
-	case covers(cutOffs, s.Current.IssuedAt.Time, now) || covers(requests, s.Current.IssuedAt.Time, now):
+	case covers(cutOffs, s.Current.IssuedAt.Time, now):
+		return "a revocation is not carried out"
+	case len(s.Previous) == 0 && covers(requests, s.Current.IssuedAt.Time, now):
+		// One that came with an overlap of a day, for want of another, waits for its end.
 		return "a request is not served"
 	}
 	return ""
