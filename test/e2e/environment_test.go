@@ -83,14 +83,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	p := newPlace(t)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{})
 	// An operator that starts has to read all there is: other tests are to wait for none of these.
-	defer func() {
-		must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.name)))
-		p.eventually("they are gone", func() bool {
-			var keys v1alpha1.DGbotAPIKeyList
-			must(t, admin.List(t.Context(), &keys, client.InNamespace(p.name), client.Limit(1)))
-			return len(keys.Items) == 0
-		})
-	}()
+	defer p.clear()
 	var group sync.WaitGroup
 	for worker := range 8 {
 		group.Go(func() {
@@ -157,6 +150,17 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	if requests > 50 {
 		t.Errorf("%d requests because of it", requests)
 	}
+}
+
+// clear deletes all keys of the place.
+func (p *place) clear() {
+	p.t.Helper()
+	must(p.t, admin.DeleteAllOf(p.t.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.name)))
+	p.eventually("they are gone", func() bool {
+		var keys v1alpha1.DGbotAPIKeyList
+		must(p.t, admin.List(p.t.Context(), &keys, client.InNamespace(p.name), client.Limit(1)))
+		return len(keys.Items) == 0
+	})
 }
 
 // sinceLeaseRenewals returns what the operator asked for since an offset of the audit log, once its lease was renewed so often.
