@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,11 +64,9 @@ func (h *held) membership(env *Environment) {
 	if env.Excluded {
 		h.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s)", h.key.Namespace, metav1.FormatLabelSelector(rules.NamespaceSelector))
 	}
-	if len(rules.AllowedScopes) > 0 {
-		for _, scope := range h.key.Spec.Scopes {
-			if !slices.ContainsFunc(rules.AllowedScopes, func(allowed v1alpha1.Scope) bool { return allows(allowed, scope) }) {
-				h.violate("spec.scopes has %q, and allowedScopes are %q", scope, rules.AllowedScopes)
-			}
+	for _, scope := range h.key.Spec.Scopes {
+		if !allowed(rules, scope) {
+			h.violate("spec.scopes has %q, and allowedScopes are %q", scope, rules.AllowedScopes)
 		}
 	}
 	if limit := rules.MaxKeysPerNamespace; limit != nil && env.Rank > int(*limit) {
@@ -78,12 +77,18 @@ func (h *held) membership(env *Environment) {
 	}
 }
 
-// allows says whether a scope, which may be a pattern itself, is covered by one that is allowed.
-func allows(allowed, scope v1alpha1.Scope) bool {
-	if allowed == "*" || allowed == scope {
+// allowed says whether a scope may be held: every one where the rules do not limit them.
+func allowed(rules *v1alpha1.DGbotEnvironmentSpec, scope v1alpha1.Scope) bool {
+	return len(rules.AllowedScopes) == 0 ||
+		slices.ContainsFunc(rules.AllowedScopes, func(pattern v1alpha1.Scope) bool { return covers(pattern, scope) })
+}
+
+// covers says whether a scope, which may be a pattern itself, is covered by another.
+func covers(pattern, scope v1alpha1.Scope) bool {
+	if pattern == "*" || pattern == scope {
 		return true
 	}
-	prefix, ok := strings.CutSuffix(string(allowed), "*")
+	prefix, ok := strings.CutSuffix(string(pattern), "*")
 	return ok && strings.HasPrefix(string(scope), prefix)
 }
 
@@ -101,7 +106,7 @@ func (h *held) interval(rules *v1alpha1.EnvironmentRotation) {
 	}
 	if h.key.Spec.Rotation == nil || h.key.Spec.Rotation.Interval == nil {
 		// The longest that is permitted is no violation: the key has not asked for more.
-		if usual := cmpOr(rules.DefaultInterval, rules.MaxInterval); usual != nil {
+		if usual := cmp.Or(rules.DefaultInterval, rules.MaxInterval); usual != nil {
 			h.rotation().Interval = usual
 		}
 		return
@@ -177,13 +182,6 @@ func (h *held) expiry(limit *metav1.Duration, now time.Time) {
 	h.overlapWithinInterval()
 }
 
-func cmpOr(a, b *metav1.Duration) *metav1.Duration {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
 // endOf is when a revision issued then ends by the key and by the rules; nil for never.
 func (p *planner) endOf(issuedAt metav1.Time) *metav1.Time {
 	if p.held.lifetime == 0 {
@@ -236,8 +234,7 @@ func (p *planner) environmentObstacle() *obstacle {
 	case p.Environment.Rules == nil && p.Environment.Required:
 		return &obstacle{reason: v1alpha1.EnvironmentUnknownReason, stalled: true, message: fmt.Sprintf(
 			"There is no DGbotEnvironment %q, and this operator issues keys of known environments only: create it, or correct spec.environment in a new key", env)}
-	case (p.cause == v1alpha1.CauseFirstIssue || p.highest == 0) && len(p.held.violations) > 0:
-		// Without a record and a status there has been no revision, whatever somebody has put into the Secret.
+	case p.issuesFirst() && len(p.held.violations) > 0:
 		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
 	}
 	if rules := p.Environment.Rules; p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot) {
@@ -249,6 +246,12 @@ func (p *planner) environmentObstacle() *obstacle {
 	return nil
 }
 
+// issuesFirst says whether the next revision would be the key's first. Without a record and a status there has been none,
+// whatever somebody has put into the Secret.
+func (p *planner) issuesFirst() bool {
+	return p.cause == v1alpha1.CauseFirstIssue || p.cause != "" && p.highest == 0
+}
+
 // countedAfter is how long after a key's creation no older one appears any more.
 const countedAfter = 2 * time.Second
 
@@ -256,12 +259,12 @@ const countedAfter = 2 * time.Second
 // comes takes nothing away, and a change of the key brings nothing in.
 func (p *planner) scopes() []v1alpha1.Scope {
 	wanted, rules := p.Key.Spec.Scopes, p.Environment.Rules
-	if rules == nil || len(rules.AllowedScopes) == 0 || len(p.live) == 0 {
+	if rules == nil || len(p.live) == 0 {
 		return slices.Clone(wanted)
 	}
 	has := p.live[0].Spec.Scopes
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
-		return !slices.Contains(has, scope) && !slices.ContainsFunc(rules.AllowedScopes, func(allowed v1alpha1.Scope) bool { return allows(allowed, scope) })
+		return !slices.Contains(has, scope) && !allowed(rules, scope)
 	})
 }
 

@@ -322,6 +322,9 @@ func TestAForgedSecretIsNoRevision(t *testing.T) {
 	if steps := settle(t, s); issued(steps) != "" || len(s.Records) != 0 {
 		t.Errorf("%q is issued", issued(steps))
 	}
+	if apimeta.FindStatusCondition(s.Key.Status.Conditions, v1alpha1.PolicyViolationCondition) != nil {
+		t.Error("a key that has nothing is said to go on in spite of the rule")
+	}
 	if ready := apimeta.FindStatusCondition(s.Key.Status.Conditions, v1alpha1.ReadyCondition); ready.Reason != v1alpha1.EnvironmentPolicyReason {
 		t.Errorf("Ready is %s", ready.Reason)
 	}

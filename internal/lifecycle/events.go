@@ -53,16 +53,7 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.
 func LossEvent(o Observation, loss v1alpha1.Cause) Event {
-	if o.subject() == &hmacSubject {
-		return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(
-			"Neither Secret %q nor its copy in namespace %s has the HMAC secret any more: a new one replaces it, and tokens signed with the old one are refused", SecretName(o.Key), v1alpha1.IdentityNamespace)}
-	}
-	what := map[v1alpha1.Cause]string{
-		v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
-		v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",
-		v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was gone, so that the key did not verify; a new revision replaces it",
-	}[loss]
-	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(what, SecretName(o.Key))}
+	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(o.subject().losses[loss], SecretName(o.Key))}
 }
 
 // toldFor is how long after a revision was issued a status that does not show it means that it has yet to be told. After

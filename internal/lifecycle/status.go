@@ -69,7 +69,7 @@ func (p *planner) conditions() []metav1.Condition {
 	}
 	c.progress(stalled, reconciling, reason, message)
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
-	violates := len(p.held.violations) > 0 && p.cause != v1alpha1.CauseFirstIssue
+	violates := len(p.held.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
 	reason, message = p.previousInUse()
 	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
