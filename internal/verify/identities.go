@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,12 +33,13 @@ type identities struct {
 	environments, namespaces []string
 
 	mutex sync.RWMutex
-	// chatbots by their ID. What is in it is never changed, only replaced.
+	// chatbots by the names of their copies. What is in it is never changed, only replaced.
 	chatbots map[string]*chatbot
 }
 
 // chatbot is what is kept of a copy.
 type chatbot struct {
+	id          string
 	secrets     []hmacSecret
 	acceptPlain bool
 	generation  int32
@@ -59,29 +61,29 @@ func (x *identities) put(o runtime.Object, _, generation int32) error {
 	if !ok {
 		return fmt.Errorf("it is a %T", o)
 	}
-	id := string(secret.Data[v1alpha1.IdentityChatbotID])
-	if identity.ClaimName(id) != secret.Name {
-		// An ID has one copy, which its name follows from: no other can add to it or take it away.
-		x.forget(secret.Name)
-		return nil
-	}
 	bot, err := readChatbot(secret)
-	if err != nil || !x.covers(secret) {
-		x.forget(secret.Name)
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	if bot == nil || !x.covers(secret) {
+		delete(x.chatbots, secret.Name)
 		return err
 	}
 	bot.generation = generation
-	x.mutex.Lock()
-	defer x.mutex.Unlock()
 	if x.chatbots == nil {
 		x.chatbots = map[string]*chatbot{}
 	}
-	x.chatbots[id] = bot
+	x.chatbots[secret.Name] = bot
 	return nil
 }
 
+// readChatbot returns what a copy says; nil where it is none. An ID has one copy, which its name follows from: no other can add to it
+// or take it away.
 func readChatbot(secret *corev1.Secret) (*chatbot, error) {
-	bot := &chatbot{acceptPlain: string(secret.Data[v1alpha1.CopyAcceptPlain]) == "true"}
+	id := string(secret.Data[v1alpha1.IdentityChatbotID])
+	if identity.ClaimName(id) != secret.Name {
+		return nil, nil
+	}
+	bot := &chatbot{id: id, acceptPlain: string(secret.Data[v1alpha1.CopyAcceptPlain]) == "true"}
 	for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
 		text, ok := secret.Data[v1alpha1.IdentitySecretKey+suffix]
 		if !ok {
@@ -113,28 +115,19 @@ func (x *identities) covers(secret *corev1.Secret) bool {
 }
 
 func (x *identities) remove(o runtime.Object) {
-	if secret, ok := o.(*corev1.Secret); ok {
-		x.forget(secret.Name)
+	secret, ok := o.(*corev1.Secret)
+	if !ok {
+		return
 	}
-}
-
-// forget drops the chatbot that a Secret's name stands for.
-func (x *identities) forget(name string) {
-	x.dropWhere(func(id string, _ *chatbot) bool { return identity.ClaimName(id) == name })
+	x.mutex.Lock()
+	defer x.mutex.Unlock()
+	delete(x.chatbots, secret.Name)
 }
 
 func (x *identities) sweep(_, generation int32) {
-	x.dropWhere(func(_ string, bot *chatbot) bool { return bot.generation != generation })
-}
-
-func (x *identities) dropWhere(condemned func(id string, bot *chatbot) bool) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
-	for id, bot := range x.chatbots {
-		if condemned(id, bot) {
-			delete(x.chatbots, id)
-		}
-	}
+	maps.DeleteFunc(x.chatbots, func(_ string, bot *chatbot) bool { return bot.generation != generation })
 }
 
 func (x *identities) count() int {
@@ -147,7 +140,7 @@ func (x *identities) count() int {
 func (x *identities) find(id string) *chatbot {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
-	if bot, ok := x.chatbots[id]; ok {
+	if bot := x.chatbots[identity.ClaimName(id)]; bot != nil && bot.id == id {
 		return bot
 	}
 	return &chatbot{}
