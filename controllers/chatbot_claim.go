@@ -191,8 +191,7 @@ func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.Namesp
 
 // release deletes a lock unless it has changed since, and before it a copy that has lost the label by which it would be found.
 func (r *ChatbotReconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
-	copied := &metav1.PartialObjectMetadata{}
-	copied.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	copied := metadataOf("Secret")
 	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(lock), copied)
 	if err != nil {
 		return err

@@ -152,10 +152,10 @@ func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, s
 	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
 	case err != nil:
-		return r.ofCopy(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name)
+		return ofCopy(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create)
 	}
 	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
-		return seen.undone(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
+		return refuse(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
 			" was written, and something (a mutating webhook?) changed it in the same write", name.Name)
 	}
 	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
@@ -169,11 +169,15 @@ func fixed(secret *corev1.Secret) bool {
 }
 
 // ofCopy says of a refusal where the copy is: people would look for it in the chatbot's namespace.
-func (r *ChatbotReconciler) ofCopy(err error, name types.NamespacedName) error {
+func ofCopy(err error, name types.NamespacedName, create bool) error {
+	what := "written, and what is in it verifies on"
+	if create {
+		what = "created"
+	}
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		refused.refusal.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be written, and what is in it verifies on: %s",
-			name.Name, name.Namespace, refused.refusal.Message)
+		refused.refusal.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
+			name.Name, name.Namespace, what, refused.refusal.Message)
 	}
 	return err
 }
@@ -223,15 +227,8 @@ func (r *ChatbotReconciler) releaseCopies(ctx context.Context, name types.Namesp
 }
 
 func identityNamespaceGone(reason string) error {
-	refusals.WithLabelValues(reason).Inc()
-	return &refusedError{refusal: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(
-		"Namespace %s is missing or being deleted, in which the operator keeps what is the whole cluster's: apply config/identity", v1alpha1.IdentityNamespace)}}
-}
-
-// undone is a refusal by something that changes what is written.
-func (seen *seenChatbot) undone(reason, format string, arguments ...any) error {
-	refusals.WithLabelValues(reason).Inc()
-	return &refusedError{refusal: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
+	return refuse(reason,
+		"Namespace %s is missing or being deleted, in which the operator keeps what is the whole cluster's: apply config/identity", v1alpha1.IdentityNamespace)
 }
 
 // withoutOwnWords leaves out what an admission plugin says that was shown an HMAC secret in use.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -82,11 +81,6 @@ func (r *ChatbotReconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGb
 		return time.Time{}, false
 	}
 	id := lockName(chatbotID(chatbot))
-	metadata := func() *metav1.PartialObjectMetadata {
-		secret := &metav1.PartialObjectMetadata{}
-		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		return secret
-	}
 	type thing struct {
 		name    types.NamespacedName
 		object  client.Object
@@ -95,10 +89,10 @@ func (r *ChatbotReconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGb
 	things := []thing{
 		{id, &corev1.ConfigMap{}, look.versions.lock},
 		{widgetName(chatbot), &corev1.ConfigMap{}, look.versions.widget},
-		{id, metadata(), look.versions.copied},
+		{id, metadataOf("Secret"), look.versions.copied},
 	}
 	if wantsHMAC(chatbot) && r.SecretCheckInterval == 0 {
-		things = append(things, thing{identitySecretName(chatbot), metadata(), look.versions.secret})
+		things = append(things, thing{identitySecretName(chatbot), metadataOf("Secret"), look.versions.secret})
 	} else if wantsHMAC(chatbot) && !now.Before(look.at.Add(r.SecretCheckInterval)) {
 		return time.Time{}, false
 	}

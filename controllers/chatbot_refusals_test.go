@@ -136,7 +136,7 @@ func TestARefusedCopy(t *testing.T) {
 		return forbidden("no right in this namespace")
 	})
 	w.restBots(no, botName)
-	w.botStalled(v1alpha1.CopyWriteRefusedReason, "no right in this namespace")
+	w.botStalled(v1alpha1.CopyWriteRefusedReason, "cannot be created: ")
 	if w.hmacSecret() != nil {
 		t.Error("something was published that verifiers do not know")
 	}
@@ -145,7 +145,7 @@ func TestARefusedCopy(t *testing.T) {
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
 	w.revokeHMAC()
 	w.restBots(no, botName)
-	w.botStalled(v1alpha1.CopyWriteRefusedReason, "")
+	w.botStalled(v1alpha1.CopyWriteRefusedReason, "cannot be written, and what is in it verifies on: ")
 	if s := w.bot(botName).Status; s.LastHandledRequest != nil || !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
 		t.Errorf("a revocation is said to be done that is not: %+v", s.LastHandledRequest)
 	}

@@ -31,8 +31,7 @@ func (r *ChatbotReconciler) observeHMAC(ctx context.Context, seen *seenChatbot) 
 		if !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty() {
 			reader = r.Live
 		}
-		copied := &metav1.PartialObjectMetadata{}
-		copied.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		copied := metadataOf("Secret")
 		found, err := get(ctx, reader, lockName(seen.ID), copied)
 		if uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel]); found && (uid == seen.Chatbot.UID || uid == "") {
 			seen.HMAC.Copy.There, seen.stale = true, copied
@@ -183,7 +182,7 @@ func (r *ChatbotReconciler) writeIdentitySecret(ctx context.Context, seen *seenC
 		return err
 	}
 	if seen.HMAC.Secret.Drifted {
-		return seen.undone(v1alpha1.SecretWriteRefusedReason,
+		return refuse(v1alpha1.SecretWriteRefusedReason,
 			"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", secret.Name)
 	}
 	return nil
@@ -204,7 +203,7 @@ func (r *ChatbotReconciler) putIdentitySecret(ctx context.Context, seen *seenCha
 		err = r.Client.Update(ctx, secret, &client.UpdateOptions{DryRun: dryRun})
 	}
 	if err == nil && !bytes.Equal(secret.Data[v1alpha1.IdentitySecretKey], seen.texts[present]) {
-		err = seen.undone(v1alpha1.SecretWriteRefusedReason,
+		err = refuse(v1alpha1.SecretWriteRefusedReason,
 			"Secret %q does not take an HMAC secret: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, v1alpha1.IdentitySecretKey)
 	}
 	return secret, err

@@ -136,9 +136,8 @@ func (r *ChatbotReconciler) publish(ctx context.Context, seen *seenChatbot) erro
 		return err
 	}
 	if seen.Widget != lifecycle.WidgetPublished {
-		refusals.WithLabelValues(v1alpha1.ConfigMapWriteRefusedReason).Inc()
-		return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: fmt.Sprintf(
-			"ConfigMap %q was written, and something (a mutating webhook?) changed the operator's labels or entries in the same write", name.Name)}}
+		return refuse(v1alpha1.ConfigMapWriteRefusedReason,
+			"ConfigMap %q was written, and something (a mutating webhook?) changed the operator's labels or entries in the same write", name.Name)
 	}
 	ctrl.LoggerFrom(ctx).Info("Published a chatbot ID", "chatbotID", seen.ID, "configMap", name.Name)
 	return nil

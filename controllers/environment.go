@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -53,18 +52,12 @@ func excluded(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEn
 		// The API server takes operators that do not exist: nothing is selected by them.
 		return true, nil //nolint:nilerr // it is said in the environment's conditions
 	}
-	of := namespaceMetadata()
+	of := metadataOf("Namespace")
 	found, err := get(ctx, reader, types.NamespacedName{Name: namespace}, of)
 	if err != nil || !found {
 		return false, err // it is about to go
 	}
 	return !selector.Matches(labels.Set(of.Labels)), nil
-}
-
-func namespaceMetadata() *metav1.PartialObjectMetadata {
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	return namespace
 }
 
 // environmentField finds the keys of an environment: an index of the cache, and a selectable field of the API server.

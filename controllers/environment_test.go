@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientevents "k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -92,8 +94,10 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	bot := func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} }
 	w.createBot("bot", nil)
 	w.restBots(live, "bot")
-	for time.Since(w.key().CreationTimestamp.Time) < 2*time.Second {
-		time.Sleep(20 * time.Millisecond) // keys of one second are as old as one another
+	oldest := w.key().CreationTimestamp
+	later := func(context.Context) (bool, error) { return time.Since(oldest.Time) > time.Second, nil }
+	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, later); err != nil {
+		t.Fatal(err) // keys of one second are as old as one another
 	}
 	w.edit(bot)
 	for i, change := range []func(*v1alpha1.DGbotAPIKey){bot, nil, nil} {

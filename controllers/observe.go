@@ -92,8 +92,7 @@ func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbot
 		}
 		return &last, nil
 	}
-	metadata := &metav1.PartialObjectMetadata{}
-	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	metadata := metadataOf("Secret")
 	found, err := get(ctx, r.Client, secretNameOf(key), metadata)
 	if err != nil || !found || last.facts == nil || last.key != key.UID ||
 		last.facts.metadata.UID != metadata.UID || last.facts.metadata.ResourceVersion != metadata.ResourceVersion {

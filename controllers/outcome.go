@@ -49,6 +49,12 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.refusal.Reason + ": " + e.refusal.Message }
 
+// refuse counts a refusal that the operator itself has found, and returns it.
+func refuse(reason, format string, arguments ...any) error {
+	refusals.WithLabelValues(reason).Inc()
+	return &refusedError{refusal: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
+}
+
 // judge tells the ways apart, and counts a write that was lost or refused. The reason is the condition's where it was
 // refused.
 func judge(err error, reason string) error {

@@ -210,9 +210,8 @@ func (r *APIKeyReconciler) createRecord(ctx context.Context, seen *observed, rec
 		conflicts.Inc()
 		return errYield
 	}
-	refusals.WithLabelValues(v1alpha1.RecordConflictReason).Inc()
-	return &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.RecordConflictReason, Message: fmt.Sprintf(
-		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)}}
+	return refuse(v1alpha1.RecordConflictReason,
+		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)
 }
 
 // publish writes the key into the Secret.
@@ -248,9 +247,8 @@ func (r *APIKeyReconciler) writeSecret(ctx context.Context, seen *observed, reco
 		err = r.Client.Update(ctx, secret, options...)
 	}
 	if err == nil && !bytes.Equal(secret.Data[lifecycle.SecretDataKey(seen.Key)], text) {
-		refusals.WithLabelValues(v1alpha1.SecretWriteRefusedReason).Inc()
-		err = &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
-			"Secret %q does not take a key: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, lifecycle.SecretDataKey(seen.Key))}}
+		err = refuse(v1alpha1.SecretWriteRefusedReason,
+			"Secret %q does not take a key: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, lifecycle.SecretDataKey(seen.Key))
 	}
 	return secret, err
 }
