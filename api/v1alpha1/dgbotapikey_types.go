@@ -297,8 +297,8 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid and
-	// PreviousRevisionInUse only while True.
+	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid,
+	// PreviousRevisionInUse and PolicyViolation only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -65,7 +65,7 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 	flags := flag.CommandLine
 	flags.Init("manager", flag.ContinueOnError)
 	flags.Usage = func() {
-		_, _ = fmt.Fprint(flags.Output(), "The DGbot key operator: turns DGbotAPIKeys into hashed records and Secrets.\n\nUsage: manager [flags]\n\n")
+		_, _ = fmt.Fprint(flags.Output(), "The DGbot key operator: turns DGbotAPIKeys into hashed records and Secrets, gives DGbotChatbots their\nIDs and HMAC secrets, and holds keys to the rules of their DGbotEnvironments.\n\nUsage: manager [flags]\n\n")
 		flags.PrintDefaults()
 	}
 	flags.BoolVar(&options.LeaderElect, "leader-elect", true,
@@ -77,13 +77,13 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 	flags.StringVar(&options.HealthProbeBindAddress, "health-probe-bind-address", ":8081",
 		"Address for /healthz and /readyz; 0 for none.")
 	flags.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 8,
-		"How many keys are worked on at once; at least 1.")
+		"How many keys are worked on at once, and chatbots and environments likewise; at least 1.")
 	flags.Var(&options.WatchNamespaces, "watch-namespaces",
 		"Namespaces to work in, separated by commas or given repeatedly; by default all. Each needs the manager's Role.")
 	flags.StringVar(&options.SecretAccess, "secret-access", controllers.SecretAccessWatch,
 		"How changes of Secrets are noticed: watch, or get-only, which needs no right to list or watch Secrets.")
 	flags.DurationVar(&options.SecretCheckInterval, "secret-check-interval", 5*time.Minute,
-		"With get-only, how often each key's Secret is looked at; at least 1s.")
+		"With get-only, how often each key's and chatbot's Secret is looked at; at least 1s.")
 	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
 		"Namespace of the Leases by which verifiers say since when they have reported uses, their --usage-namespace; by default the one the manager runs in.")
 	flags.BoolVar(&options.RequireEnvironment, "require-environment", false,
