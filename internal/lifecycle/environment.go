@@ -201,11 +201,13 @@ func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
 func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	due := scheduledAfter(p.Key.UID, &p.Key.Spec, issuedAt)
 	var bound time.Duration
+	var last *metav1.Time
 	if r := p.published; r != nil && p.endsByRule(r) && r.Spec.IssuedAt.Equal(&issuedAt) {
 		// Early enough for the overlap. It may have been issued under a shorter limit than today's.
 		life := r.Spec.NotAfter.Sub(issuedAt.Time)
 		bound = max(life-p.overlap, life/2)
-		due = earlier(due, spreadBefore(p.Key.UID, issuedAt, bound))
+		last = spreadBefore(p.Key.UID, issuedAt, bound)
+		due = earlier(due, last)
 	}
 	if due == nil || len(p.Environment.Windows) == 0 {
 		return due, nil
@@ -213,7 +215,7 @@ func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	from, missed := withinWindows(p.Environment.Windows, p.Key.UID, due.Time, p.now)
 	switch {
 	case bound > 0 && (from.IsZero() || from.After(issuedAt.Add(bound))):
-		return due, nil // no rule ends the key in use: not even by keeping it from being replaced
+		return last, nil // no rule ends the key in use: not even by keeping it from being replaced
 	case from.IsZero():
 		return nil, nil
 	}
