@@ -12,7 +12,7 @@ const (
 	// StalledCondition is present only while True: nothing goes on until a person changes something. Tools that
 	// follow kstatus show the object as failed.
 	StalledCondition = "Stalled"
-	// RequestInvalidCondition is present only while True: one of the two request annotations cannot be read and is
+	// RequestInvalidCondition is present only while True: one of the annotations that ask for something cannot be read and is
 	// ignored. Ready is not affected.
 	RequestInvalidCondition = "RequestInvalid"
 	// PreviousRevisionInUseCondition is present only while True: with spec.rotation.retire: WhenUnused an earlier revision
@@ -22,6 +22,9 @@ const (
 	// PolicyViolationCondition is present only while True: a key that has been issued breaks a rule of its DGbotEnvironment,
 	// and is held to the nearest permitted value; the message names limit and value. Ready is not affected.
 	PolicyViolationCondition = "PolicyViolation"
+	// UnusedCondition is present only while True: nobody has used the key for as long as the audit of its DGbotEnvironment
+	// allows. The message says since when, what comes next, and how to keep the key.
+	UnusedCondition = "Unused"
 	// SelectsNothingCondition of a DGbotEnvironment is present only while True: its namespaceSelector selects no namespace
 	// that there is. Ready is not affected.
 	SelectsNothingCondition = "SelectsNothing"
@@ -104,6 +107,15 @@ const (
 	TimeZoneUnknownReason = "TimeZoneUnknown"
 	// NoNamespaceReason belongs to the condition SelectsNothing.
 	NoNamespaceReason = "NoNamespace"
+
+	// NotUsedReason belongs to the condition Unused: nothing has been done about it yet.
+	NotUsedReason = "NotUsed"
+	// DisabledByAuditReason belongs to the condition Unused: no revision verifies until somebody decides to keep the key. Ready
+	// is False, Disabled.
+	DisabledByAuditReason = "DisabledByAudit"
+	// RevokedByAuditReason belongs to the condition Unused: no revision will ever verify again, and none is issued until
+	// somebody decides to keep the key. Ready is False, Revoked.
+	RevokedByAuditReason = "RevokedByAudit"
 
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"

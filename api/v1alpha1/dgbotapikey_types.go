@@ -298,7 +298,7 @@ type DGbotAPIKeyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid,
-	// PreviousRevisionInUse and PolicyViolation only while True.
+	// PreviousRevisionInUse, PolicyViolation and Unused only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -346,6 +346,10 @@ type DGbotAPIKeyStatus struct {
 	// lastHandledRequest holds the requests that are done, to wait on.
 	// +optional
 	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
+
+	// audit is how the audit of the key's DGbotEnvironment sees it. Absent where that has none.
+	// +optional
+	Audit *AuditStatus `json:"audit,omitempty"`
 
 	// binding names the published Secret (Service Binding "provisioned service").
 	// +optional

@@ -43,6 +43,10 @@ type DGbotEnvironmentSpec struct {
 	// oneKeyPerChatbot allows one key of this environment for each chatbot. The oldest counts.
 	// +optional
 	OneKeyPerChatbot bool `json:"oneKeyPerChatbot,omitempty"`
+
+	// audit says when keys that nobody uses go. Without it none does.
+	// +optional
+	Audit *EnvironmentAudit `json:"audit,omitempty"`
 }
 
 // EnvironmentRotation says how often keys of an environment are replaced.
@@ -157,6 +161,10 @@ type DGbotEnvironmentStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Violating int64 `json:"violating,omitempty"`
+
+	// audit sums up what there is to look at in an audit. Absent without spec.audit.
+	// +optional
+	Audit *AuditSummary `json:"audit,omitempty"`
 }
 
 // DGbotEnvironment are the rules for all keys of an environment, which is called as it is. Only who may write
@@ -166,10 +174,12 @@ type DGbotEnvironmentStatus struct {
 // +kubebuilder:resource:scope=Cluster,shortName=dgenv,categories=dgbot
 // +kubebuilder:printcolumn:name="Keys",type=integer,JSONPath=`.status.keys`
 // +kubebuilder:printcolumn:name="Violating",type=integer,JSONPath=`.status.violating`
+// +kubebuilder:printcolumn:name="Unused",type=integer,JSONPath=`.status.audit.unused`
 // +kubebuilder:printcolumn:name="Max-Interval",type=string,JSONPath=`.spec.rotation.maxInterval`
 // +kubebuilder:printcolumn:name="Max-Lifetime",type=string,JSONPath=`.spec.maxLifetime`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Next-Stage",type=string,priority=1,JSONPath=`.status.audit.nextStageAt`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$')",message="metadata.name is the environment and must be 1-32 lower-case letters, digits or inner hyphens and begin with a letter, such as production"
 type DGbotEnvironment struct {
 	metav1.TypeMeta `json:",inline"`

@@ -37,6 +37,9 @@ const (
 	// SupersededByAnnotation stands on records: the published revision that set their notAfter to the end of the
 	// overlap. It tells a superseded revision from one whose key merely expires.
 	SupersededByAnnotation = "keys.dgbot.io/superseded-by"
+	// AuditAnnotation stands on the newest record of a key that the audit has disabled or revoked: the stage, when it was
+	// reached, and since when the key was unused, as JSON. What has been done to the records outlives the key's status by it.
+	AuditAnnotation = "keys.dgbot.io/audit"
 
 	// RotateRequestedAtAnnotation on a DGbotAPIKey asks for what spec.rotation.requestedAt asks for, without
 	// touching spec. RFC 3339, whole seconds.
@@ -44,6 +47,9 @@ const (
 	// RevokeIssuedBeforeAnnotation on a DGbotAPIKey asks for what spec.rotation.revokeIssuedBefore asks for, without
 	// touching spec. RFC 3339, whole seconds.
 	RevokeIssuedBeforeAnnotation = "keys.dgbot.io/revoke-issued-before"
+	// KeptAtAnnotation on a DGbotAPIKey is when somebody decided to keep it although it is not used: the audit counts from then,
+	// and takes back what can be. RFC 3339, whole seconds.
+	KeptAtAnnotation = "keys.dgbot.io/kept-at"
 )
 
 // Verifiers renew one Lease per environment, in their own namespace, whenever they have reported the uses they know of. It
