@@ -15,7 +15,7 @@ import (
 // the same, and all but label, chatbotID, scopes and Disabled are one-way.
 func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	a := AmendRecord{Name: record.Name, UID: record.UID}
-	a.SupersededBy = p.supersededBy(record)
+	a.SupersededBy, a.Audit = p.supersededBy(record), p.auditNote(record)
 	if record.Spec.State == v1alpha1.StateRevoked {
 		return a
 	}
@@ -41,6 +41,20 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 		a.Scopes = &scopes
 	}
 	return a
+}
+
+// auditNote returns what the audit has to note on a record; nil for nothing. That it has revoked one stays on it for good.
+func (p *planner) auditNote(record *v1alpha1.DGbotAPIKeyRecord) *AuditNote {
+	noted := MarkOf(record)
+	switch {
+	case record != p.live[0]:
+		return nil
+	case p.audit.mark == nil && noted != nil && noted.Stage == v1alpha1.AuditDisabled:
+		return &AuditNote{}
+	case p.audit.mark != nil && (noted == nil || noted.String() != p.audit.mark.String()):
+		return &AuditNote{Mark: p.audit.mark}
+	}
+	return nil
 }
 
 // chatbotID is the ID that the key's records are to have. One that is not known at the moment is the one that was: a chatbot that

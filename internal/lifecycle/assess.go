@@ -15,10 +15,13 @@ import (
 type planner struct {
 	// Observation has the key as its environment's rules let it be.
 	Observation
-	held     held
-	now      time.Time
-	requests requests
-	overlap  time.Duration
+	held  held
+	audit audit
+	// heldByAudit: the audit lets less of the key than its spec.
+	heldByAudit bool
+	now         time.Time
+	requests    requests
+	overlap     time.Duration
 	// live are the records that name the key as their owner, newest first. Orphaned ones are dead and count only for
 	// the number of the next revision.
 	live    []*v1alpha1.DGbotAPIKeyRecord
@@ -61,6 +64,7 @@ func assess(o Observation, now time.Time) *planner {
 	if p.matched != nil && SupersededBy(p.matched) == 0 {
 		p.published = p.matched
 	}
+	p.holdToAudit()
 	p.loss = p.findLoss()
 	p.cause = p.findCause()
 	p.obstacle = p.findObstacle()

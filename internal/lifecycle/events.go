@@ -36,7 +36,11 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 	}
 	was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition)
 	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)
-	if is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && (record == nil || is.Status != metav1.ConditionTrue) {
+	audited := stageEvent(old, next)
+	if audited != nil {
+		events = append(events, *audited)
+	}
+	if is != nil && (audited == nil || audited.Note != is.Message) && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && (record == nil || is.Status != metav1.ConditionTrue) {
 		events = append(events, Event{Warning: unwanted(is.Reason), Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
 	for _, abnormal := range []struct{ condition, action string }{
@@ -49,6 +53,15 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 		}
 	}
 	return events
+}
+
+// stageEvent tells of a stage of the audit that a key has reached; nil where it has reached none.
+func stageEvent(old, next *v1alpha1.DGbotAPIKeyStatus) *Event {
+	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.UnusedCondition)
+	if was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.UnusedCondition); is == nil || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	return &Event{Warning: true, Reason: is.Reason, Action: "Audit", Note: is.Message}
 }
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.

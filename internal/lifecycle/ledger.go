@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -103,7 +104,7 @@ func asStatus(r *v1alpha1.IdentityRevision) *v1alpha1.RevisionStatus {
 func asKey(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStatus) *v1alpha1.DGbotAPIKey {
 	key := &v1alpha1.DGbotAPIKey{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: chatbot.Namespace, Name: chatbot.Name, UID: chatbot.UID, Generation: chatbot.Generation, Annotations: chatbot.Annotations,
+			Namespace: chatbot.Namespace, Name: chatbot.Name, UID: chatbot.UID, Generation: chatbot.Generation, Annotations: requestsOf(chatbot),
 		},
 		Spec: v1alpha1.DGbotAPIKeySpec{
 			State: v1alpha1.StateActive, Environment: chatbot.Spec.Environment, Secret: &v1alpha1.SecretSpec{Name: IdentitySecretName(chatbot)},
@@ -117,6 +118,13 @@ func asKey(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStatus) *v1al
 		}
 	}
 	return key
+}
+
+// requestsOf are the annotations of a chatbot that mean something. The audit is for keys.
+func requestsOf(chatbot *v1alpha1.DGbotChatbot) map[string]string {
+	annotations := maps.Clone(chatbot.Annotations)
+	delete(annotations, v1alpha1.KeptAtAnnotation)
+	return annotations
 }
 
 func asKeyStatus(s *v1alpha1.DGbotChatbotStatus) *v1alpha1.DGbotAPIKeyStatus {

@@ -38,6 +38,9 @@ func (p *planner) findObstacle() *obstacle {
 		// Even before spec.state: a key whose records cannot be revoked is not revoked.
 		return p.refusedObstacle()
 	}
+	if o := p.auditObstacle(); o != nil {
+		return o
+	}
 	if o := p.stateObstacle(); o != nil {
 		return o
 	}

@@ -134,7 +134,8 @@ func (p *planner) wake() time.Time {
 		}
 	}
 	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
-	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next)
+	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next, p.requests.kept.next)
+	times = append(times, p.audit.changes...)
 	if reference := p.reference(); reference != nil {
 		at, until := p.schedule(reference.Spec.IssuedAt)
 		times = append(times, at, until)

@@ -64,4 +64,10 @@ func (a AmendRecord) ApplyTo(record *v1alpha1.DGbotAPIKeyRecord) {
 		}
 		record.Annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(a.SupersededBy, 10)
 	}
+	if a.Audit != nil {
+		delete(record.Annotations, v1alpha1.AuditAnnotation)
+		if a.Audit.Mark != nil {
+			metav1.SetMetaDataAnnotation(&record.ObjectMeta, v1alpha1.AuditAnnotation, a.Audit.String())
+		}
+	}
 }

@@ -29,7 +29,7 @@ func parseTime(text string) (metav1.Time, bool) {
 	return metav1.Time{Time: at.UTC()}, ok
 }
 
-// request is one of the two requests, from spec and annotation, at a time.
+// request is one of the requests, from spec and annotation, at a time.
 type request struct {
 	// due is the latest time that has come; nil if none has.
 	due *metav1.Time
@@ -39,7 +39,9 @@ type request struct {
 
 type requests struct {
 	rotate, revoke request
-	// invalid says which annotation cannot be read; empty if both can.
+	// kept is when somebody decided to keep the key although it is not used.
+	kept request
+	// invalid says which annotations cannot be read; empty if all can.
 	invalid string
 }
 
@@ -67,6 +69,7 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 	r := requests{
 		rotate: sortRequest(now, fromSpec.RequestedAt, fromAnnotation(v1alpha1.RotateRequestedAtAnnotation)),
 		revoke: sortRequest(now, fromSpec.RevokeIssuedBefore, fromAnnotation(v1alpha1.RevokeIssuedBeforeAnnotation)),
+		kept:   sortRequest(now, fromAnnotation(v1alpha1.KeptAtAnnotation)),
 	}
 	if len(invalid) > 0 {
 		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",

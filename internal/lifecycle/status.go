@@ -23,6 +23,7 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 		Conditions:         p.conditions(),
 		NextRotationAt:     p.nextRotation(),
 		LastHandledRequest: p.handled(),
+		Audit:              p.audit.shown,
 		Binding:            p.Key.Status.Binding,
 		LastUsedAt:         p.lastUseOfAny(),
 		TrackedSince:       p.trackedSince(),
@@ -71,6 +72,8 @@ func (p *planner) conditions() []metav1.Condition {
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
 	violates := len(p.held.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
+	reason, message = p.unused()
+	c.whileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
 	reason, message = p.previousInUse()
 	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
 	return c.list

@@ -40,9 +40,25 @@ type AmendRecord struct {
 	ChatbotID    *string
 	Scopes       *[]v1alpha1.Scope
 	SupersededBy int64
+	// Audit is what the audit notes on the record: a mark, or nothing any more.
+	Audit *AuditNote
 	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused a use that was
 	// reported since would make it another decision.
 	Version string
+}
+
+// AuditNote replaces what the audit has noted on a record.
+type AuditNote struct {
+	// Mark is nil to take it away.
+	Mark *AuditMark
+}
+
+// String is what is to stand on the record; empty for nothing.
+func (n AuditNote) String() string {
+	if n.Mark == nil {
+		return ""
+	}
+	return n.Mark.String()
 }
 
 // DeleteRecord deletes a record that ended long ago.
@@ -60,5 +76,5 @@ func (DeleteRecord) isStep()  {}
 func (RepairSecret) isStep()  {}
 
 func (a AmendRecord) empty() bool {
-	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0
+	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0 && a.Audit == nil
 }

@@ -32,6 +32,7 @@ func (w *walk) applyChecked(step Step) {
 			w.failf("revision %d was revoked and is %s", r.Spec.Revision, r.Spec.State)
 		}
 		w.checkRetirement(&old, &r)
+		w.checkAudit(&old, &r)
 		if old.Spec.NotAfter != nil && (r.Spec.NotAfter == nil || r.Spec.NotAfter.After(old.Spec.NotAfter.Time)) {
 			w.failf("revision %d: notAfter moved from %s to %s", r.Spec.Revision, old.Spec.NotAfter, r.Spec.NotAfter)
 		}
@@ -44,7 +45,7 @@ func (w *walk) applyChecked(step Step) {
 	askedFor := spec.State != v1alpha1.StateActive ||
 		w.cutOff(inUse.Spec.IssuedAt) ||
 		(spec.ExpiresAt != nil && !w.sim.Now.Before(spec.ExpiresAt.Time)) ||
-		w.secretAltered
+		w.secretAltered || w.auditMayDisable()
 	if !askedFor && (after == nil || Admit(after, w.sim.Now) != Admitted) {
 		w.failf("%+v ended the key in use", step)
 	}
@@ -101,6 +102,7 @@ func (w *walk) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
 func (w *walk) checkIssue(issue IssueRevision) {
 	w.checkChatbotOf(issue)
 	w.checkRulesOf(issue)
+	w.checkAuditOf(issue)
 	w.mintedThisWalk++
 	spec, now := &w.sim.Key.Spec, w.sim.Now
 	if spec.State != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {

@@ -37,6 +37,7 @@ type walk struct {
 	clockSetBack   bool
 	mintedThisWalk int
 	usage          usageGhost
+	audit          auditGhost
 }
 
 func TestRandomWalksKeepThePromises(t *testing.T) {
@@ -45,6 +46,7 @@ func TestRandomWalksKeepThePromises(t *testing.T) {
 		walks = 300
 	}
 	minted, retired, causes := 0, 0, map[v1alpha1.Cause]int{}
+	var audited auditGhost
 	for seed := range walks {
 		w := newWalk(t, seed)
 		for range length {
@@ -59,11 +61,17 @@ func TestRandomWalksKeepThePromises(t *testing.T) {
 		}
 		minted += w.mintedThisWalk
 		retired += w.usage.retired
+		audited.disabled += w.audit.disabled
+		audited.enabled += w.audit.enabled
+		audited.revoked += w.audit.revoked
 		for _, r := range w.sim.Records {
 			causes[r.Spec.Cause]++
 		}
 	}
-	t.Logf("%d walks of %d moves, %d revisions, %d retired for not being used: %v", walks, length, minted, retired, causes)
+	t.Logf("%d walks of %d moves, %d revisions, %d retired for not being used, the audit %+v: %v", walks, length, minted, retired, audited, causes)
+	if audited.disabled == 0 || audited.enabled == 0 || audited.revoked == 0 {
+		t.Errorf("the walks prove nothing about the audit: %+v", audited)
+	}
 	if retired == 0 {
 		t.Error("no walk came to a revision that is retired for not being used")
 	}
@@ -104,7 +112,7 @@ func (w *walk) someTime() *metav1.Time {
 // act does one random thing to the key or its world.
 func (w *walk) act() {
 	key := w.sim.Key
-	switch choice := w.rng.Intn(36); choice {
+	switch choice := w.rng.Intn(39); choice {
 	case 0, 1, 2, 3, 4:
 		w.advance(time.Duration(w.rng.Intn(3*3600)) * time.Second)
 	case 5:
@@ -158,6 +166,8 @@ func (w *walk) act() {
 		w.actOnChatbot()
 	case 34, 35:
 		w.actOnRules()
+	case 36, 37, 38:
+		w.actOnAudit()
 	default:
 		w.accident(choice)
 	}

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// The audit of unused keys, by what is known of a key:
+//
+//	       unusedAfter            disableAfter, and            revokeAfter, and
+//	in use ───────────▶ Unused ──────────────────▶ Disabled ──────────────────▶ Revoked
+//	   ▲                   │   its own time over      │      its own time over      │
+//	   └───────────────────┴──────────────────────────┘◀── kept-at, a late report   │ kept-at: a new revision
+//	         a use, kept-at, a gap in the reports           of a use, an exemption, ▼
+//	         an exemption, other rules                      other rules
+//
+// Unused is a warning, which the key's status remembers: where that is lost, people are warned again. Disabled and Revoked are
+// done to the records, and noted on the newest of them with the write that does it, so that no loss of a status revives a key. A
+// gap in the reports takes back the warning, because a use may have been missed. It enables nothing: what is disabled is not used.
+
+// AuditMark is what the audit has done to a key, as noted on its newest record.
+type AuditMark struct {
+	// Stage is Disabled or Revoked.
+	Stage v1alpha1.AuditStage `json:"stage"`
+	// Since is when it was reached.
+	Since metav1.Time `json:"since"`
+	// UnusedSince is since when the key was not used.
+	UnusedSince metav1.Time `json:"unusedSince"`
+}
+
+// MarkOf returns what the audit has noted on a record; nil where it has not, or where that cannot be read.
+func MarkOf(record *v1alpha1.DGbotAPIKeyRecord) *AuditMark {
+	text, ok := record.Annotations[v1alpha1.AuditAnnotation]
+	var mark AuditMark
+	if !ok || json.Unmarshal([]byte(text), &mark) != nil || mark.Stage != v1alpha1.AuditDisabled && mark.Stage != v1alpha1.AuditRevoked {
+		return nil
+	}
+	return &mark
+}
+
+// String is the mark as it stands on a record.
+func (m AuditMark) String() string {
+	m.Since, m.UnusedSince = whole(m.Since.Time), whole(m.UnusedSince.Time)
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // two times and a word
+	}
+	return string(text)
+}
+
+// audit is what the audit makes of a key.
+type audit struct {
+	// mark is to be on the newest record; nil for none.
+	mark *AuditMark
+	// shown is what the status says: what has been done, and not what is about to be.
+	shown *v1alpha1.AuditStatus
+	// changes are when time alone changes any of it.
+	changes []*metav1.Time
+}
+
+// findAudit asks the audit of the key's environment.
+func (p *planner) findAudit() audit {
+	mark, kept := p.auditMark(), p.requests.kept.due
+	if mark != nil && mark.Stage == v1alpha1.AuditRevoked && (kept == nil || kept.Time.Before(mark.Since.Time)) {
+		// Whatever has become of the rules: nothing is issued that nobody has decided on.
+		return audit{mark: mark, shown: showMark(mark, nil)}
+	}
+	rules := p.auditRules()
+	if rules == nil {
+		return audit{}
+	}
+	var a audit
+	if exemption := p.exemption(rules); exemption != nil {
+		a.shown, a.changes = p.showUnused(), []*metav1.Time{exemption.Until}
+		return a
+	}
+	if since := p.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
+		!mark.Since.Time.Before(since.Add(seconds(rules.DisableAfter))) {
+		a.beyondDisabled(p, rules, mark)
+		return a
+	}
+	a.shown = p.showUnused()
+	if p.auditable() {
+		a.upToDisabled(p, rules)
+	}
+	return a
+}
+
+// auditRules are those of the key's environment; nil where there are none.
+func (p *planner) auditRules() *v1alpha1.EnvironmentAudit {
+	if p.Environment.Rules == nil || p.Environment.Rules.Audit == nil || p.Environment.Rules.Audit.UnusedAfter == nil {
+		return nil
+	}
+	return p.Environment.Rules.Audit
+}
+
+func (p *planner) exemption(rules *v1alpha1.EnvironmentAudit) *v1alpha1.AuditExemption {
+	return exemptionOf(rules, p.Key, p.now)
+}
+
+// exemptionOf returns the exemption that holds for a key; nil where none does.
+func exemptionOf(rules *v1alpha1.EnvironmentAudit, key *v1alpha1.DGbotAPIKey, now time.Time) *v1alpha1.AuditExemption {
+	for i := range rules.Exemptions {
+		e := &rules.Exemptions[i]
+		if e.Name == key.Name && e.Namespace == key.Namespace && e.Until != nil && now.Before(e.Until.Time) {
+			return e
+		}
+	}
+	return nil
+}
+
+// upToDisabled is for a key of which nothing has been done yet.
+func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
+	quiet := p.quietSince()
+	unused := quiet.Add(seconds(rules.UnusedAfter))
+	if !a.reached(p, unused) {
+		return
+	}
+	a.shown.Stage, a.shown.Since = v1alpha1.AuditUnused, p.warnedSince(unused)
+	if rules.DisableAfter == nil {
+		return
+	}
+	due := latest(quiet.Add(seconds(rules.DisableAfter)), a.shown.Since.Add(seconds(rules.DisableAfter)-seconds(rules.UnusedAfter)))
+	a.shown.NextStageAt = new(whole(due))
+	if a.reached(p, due) {
+		a.mark = &AuditMark{Stage: v1alpha1.AuditDisabled, Since: whole(p.now), UnusedSince: *a.shown.UnusedSince}
+	}
+}
+
+// warnedSince is since when the status has warned of a key that is unused from a time on.
+func (p *planner) warnedSince(unused time.Time) *metav1.Time {
+	if old := p.Key.Status.Audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && !old.Since.After(p.now) {
+		return old.Since
+	}
+	return new(whole(p.now))
+}
+
+// beyondDisabled is for a key that the audit has disabled. Nobody can have used it since; that verifiers report is asked for all
+// the same, because what comes next cannot be taken back.
+func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mark *AuditMark) {
+	a.mark = mark
+	if rules.RevokeAfter == nil || !p.auditable() {
+		a.shown = showMark(mark, nil)
+		return
+	}
+	due := latest(mark.UnusedSince.Add(seconds(rules.RevokeAfter)), latest(mark.Since.Time, p.Tracking.Since).Add(seconds(rules.RevokeAfter)-seconds(rules.DisableAfter)))
+	a.shown = showMark(mark, new(whole(due)))
+	if a.reached(p, due) {
+		a.mark = &AuditMark{Stage: v1alpha1.AuditRevoked, Since: whole(p.now), UnusedSince: mark.UnusedSince}
+	}
+}
+
+// auditable: there is something to do, and verifiers would have reported a use.
+func (p *planner) auditable() bool {
+	return p.Tracking.At(p.now) && slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool { return verifying(r, p.now) })
+}
+
+// showUnused is for a key of which nothing has been done.
+func (p *planner) showUnused() *v1alpha1.AuditStatus {
+	since := p.unusedSince(nil)
+	if since == nil {
+		return nil
+	}
+	return &v1alpha1.AuditStatus{UnusedSince: since}
+}
+
+func showMark(mark *AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
+	return &v1alpha1.AuditStatus{UnusedSince: &mark.UnusedSince, Stage: mark.Stage, Since: &mark.Since, NextStageAt: next}
+}
+
+// reached says whether a time has come up to which verifiers have reported all uses, and otherwise notes when to look again. As
+// with disuse, a Lease proves something about the time up to one duration before its renewal.
+func (a *audit) reached(p *planner, due time.Time) bool {
+	lag := p.Tracking.Lag
+	proven := p.Tracking.Renewed
+	if proven.After(p.now) {
+		proven = p.now
+	}
+	by := due.Add(lag)
+	switch {
+	case !by.After(proven):
+		return true
+	case by.After(p.now):
+		a.changes = append(a.changes, &metav1.Time{Time: by})
+	default:
+		// The Lease has yet to be renewed, which wakes nobody.
+		a.changes = append(a.changes, &metav1.Time{Time: p.now.Add(max(lag, time.Second))})
+	}
+	return false
+}
+
+// auditMark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
+// those on earlier ones history. Where the record that had it is gone, the status still knows.
+func (p *planner) auditMark() *AuditMark {
+	if len(p.live) > 0 {
+		if mark := MarkOf(p.live[0]); mark != nil {
+			return mark
+		}
+	}
+	current, old := p.Key.Status.Current, p.Key.Status.Audit
+	if current == nil || len(p.live) > 0 && p.live[0].Spec.Revision >= current.Revision || old == nil || old.Since == nil || old.UnusedSince == nil ||
+		old.Stage != v1alpha1.AuditDisabled && old.Stage != v1alpha1.AuditRevoked {
+		return nil
+	}
+	return &AuditMark{Stage: old.Stage, Since: *old.Since, UnusedSince: *old.UnusedSince}
+}
+
+// unusedSince is since when the key is known not to be used; nil where that is not known. What is known of a key that the audit has
+// disabled does not depend on reports any more.
+func (p *planner) unusedSince(mark *AuditMark) *metav1.Time {
+	since := p.askedForAt()
+	for _, at := range []*metav1.Time{p.requests.kept.due, p.lastUseOfAny()} {
+		if at != nil {
+			since = latest(since, at.Time)
+		}
+	}
+	switch {
+	case mark != nil:
+		since = latest(since, mark.UnusedSince.Time)
+	case !p.Tracking.At(p.now) || len(p.live) == 0:
+		return nil
+	default:
+		since = latest(since, p.Tracking.Since)
+	}
+	return new(whole(since))
+}
+
+// quietSince is from when on no use can have gone unreported: uses are reported in steps.
+func (p *planner) quietSince() time.Time {
+	since := p.unusedSince(nil).Time
+	if used := p.lastUseOfAny(); used != nil {
+		since = latest(since, used.Add(p.coarsest()))
+	}
+	return since
+}
+
+// coarsest is the largest step in which uses of the key have been reported.
+func (p *planner) coarsest() time.Duration {
+	var step time.Duration
+	for _, record := range p.live {
+		if record.Status.LastUsedAt != nil {
+			step = max(step, seconds(&metav1.Duration{Duration: usageResolution(record)}))
+		}
+	}
+	if step == 0 {
+		return defaultUsageResolution
+	}
+	return step
+}
+
+// askedForAt is when the newest revision was issued that was not issued by time alone: a key that nobody uses is rotated on
+// schedule all the same. Where the records do not reach back so far, the status does, or else the oldest one stands for it.
+func (p *planner) askedForAt() time.Time {
+	var oldest time.Time
+	for _, record := range p.live {
+		if record.Spec.Cause != v1alpha1.CauseSchedule {
+			return record.Spec.IssuedAt.Time
+		}
+		oldest = record.Spec.IssuedAt.Time
+	}
+	if old := p.Key.Status.Audit; old != nil && old.UnusedSince != nil {
+		return old.UnusedSince.Time
+	}
+	return oldest
+}
+
+// auditState is the state that the audit holds the key to.
+func (p *planner) auditState() v1alpha1.KeyState {
+	switch {
+	case p.audit.mark == nil:
+		return v1alpha1.StateActive
+	case p.audit.mark.Stage == v1alpha1.AuditRevoked:
+		return v1alpha1.StateRevoked
+	}
+	return v1alpha1.StateDisabled
+}
+
+// strictness orders states.
+var strictness = map[v1alpha1.KeyState]int{v1alpha1.StateDisabled: 1, v1alpha1.StateRevoked: 2}
+
+// holdToAudit gives the key the stricter of its state and the audit's, as if it were written in spec.
+func (p *planner) holdToAudit() {
+	p.audit = p.findAudit()
+	state := p.auditState()
+	if strictness[state] <= strictness[p.Key.Spec.State] {
+		return
+	}
+	p.Key, p.heldByAudit = p.Key.DeepCopy(), true
+	p.Key.Spec.State = state
+}
+
+// auditObstacle: the audit keeps the key from verifying.
+func (p *planner) auditObstacle() *obstacle {
+	if !p.heldByAudit {
+		return nil
+	}
+	o := &obstacle{reason: v1alpha1.DisabledReason, stalled: true}
+	if p.audit.mark.Stage == v1alpha1.AuditRevoked {
+		o.reason = v1alpha1.RevokedReason
+	}
+	_, o.message = p.unused()
+	return o
+}
+
+// unused returns reason and message of the condition Unused; empty for a key that is in use.
+func (p *planner) unused() (reason, message string) {
+	a := p.audit.shown
+	if a == nil || a.Stage == "" {
+		return "", ""
+	}
+	const keep = "annotate it with " + v1alpha1.KeptAtAnnotation + " and the present time (RFC 3339, whole seconds)"
+	audit := fmt.Sprintf("the audit of environment %q", p.Key.Spec.Environment)
+	switch {
+	case a.Stage == v1alpha1.AuditRevoked:
+		return v1alpha1.RevokedByAuditReason, fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",
+			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), keep)
+	case a.Stage == v1alpha1.AuditDisabled && a.NextStageAt != nil:
+		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. It is revoked for good at %s; to keep it, %s",
+			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), rfc3339(a.NextStageAt), keep)
+	case a.Stage == v1alpha1.AuditDisabled:
+		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. To keep it, %s",
+			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), keep)
+	case a.NextStageAt != nil:
+		return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. By %s it is disabled at %s unless it is used; to keep it, %s",
+			rfc3339(a.UnusedSince), audit, rfc3339(a.NextStageAt), keep)
+	}
+	return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. Delete it if it is not needed; to keep it, %s", rfc3339(a.UnusedSince), keep)
+}
+
+// StageOf returns the stage of the audit that a key has come to; empty for none.
+func StageOf(s *v1alpha1.DGbotAPIKeyStatus) v1alpha1.AuditStage {
+	if s.Audit == nil {
+		return ""
+	}
+	return s.Audit.Stage
+}
+
+// seconds is a duration in whole seconds, and no shorter than it was.
+func seconds(d *metav1.Duration) time.Duration {
+	return (d.Duration + time.Second - 1).Truncate(time.Second)
+}
+
+// whole is a time in whole seconds, as they stand in the API.
+func whole(at time.Time) metav1.Time { return metav1.Time{Time: at.UTC().Truncate(time.Second)} }
