@@ -182,7 +182,7 @@ func (r *APIKeyReconciler) confirmKey(ctx context.Context, seen *observed, steps
 }
 
 func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
-	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation]}
+	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
 }
 
 // curtails says whether a step makes a record verify for less time than it did.
@@ -247,6 +247,7 @@ func undoneIn(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) er
 // alteredIn is a refusal where a record is not what was written; nil where it is.
 func alteredIn(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
 	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && lifecycle.SupersededBy(record) == lifecycle.SupersededBy(wanted) &&
+		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
 		lifecycle.StandingOf(record).Owned == lifecycle.StandingOf(wanted).Owned {
 		return nil
 	}
@@ -277,8 +278,15 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 	if step.Version != "" {
 		metadata["resourceVersion"] = step.Version
 	}
+	annotations := map[string]any{}
 	if step.SupersededBy != 0 {
-		metadata["annotations"] = map[string]string{v1alpha1.SupersededByAnnotation: strconv.FormatInt(step.SupersededBy, 10)}
+		annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(step.SupersededBy, 10)
+	}
+	if step.Audit != nil {
+		annotations[v1alpha1.AuditAnnotation] = cleared(step.Audit.String())
+	}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
 	}
 	spec := map[string]any{}
 	if step.State != "" {

@@ -34,8 +34,10 @@ const (
 // TestCrashMatrix breaks every write of every scenario in every way, one at a time, on a real API server, and asserts the
 // promises after every single write and in the end.
 func TestCrashMatrix(t *testing.T) {
-	crashMatrix(t, slices.Sorted(maps.Keys(scenarios)), func(t *testing.T, name string, f *faults, how interruption) {
-		runScenario(t, scenarios[name], f, how)
+	all := maps.Clone(scenarios)
+	maps.Copy(all, auditScenarios)
+	crashMatrix(t, slices.Sorted(maps.Keys(all)), func(t *testing.T, name string, f *faults, how interruption) {
+		runScenario(t, all[name], f, how)
 	}, func(file string) bool { return !strings.HasPrefix(file, "chatbot_") })
 }
 

@@ -32,6 +32,10 @@ var (
 		Name: "dgbot_apikey_replacements_damped_total",
 		Help: "Replacements of a lost or altered Secret that were put off because there were too many within the hour.",
 	})
+	audited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dgbot_apikey_audit_stages_total",
+		Help: "Keys that the audit has found unused, disabled or revoked, by the stage that they came to.",
+	}, []string{"stage"})
 	strays = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dgbot_apikey_stray_records_deleted_total",
 		Help: "Records deleted because the key they name does not own them: it is gone (KeyGone), or they have no owner reference to it, being orphaned or restored (Orphaned).",
@@ -53,7 +57,7 @@ const (
 )
 
 func init() {
-	metrics.Registry.MustRegister(issued, unpublished, refusals, conflicts, damped, strays, secretsIssued, active)
+	metrics.Registry.MustRegister(issued, unpublished, refusals, conflicts, damped, audited, strays, secretsIssued, active)
 	// A series that appears with its first count has not increased, for increase() and rate(): the first lost Secret
 	// would go unnoticed. So all of them are there from the start.
 	for _, cause := range []v1alpha1.Cause{
@@ -70,6 +74,9 @@ func init() {
 	}
 	for _, reason := range []string{v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.CopyWriteRefusedReason} {
 		refusals.WithLabelValues(reason)
+	}
+	for _, stage := range []v1alpha1.AuditStage{v1alpha1.AuditUnused, v1alpha1.AuditDisabled, v1alpha1.AuditRevoked} {
+		audited.WithLabelValues(string(stage))
 	}
 	for _, reason := range []string{strayOrphaned, strayKeyGone} {
 		strays.WithLabelValues(reason)

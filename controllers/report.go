@@ -74,6 +74,9 @@ func (r *APIKeyReconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotA
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}
+		if stage := lifecycle.StageOf(status); stage != "" && stage != lifecycle.StageOf(&key.Status) {
+			audited.WithLabelValues(string(stage)).Inc()
+		}
 		r.memory.rememberReport(name, written{version, r.Clock.Now()})
 	}
 	return err
