@@ -63,9 +63,14 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{}, err
 	}
 	seen.Keys = keys.Items
-	status := lifecycle.EnvironmentStatus(seen, r.Clock.Now())
+	status, wake := lifecycle.EnvironmentStatus(seen, r.Clock.Now())
+	again := ctrl.Result{}
+	if !wake.IsZero() {
+		// Timers run on the monotonic clock: see longestWait.
+		again.RequeueAfter = min(max(wake.Sub(r.Clock.Now()), time.Millisecond), longestWait)
+	}
 	if equality.Semantic.DeepEqual(*status, env.Status) {
-		return ctrl.Result{}, nil
+		return again, nil
 	}
 	for _, event := range lifecycle.EnvironmentEvents(&env.Status, status) {
 		emit(r.Recorder, env, event)
@@ -76,7 +81,10 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		conflicts.Inc()
 		err = errOutrun
 	}
-	return resultOf(client.IgnoreNotFound(err))
+	if err = client.IgnoreNotFound(err); err == nil {
+		return again, nil
+	}
+	return resultOf(err)
 }
 
 // selectsNothing says whether there is no namespace that may hold keys of the environment.
@@ -120,7 +128,7 @@ func gathered() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
 			old, ok := e.ObjectOld.(*v1alpha1.DGbotAPIKey)
 			next, alsoOK := e.ObjectNew.(*v1alpha1.DGbotAPIKey)
-			if ok && alsoOK && lifecycle.ViolatesRules(old) != lifecycle.ViolatesRules(next) {
+			if ok && alsoOK && lifecycle.FacetOf(old) != lifecycle.FacetOf(next) {
 				wake(e.ObjectNew, q)
 			}
 		},

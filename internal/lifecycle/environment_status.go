@@ -23,8 +23,8 @@ type EnvironmentObservation struct {
 	SelectsNothing bool
 }
 
-// EnvironmentStatus describes an environment.
-func EnvironmentStatus(o EnvironmentObservation, now time.Time) *v1alpha1.DGbotEnvironmentStatus {
+// EnvironmentStatus describes an environment, and says from when on time alone makes the description another; zero for never.
+func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGbotEnvironmentStatus, wake time.Time) {
 	env := o.Environment
 	c := newConditions(env.Status.Conditions, env.Generation, now)
 	if o.UnknownZone {
@@ -37,13 +37,17 @@ func EnvironmentStatus(o EnvironmentObservation, now time.Time) *v1alpha1.DGbotE
 	}
 	nothing := fmt.Sprintf("No namespace has the labels that spec.namespaceSelector asks for (%s): no key can be issued", metav1.FormatLabelSelector(env.Spec.NamespaceSelector))
 	c.whileTrue(v1alpha1.SelectsNothingCondition, o.SelectsNothing, v1alpha1.NoNamespaceReason, nothing)
-	s := &v1alpha1.DGbotEnvironmentStatus{ObservedGeneration: env.Generation, Conditions: c.list, Keys: int64(len(o.Keys))}
+	s = &v1alpha1.DGbotEnvironmentStatus{ObservedGeneration: env.Generation, Conditions: c.list, Keys: int64(len(o.Keys))}
 	for i := range o.Keys {
 		if ViolatesRules(&o.Keys[i]) {
 			s.Violating++
 		}
 	}
-	return s
+	if env.Spec.Audit == nil {
+		return s, time.Time{}
+	}
+	s.Audit, wake = sumUp(env.Spec.Audit, o.Keys, now)
+	return s, wake
 }
 
 // ViolatesRules says whether a key's status says that it breaks a rule of its environment.
