@@ -28,7 +28,11 @@ const goodEnvironment = `{
       "defaultInterval": "720h", "minInterval": "24h", "maxInterval": "2160h", "defaultOverlap": "24h", "maxOverlap": "72h",
       "windows": [{"days": ["Tuesday", "Thursday"], "start": "02:00", "end": "05:30", "timeZone": "Europe/Berlin"}, {"start": "22:00", "end": "24:00"}]
     },
-    "maxLifetime": "8760h", "maxKeysPerNamespace": 5, "oneKeyPerChatbot": true
+    "maxLifetime": "8760h", "maxKeysPerNamespace": 5, "oneKeyPerChatbot": true,
+    "audit": {
+      "unusedAfter": "2160h", "disableAfter": "2880h", "revokeAfter": "4320h",
+      "exemptions": [{"namespace": "crm", "name": "year-end-report", "reason": "Runs in January", "until": "2027-02-01T00:00:00Z"}]
+    }
   }
 }`
 
@@ -36,6 +40,10 @@ const badEnvironment = `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: `
 
 func window(text string) string {
 	return `{"spec": {"rotation": {"windows": [` + text + `]}}}`
+}
+
+func exemption(text string) string {
+	return `{"spec": {"audit": {"exemptions": [` + text + `]}}}`
 }
 
 var badEnvironments = []refusal{
@@ -53,8 +61,38 @@ var badEnvironments = []refusal{
 		want: badEnvironment + `spec.rotation.defaultOverlap: Invalid value: defaultOverlap must be less than defaultInterval: otherwise more and more revisions verify at once`},
 	{name: "days as a unit", patch: `{"spec": {"rotation": {"maxInterval": "90d"}}}`,
 		want: badEnvironment + `spec.rotation.maxInterval: Invalid value: "90d": maxInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)`},
-	{name: "a lifetime of seconds", patch: `{"spec": {"maxLifetime": "30s"}}`,
+	{name: "a lifetime of seconds", patch: `{"spec": {"maxLifetime": "30s", "rotation": {"minInterval": null}}}`,
 		want: badEnvironment + `spec.maxLifetime: Invalid value: "30s": maxLifetime must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 8760h (days are not a unit: 8760h is 365 days)`},
+	{name: "a default overlap that no interval allows", patch: `{"spec": {"rotation": {"defaultInterval": null, "maxInterval": "24h"}}}`,
+		want: badEnvironment + `spec.rotation.defaultOverlap: Invalid value: defaultOverlap must be less than maxInterval: otherwise more and more revisions verify at once`},
+	{name: "a life shorter than an interval", patch: `{"spec": {"maxLifetime": "23h"}}`,
+		want: badEnvironment + `spec.rotation.minInterval: Invalid value: minInterval must not be more than maxLifetime: no key that keeps to both could be rotated`},
+	{name: "a selector with an operator that there is not", patch: `{"spec": {"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Is", "values": ["crm"]}]}}}`,
+		want: badEnvironment + `spec.namespaceSelector.matchExpressions: Invalid value: each of matchExpressions needs an operator of In and NotIn, with values, or Exists and DoesNotExist, without`},
+	{name: "a selector without values", patch: `{"spec": {"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}}`,
+		want: badEnvironment + `spec.namespaceSelector.matchExpressions: Invalid value: each of matchExpressions needs an operator of In and NotIn, with values, or Exists and DoesNotExist, without`},
+	{name: "an audit without a warning", patch: `{"spec": {"audit": {"unusedAfter": null}}}`,
+		want: `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: [spec.audit.unusedAfter: Required value` + notChecked},
+	{name: "an audit that disables before it warns", patch: `{"spec": {"audit": {"unusedAfter": "2880h"}}}`,
+		want: badEnvironment + `spec.audit.disableAfter: Invalid value: disableAfter must be more than unusedAfter: a key is warned of before it is disabled`},
+	{name: "an audit that revokes before it disables", patch: `{"spec": {"audit": {"revokeAfter": "2880h"}}}`,
+		want: badEnvironment + `spec.audit.revokeAfter: Invalid value: revokeAfter must be more than disableAfter: a key is disabled, which can be taken back, before it is revoked`},
+	{name: "an audit that revokes and does not disable", patch: `{"spec": {"audit": {"disableAfter": null}}}`,
+		want: badEnvironment + `spec.audit.revokeAfter: Invalid value: revokeAfter needs disableAfter: a key is disabled, which can be taken back, before it is revoked`},
+	{name: "an audit in days", patch: `{"spec": {"audit": {"unusedAfter": "90d"}}}`,
+		want: badEnvironment + `spec.audit.unusedAfter: Invalid value: "90d": unusedAfter must be a duration of at least 1s (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)`},
+	{name: "an audit at once", patch: `{"spec": {"audit": {"unusedAfter": "0s"}}}`,
+		want: badEnvironment + `spec.audit.unusedAfter: Invalid value: "0s": unusedAfter must be a duration of at least 1s (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)`},
+	{name: "an exemption without an end", patch: exemption(`{"namespace": "crm", "name": "report", "reason": "Rarely used"}`),
+		want: `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: [spec.audit.exemptions[0].until: Required value` + notChecked},
+	{name: "an exemption until some day", patch: exemption(`{"namespace": "crm", "name": "report", "reason": "Rarely used", "until": "2027-02-01"}`),
+		want: badEnvironment + `[spec.audit.exemptions[0].until: Invalid value: "2027-02-01": spec.audit.exemptions[0].until in body should match '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$', spec.audit.exemptions[0].until: Invalid value: "2027-02-01": spec.audit.exemptions[0].until in body must be of type date-time: "2027-02-01"` + notChecked},
+	{name: "an exemption without a reason", patch: exemption(`{"namespace": "crm", "name": "report", "reason": " ", "until": "2027-02-01T00:00:00Z"}`),
+		want: badEnvironment + `spec.audit.exemptions[0].reason: Invalid value: " ": reason must say why the key is exempt, such as Used by the yearly report`},
+	{name: "an exemption of no key", patch: exemption(`{"namespace": "crm", "reason": "Rarely used", "until": "2027-02-01T00:00:00Z"}`),
+		want: `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: [spec.audit.exemptions[0].name: Required value` + notChecked},
+	{name: "an exemption twice", patch: exemption(`{"namespace": "crm", "name": "report", "reason": "Rarely used", "until": "2027-02-01T00:00:00Z"}, {"namespace": "crm", "name": "report", "reason": "Again", "until": "2028-02-01T00:00:00Z"}`),
+		want: badEnvironment + `spec.audit.exemptions[1]: Duplicate value: {"name":"report","namespace":"crm"}`},
 	{name: "no key at all", patch: `{"spec": {"maxKeysPerNamespace": 0}}`,
 		want: `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: spec.maxKeysPerNamespace: Invalid value: 0: spec.maxKeysPerNamespace in body should be greater than or equal to 1`},
 	{name: "an impossible scope", patch: `{"spec": {"allowedScopes": ["A"]}}`,
