@@ -105,7 +105,7 @@ func (p *planner) recordLost() bool {
 // published. Where the first attempt stopped between the two, there is no Secret of ours, status.binding is not set, and
 // all there is are first issues that nothing superseded.
 func (p *planner) everPublished() bool {
-	if p.Key.Status.Binding != nil {
+	if p.Key.Status.Binding != nil || p.Key.Status.Current != nil {
 		return true
 	}
 	if p.Secret.State == SecretOwned && len(p.live) > 0 {

@@ -348,3 +348,23 @@ func TestAnImportThatIsTakenAwayAndPutBack(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestALossBeforeTheStatusIsComplete: the ledger says at once that a secret was published, and what follows from that is written
+// when the chatbot comes to rest. Where it is lost in between, the one that replaces it is no first one.
+func TestALossBeforeTheStatusIsComplete(t *testing.T) {
+	w := newHMACWorld(t, nil)
+	for w.o.Chatbot.Status.Current == nil {
+		if !w.step() {
+			t.Fatal("came to rest without a secret")
+		}
+	}
+	if w.o.Chatbot.Status.Binding != nil {
+		t.Fatal("the status was complete: this proves nothing")
+	}
+	w.crash()
+	w.o.HMAC.Secret, w.o.HMAC.Copy, w.o.HMAC.PreviousHash = Secret{State: SecretAbsent}, HMACCopy{}, ""
+	w.rest()
+	if want := []v1alpha1.Cause{v1alpha1.CauseFirstIssue, v1alpha1.CauseSecretLost}; !slices.Equal(w.causes, want) {
+		t.Errorf("issued for %v, want %v", w.causes, want)
+	}
+}
