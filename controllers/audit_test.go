@@ -89,12 +89,12 @@ func TestAUseAtTheLastMoment(t *testing.T) {
 	w := newWorld(t)
 	w.unused(91)
 	w.unusedFor(31)
-	used, disabled := w.second(), false
+	disabled := false
 	reporting := interceptor.NewClient(live, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
 			if first := w.first(); o.GetName() == first.Name && first.Status.LastUsedAt == nil {
 				disabled = true
-				w.use(first, used)
+				w.use(first, w.second())
 			}
 			return c.Patch(ctx, o, p, options...)
 		},
@@ -102,8 +102,8 @@ func TestAUseAtTheLastMoment(t *testing.T) {
 	w.restWith(w.operator(reporting))
 	w.rest()
 	atStage("")(w)
-	if audit := w.key().Status.Audit; !disabled || w.verifies() != lifecycle.Admitted || audit == nil || !audit.UnusedSince.Equal(used) {
-		t.Errorf("disabled meanwhile: %t; the key is %s, unused since %+v, want %s", disabled, w.verifies(), audit, used)
+	if !disabled || w.verifies() != lifecycle.Admitted {
+		t.Errorf("disabled meanwhile: %t; the key is %s", disabled, w.verifies())
 	}
 }
 

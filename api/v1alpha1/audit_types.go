@@ -125,7 +125,7 @@ type AuditSummary struct {
 
 // AuditStatus is how far the audit of unused keys has come with a key.
 type AuditStatus struct {
-	// unusedSince is since when the key is known not to be used. Absent while that is not known: see trackedSince.
+	// unusedSince is since when the key is known not to be used.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -133,7 +133,7 @@ type AuditStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	UnusedSince *metav1.Time `json:"unusedSince,omitempty"`
 
-	// stage is what comes of that: Unused (a warning), Disabled or Revoked. Absent for a key that is in use.
+	// stage is what has come of that: Unused (a warning), Disabled or Revoked.
 	// +optional
 	Stage AuditStage `json:"stage,omitempty"`
 

@@ -347,7 +347,8 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
 
-	// audit is how the audit of the key's DGbotEnvironment sees it. Absent where that has none.
+	// audit is how far the audit of the key's DGbotEnvironment has come with it. Absent for a key that is not unused, or not
+	// known to be: see trackedSince.
 	// +optional
 	Audit *AuditStatus `json:"audit,omitempty"`
 

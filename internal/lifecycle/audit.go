@@ -77,17 +77,15 @@ func (p *planner) findAudit() audit {
 	if rules == nil {
 		return audit{}
 	}
-	var a audit
-	if exemption := p.exemption(rules); exemption != nil {
-		a.shown, a.changes = p.showUnused(), []*metav1.Time{exemption.Until}
-		return a
+	if exemption := exemptionOf(rules, p.Key, p.now); exemption != nil {
+		return audit{changes: []*metav1.Time{exemption.Until}}
 	}
+	var a audit
 	if since := p.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
 		!mark.Since.Time.Before(since.Add(seconds(rules.DisableAfter))) {
 		a.beyondDisabled(p, rules, mark)
 		return a
 	}
-	a.shown = p.showUnused()
 	if p.auditable() {
 		a.upToDisabled(p, rules)
 	}
@@ -100,10 +98,6 @@ func (p *planner) auditRules() *v1alpha1.EnvironmentAudit {
 		return nil
 	}
 	return p.Environment.Rules.Audit
-}
-
-func (p *planner) exemption(rules *v1alpha1.EnvironmentAudit) *v1alpha1.AuditExemption {
-	return exemptionOf(rules, p.Key, p.now)
 }
 
 // exemptionOf returns the exemption that holds for a key; nil where none does.
@@ -124,7 +118,7 @@ func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 	if !a.reached(p, unused) {
 		return
 	}
-	a.shown.Stage, a.shown.Since = v1alpha1.AuditUnused, p.warnedSince(unused)
+	a.shown = &v1alpha1.AuditStatus{UnusedSince: p.unusedSince(nil), Stage: v1alpha1.AuditUnused, Since: p.warnedSince(unused)}
 	if rules.DisableAfter == nil {
 		return
 	}
@@ -161,15 +155,6 @@ func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mar
 // auditable: there is something to do, and verifiers would have reported a use.
 func (p *planner) auditable() bool {
 	return p.Tracking.At(p.now) && slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool { return verifying(r, p.now) })
-}
-
-// showUnused is for a key of which nothing has been done.
-func (p *planner) showUnused() *v1alpha1.AuditStatus {
-	since := p.unusedSince(nil)
-	if since == nil {
-		return nil
-	}
-	return &v1alpha1.AuditStatus{UnusedSince: since}
 }
 
 func showMark(mark *AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
@@ -216,7 +201,10 @@ func (p *planner) auditMark() *AuditMark {
 // unusedSince is since when the key is known not to be used; nil where that is not known. What is known of a key that the audit has
 // disabled does not depend on reports any more.
 func (p *planner) unusedSince(mark *AuditMark) *metav1.Time {
-	since := p.askedForAt()
+	var since time.Time
+	if asked := p.askedFor(); asked != nil {
+		since = asked.Spec.IssuedAt.Time
+	}
 	for _, at := range []*metav1.Time{p.requests.kept.due, p.lastUseOfAny()} {
 		if at != nil {
 			since = latest(since, at.Time)
@@ -256,20 +244,18 @@ func (p *planner) coarsest() time.Duration {
 	return step
 }
 
-// askedForAt is when the newest revision was issued that was not issued by time alone: a key that nobody uses is rotated on
-// schedule all the same. Where the records do not reach back so far, the status does, or else the oldest one stands for it.
-func (p *planner) askedForAt() time.Time {
-	var oldest time.Time
+// askedFor is the newest record that was not issued by time alone: a key that nobody uses is rotated on schedule all the same. It is
+// kept for as long as there is an audit; where it is gone, the oldest one stands for it. Nil where there is none at all.
+func (p *planner) askedFor() *v1alpha1.DGbotAPIKeyRecord {
 	for _, record := range p.live {
 		if record.Spec.Cause != v1alpha1.CauseSchedule {
-			return record.Spec.IssuedAt.Time
+			return record
 		}
-		oldest = record.Spec.IssuedAt.Time
 	}
-	if old := p.Key.Status.Audit; old != nil && old.UnusedSince != nil {
-		return old.UnusedSince.Time
+	if len(p.live) == 0 {
+		return nil
 	}
-	return oldest
+	return p.live[len(p.live)-1]
 }
 
 // auditState is the state that the audit holds the key to.

@@ -98,7 +98,7 @@ func (p *planner) issue() *IssueRevision {
 }
 
 // prune returns the ended records that are not kept: beside the newest ten, the highest (its number must not be used
-// again), the one whose key is in the Secret, and those that damping counts.
+// again), the one whose key is in the Secret, those that damping counts, and the one that the audit counts from.
 func (p *planner) prune() []Step {
 	if p.KeepEnded {
 		return nil
@@ -113,7 +113,7 @@ func (p *planner) prune() []Step {
 			kept++
 			continue
 		}
-		if record.Spec.Revision == p.highest || record == p.matched || countsForDamping(record, p.now) {
+		if record.Spec.Revision == p.highest || record == p.matched || countsForDamping(record, p.now) || p.auditRules() != nil && record == p.askedFor() {
 			continue
 		}
 		steps = append(steps, DeleteRecord{Name: record.Name, UID: record.UID})

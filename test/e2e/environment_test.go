@@ -120,7 +120,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	})
 	p.environmentSays(name, "all are counted", func(s *v1alpha1.DGbotEnvironmentStatus) bool { return s.Keys == count })
 	_, settled := p.sinceLeaseRenewals(0, 2)
-	p.changeRules(name, `{"spec":{"allowedScopes":["usual"],"maxKeysPerNamespace":2000,"rotation":{"maxOverlap":"168h"}}}`)
+	p.changeRules(name, `{"spec":{"allowedScopes":["usual"],"maxKeysPerNamespace":2000,"rotation":{"maxOverlap":"168h"},"audit":{"unusedAfter":"2160h","disableAfter":"2880h"}}}`)
 	p.environmentSays(name, "the change was looked at", func(s *v1alpha1.DGbotEnvironmentStatus) bool { return s.Violating == affected })
 	others, _ := p.sinceLeaseRenewals(settled, 3)
 	written, requests := map[string]int{}, 0
