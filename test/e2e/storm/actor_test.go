@@ -101,6 +101,7 @@ var deeds = []deed{
 	{"revoke the key", false, func(a *actor, ctx context.Context, v *victim) error { return a.setState(ctx, v, v1alpha1.StateRevoked) }},
 	{"activate", false, func(a *actor, ctx context.Context, v *victim) error { return a.setState(ctx, v, v1alpha1.StateActive) }},
 	{"activate", false, func(a *actor, ctx context.Context, v *victim) error { return a.setState(ctx, v, v1alpha1.StateActive) }},
+	{"keep the key", false, (*actor).keep},
 	{"let it expire", false, func(a *actor, ctx context.Context, v *victim) error {
 		return a.patch(ctx, v, `{"spec":{"expiresAt":%q}}`, second(time.Second+rand.N(5*time.Second)))
 	}},

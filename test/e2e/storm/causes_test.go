@@ -13,6 +13,9 @@ import (
 // creation can answer for what an earlier one has answered already. This is promise 2.
 func (j *judge) cause(r *recordStory) {
 	last := j.publishedBefore(r.created)
+	if j.issuedUnasked(r) && !j.anyRemoved(last, r.created) {
+		j.fail(2, r.created, "revision %d was minted for a key that the audit has revoked", r.first.Spec.Revision)
+	}
 	if r.published != 0 && j.publishedBefore(r.published) != last {
 		j.fail(3, r.published, "revision %d was minted for a Secret that had changed since", r.first.Spec.Revision)
 	}

@@ -112,7 +112,7 @@ func (w *world) stopped(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, reas
 func (w *world) working(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, now time.Time) string {
 	secret := w.secrets[types.NamespacedName{Namespace: key.Namespace, Name: key.Name}]
 	if secret == nil {
-		return "there is no Secret"
+		return fmt.Sprintf("there is no Secret, Ready is %s (%s: %s)", ready.Status, ready.Reason, ready.Message)
 	}
 	var current *v1alpha1.DGbotAPIKeyRecord
 	verifying := 0

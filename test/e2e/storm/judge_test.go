@@ -141,14 +141,15 @@ func (j *judge) amendment(r *recordStory, before *v1alpha1.DGbotAPIKeyRecord, v 
 	}
 	if was.State != is.State && is.State == v1alpha1.StateRevoked && !j.ever(r.created, v.revision, func(k *v1alpha1.DGbotAPIKey) bool {
 		return k.Spec.State == v1alpha1.StateRevoked || covers(cutOffs(k), is.IssuedAt.Time, v.at.Add(clockError))
-	}) && !j.deleted(v.revision) {
+	}) && !j.deleted(v.revision) && !j.audited(v1alpha1.AuditRevoked, v.revision) {
 		j.fail(1, v.revision, "revision %d was revoked and nobody had asked for it", was.Revision)
 	}
 	if was.State != is.State && is.State == v1alpha1.StateDisabled && !j.ever(r.created, v.revision, func(k *v1alpha1.DGbotAPIKey) bool {
 		return k.Spec.State == v1alpha1.StateDisabled
-	}) {
+	}) && !j.audited(v1alpha1.AuditDisabled, v.revision) {
 		j.fail(1, v.revision, "revision %d was disabled and nobody had asked for it", was.Revision)
 	}
+	j.marked(before, v)
 	if is.NotAfter != nil && !is.NotAfter.Equal(was.NotAfter) {
 		j.ending(r, v)
 	}
