@@ -86,7 +86,7 @@ func (s *stack) startVerifier(ctx context.Context) error {
 	}
 	s.verifierURL = "http://" + address
 	// Nobody wants to watch for half a minute until a use is reported.
-	if s.verifier, err = s.cluster.StartVerifier(ctx, log, "--http-bind-address="+address, "--drain-delay=0s", "--usage-flush-interval=2s", "--usage-resolution=1s"); err != nil {
+	if s.verifier, err = s.cluster.StartVerifier(ctx, log, "--http-bind-address="+address, "--drain-delay=0s", "--usage-flush-interval=1s", "--usage-resolution=1s"); err != nil {
 		return err
 	}
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {

@@ -42,6 +42,7 @@ func (t *tour) walk() error {
 		{"Disable, enable", t.disable},
 		{"Revoke for good", t.revoke},
 		{"One set of rules per environment", t.keepToRules},
+		{"The audit: unused keys go", t.audit},
 		{"Delete", t.deleteKey},
 		{"What is refused", t.refusals},
 	} {

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+// vouch renews the Lease of an environment as verifiers do that have been there for an hour, until the test is over.
+func (p *place) vouch(environment string) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(p.t.Context())
+	began, seconds := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), int32(1)
+	renew := func(ctx context.Context) (bool, error) {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + environment}}
+		err := admin.Get(ctx, client.ObjectKeyFromObject(lease), lease)
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, began)
+		lease.Spec = coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: time.Now()}, LeaseDurationSeconds: &seconds}
+		if apierrors.IsNotFound(err) {
+			err = admin.Create(ctx, lease)
+		} else if err == nil {
+			err = admin.Update(ctx, lease)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.t.Errorf("renewing the Lease of %s: %v", environment, err)
+		}
+		return false, nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = wait.PollUntilContextCancel(ctx, 300*time.Millisecond, true, renew)
+	}()
+	p.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (p *place) stage(name string, want v1alpha1.AuditStage) {
+	p.t.Helper()
+	p.eventually(fmt.Sprintf("%s is at stage %q", name, want), func() bool { return lifecycle.StageOf(&p.key(name).Status) == want })
+}
+
+// TestUnusedKeysGo with nothing but time and watches to tell the operator.
+func TestUnusedKeysGo(t *testing.T) {
+	startOperator(t)
+	p := newPlace(t)
+	const name = "hurried"
+	lasts := func(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
+	p.vouch(name)
+	p.environment(name, v1alpha1.DGbotEnvironmentSpec{Audit: &v1alpha1.EnvironmentAudit{
+		UnusedAfter: lasts(time.Second), DisableAfter: lasts(3 * time.Second),
+		Exemptions: []v1alpha1.AuditExemption{{Namespace: p.name, Name: "exempt", Reason: "Needed in January", Until: &metav1.Time{Time: time.Now().Add(time.Hour)}}},
+	}})
+	of := func(k *v1alpha1.DGbotAPIKey) { k.Spec.Environment = name }
+	p.apply("forgotten", of)
+	p.apply("exempt", of)
+	p.ready("forgotten")
+	p.stage("forgotten", v1alpha1.AuditDisabled)
+	p.notReady("forgotten", v1alpha1.DisabledReason)
+	p.environmentSays(name, "it is summed up", func(s *v1alpha1.DGbotEnvironmentStatus) bool {
+		return s.Audit != nil && s.Audit.Unused == 1 && s.Audit.Disabled == 1 && s.Audit.Exempt == 1 && s.Audit.NextStageAt == nil
+	})
+	if s := p.key("exempt").Status; s.Audit != nil {
+		t.Errorf("the key that is exempt is at %+v", s.Audit)
+	}
+
+	p.changeRules(name, `{"spec":{"audit":{"disableAfter":"1h"}}}`)
+	p.stage("forgotten", v1alpha1.AuditUnused)
+	p.ready("forgotten")
+	p.changeRules(name, `{"spec":{"audit":{"disableAfter":"2s","revokeAfter":"3s"}}}`)
+	p.stage("forgotten", v1alpha1.AuditRevoked)
+	p.notReady("forgotten", v1alpha1.RevokedReason)
+	before := p.key("forgotten").Status.Current.Revision
+	p.changeRules(name, `{"spec":{"audit":{"unusedAfter":"1h","disableAfter":"2h","revokeAfter":"3h"}}}`)
+	kept := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.KeptAtAnnotation, time.Now().UTC().Format(time.RFC3339))
+	must(t, admin.Patch(t.Context(), p.key("forgotten"), client.RawPatch(types.MergePatchType, []byte(kept))))
+	p.ready("forgotten")
+	if after := p.key("forgotten").Status.Current.Revision; after != before+1 {
+		t.Errorf("revision %d after %d", after, before)
+	}
+}
