@@ -173,6 +173,7 @@ func (h *hardened) nobodyElseMints() {
 		"rotator disables a key":            {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Disabled"}}`, "--as=rotator"}, "changing more of DGbotAPIKey \"crm\" than the annotations"},
 		"rotator requests in spec":          {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"rotation":{"requestedAt":"2026-01-01T00:00:00Z"}}}`, "--as=rotator"}, `needs the verb "update"`},
 		"rotator sets another annotation":   {"", []string{"annotate", "dgkey", "crm", "a=b", "--as=rotator"}, `needs the verb "update"`},
+		"rotator keeps an unused key":       {"", []string{"annotate", "dgkey", "crm", "keys.dgbot.io/kept-at=2026-11-27T10:00:00Z", "--as=rotator"}, `needs the verb "update"`},
 		"rotator sets both":                 {"", []string{"annotate", "dgkey", "crm", rotateNow, "a=b", "--as=rotator"}, `needs the verb "update"`},
 		"rotator sets a label":              {"", []string{"label", "dgkey", "crm", "a=b", "--as=rotator"}, `needs the verb "update"`},
 		"rotator sets a finalizer":          {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"metadata":{"finalizers":["a/b"]}}`, "--as=rotator"}, `needs the verb "update"`},
