@@ -82,6 +82,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{})
+	p.vouch(name) // an audit could act
 	// An operator that starts has to read all there is: other tests are to wait for none of these.
 	defer p.clear()
 	var group sync.WaitGroup
