@@ -21,7 +21,7 @@ func TestTheStagesOfTheAudit(t *testing.T) {
 	a.after(time.Hour)
 	a.expect(v1alpha1.AuditUnused)
 	next := a.Key.Status.Audit.NextStageAt
-	if due := start.Add(120 * day); next == nil || next.Time.Before(due) || next.Time.After(due.Add(time.Hour)) {
+	if due := start.Add(120 * day); next == nil || next.Time.Before(due) || next.After(due.Add(time.Hour)) {
 		t.Errorf("disabled at %s, want %s", next, due)
 	}
 	a.after(29 * day)

@@ -25,7 +25,7 @@ func (p *place) vouch(environment string) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(p.t.Context())
 	began, seconds := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), int32(1)
-	renew := func(ctx context.Context) (bool, error) {
+	renew := func(ctx context.Context) {
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + environment}}
 		err := admin.Get(ctx, client.ObjectKeyFromObject(lease), lease)
 		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, began)
@@ -38,12 +38,11 @@ func (p *place) vouch(environment string) {
 		if err != nil && ctx.Err() == nil {
 			p.t.Errorf("renewing the Lease of %s: %v", environment, err)
 		}
-		return false, nil
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = wait.PollUntilContextCancel(ctx, 300*time.Millisecond, true, renew)
+		wait.UntilWithContext(ctx, renew, 300*time.Millisecond)
 	}()
 	p.t.Cleanup(func() { cancel(); <-done })
 }

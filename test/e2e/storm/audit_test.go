@@ -5,6 +5,7 @@ package storm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,17 +56,13 @@ func vouch(ctx context.Context) {
 func (s *storm) endAudit() {
 	s.t.Helper()
 	must(s.t, wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		if admin.Patch(ctx, rules(`{}`), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"audit":null}}`))) != nil {
-			return false, nil
-		}
+		err := admin.Patch(ctx, rules(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"audit":null}}`)))
 		for _, a := range s.actors {
 			for _, v := range a.keys {
-				if client.IgnoreNotFound(a.keep(ctx, v)) != nil {
-					return false, nil
-				}
+				err = errors.Join(err, client.IgnoreNotFound(a.keep(ctx, v)))
 			}
 		}
-		return true, nil
+		return err == nil, nil
 	}))
 }
 
@@ -94,11 +91,11 @@ func (r *recordStory) audited() (disabled, revoked int) {
 		if mark := lifecycle.MarkOf(v.record); mark != nil {
 			stage = mark.Stage
 		}
-		switch {
-		case stage == before:
-		case stage == v1alpha1.AuditDisabled:
+		switch stage {
+		case before:
+		case v1alpha1.AuditDisabled:
 			disabled++
-		case stage == v1alpha1.AuditRevoked:
+		case v1alpha1.AuditRevoked:
 			revoked++
 		}
 		before = stage
@@ -153,14 +150,14 @@ func (j *judge) issuedUnasked(r *recordStory) bool {
 	})
 }
 
-// mark notes a stage of the audit on a record of a chronicle, with the state that goes with it.
-func (c *chronicle) mark(revision int64, state v1alpha1.KeyState, stage v1alpha1.AuditStage, since, unused int) {
-	text, err := json.Marshal(lifecycle.AuditMark{Stage: stage, Since: *at(since), UnusedSince: *at(unused)})
+// mark notes a stage of the audit on the second record of a chronicle, with the state that goes with it.
+func (c *chronicle) mark(state v1alpha1.KeyState, stage v1alpha1.AuditStage, since int) {
+	text, err := json.Marshal(lifecycle.AuditMark{Stage: stage, Since: *at(since), UnusedSince: *at(61)})
 	if err != nil {
 		panic(err)
 	}
-	metav1.SetMetaDataAnnotation(&c.records[revision].ObjectMeta, v1alpha1.AuditAnnotation, string(text))
-	c.amend(revision, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = state })
+	metav1.SetMetaDataAnnotation(&c.records[2].ObjectMeta, v1alpha1.AuditAnnotation, string(text))
+	c.amend(2, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = state })
 }
 
 func (c *chronicle) warn(since int) {
@@ -176,8 +173,8 @@ func init() {
 	}{
 		"the audit takes its time": {func(c *chronicle) {
 			c.warn(70)
-			c.mark(2, v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 76, 61)
-			c.mark(2, v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 84, 61)
+			c.mark(v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 76)
+			c.mark(v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 84)
 			c.amend(1, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateRevoked })
 			c.edit(func(k *v1alpha1.DGbotAPIKey) {
 				metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.KeptAtAnnotation, at(84).Format(time.RFC3339))
@@ -186,17 +183,17 @@ func init() {
 		}, nil},
 		"the audit disables before its time": {func(c *chronicle) {
 			c.warn(62)
-			c.mark(2, v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 64, 61)
+			c.mark(v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 64)
 		}, []int{1}},
-		"the audit disables without a warning": {func(c *chronicle) { c.mark(2, v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 80, 61) }, []int{1}},
+		"the audit disables without a warning": {func(c *chronicle) { c.mark(v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 80) }, []int{1}},
 		"the audit revokes what it has not disabled": {func(c *chronicle) {
 			c.warn(70)
-			c.mark(2, v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 90, 61)
+			c.mark(v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 90)
 		}, []int{1}},
 		"a revision for a key that the audit has revoked": {func(c *chronicle) {
 			c.warn(70)
-			c.mark(2, v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 76, 61)
-			c.mark(2, v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 84, 61)
+			c.mark(v1alpha1.StateDisabled, v1alpha1.AuditDisabled, 76)
+			c.mark(v1alpha1.StateRevoked, v1alpha1.AuditRevoked, 84)
 			c.edit(func(k *v1alpha1.DGbotAPIKey) {
 				metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.KeptAtAnnotation, at(83).Format(time.RFC3339))
 			})

@@ -7,7 +7,6 @@ package storm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -135,8 +134,8 @@ func newStorm(t *testing.T) *storm {
 		}
 		s.actors = append(s.actors, a)
 	}
-	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), rules(`{}`))))
-	must(t, admin.Patch(t.Context(), rules(`{}`), client.RawPatch(types.MergePatchType, []byte(auditRule()))))
+	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), rules())))
+	must(t, admin.Patch(t.Context(), rules(), client.RawPatch(types.MergePatchType, []byte(auditRule()))))
 	var err error
 	s.troupe, err = newTroupe(t.Context(), s.folder)
 	must(t, err)
@@ -193,10 +192,8 @@ func (s *storm) rage() {
 }
 
 // rules are those of the environment that all keys of a storm are of.
-func rules(spec string) *v1alpha1.DGbotEnvironment {
-	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}
-	_ = json.Unmarshal([]byte(spec), &env.Spec)
-	return env
+func rules() *v1alpha1.DGbotEnvironment {
+	return &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}
 }
 
 // someRules keep some keys from being issued first, and make others say that they break a rule. None of them is a cause to issue.
@@ -208,7 +205,7 @@ var someRules = []string{
 // changeRules gives the environment rules for a moment, and takes them away for a longer one. In the end there are none.
 func (s *storm) changeRules(ctx context.Context) {
 	patch := func(ctx context.Context, text string) error {
-		return admin.Patch(ctx, rules(`{}`), client.RawPatch(types.MergePatchType, []byte(text)))
+		return admin.Patch(ctx, rules(), client.RawPatch(types.MergePatchType, []byte(text)))
 	}
 	const none = `{"spec":{"allowedScopes":null,"oneKeyPerChatbot":null,"maxKeysPerNamespace":null,"namespaceSelector":null}}`
 	for ctx.Err() == nil {
