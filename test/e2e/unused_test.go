@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -20,29 +18,18 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// vouch renews the Lease of an environment as verifiers do that have been there for an hour, until the test is over.
+// vouch has verifiers vouch for an environment that have been there for an hour, until the test is over.
 func (p *place) vouch(environment string) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(p.t.Context())
-	began, seconds := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), int32(1)
-	renew := func(ctx context.Context) {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + environment}}
-		err := admin.Get(ctx, client.ObjectKeyFromObject(lease), lease)
-		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, began)
-		lease.Spec = coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: time.Now()}, LeaseDurationSeconds: &seconds}
-		if apierrors.IsNotFound(err) {
-			err = admin.Create(ctx, lease)
-		} else if err == nil {
-			err = admin.Update(ctx, lease)
-		}
-		if err != nil && ctx.Err() == nil {
-			p.t.Errorf("renewing the Lease of %s: %v", environment, err)
-		}
-	}
-	done := make(chan struct{})
+	began, done := time.Now().Add(-time.Hour), make(chan struct{})
 	go func() {
 		defer close(done)
-		wait.UntilWithContext(ctx, renew, 300*time.Millisecond)
+		wait.UntilWithContext(ctx, func(ctx context.Context) {
+			if err := controlplane.Vouch(ctx, admin, environment, began); err != nil && ctx.Err() == nil {
+				p.t.Errorf("renewing the Lease of %s: %v", environment, err)
+			}
+		}, 300*time.Millisecond)
 	}()
 	p.t.Cleanup(func() { cancel(); <-done })
 }

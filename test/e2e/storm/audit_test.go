@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -33,21 +31,11 @@ func auditRule() string {
 	return fmt.Sprintf(`{"spec":{"audit":{"unusedAfter":%q,"disableAfter":%q,"revokeAfter":%q}}}`, unusedAfter, disableAfter, revokeAfter)
 }
 
-// vouch renews the Lease of the storm's environment until the context ends.
+// vouch has verifiers vouch for the storm's environment until the context ends, as far as the API server is there.
 func vouch(ctx context.Context) {
-	began := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
-	seconds := int32(1)
+	began := time.Now().Add(-time.Hour)
 	for ctx.Err() == nil {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + "staging"}}
-		err := admin.Get(ctx, client.ObjectKeyFromObject(lease), lease)
-		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, began)
-		lease.Spec = coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: time.Now()}, LeaseDurationSeconds: &seconds}
-		switch {
-		case err == nil:
-			_ = admin.Update(ctx, lease)
-		case apierrors.IsNotFound(err):
-			_ = admin.Create(ctx, lease)
-		}
+		_ = controlplane.Vouch(ctx, admin, "staging", began)
 		pause(ctx, 500*time.Millisecond)
 	}
 }
