@@ -347,8 +347,7 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
 
-	// audit is how far the audit of the key's DGbotEnvironment has come with it. Absent for a key that is not unused, or not
-	// known to be: see trackedSince.
+	// audit is how far the audit of unused keys has come with this one. Absent for a key that is not known to be unused.
 	// +optional
 	Audit *AuditStatus `json:"audit,omitempty"`
 

@@ -12,7 +12,7 @@ import (
 type DGbotEnvironmentSpec struct {
 	// namespaceSelector selects the namespaces that may hold keys of this environment, by their labels. Without it all may.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'] && (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="each of matchExpressions needs an operator of In and NotIn, with values, or Exists and DoesNotExist, without",fieldPath=".matchExpressions"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'] && (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="each of matchExpressions needs the operator In or NotIn, with values, or Exists or DoesNotExist, without",fieldPath=".matchExpressions"
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
 	// allowedScopes are what keys of this environment may be good for, as a set of at most 64: "a.b" allows the scope a.b,

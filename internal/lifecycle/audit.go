@@ -306,8 +306,12 @@ func (p *planner) unused() (reason, message string) {
 	audit := fmt.Sprintf("the audit of environment %q", p.Key.Spec.Environment)
 	switch {
 	case a.Stage == v1alpha1.AuditRevoked:
-		return v1alpha1.RevokedByAuditReason, fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",
+		message = fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",
 			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), keep)
+		if kept := p.requests.kept.due; kept != nil {
+			message += fmt.Sprintf("; what stands there, %s, was before it was revoked", rfc3339(kept))
+		}
+		return v1alpha1.RevokedByAuditReason, message
 	case a.Stage == v1alpha1.AuditDisabled && a.NextStageAt != nil:
 		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. It is revoked for good at %s; to keep it, %s",
 			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), rfc3339(a.NextStageAt), keep)
@@ -315,7 +319,7 @@ func (p *planner) unused() (reason, message string) {
 		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. To keep it, %s",
 			audit, rfc3339(a.Since), rfc3339(a.UnusedSince), keep)
 	case a.NextStageAt != nil:
-		return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. By %s it is disabled at %s unless it is used; to keep it, %s",
+		return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. By %s it is disabled at %s; to keep it, use it, or %s",
 			rfc3339(a.UnusedSince), audit, rfc3339(a.NextStageAt), keep)
 	}
 	return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. Delete it if it is not needed; to keep it, %s", rfc3339(a.UnusedSince), keep)

@@ -283,6 +283,13 @@ func TestTheAuditOutlivesTheStatus(t *testing.T) {
 		a.after(stage.after)
 		before := *a.Key.Status.Audit
 		a.Key.Status = v1alpha1.DGbotAPIKeyStatus{}
+		a.Records[0].Spec.IssuedAt = *at(a.Now) // as if the audit had been in a hurry: what was just issued is told
+		for _, event := range Events(a.Observation, Plan(a.Observation, a.Now).Status, a.Now) {
+			if event.Reason == v1alpha1.IssuedReason {
+				t.Errorf("at stage %s: %q", stage.stage, event.Note)
+			}
+		}
+		a.Records[0].Spec.IssuedAt = *at(start)
 		if steps := a.after(0); len(steps) > 0 {
 			t.Errorf("at stage %s: %+v", stage.stage, steps)
 		}

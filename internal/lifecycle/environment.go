@@ -62,7 +62,7 @@ func (h *held) violate(format string, args ...any) {
 func (h *held) membership(env *Environment) {
 	rules := env.Rules
 	if env.Excluded {
-		h.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s)", h.key.Namespace, metav1.FormatLabelSelector(rules.NamespaceSelector))
+		h.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s)", h.key.Namespace, selectorText(rules.NamespaceSelector))
 	}
 	for _, scope := range h.key.Spec.Scopes {
 		if !allowed(rules, scope) {
@@ -75,6 +75,14 @@ func (h *held) membership(env *Environment) {
 	if rules.OneKeyPerChatbot && h.key.Spec.ChatbotRef != nil && env.ChatbotRank > 1 {
 		h.violate("this is key %d of it for DGbotChatbot %q by age, and oneKeyPerChatbot allows 1", env.ChatbotRank, h.key.Spec.ChatbotRef.Name)
 	}
+}
+
+// selectorText is a selector as people write it, or what is wrong with it.
+func selectorText(selector *metav1.LabelSelector) string {
+	if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
+		return err.Error()
+	}
+	return metav1.FormatLabelSelector(selector)
 }
 
 // allowed says whether a scope may be held: every one where the rules do not limit them.

@@ -35,7 +35,7 @@ func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGb
 		c.set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.EnforcedReason, "The rules are enforced")
 		c.progress(false, false, "", "")
 	}
-	nothing := fmt.Sprintf("No namespace has the labels that spec.namespaceSelector asks for (%s): no key can be issued", metav1.FormatLabelSelector(env.Spec.NamespaceSelector))
+	nothing := fmt.Sprintf("No namespace has the labels that spec.namespaceSelector asks for (%s): no key can be issued", selectorText(env.Spec.NamespaceSelector))
 	c.whileTrue(v1alpha1.SelectsNothingCondition, o.SelectsNothing, v1alpha1.NoNamespaceReason, nothing)
 	s = &v1alpha1.DGbotEnvironmentStatus{ObservedGeneration: env.Generation, Conditions: c.list, Keys: int64(len(o.Keys))}
 	for i := range o.Keys {

@@ -74,7 +74,7 @@ func LossEvent(o Observation, loss v1alpha1.Cause) Event {
 const toldFor = time.Hour
 
 // newlyIssued returns the record of the revision that the next status shows as current where the old one did not yet; nil
-// where there is none: an older key that somebody put back has been told when it was issued.
+// where there is none: an older key that somebody put back, and one that an audit has ended, have been told when they were issued.
 func newlyIssued(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	if next.Current == nil {
 		return nil
@@ -83,7 +83,7 @@ func newlyIssued(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time)
 	for i := range o.Records {
 		record := &o.Records[i]
 		switch {
-		case record.Name != next.Current.RecordName, SupersededBy(record) != 0:
+		case record.Name != next.Current.RecordName, SupersededBy(record) != 0, MarkOf(record) != nil:
 		case old != nil && record.Spec.Revision <= old.Revision:
 		case now.Sub(record.Spec.IssuedAt.Time) > toldFor:
 		default:

@@ -42,6 +42,9 @@ func (p *planner) findObstacle() *obstacle {
 		return o
 	}
 	if o := p.stateObstacle(); o != nil {
+		if p.audit.mark != nil {
+			o.message += "; the audit of its environment holds the key as well, see the condition Unused"
+		}
 		return o
 	}
 	if p.Refusal != nil {
