@@ -39,10 +39,10 @@ run: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operator
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build
-build: bin/manager bin/verifier ## Build bin/manager and bin/verifier.
+build: bin/manager bin/verifier bin/kubectl-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot.
 
-.PHONY: bin/manager bin/verifier
-bin/manager bin/verifier: bin/%:
+.PHONY: bin/manager bin/verifier bin/kubectl-dgbot
+bin/manager bin/verifier bin/kubectl-dgbot: bin/%:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
 
 .PHONY: controlplane

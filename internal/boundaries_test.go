@@ -67,6 +67,15 @@ var boundaries = map[string]boundary{
 		// The clock is a field, so that tests can move it.
 		noClock: true,
 	},
+	"internal/cli": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
+			"k8s.io/apimachinery", "k8s.io/cli-runtime", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/yaml", "github.com/spf13/cobra",
+		},
+	},
+	"cmd/kubectl-dgbot": {
+		may: []string{module + "/internal/cli", "k8s.io/cli-runtime", "k8s.io/client-go"},
+	},
 	"cmd/manager": {
 		may: []string{module + "/controllers", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime"},
 	},

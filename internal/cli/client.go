@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const resource = "dgbotapikeys"
+
+// session is one call of the command.
+type session struct {
+	flags   *genericclioptions.ConfigFlags
+	streams genericiooptions.IOStreams
+	// clock is that of whoever calls. What is asked of the operator goes by the API server's instead.
+	clock clock.PassiveClock
+}
+
+// cluster is the API server, as whoever calls may use it.
+type cluster struct {
+	client rest.Interface
+	config *rest.Config
+	// namespace is the one of --namespace, or of the context.
+	namespace string
+}
+
+func (s *session) connect() (*cluster, error) {
+	config, err := s.flags.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("no cluster to talk to: %w", err)
+	}
+	namespace, _, err := s.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	metav1.AddToGroupVersion(scheme, v1alpha1.GroupVersion)
+	config = rest.CopyConfig(config)
+	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	return &cluster{client: client, config: config, namespace: namespace}, nil
+}
+
+func (c *cluster) key(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotAPIKey, error) {
+	key := &v1alpha1.DGbotAPIKey{}
+	return key, c.client.Get().Namespace(name.Namespace).Resource(resource).Name(name.Name).Do(ctx).Into(key)
+}
+
+// pageSize bounds what one answer of the API server holds.
+const pageSize = 500
+
+func (c *cluster) keys(ctx context.Context, namespace, selector string) ([]v1alpha1.DGbotAPIKey, error) {
+	var all []v1alpha1.DGbotAPIKey
+	for token := ""; ; {
+		var page v1alpha1.DGbotAPIKeyList
+		request := c.client.Get().Resource(resource).Param("limit", strconv.Itoa(pageSize)).Param("continue", token).Param("labelSelector", selector)
+		if err := request.NamespaceIfScoped(namespace, namespace != "").Do(ctx).Into(&page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if token = page.Continue; token == "" {
+			return all, nil
+		}
+	}
+}
+
+// patch changes a key that still is the one that was looked at.
+func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotations map[string]string, spec map[string]any) error {
+	change := map[string]any{"metadata": map[string]any{"uid": key.UID, "annotations": annotations}}
+	if spec != nil {
+		change["spec"] = spec
+	}
+	text, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	return c.client.Patch(types.MergePatchType).Namespace(key.Namespace).Resource(resource).Name(key.Name).Body(text).Do(ctx).Into(key)
+}
+
+// now is the API server's time, in whole seconds: what is requested is compared with what the operator notes, and the clock of
+// whoever calls may be wrong.
+func (c *cluster) now(ctx context.Context) (time.Time, error) {
+	client, err := rest.HTTPClientFor(c.config)
+	if err != nil {
+		return time.Time{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.client.Get().AbsPath("/version").URL().String(), nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return time.Time{}, err
+	}
+	_ = response.Body.Close()
+	at, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil {
+		return time.Time{}, errors.New("the API server does not say what time it is")
+	}
+	return at.UTC(), nil
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/utils/clock"
+
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+// NewCommand returns kubectl dgbot with all its verbs.
+func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	flags := genericclioptions.NewConfigFlags(true)
+	root := &cobra.Command{
+		Use:   "kubectl-dgbot",
+		Short: "Work with DGbot API keys",
+		Long: `Lists, rotates, revokes and keeps DGbot API keys, with the rights that you have in the cluster.
+
+Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was called wrongly, and nothing has been done;
+3 it was done, and the answer is no: what was given is no key, or what was waited for has not come in time.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, arguments []string) error {
+			if len(arguments) == 0 {
+				return c.Help()
+			}
+			return usage("there is no verb %q; see '%s --help'", apikey.Redact(arguments[0]), c.CommandPath())
+		},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl dgbot"},
+	}
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w; see '%s --help'", err, c.CommandPath())
+	})
+	flags.AddFlags(root.PersistentFlags())
+	s := &session{flags: flags, streams: streams, clock: clock.RealClock{}}
+	root.AddCommand(newList(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s), newIdentify(s))
+	return root
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// selection are the keys that a verb is about: by name, by label, or all of the namespace.
+type selection struct {
+	selector string
+	all      bool
+}
+
+func (s *selection) addFlags(c *cobra.Command) {
+	c.Flags().StringVarP(&s.selector, "selector", "l", "", "Labels that select keys, such as team=crm, instead of names")
+	c.Flags().BoolVar(&s.all, "all", false, "All keys of the namespace, instead of names")
+}
+
+// check refuses what does not say which keys are meant, or says it twice, before anything is done.
+func (s *selection) check(names []string) error {
+	for _, name := range names {
+		if strings.HasPrefix(name, "dgbot_") {
+			return usage("a key does not belong on the command line, where others can see it: name the DGbotAPIKey, or find it with 'kubectl dgbot identify' and the key on standard input")
+		}
+	}
+	given := 0
+	for _, is := range []bool{len(names) > 0, s.selector != "", s.all} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return usage("say which keys: by NAME, with --selector, or with --all")
+	}
+	return nil
+}
+
+func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1alpha1.DGbotAPIKey, error) {
+	if len(names) == 0 {
+		keys, err := c.keys(ctx, c.namespace, s.selector)
+		if err == nil && len(keys) == 0 {
+			err = fmt.Errorf("no DGbotAPIKey in namespace %q is selected", c.namespace)
+		}
+		return keys, err
+	}
+	var keys []v1alpha1.DGbotAPIKey
+	for _, name := range names {
+		key, err := c.key(ctx, types.NamespacedName{Namespace: c.namespace, Name: name})
+		if apierrors.IsNotFound(err) {
+			err = fmt.Errorf("there is no DGbotAPIKey %q in namespace %q", name, c.namespace)
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, *key)
+	}
+	return keys, nil
+}
+
+// each does something with every key, whatever becomes of the others.
+func each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
+	var failed []error
+	for i := range keys {
+		if err := do(&keys[i]); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", keys[i].Name, err))
+		}
+	}
+	if len(failed) > 1 {
+		return fmt.Errorf("%d of %d keys: %w", len(failed), len(keys), errors.Join(failed...))
+	}
+	return errors.Join(failed...)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// transition is a verb that sets spec.state.
+type transition struct {
+	use, short, long, done string
+	state                  v1alpha1.KeyState
+	// keeps: somebody has decided to keep the key, whatever an audit says.
+	keeps bool
+	// final is what cannot be taken back about it; empty where it can.
+	final string
+}
+
+func newDisable(s *session) *cobra.Command {
+	return newTransition(s, transition{
+		use: "disable", short: "Keep all revisions from verifying until the key is enabled again", done: "disabled", state: v1alpha1.StateDisabled,
+		long: `Sets spec.state to Disabled: no revision verifies until the key is enabled again, and none is issued. Where the key comes from Git,
+set it there.`,
+	})
+}
+
+func newEnable(s *session) *cobra.Command {
+	return newTransition(s, transition{
+		use: "enable", short: "Let a disabled key verify again, and keep an unused one", done: "enabled", state: v1alpha1.StateActive, keeps: true,
+		long: `Sets spec.state to Active, and the annotation keys.dgbot.io/kept-at to the present time: a key that was disabled verifies again, by
+whom ever it was, and the audit of unused keys counts from now. A key that was revoked gets a new revision.`,
+	})
+}
+
+func newRevoke(s *session) *cobra.Command {
+	return newTransition(s, transition{
+		use: "revoke", short: "Revoke all revisions for good, and issue none", done: "revoked", state: v1alpha1.StateRevoked,
+		long: `Sets spec.state to Revoked: no revision verifies ever again, and none is issued until the key is enabled. For a key that has leaked
+and is still needed, use 'compromise'. Where the key comes from Git, take it out there.`,
+		final: "none of their revisions will ever verify again",
+	})
+}
+
+func newTransition(s *session, t transition) *cobra.Command {
+	var which selection
+	var yes bool
+	c := &cobra.Command{
+		Use: t.use + " (NAME... | -l SELECTOR | --all)", Short: t.short, Long: t.long,
+		Args: func(_ *cobra.Command, names []string) error { return which.check(names) },
+		RunE: func(c *cobra.Command, names []string) error {
+			cluster, err := s.connect()
+			if err != nil {
+				return err
+			}
+			keys, err := which.keys(c.Context(), cluster, names)
+			if err != nil {
+				return err
+			}
+			if t.final != "" && !yes {
+				if err := s.confirm(keys, t.final); err != nil {
+					return err
+				}
+			}
+			annotations := map[string]string{}
+			if t.keeps {
+				now, err := cluster.now(c.Context())
+				if err != nil {
+					return err
+				}
+				annotations[v1alpha1.KeptAtAnnotation] = now.Format(time.RFC3339)
+			}
+			return each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+				if err := cluster.patch(c.Context(), key, annotations, map[string]any{"state": t.state}); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, t.done)
+				return err
+			})
+		},
+	}
+	which.addFlags(c)
+	if t.final != "" {
+		addYes(c, &yes)
+	}
+	return c
+}
+
+func addYes(c *cobra.Command, yes *bool) {
+	c.Flags().BoolVarP(yes, "yes", "y", false, "Do not ask whether to go on")
+}
+
+// confirm asks before something that cannot be taken back.
+func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
+	var names []string
+	for i := range keys {
+		names = append(names, keys[i].Name)
+	}
+	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s in namespace %q: %s. Go on? [y/N] ", strings.Join(names, ", "), keys[0].Namespace, final)
+	answer, err := bufio.NewReader(s.streams.In).ReadString('\n')
+	if strings.EqualFold(strings.TrimSpace(answer), "y") {
+		return nil
+	}
+	if err != nil {
+		return usage("nobody answers: with --yes it is not asked")
+	}
+	return no("nothing was done")
+}
