@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ func (p *place) environment(name string, rules v1alpha1.DGbotEnvironmentSpec) {
 	p.t.Helper()
 	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: rules}
 	must(p.t, admin.Create(p.t.Context(), env))
-	p.t.Cleanup(func() { _ = client.IgnoreNotFound(admin.Delete(p.t.Context(), env)) })
+	p.t.Cleanup(func() { must(p.t, client.IgnoreNotFound(admin.Delete(context.Background(), env))) })
 }
 
 func (p *place) changeRules(name, patch string) {
@@ -46,7 +47,7 @@ func (p *place) environmentSays(name string, what string, condition func(*v1alph
 func TestRulesAreKeptToAsTheyCome(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	const name = "rules"
+	name := p.name
 	one := int32(1)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"rules": p.name}}, MaxKeysPerNamespace: &one,

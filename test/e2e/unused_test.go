@@ -43,7 +43,7 @@ func (p *place) stage(name string, want v1alpha1.AuditStage) {
 func TestUnusedKeysGo(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	const name = "hurried"
+	name := p.name
 	lasts := func(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 	p.vouch(name)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{Audit: &v1alpha1.EnvironmentAudit{
