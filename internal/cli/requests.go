@@ -125,7 +125,7 @@ func (s *session) follow(ctx context.Context, c *cluster, key *v1alpha1.DGbotAPI
 		}
 		if done := now.Status.LastHandledRequest; done != nil {
 			if at := handled(done); at != nil && !at.Before(&asked) {
-				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s has revision %d, key ID %s\n", now.Name, now.Status.Current.Revision, now.Status.Current.KeyID)
+				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now))
 				return true, err
 			}
 		}
@@ -139,6 +139,14 @@ func (s *session) follow(ctx context.Context, c *cluster, key *v1alpha1.DGbotAPI
 		return no("not done in time (%s)", said)
 	}
 	return err
+}
+
+// outcome is what a key has after something was done to it.
+func outcome(key *v1alpha1.DGbotAPIKey) string {
+	if key.Status.Current == nil {
+		return "done"
+	}
+	return fmt.Sprintf("has revision %d, key ID %s", key.Status.Current.Revision, key.Status.Current.KeyID)
 }
 
 // standing is what a key says of itself while something is to come.

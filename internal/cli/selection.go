@@ -3,8 +3,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -69,14 +69,16 @@ func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1a
 
 // each does something with every key, whatever becomes of the others.
 func each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
-	var failed []error
+	var first error
+	failed := 0
 	for i := range keys {
 		if err := do(&keys[i]); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", keys[i].Name, err))
+			failed++
+			first = cmp.Or(first, fmt.Errorf("%s: %w", keys[i].Name, err))
 		}
 	}
-	if len(failed) > 1 {
-		return fmt.Errorf("%d of %d keys: %w", len(failed), len(keys), errors.Join(failed...))
+	if failed > 1 {
+		return fmt.Errorf("%d of %d keys, the first %w", failed, len(keys), first)
 	}
-	return errors.Join(failed...)
+	return first
 }
