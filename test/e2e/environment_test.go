@@ -108,7 +108,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 		})
 	}
 	group.Wait()
-	p.eventually("all are at rest", func() bool {
+	p.patiently(time.Second, 5*time.Minute, "all are at rest", func() bool {
 		var keys v1alpha1.DGbotAPIKeyList
 		must(t, admin.List(t.Context(), &keys, client.InNamespace(p.name)))
 		rest := 0
@@ -158,7 +158,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 func (p *place) clear() {
 	p.t.Helper()
 	must(p.t, admin.DeleteAllOf(p.t.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.name)))
-	p.eventually("they are gone", func() bool {
+	p.patiently(time.Second, 5*time.Minute, "they are gone", func() bool {
 		var keys v1alpha1.DGbotAPIKeyList
 		must(p.t, admin.List(p.t.Context(), &keys, client.InNamespace(p.name), client.Limit(1)))
 		return len(keys.Items) == 0

@@ -193,9 +193,15 @@ func (p *place) verify(text string) lifecycle.Verdict {
 // eventually polls until the condition holds.
 func (p *place) eventually(what string, condition func() bool) {
 	p.t.Helper()
-	err := wait.PollUntilContextTimeout(p.t.Context(), 30*time.Millisecond, within, true, func(context.Context) (bool, error) { return condition(), nil })
+	p.patiently(30*time.Millisecond, within, what, condition)
+}
+
+// patiently is for what takes long, or is dear to look at.
+func (p *place) patiently(interval, limit time.Duration, what string, condition func() bool) {
+	p.t.Helper()
+	err := wait.PollUntilContextTimeout(p.t.Context(), interval, limit, true, func(context.Context) (bool, error) { return condition(), nil })
 	if err != nil {
-		p.t.Fatalf("not within %s: %s\nlast lines of the operator:\n%s", within, what, tail(operatorLog.String(), 30))
+		p.t.Fatalf("not within %s: %s\nlast lines of the operator:\n%s", limit, what, tail(operatorLog.String(), 30))
 	}
 }
 
