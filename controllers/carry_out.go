@@ -283,7 +283,7 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 		annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(step.SupersededBy, 10)
 	}
 	if step.Audit != nil {
-		annotations[v1alpha1.AuditAnnotation] = cleared(step.Audit.String())
+		annotations[v1alpha1.AuditAnnotation] = cleared(*step.Audit)
 	}
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations

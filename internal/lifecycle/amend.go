@@ -44,15 +44,16 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 }
 
 // auditNote returns what the audit has to note on a record; nil for nothing. That it has revoked one stays on it for good.
-func (p *planner) auditNote(record *v1alpha1.DGbotAPIKeyRecord) *AuditNote {
-	noted := MarkOf(record)
-	switch {
-	case record != p.live[0]:
+func (p *planner) auditNote(record *v1alpha1.DGbotAPIKeyRecord) *string {
+	if record != p.live[0] {
 		return nil
-	case p.audit.mark == nil && noted != nil && noted.Stage == v1alpha1.AuditDisabled:
-		return &AuditNote{}
-	case p.audit.mark != nil && (noted == nil || noted.String() != p.audit.mark.String()):
-		return &AuditNote{Mark: p.audit.mark}
+	}
+	noted, wanted := MarkOf(record), p.audit.mark
+	switch {
+	case wanted != nil && (noted == nil || noted.String() != wanted.String()):
+		return new(wanted.String())
+	case wanted == nil && noted != nil && noted.Stage == v1alpha1.AuditDisabled:
+		return new("")
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (p *planner) findAudit() audit {
 	}
 	var a audit
 	if since := p.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
-		!mark.Since.Time.Before(since.Add(seconds(rules.DisableAfter))) {
+		!mark.Since.Time.Before(since.Add(seconds(rules.DisableAfter.Duration))) {
 		a.beyondDisabled(p, rules, mark)
 		return a
 	}
@@ -114,7 +114,7 @@ func exemptionOf(rules *v1alpha1.EnvironmentAudit, key *v1alpha1.DGbotAPIKey, no
 // upToDisabled is for a key of which nothing has been done yet.
 func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 	quiet := p.quietSince()
-	unused := quiet.Add(seconds(rules.UnusedAfter))
+	unused := quiet.Add(seconds(rules.UnusedAfter.Duration))
 	if !a.reached(p, unused) {
 		return
 	}
@@ -122,7 +122,7 @@ func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 	if rules.DisableAfter == nil {
 		return
 	}
-	due := latest(quiet.Add(seconds(rules.DisableAfter)), a.shown.Since.Add(seconds(rules.DisableAfter)-seconds(rules.UnusedAfter)))
+	due := latest(quiet.Add(seconds(rules.DisableAfter.Duration)), a.shown.Since.Add(seconds(rules.DisableAfter.Duration)-seconds(rules.UnusedAfter.Duration)))
 	a.shown.NextStageAt = new(whole(due))
 	if a.reached(p, due) {
 		a.mark = &AuditMark{Stage: v1alpha1.AuditDisabled, Since: whole(p.now), UnusedSince: *a.shown.UnusedSince}
@@ -145,7 +145,7 @@ func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mar
 		a.shown = showMark(mark, nil)
 		return
 	}
-	due := latest(mark.UnusedSince.Add(seconds(rules.RevokeAfter)), latest(mark.Since.Time, p.Tracking.Since).Add(seconds(rules.RevokeAfter)-seconds(rules.DisableAfter)))
+	due := latest(mark.UnusedSince.Add(seconds(rules.RevokeAfter.Duration)), latest(mark.Since.Time, p.Tracking.Since).Add(seconds(rules.RevokeAfter.Duration)-seconds(rules.DisableAfter.Duration)))
 	a.shown = showMark(mark, new(whole(due)))
 	if a.reached(p, due) {
 		a.mark = &AuditMark{Stage: v1alpha1.AuditRevoked, Since: whole(p.now), UnusedSince: mark.UnusedSince}
@@ -161,25 +161,13 @@ func showMark(mark *AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
 	return &v1alpha1.AuditStatus{UnusedSince: &mark.UnusedSince, Stage: mark.Stage, Since: &mark.Since, NextStageAt: next}
 }
 
-// reached says whether a time has come up to which verifiers have reported all uses, and otherwise notes when to look again. As
-// with disuse, a Lease proves something about the time up to one duration before its renewal.
+// reached says whether a time has come up to which verifiers have reported all uses, and otherwise notes when to look again.
 func (a *audit) reached(p *planner, due time.Time) bool {
-	lag := p.Tracking.Lag
-	proven := p.Tracking.Renewed
-	if proven.After(p.now) {
-		proven = p.now
+	proven, again := p.Tracking.proves(due, p.now)
+	if !proven {
+		a.changes = append(a.changes, &metav1.Time{Time: again})
 	}
-	by := due.Add(lag)
-	switch {
-	case !by.After(proven):
-		return true
-	case by.After(p.now):
-		a.changes = append(a.changes, &metav1.Time{Time: by})
-	default:
-		// The Lease has yet to be renewed, which wakes nobody.
-		a.changes = append(a.changes, &metav1.Time{Time: p.now.Add(max(lag, time.Second))})
-	}
-	return false
+	return proven
 }
 
 // auditMark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
@@ -235,7 +223,7 @@ func (p *planner) coarsest() time.Duration {
 	var step time.Duration
 	for _, record := range p.live {
 		if record.Status.LastUsedAt != nil {
-			step = max(step, seconds(&metav1.Duration{Duration: usageResolution(record)}))
+			step = max(step, seconds(usageResolution(record)))
 		}
 	}
 	if step == 0 {
@@ -331,11 +319,6 @@ func StageOf(s *v1alpha1.DGbotAPIKeyStatus) v1alpha1.AuditStage {
 		return ""
 	}
 	return s.Audit.Stage
-}
-
-// seconds is a duration in whole seconds, and no shorter than it was.
-func seconds(d *metav1.Duration) time.Duration {
-	return (d.Duration + time.Second - 1).Truncate(time.Second)
 }
 
 // whole is a time in whole seconds, as they stand in the API.

@@ -26,6 +26,7 @@
 //
 //	deleted        every record Revoked, nothing else
 //	record refused the API server refuses a record's write    Ready False, Stalled
+//	audit          unused: Disabled or Revoked as below       Ready False, Stalled
 //	Revoked        every record Revoked                       Ready False, Stalled
 //	Disabled       every record Disabled, requests wait       Ready False, Stalled
 //	Expired        nothing minted                             Ready False, Stalled

@@ -66,8 +66,8 @@ func (a AmendRecord) ApplyTo(record *v1alpha1.DGbotAPIKeyRecord) {
 	}
 	if a.Audit != nil {
 		delete(record.Annotations, v1alpha1.AuditAnnotation)
-		if a.Audit.Mark != nil {
-			metav1.SetMetaDataAnnotation(&record.ObjectMeta, v1alpha1.AuditAnnotation, a.Audit.String())
+		if *a.Audit != "" {
+			metav1.SetMetaDataAnnotation(&record.ObjectMeta, v1alpha1.AuditAnnotation, *a.Audit)
 		}
 	}
 }

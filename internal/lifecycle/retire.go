@@ -34,7 +34,7 @@ func (p *planner) quietPeriod() time.Duration {
 // maxOverlap returns how long earlier revisions verify at most, in whole seconds.
 func (p *planner) maxOverlap() time.Duration {
 	if r := p.Key.Spec.Rotation; p.whenUnused() && r.MaxOverlap != nil {
-		return (r.MaxOverlap.Duration + time.Second - 1).Truncate(time.Second)
+		return seconds(r.MaxOverlap.Duration)
 	}
 	return p.overlap
 }
@@ -82,8 +82,7 @@ type disuse struct {
 }
 
 // disuse judges a superseded record. A use counts until lastUsedAt + resolution + quietPeriod. What was used before the
-// tracking began is not known, so that its beginning counts as a use. A Lease proves something about the time up to one
-// duration before its renewal, because the other verifiers may be that far behind.
+// tracking began is not known, so that its beginning counts as a use.
 //
 // The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
 // revision at the same instant.
@@ -91,26 +90,19 @@ func (p *planner) disuse(record *v1alpha1.DGbotAPIKeyRecord, overlapEnd time.Tim
 	if !p.Tracking.At(p.now) {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
-	quiet, lag := p.quietPeriod(), p.Tracking.Lag
-	proven, from := p.Tracking.Renewed, latest(overlapEnd, p.Tracking.Since.Add(quiet))
-	if proven.After(p.now) {
-		proven = p.now
-	}
+	quiet := p.quietPeriod()
+	from := latest(overlapEnd, p.Tracking.Since.Add(quiet))
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
 	if used := record.Status.LastUsedAt; used != nil {
 		until := used.Add(usageResolution(record) + quiet)
-		if from = latest(from, until); until.Add(lag).After(proven) {
+		if proven, _ := p.Tracking.proves(until, p.now); !proven {
 			d.reason = v1alpha1.RecentlyUsedReason
 		}
+		from = latest(from, until)
 	}
-	switch by := from.Add(lag); {
-	case !by.After(proven):
-		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(lag + time.Second - 1).Truncate(time.Second)}
-	case by.After(p.now):
-		d.again = by
-	default:
-		// The Lease has yet to be renewed, which wakes nobody.
-		d.again = p.now.Add(max(lag, time.Second))
+	proven, again := p.Tracking.proves(from, p.now)
+	if d.again = again; proven {
+		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(p.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
 	}
 	return d
 }

@@ -31,8 +31,11 @@ func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 			overlap = min(overlap, r.MaxOverlap.Duration)
 		}
 	}
-	return (overlap + time.Second - 1).Truncate(time.Second)
+	return seconds(overlap)
 }
+
+// seconds is a duration in whole seconds, and no shorter than it was.
+func seconds(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
 
 // scheduledAfter returns when a revision is due for rotation, nil without an interval: a whole number of seconds in
 // (0.9, 1.0] of the interval after it was issued. Which one depends on the uid: keys applied together do not rotate

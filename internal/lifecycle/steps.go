@@ -40,25 +40,11 @@ type AmendRecord struct {
 	ChatbotID    *string
 	Scopes       *[]v1alpha1.Scope
 	SupersededBy int64
-	// Audit is what the audit notes on the record: a mark, or nothing any more.
-	Audit *AuditNote
+	// Audit is what the audit notes on the record, an AuditMark; empty for nothing any more.
+	Audit *string
 	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused a use that was
 	// reported since would make it another decision.
 	Version string
-}
-
-// AuditNote replaces what the audit has noted on a record.
-type AuditNote struct {
-	// Mark is nil to take it away.
-	Mark *AuditMark
-}
-
-// String is what is to stand on the record; empty for nothing.
-func (n AuditNote) String() string {
-	if n.Mark == nil {
-		return ""
-	}
-	return n.Mark.String()
 }
 
 // DeleteRecord deletes a record that ended long ago.

@@ -26,6 +26,23 @@ func (t *Tracking) At(now time.Time) bool {
 	return t != nil && now.Before(t.Renewed.Add(MaxTrackingGap)) && !t.begins().After(now)
 }
 
+// proves says whether a use up to a time would have been reported by now, and otherwise when to look again. A Lease proves
+// something about the time up to one duration before its renewal, because the other verifiers may be that far behind.
+func (t *Tracking) proves(at, now time.Time) (proven bool, again time.Time) {
+	known := t.Renewed
+	if known.After(now) {
+		known = now
+	}
+	switch by := at.Add(t.Lag); {
+	case !by.After(known):
+		return true, time.Time{}
+	case by.After(now):
+		return false, by
+	}
+	// The Lease has yet to be renewed, which wakes nobody.
+	return false, now.Add(max(t.Lag, time.Second))
+}
+
 // begins is when the tracking is no longer dated ahead.
 func (t *Tracking) begins() time.Time {
 	if t.Since.After(t.Renewed) {
