@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"dgbot.io/key-operator/internal/apikey"
 )
 
 // Exit codes, for scripts.
@@ -36,7 +38,7 @@ func no(format string, arguments ...any) error {
 	return &exitError{ExitNo, fmt.Errorf(format, arguments...)}
 }
 
-// Exit says what to end with after an error, and tells people about it in one line.
+// Exit says what to end with after an error, and tells people about it in one line, without a key that somebody has pasted.
 func Exit(stderr io.Writer, err error) int {
 	var exit *exitError
 	switch {
@@ -45,7 +47,7 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // whoever read has had enough
 	}
-	_, _ = fmt.Fprintln(stderr, "error:", err)
+	_, _ = fmt.Fprintln(stderr, "error:", apikey.Redact(err.Error()))
 	if errors.As(err, &exit) {
 		return exit.code
 	}

@@ -22,7 +22,7 @@ const lookAgain = 500 * time.Millisecond
 // request is a verb that asks for something by annotation: spec, which may come from Git, stays as it is.
 type request struct {
 	use, short, long string
-	annotations      []string
+	annotation       string
 	// final is what cannot be taken back about it; empty where it can.
 	final string
 	// done says what has been asked for, and handled when the operator has done it.
@@ -35,7 +35,7 @@ func newRotate(s *session) *cobra.Command {
 		use: "rotate", short: "Issue a new revision; the earlier one verifies on for the overlap",
 		long: `Asks for a new revision, by the annotation keys.dgbot.io/rotate-requested-at: spec is not touched, so nothing drifts from Git.
 The new key is in the same Secret. The earlier one goes on verifying for spec.rotation.overlap.`,
-		annotations: []string{v1alpha1.RotateRequestedAtAnnotation}, done: "rotation requested",
+		annotation: v1alpha1.RotateRequestedAtAnnotation, done: "rotation requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RotateRequestedAt },
 	})
 }
@@ -45,32 +45,23 @@ func newCompromise(s *session) *cobra.Command {
 		use: "compromise", short: "Issue a new revision, and revoke all others at once",
 		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
 keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.`,
-		final:       "all revisions that were issued until now are revoked for good, whoever still uses them",
-		annotations: []string{v1alpha1.RevokeIssuedBeforeAnnotation}, done: "revocation of all that was issued requested",
+		final:      "all revisions that were issued until now are revoked for good, whoever still uses them",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, done: "revocation of all that was issued requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
 
 func newRequest(s *session, r request) *cobra.Command {
-	var which selection
-	var waits, yes bool
+	which := selection{final: r.final}
+	var waits bool
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use: r.use + " (NAME... | -l SELECTOR | --all)", Short: r.short, Long: r.long,
 		Args: func(_ *cobra.Command, names []string) error { return which.check(names) },
 		RunE: func(c *cobra.Command, names []string) error {
-			cluster, err := s.connect()
+			cluster, keys, err := s.choose(c.Context(), &which, names)
 			if err != nil {
 				return err
-			}
-			keys, err := which.keys(c.Context(), cluster, names)
-			if err != nil {
-				return err
-			}
-			if r.final != "" && !yes {
-				if err := s.confirm(keys, r.final); err != nil {
-					return err
-				}
 			}
 			now, err := cluster.now(c.Context())
 			if err != nil {
@@ -79,11 +70,7 @@ func newRequest(s *session, r request) *cobra.Command {
 			asked := map[types.UID]metav1.Time{}
 			err = each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 				at := requestTime(key, now)
-				annotations := map[string]string{}
-				for _, name := range r.annotations {
-					annotations[name] = at.Format(time.RFC3339)
-				}
-				if err := cluster.patch(c.Context(), key, annotations, nil); err != nil {
+				if err := cluster.patch(c.Context(), key, map[string]string{r.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 					return err
 				}
 				asked[key.UID] = at
@@ -99,9 +86,6 @@ func newRequest(s *session, r request) *cobra.Command {
 		},
 	}
 	which.addFlags(c)
-	if r.final != "" {
-		addYes(c, &yes)
-	}
 	c.Flags().BoolVar(&waits, "wait", false, "Wait until it is done, and show what is going on")
 	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "How long to wait at most, with --wait")
 	return c

@@ -7,8 +7,6 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
-
-	"dgbot.io/key-operator/internal/apikey"
 )
 
 // NewCommand returns kubectl dgbot with all its verbs.
@@ -26,7 +24,7 @@ Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was
 			if len(arguments) == 0 {
 				return c.Help()
 			}
-			return usage("there is no verb %q; see '%s --help'", apikey.Redact(arguments[0]), c.CommandPath())
+			return usage("there is no verb %q; see '%s --help'", arguments[0], c.CommandPath())
 		},
 		SilenceErrors: true,
 		SilenceUsage:  true,

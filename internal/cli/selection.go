@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -19,11 +20,17 @@ import (
 type selection struct {
 	selector string
 	all      bool
+	// final is what cannot be taken back about the verb; empty where it can. Then it is asked first, unless yes.
+	final string
+	yes   bool
 }
 
 func (s *selection) addFlags(c *cobra.Command) {
 	c.Flags().StringVarP(&s.selector, "selector", "l", "", "Labels that select keys, such as team=crm, instead of names")
 	c.Flags().BoolVar(&s.all, "all", false, "All keys of the namespace, instead of names")
+	if s.final != "" {
+		c.Flags().BoolVarP(&s.yes, "yes", "y", false, "Do not ask whether to go on")
+	}
 }
 
 // check refuses what does not say which keys are meant, or says it twice, before anything is done.
@@ -43,6 +50,36 @@ func (s *selection) check(names []string) error {
 		return usage("say which keys: by NAME, with --selector, or with --all")
 	}
 	return nil
+}
+
+// choose connects, and returns the keys once it is clear that something is to be done with them.
+func (s *session) choose(ctx context.Context, which *selection, names []string) (*cluster, []v1alpha1.DGbotAPIKey, error) {
+	cluster, err := s.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := which.keys(ctx, cluster, names)
+	if err == nil && which.final != "" && !which.yes {
+		err = s.confirm(keys, which.final)
+	}
+	return cluster, keys, err
+}
+
+// confirm asks before something that cannot be taken back.
+func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
+	var names []string
+	for i := range keys {
+		names = append(names, keys[i].Name)
+	}
+	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s in namespace %q: %s. Go on? [y/N] ", strings.Join(names, ", "), keys[0].Namespace, final)
+	answer, err := bufio.NewReader(s.streams.In).ReadString('\n')
+	if strings.EqualFold(strings.TrimSpace(answer), "y") {
+		return nil
+	}
+	if err != nil {
+		return usage("nobody answers: with --yes it is not asked")
+	}
+	return no("nothing was done")
 }
 
 func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1alpha1.DGbotAPIKey, error) {

@@ -3,9 +3,7 @@
 package cli
 
 import (
-	"bufio"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,24 +47,14 @@ and is still needed, use 'compromise'. Where the key comes from Git, take it out
 }
 
 func newTransition(s *session, t transition) *cobra.Command {
-	var which selection
-	var yes bool
+	which := selection{final: t.final}
 	c := &cobra.Command{
 		Use: t.use + " (NAME... | -l SELECTOR | --all)", Short: t.short, Long: t.long,
 		Args: func(_ *cobra.Command, names []string) error { return which.check(names) },
 		RunE: func(c *cobra.Command, names []string) error {
-			cluster, err := s.connect()
+			cluster, keys, err := s.choose(c.Context(), &which, names)
 			if err != nil {
 				return err
-			}
-			keys, err := which.keys(c.Context(), cluster, names)
-			if err != nil {
-				return err
-			}
-			if t.final != "" && !yes {
-				if err := s.confirm(keys, t.final); err != nil {
-					return err
-				}
 			}
 			annotations := map[string]string{}
 			if t.keeps {
@@ -86,29 +74,5 @@ func newTransition(s *session, t transition) *cobra.Command {
 		},
 	}
 	which.addFlags(c)
-	if t.final != "" {
-		addYes(c, &yes)
-	}
 	return c
-}
-
-func addYes(c *cobra.Command, yes *bool) {
-	c.Flags().BoolVarP(yes, "yes", "y", false, "Do not ask whether to go on")
-}
-
-// confirm asks before something that cannot be taken back.
-func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
-	var names []string
-	for i := range keys {
-		names = append(names, keys[i].Name)
-	}
-	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s in namespace %q: %s. Go on? [y/N] ", strings.Join(names, ", "), keys[0].Namespace, final)
-	answer, err := bufio.NewReader(s.streams.In).ReadString('\n')
-	if strings.EqualFold(strings.TrimSpace(answer), "y") {
-		return nil
-	}
-	if err != nil {
-		return usage("nobody answers: with --yes it is not asked")
-	}
-	return no("nothing was done")
 }

@@ -169,6 +169,11 @@ func TestThePluginRefuses(t *testing.T) {
 			t.Errorf("%s with a key: exit code %d, %q", verb, code, strings.ReplaceAll(said, text, "…"))
 		}
 	}
+	for _, args := range [][]string{{text}, {"list", "-o", text}, {"list", "--" + text}, {"rotate", "-l", text + "="}} {
+		if _, said, code := s.run("", args...); code == 0 || exposes(said, text) {
+			t.Errorf("a key in an odd place: exit code %d, %q", code, strings.ReplaceAll(said, text, "…"))
+		}
+	}
 	out, said, code := s.run(text+"\n", "identify")
 	if code != 0 || exposes(out+said, text) || !strings.Contains(out, s.key("web").Status.Current.KeyID) {
 		t.Errorf("identify: exit code %d", code)

@@ -160,7 +160,7 @@ func (s *storm) rage() {
 	var group sync.WaitGroup
 	group.Go(func() {
 		pause(ctx, *duration)
-		for ctx.Err() == nil && s.deeds.seen.Load() < enough() {
+		for ctx.Err() == nil && (s.deeds.seen.Load() < enough() || !auditActs(ctx)) {
 			pause(ctx, 100*time.Millisecond)
 		}
 		cancel()
