@@ -5,7 +5,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 	if err != nil || !found {
 		return env, err
 	}
-	env.Rules, env.Windows = &rules.Spec, windowsOf(&rules.Spec)
+	env.Rules, env.Windows = &rules.Spec, lifecycle.WindowsOf(&rules.Spec, locationOf)
 	if env.Excluded, err = excluded(ctx, reader, &rules.Spec, key.Namespace); err != nil {
 		return env, err
 	}
@@ -90,27 +89,6 @@ func older(a, b *v1alpha1.DGbotAPIKey) bool {
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
 	}
 	return a.UID < b.UID
-}
-
-func windowsOf(rules *v1alpha1.DGbotEnvironmentSpec) []lifecycle.Window {
-	if rules.Rotation == nil {
-		return nil
-	}
-	var windows []lifecycle.Window
-	for _, w := range rules.Rotation.Windows {
-		windows = append(windows, lifecycle.Window{Days: w.Days, Start: minutesOf(w.Start), End: minutesOf(w.End), Location: locationOf(w.TimeZone)})
-	}
-	return windows
-}
-
-// minutesOf reads HH:MM, which the API server has looked at.
-func minutesOf(clock string) int {
-	if len(clock) != len("00:00") {
-		return 0
-	}
-	hours, _ := strconv.Atoi(clock[:2])
-	minutes, _ := strconv.Atoi(clock[3:])
-	return hours*60 + minutes
 }
 
 // locations are the time zones that were asked for, nil ones included: loading one reads and parses a file.

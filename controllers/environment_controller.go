@@ -49,7 +49,7 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{}, err
 	}
 	seen := lifecycle.EnvironmentObservation{Environment: env}
-	for _, w := range windowsOf(&env.Spec) {
+	for _, w := range lifecycle.WindowsOf(&env.Spec, locationOf) {
 		if w.Location == nil {
 			seen.UnknownZone = true
 		}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // environment is one of the test's own; keys are to be of it. It is gone after the test.
@@ -232,9 +233,9 @@ func TestTimeZonesThatAreNotKnown(t *testing.T) {
 	if locationOf("Europe/Berlin") == nil || locationOf("Mars/Olympus") != nil || locationOf("Mars/Olympus") != nil {
 		t.Error("a time zone that is known is not, or the other way round")
 	}
-	windows := windowsOf(&v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{Windows: []v1alpha1.RotationWindow{
+	windows := lifecycle.WindowsOf(&v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{Windows: []v1alpha1.RotationWindow{
 		{Start: "01:30", End: "24:00", TimeZone: "Europe/Berlin"}, {Start: "00:00", End: "00:01"},
-	}}})
+	}}}, locationOf)
 	if len(windows) != 2 || windows[0].Start != 90 || windows[0].End != 24*60 || windows[0].Location == nil || windows[1].Location != time.UTC {
 		t.Errorf("%+v", windows)
 	}

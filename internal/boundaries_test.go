@@ -70,7 +70,8 @@ var boundaries = map[string]boundary{
 	"internal/cli": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
-			"k8s.io/apimachinery", "k8s.io/cli-runtime", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/yaml", "github.com/spf13/cobra",
+			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/cli-runtime", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/yaml",
+			"github.com/spf13/cobra", "golang.org/x/term",
 		},
 	},
 	"cmd/kubectl-dgbot": {
@@ -102,8 +103,8 @@ var boundaries = map[string]boundary{
 	// It asks as Envoy does, and reads Envoy's configuration.
 	"test/verifier": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
-			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "sigs.k8s.io/yaml",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery",
+			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "sigs.k8s.io/yaml",
 		},
 	},
 	// It reads what happened from etcd.

@@ -17,13 +17,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-const resource = "dgbotapikeys"
+// The kinds that are asked for.
+const (
+	keyResource         = "dgbotapikeys"
+	recordResource      = "dgbotapikeyrecords"
+	environmentResource = "dgbotenvironments"
+	chatbotResource     = "dgbotchatbots"
+)
 
 // session is one call of the command.
 type session struct {
@@ -65,20 +72,27 @@ func (s *session) connect() (*cluster, error) {
 	return &cluster{client: client, config: config, namespace: namespace}, nil
 }
 
+// core is the client for kinds of Kubernetes itself.
+func (c *cluster) core() (kubernetes.Interface, error) {
+	config := rest.CopyConfig(c.config)
+	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = nil, "", nil
+	return kubernetes.NewForConfig(config)
+}
+
 func (c *cluster) key(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotAPIKey, error) {
 	key := &v1alpha1.DGbotAPIKey{}
-	return key, c.client.Get().Namespace(name.Namespace).Resource(resource).Name(name.Name).Do(ctx).Into(key)
+	return key, c.client.Get().Namespace(name.Namespace).Resource(keyResource).Name(name.Name).Do(ctx).Into(key)
 }
 
 // pageSize bounds what one answer of the API server holds.
 const pageSize = 500
 
+// keys are those of a namespace, or of all where it is empty.
 func (c *cluster) keys(ctx context.Context, namespace, selector string) ([]v1alpha1.DGbotAPIKey, error) {
 	var all []v1alpha1.DGbotAPIKey
 	for token := ""; ; {
 		var page v1alpha1.DGbotAPIKeyList
-		request := c.client.Get().Resource(resource).Param("limit", strconv.Itoa(pageSize)).Param("continue", token).Param("labelSelector", selector)
-		if err := request.NamespaceIfScoped(namespace, namespace != "").Do(ctx).Into(&page); err != nil {
+		if err := c.page(keyResource, namespace, token).Param("labelSelector", selector).Do(ctx).Into(&page); err != nil {
 			return nil, err
 		}
 		all = append(all, page.Items...)
@@ -86,6 +100,26 @@ func (c *cluster) keys(ctx context.Context, namespace, selector string) ([]v1alp
 			return all, nil
 		}
 	}
+}
+
+// records are those of which a selectable field has a value.
+func (c *cluster) records(ctx context.Context, namespace, field, value string) ([]v1alpha1.DGbotAPIKeyRecord, error) {
+	var all []v1alpha1.DGbotAPIKeyRecord
+	for token := ""; ; {
+		var page v1alpha1.DGbotAPIKeyRecordList
+		if err := c.page(recordResource, namespace, token).Param("fieldSelector", field+"="+value).Do(ctx).Into(&page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if token = page.Continue; token == "" {
+			return all, nil
+		}
+	}
+}
+
+func (c *cluster) page(resource, namespace, token string) *rest.Request {
+	return c.client.Get().Resource(resource).NamespaceIfScoped(namespace, namespace != "").
+		Param("limit", strconv.Itoa(pageSize)).Param("continue", token)
 }
 
 // patch changes a key that still is the one that was looked at.
@@ -98,7 +132,7 @@ func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotati
 	if err != nil {
 		return err
 	}
-	return c.client.Patch(types.MergePatchType).Namespace(key.Namespace).Resource(resource).Name(key.Name).Body(text).Do(ctx).Into(key)
+	return c.client.Patch(types.MergePatchType).Namespace(key.Namespace).Resource(keyResource).Name(key.Name).Body(text).Do(ctx).Into(key)
 }
 
 // now is the API server's time, in whole seconds: what is requested is compared with what the operator notes, and the clock of

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
 )
 
@@ -17,7 +21,8 @@ const (
 	ExitFailed = 1
 	// ExitUsage: it was called wrongly, and nothing has been done.
 	ExitUsage = 2
-	// ExitNo: it was done, and the answer is no: what was given is no key, or what was waited for has not come in time.
+	// ExitNo: it was done, and the answer is no: what was given is no key or not a good one, keys were found where none should be, what
+	// was waited for has not come in time.
 	ExitNo = 3
 )
 
@@ -47,9 +52,29 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // whoever read has had enough
 	}
-	_, _ = fmt.Fprintln(stderr, "error:", apikey.Redact(err.Error()))
+	_, _ = fmt.Fprintln(stderr, "error:", apikey.Redact(strings.ReplaceAll(err.Error(), "\n", " "))+advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}
 	return ExitFailed
+}
+
+// advice says what to do about an error that the API server does not explain.
+func advice(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return ""
+	}
+	said := status.Status()
+	switch ours := said.Details != nil && said.Details.Group == v1alpha1.GroupVersion.Group; {
+	case apierrors.IsForbidden(err) && ours && strings.Contains(said.Message, "cannot patch"):
+		return " (the roles dgbot-editor, edit and admin have this right; for rotate and compromise dgbot-rotator as well)"
+	case apierrors.IsForbidden(err) && ours && strings.Contains(said.Message, "at the cluster scope"):
+		return " (the role dgbot-auditor has this right)"
+	case apierrors.IsForbidden(err) && ours && (strings.Contains(said.Message, "cannot get") || strings.Contains(said.Message, "cannot list")):
+		return " (the roles dgbot-viewer, view, edit and admin have this right)"
+	case apierrors.IsNotFound(err) && strings.HasPrefix(said.Message, "the server could not find the requested resource"):
+		return " (is the DGbot key operator installed in this cluster?)"
+	}
+	return ""
 }

@@ -4,79 +4,126 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// identification is what a key says of itself, without a cluster.
+// lookupTime bounds how long a cluster is waited for that only adds to an answer.
+const lookupTime = 10 * time.Second
+
+// identification is what a key says of itself, and what a cluster says of it.
 type identification struct {
 	// Key is the public part of it.
 	Key         string `json:"key"`
 	Environment string `json:"environment"`
 	KeyID       string `json:"keyID"`
 	Hash        string `json:"hash"`
+	// Asked says whether a cluster was asked, and Where is how much of it.
+	Asked bool   `json:"clusterAsked"`
+	Where string `json:"where,omitempty"`
+	// Holder is left out where no record knows the key.
+	Holder *holder `json:"holder,omitempty"`
 }
 
 func newIdentify(s *session) *cobra.Command {
 	var output string
+	var offline bool
 	c := &cobra.Command{
 		Use:   "identify",
-		Short: "Say what a key on standard input is, without a cluster",
-		Long: `Reads one key from standard input, and says of which environment it is, and its ID, by which it is found in a cluster:
+		Short: "Say what a key on standard input is, and whose",
+		Long: `Reads one key from standard input, and says of which environment it is, and its ID. Where a cluster can be asked, also whose it is
+and whether it is good: in the whole cluster, or in the namespace where you may not list records everywhere.
 
     kubectl dgbot identify <key.txt
-    kubectl get dgrec -A --field-selector spec.keyID=ID
 
 That form and checksum are right says nothing about whether the key is good.`,
-		Args: func(_ *cobra.Command, arguments []string) error {
-			if len(arguments) > 0 {
-				return usage("a key does not belong on the command line, where others can see it: give it on standard input")
+		Args: noKeys,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkOutput(output, []string{"", "json", "yaml"}); err != nil {
+				return err
 			}
-			return nil
-		},
-		RunE: func(*cobra.Command, []string) error {
-			if output != "" && output != "json" {
-				return usage("--output is %q: want json", output)
-			}
-			text, err := readKey(s.streams.In)
+			key, err := readKey(s.streams.In, c.CommandPath())
 			if err != nil {
 				return err
 			}
-			key, err := apikey.Parse(text)
-			if err != nil {
-				return no("this is %w", err)
+			it := identification{Key: key.Masked(), Environment: key.Environment(), KeyID: key.ID(), Hash: key.Hash()}
+			now := s.clock.Now()
+			if !offline {
+				now = s.lookUp(c.Context(), key, &it)
 			}
-			it := identification{key.Masked(), key.Environment(), key.ID(), key.Hash()}
-			if output == "json" {
-				text, err := json.MarshalIndent(it, "", "    ")
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintln(s.streams.Out, string(text))
-				return err
+			if output != "" {
+				return printValue(s.streams.Out, output, it)
 			}
-			_, err = fmt.Fprintf(s.streams.Out, "%s is a key of environment %q with the ID %s.\nIn a cluster: kubectl get dgrec -A --field-selector spec.keyID=%s\n", it.Key, it.Environment, it.KeyID, it.KeyID)
+			_, err = fmt.Fprintf(s.streams.Out, "%s is a key of environment %q with the ID %s.\n%s.\n", it.Key, it.Environment, it.KeyID, it.standing(now))
 			return err
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "json, for the same in a form for programs")
+	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")
+	c.Flags().BoolVar(&offline, "offline", false, "Do not ask the cluster")
 	return c
 }
 
-// readKey reads one line. What is much longer is no key, and is not read to its end.
-func readKey(in io.Reader) (string, error) {
+// noKeys refuses arguments of verbs that take a key from standard input.
+func noKeys(_ *cobra.Command, arguments []string) error {
+	if len(arguments) > 0 {
+		return usage("a key does not belong on the command line, where others can see it: give it on standard input")
+	}
+	return nil
+}
+
+// lookUp adds what the cluster says. That it cannot be asked is no failure. It returns the present time.
+func (s *session) lookUp(ctx context.Context, key apikey.Key, it *identification) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	err := func() error {
+		cluster, err := s.connect()
+		if err != nil {
+			return err
+		}
+		f, err := newFinder(ctx, cluster)
+		if err != nil {
+			return err
+		}
+		it.Holder, err = f.find(ctx, key)
+		it.Asked, it.Where = err == nil, f.where()
+		return err
+	}()
+	if err != nil {
+		_, _ = fmt.Fprintln(s.streams.ErrOut, "note: no cluster was asked whose it is:", apikey.Redact(err.Error()))
+	}
+	return s.clock.Now()
+}
+
+// standing is what is known of whose the key is.
+func (it *identification) standing(now time.Time) string {
+	switch {
+	case it.Holder != nil:
+		return "It is " + it.Holder.sentence(now)
+	case it.Asked:
+		return "No record knows it " + it.Where + ": it verifies nowhere that watches what was looked at"
+	}
+	return "In a cluster: kubectl get dgrec -A --field-selector spec.keyID=" + it.KeyID
+}
+
+// readKey reads one key. What is much longer is none, and is not read to its end.
+func readKey(in io.Reader, command string) (apikey.Key, error) {
 	text, err := io.ReadAll(io.LimitReader(in, int64(4*apikey.MaxLength)))
 	if err != nil {
-		return "", fmt.Errorf("reading standard input: %w", err)
+		return apikey.Key{}, fmt.Errorf("reading standard input: %w", err)
 	}
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
-		return "", usage("there is nothing on standard input: kubectl dgbot identify <FILE")
+		return apikey.Key{}, usage("there is nothing on standard input: %s <FILE", command)
 	}
-	return string(text), nil
+	key, err := apikey.Parse(string(text))
+	if err != nil {
+		return apikey.Key{}, no("this is %w", err)
+	}
+	return key, nil
 }

@@ -4,13 +4,11 @@ package cli
 
 import (
 	"cmp"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,8 +33,8 @@ func newList(s *session) *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
-			if !slices.Contains(listOutputs, output) {
-				return usage("--output is %q: want one of %s", output, strings.Join(listOutputs, ", "))
+			if err := checkOutput(output, listOutputs); err != nil {
+				return err
 			}
 			cluster, err := s.connect()
 			if err != nil {
@@ -67,41 +65,34 @@ func newList(s *session) *cobra.Command {
 	return c
 }
 
-var listOutputs = []string{"table", "wide", "json", "yaml", "csv"}
-
 func printKeys(out io.Writer, output string, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
 	slices.SortFunc(keys, func(a, b v1alpha1.DGbotAPIKey) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	switch output {
-	case "json", "yaml":
-		return printObjects(out, output, keys)
-	case "csv":
-		table := csv.NewWriter(out)
-		_ = table.Write(headings(keyColumns))
-		for i := range keys {
-			_ = table.Write(cells(keyColumns, &keys[i], time.Time{}))
-		}
-		table.Flush()
-		return table.Error()
+	if output == "json" || output == "yaml" {
+		return printValue(out, output, asList(keys))
 	}
-	columns := slices.DeleteFunc(slices.Clone(keyColumns), func(c keyColumn) bool { return c.wide && output != "wide" })
-	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(table, strings.Join(headings(columns), "\t"))
-	for i := range keys {
-		_, _ = fmt.Fprintln(table, strings.Join(cells(columns, &keys[i], now), "\t"))
-	}
-	return table.Flush()
+	return printTable(out, output, keyColumns, keys, now)
 }
 
-// keyColumn is a column of the list.
-type keyColumn struct {
-	heading string
-	wide    bool
-	cell    func(key *v1alpha1.DGbotAPIKey, now time.Time) string
+// asList is a list as kubectl prints it.
+func asList(keys []v1alpha1.DGbotAPIKey) v1alpha1.DGbotAPIKeyList {
+	list := v1alpha1.DGbotAPIKeyList{TypeMeta: typeMeta(v1alpha1.APIKeyKind + "List"), Items: keys}
+	for i := range list.Items {
+		list.Items[i].TypeMeta = typeMeta(v1alpha1.APIKeyKind)
+		list.Items[i].ManagedFields = nil
+	}
+	if list.Items == nil {
+		list.Items = []v1alpha1.DGbotAPIKey{}
+	}
+	return list
 }
 
-var keyColumns = []keyColumn{
+func typeMeta(kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind}
+}
+
+var keyColumns = []column[v1alpha1.DGbotAPIKey]{
 	{"NAMESPACE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Namespace }},
 	{"NAME", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Name }},
 	{"KEY-ID", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
@@ -112,16 +103,7 @@ var keyColumns = []keyColumn{
 	}},
 	{"ENVIRONMENT", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
 	{"LABEL", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
-	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
-		ready := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.ReadyCondition)
-		switch {
-		case ready == nil:
-			return "New"
-		case ready.Status == metav1.ConditionTrue:
-			return "Ready"
-		}
-		return ready.Reason
-	}},
+	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateOf(k) }},
 	{"LAST-USED", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return told(k.Status.LastUsedAt, now) }},
 	{"UNUSED", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Audit == nil {
@@ -145,31 +127,14 @@ var keyColumns = []keyColumn{
 	}},
 }
 
-// told is a time as people like it, or in RFC 3339 where no present time is given.
-func told(at *metav1.Time, now time.Time) string {
+// stateOf is whether a key is ready, or why it is not.
+func stateOf(k *v1alpha1.DGbotAPIKey) string {
+	ready := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.ReadyCondition)
 	switch {
-	case at == nil:
-		return ""
-	case now.IsZero():
-		return at.UTC().Format(time.RFC3339)
-	case at.After(now):
-		return "in " + duration.HumanDuration(at.Sub(now))
+	case ready == nil:
+		return "New"
+	case ready.Status == metav1.ConditionTrue:
+		return "Ready"
 	}
-	return duration.HumanDuration(now.Sub(at.Time)) + " ago"
-}
-
-func headings(columns []keyColumn) []string {
-	var all []string
-	for _, c := range columns {
-		all = append(all, c.heading)
-	}
-	return all
-}
-
-func cells(columns []keyColumn, key *v1alpha1.DGbotAPIKey, now time.Time) []string {
-	var all []string
-	for _, c := range columns {
-		all = append(all, c.cell(key, now))
-	}
-	return all
+	return ready.Reason
 }

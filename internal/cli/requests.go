@@ -25,6 +25,8 @@ type request struct {
 	annotation       string
 	// final is what cannot be taken back about it; empty where it can.
 	final string
+	// takesKey: a key on standard input may say which one is meant.
+	takesKey bool
 	// done says what has been asked for, and handled when the operator has done it.
 	done    string
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
@@ -42,53 +44,90 @@ The new key is in the same Secret. The earlier one goes on verifying for spec.ro
 
 func newCompromise(s *session) *cobra.Command {
 	return newRequest(s, request{
-		use: "compromise", short: "Issue a new revision, and revoke all others at once",
+		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true,
 		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
-keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.`,
+keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.
+
+With - the leaked key itself says which one is meant, in whatever namespace, if you may list records in all of them:
+
+    kubectl dgbot compromise - --yes --wait <leaked.txt`,
 		final:      "all revisions that were issued until now are revoked for good, whoever still uses them",
 		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, done: "revocation of all that was issued requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
 
+// asking is one call of a verb that asks for something.
+type asking struct {
+	*session
+	request
+	which         selection
+	waits, dryRun bool
+	timeout       time.Duration
+	output        string
+}
+
 func newRequest(s *session, r request) *cobra.Command {
-	which := selection{final: r.final}
-	var waits bool
-	var timeout time.Duration
-	c := &cobra.Command{
-		Use: r.use + " (NAME... | -l SELECTOR | --all)", Short: r.short, Long: r.long,
-		Args: func(_ *cobra.Command, names []string) error { return which.check(names) },
-		RunE: func(c *cobra.Command, names []string) error {
-			cluster, keys, err := s.choose(c.Context(), &which, names)
-			if err != nil {
-				return err
-			}
-			now, err := cluster.now(c.Context())
-			if err != nil {
-				return err
-			}
-			asked := map[types.UID]metav1.Time{}
-			err = each(keys, func(key *v1alpha1.DGbotAPIKey) error {
-				at := requestTime(key, now)
-				if err := cluster.patch(c.Context(), key, map[string]string{r.annotation: at.Format(time.RFC3339)}, nil); err != nil {
-					return err
-				}
-				asked[key.UID] = at
-				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, r.done)
-				return err
-			})
-			if err != nil || !waits {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(c.Context(), timeout)
-			defer cancel()
-			return each(keys, func(key *v1alpha1.DGbotAPIKey) error { return s.follow(ctx, cluster, key, asked[key.UID], r.handled) })
-		},
+	a := &asking{session: s, request: r, which: selection{final: r.final, takesKey: r.takesKey}}
+	names := "NAME..."
+	if r.takesKey {
+		names += " | -"
 	}
-	which.addFlags(c)
-	c.Flags().BoolVar(&waits, "wait", false, "Wait until it is done, and show what is going on")
-	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "How long to wait at most, with --wait")
+	c := &cobra.Command{
+		Use: r.use + " (" + names + " | -l SELECTOR | --all)", Short: r.short, Long: r.long,
+		Args:              func(_ *cobra.Command, names []string) error { return a.check(names) },
+		ValidArgsFunction: s.completeKeys,
+		RunE:              func(c *cobra.Command, names []string) error { return a.run(c.Context(), names) },
+	}
+	a.which.addFlags(c)
+	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until it is done, and show what is going on")
+	c.Flags().DurationVar(&a.timeout, "timeout", time.Minute, "How long to wait at most, with --wait")
+	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen when")
+	c.Flags().StringVarP(&a.output, "output", "o", "", "json or yaml, for what --dry-run shows in a form for programs")
 	return c
+}
+
+func (a *asking) check(names []string) error {
+	if err := checkOutput(a.output, []string{"", "json", "yaml"}); err != nil {
+		return err
+	}
+	if a.output != "" && !a.dryRun {
+		return usage("--output goes with --dry-run")
+	}
+	if a.dryRun {
+		a.which.yes = true // nothing is done that could not be taken back
+	}
+	return a.which.check(names)
+}
+
+func (a *asking) run(ctx context.Context, names []string) error {
+	cluster, keys, err := a.choose(ctx, &a.which, names)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	now, err := cluster.now(ctx)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		return a.preview(ctx, cluster, keys, now)
+	}
+	asked := map[types.UID]metav1.Time{}
+	err = each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+		at := requestTime(key, now)
+		if err := cluster.patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
+			return err
+		}
+		asked[key.UID] = at
+		_, err := fmt.Fprintf(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
+		return err
+	})
+	if err != nil || !a.waits {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return each(keys, func(key *v1alpha1.DGbotAPIKey) error { return a.follow(ctx, cluster, key, asked[key.UID], a.handled) })
 }
 
 // requestTime is now, and never before the revision in use was issued: a request is served by a revision issued after it.

@@ -15,10 +15,11 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-dgbot",
 		Short: "Work with DGbot API keys",
-		Long: `Lists, rotates, revokes and keeps DGbot API keys, with the rights that you have in the cluster.
+		Long: `Lists, audits, rotates, revokes and finds DGbot API keys, with the rights that you have in the cluster.
 
 Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was called wrongly, and nothing has been done;
-3 it was done, and the answer is no: what was given is no key, or what was waited for has not come in time.`,
+3 it was done, and the answer is no: what was given is no key or not a good one, keys were found where none should be, what was waited
+for has not come in time.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {
@@ -38,6 +39,11 @@ Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was
 	})
 	flags.AddFlags(root.PersistentFlags())
 	s := &session{flags: flags, streams: streams, clock: clock.RealClock{}}
-	root.AddCommand(newList(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s), newIdentify(s))
+	root.AddCommand(newList(s), newDescribe(s), newAudit(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s),
+		newIdentify(s), newVerify(s), newScan(s))
+	for _, verb := range root.Commands() {
+		s.completeFlags(verb)
+	}
+	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces)
 	return root
 }

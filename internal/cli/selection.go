@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // selection are the keys that a verb is about: by name, by label, or all of the namespace.
@@ -23,6 +24,13 @@ type selection struct {
 	// final is what cannot be taken back about the verb; empty where it can. Then it is asked first, unless yes.
 	final string
 	yes   bool
+	// takesKey: instead of names there may be - for the key on standard input.
+	takesKey bool
+}
+
+// fromKey says whether a key on standard input says which one is meant.
+func (s *selection) fromKey(names []string) bool {
+	return s.takesKey && len(names) == 1 && names[0] == "-"
 }
 
 func (s *selection) addFlags(c *cobra.Command) {
@@ -49,20 +57,57 @@ func (s *selection) check(names []string) error {
 	if given != 1 {
 		return usage("say which keys: by NAME, with --selector, or with --all")
 	}
+	if s.fromKey(names) && !s.yes {
+		return usage("with the key on standard input nobody can be asked whether to go on: say --yes")
+	}
 	return nil
 }
 
-// choose connects, and returns the keys once it is clear that something is to be done with them.
+// choose connects, and returns the keys once it is clear that something is to be done with them: none where a key on standard input
+// does not verify any more.
 func (s *session) choose(ctx context.Context, which *selection, names []string) (*cluster, []v1alpha1.DGbotAPIKey, error) {
 	cluster, err := s.connect()
 	if err != nil {
 		return nil, nil, err
+	}
+	if which.fromKey(names) {
+		keys, err := s.keyOf(ctx, cluster)
+		return cluster, keys, err
 	}
 	keys, err := which.keys(ctx, cluster, names)
 	if err == nil && which.final != "" && !which.yes {
 		err = s.confirm(keys, which.final)
 	}
 	return cluster, keys, err
+}
+
+// keyOf returns the DGbotAPIKey of the key on standard input.
+func (s *session) keyOf(ctx context.Context, c *cluster) ([]v1alpha1.DGbotAPIKey, error) {
+	text, err := readKey(s.streams.In, "kubectl dgbot compromise - --yes")
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFinder(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	h, err := f.find(ctx, text)
+	switch {
+	case err != nil:
+		return nil, err
+	case h == nil:
+		return nil, no("no record knows %s %s", text.Masked(), f.where())
+	}
+	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s is %s\n", text.Masked(), h.sentence(f.now))
+	if h.Verdict != lifecycle.Admitted && h.Verdict != lifecycle.Disabled {
+		_, err := fmt.Fprintln(s.streams.Out, "It does not verify any more: nothing was done")
+		return nil, err
+	}
+	key, err := c.key(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name})
+	if apierrors.IsNotFound(err) || err == nil && key.UID != h.record.Spec.APIKeyRef.UID {
+		return nil, no("DGbotAPIKey %s/%s is gone, and its records go with it", h.Namespace, h.Name)
+	}
+	return []v1alpha1.DGbotAPIKey{*key}, err
 }
 
 // confirm asks before something that cannot be taken back.

@@ -50,7 +50,8 @@ func newTransition(s *session, t transition) *cobra.Command {
 	which := selection{final: t.final}
 	c := &cobra.Command{
 		Use: t.use + " (NAME... | -l SELECTOR | --all)", Short: t.short, Long: t.long,
-		Args: func(_ *cobra.Command, names []string) error { return which.check(names) },
+		Args:              func(_ *cobra.Command, names []string) error { return which.check(names) },
+		ValidArgsFunction: s.completeKeys,
 		RunE: func(c *cobra.Command, names []string) error {
 			cluster, keys, err := s.choose(c.Context(), &which, names)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +22,28 @@ type Window struct {
 	Start, End int
 	// Location is the time zone of the three; nil where it is not known, in which case the window never opens.
 	Location *time.Location
+}
+
+// WindowsOf returns the windows of an environment's rules, given what finds a time zone by its name: that is read from files.
+func WindowsOf(rules *v1alpha1.DGbotEnvironmentSpec, location func(name string) *time.Location) []Window {
+	if rules.Rotation == nil {
+		return nil
+	}
+	var windows []Window
+	for _, w := range rules.Rotation.Windows {
+		windows = append(windows, Window{Days: w.Days, Start: minutesOf(w.Start), End: minutesOf(w.End), Location: location(w.TimeZone)})
+	}
+	return windows
+}
+
+// minutesOf reads HH:MM, which the API server has looked at.
+func minutesOf(clock string) int {
+	if len(clock) != len("00:00") {
+		return 0
+	}
+	hours, _ := strconv.Atoi(clock[:2])
+	minutes, _ := strconv.Atoi(clock[3:])
+	return hours*60 + minutes
 }
 
 // span is one opening of a window: from open up to, and without, shut.

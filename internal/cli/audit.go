@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// audited is one key as an audit sees it.
+type audited struct {
+	Risk         risk                `json:"risk"`
+	Findings     []finding           `json:"findings"`
+	Namespace    string              `json:"namespace"`
+	Name         string              `json:"name"`
+	Environment  string              `json:"environment"`
+	Label        string              `json:"label"`
+	State        string              `json:"state"`
+	KeyID        string              `json:"keyID,omitempty"`
+	Revision     int64               `json:"revision,omitempty"`
+	CreatedAt    metav1.Time         `json:"createdAt"`
+	IssuedAt     *metav1.Time        `json:"issuedAt,omitempty"`
+	LastUsedAt   *metav1.Time        `json:"lastUsedAt,omitempty"`
+	TrackedSince *metav1.Time        `json:"trackedSince,omitempty"`
+	Stage        v1alpha1.AuditStage `json:"stage,omitempty"`
+	NextStageAt  *metav1.Time        `json:"nextStageAt,omitempty"`
+	NextRotation *metav1.Time        `json:"nextRotationAt,omitempty"`
+	ExpiresAt    *metav1.Time        `json:"expiresAt,omitempty"`
+}
+
+// report is an audit as programs read it.
+type report struct {
+	At   metav1.Time `json:"at"`
+	Keys []audited   `json:"keys"`
+}
+
+func newAudit(s *session) *cobra.Command {
+	var output, selector, page, failOn string
+	var everywhere bool
+	var unusedAfter time.Duration
+	c := &cobra.Command{
+		Use:   "audit",
+		Short: "Show keys by risk: unused, old, unlimited, against the rules",
+		Long: `Shows all keys, those first that want looking at, and why: unused for longer than --unused-after or found unused by the audit of their
+environment, old, never rotated, about to expire, allowed everything, against the rules of their environment. With --html the same as one
+page to read or print, with a picture of how old keys are and when they were used last.
+
+It only looks. What acts by itself is spec.audit of a DGbotEnvironment.
+
+With --fail-on the exit code is 3 where a key has that risk or a higher one.`,
+		Args: func(_ *cobra.Command, arguments []string) error {
+			if len(arguments) > 0 {
+				return usage("audit takes no names: use --selector, or describe NAME")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error {
+			limit, err := parseRisk(failOn)
+			if err := cmp.Or(checkOutput(output, listOutputs), err); err != nil {
+				return err
+			}
+			if unusedAfter <= 0 {
+				return usage("--unused-after is %s: want more than nothing, such as 2160h", unusedAfter)
+			}
+			cluster, err := s.connect()
+			if err != nil {
+				return err
+			}
+			namespace := cluster.namespace
+			if everywhere {
+				namespace = ""
+			}
+			keys, err := cluster.keys(c.Context(), namespace, selector)
+			if err != nil {
+				return err
+			}
+			all := auditOf(keys, unusedAfter, s.clock.Now())
+			if page != "" {
+				err = s.writePage(page, all, cmp.Or(namespace, "all namespaces"), unusedAfter)
+			} else {
+				err = s.printAudit(output, all)
+			}
+			if err == nil && len(all) > 0 && limit != none && all[0].Risk >= limit {
+				n := slices.IndexFunc(all, func(a audited) bool { return a.Risk < limit })
+				if n < 0 {
+					n = len(all)
+				}
+				err = no("%d of %d keys have the risk %s or a higher one", n, len(all), limit)
+			}
+			return err
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
+	c.Flags().StringVarP(&selector, "selector", "l", "", "Labels of the keys to look at, such as team=crm")
+	c.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Those of all namespaces")
+	c.Flags().StringVar(&page, "html", "", "File to write the audit to as one page, instead of showing it")
+	c.Flags().StringVar(&failOn, "fail-on", "", "End with code 3 where a key has this risk or a higher one: low, medium or high")
+	c.Flags().DurationVar(&unusedAfter, "unused-after", quarter, "From when on a key that is not used is called unused")
+	return c
+}
+
+func parseRisk(text string) (risk, error) {
+	if text == "" {
+		return none, nil
+	}
+	for _, r := range []risk{low, medium, high} {
+		if strings.EqualFold(text, r.String()) {
+			return r, nil
+		}
+	}
+	return none, usage("--fail-on is %q: want low, medium or high", text)
+}
+
+// auditOf looks at keys, and puts those first that want looking at: by risk, by how many reasons there are, and then those that were
+// used longest ago.
+func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []audited {
+	all := make([]audited, 0, len(keys))
+	for i := range keys {
+		k := &keys[i]
+		a := audited{
+			Findings: judge(k, unusedAfter, now), Namespace: k.Namespace, Name: k.Name, Environment: k.Spec.Environment, Label: k.Spec.Label,
+			State: stateOf(k), CreatedAt: k.CreationTimestamp, LastUsedAt: k.Status.LastUsedAt, TrackedSince: k.Status.TrackedSince,
+			NextRotation: k.Status.NextRotationAt, ExpiresAt: k.Spec.ExpiresAt,
+		}
+		if current := k.Status.Current; current != nil {
+			a.KeyID, a.Revision, a.IssuedAt = current.KeyID, current.Revision, &current.IssuedAt
+		}
+		if audit := k.Status.Audit; audit != nil {
+			a.Stage, a.NextStageAt = audit.Stage, audit.NextStageAt
+		}
+		if len(a.Findings) > 0 {
+			a.Risk = a.Findings[0].Risk
+		} else {
+			a.Findings = []finding{}
+		}
+		all = append(all, a)
+	}
+	used := func(a *audited) time.Time {
+		if a.LastUsedAt == nil {
+			return time.Time{}
+		}
+		return a.LastUsedAt.Time
+	}
+	slices.SortFunc(all, func(a, b audited) int {
+		return cmp.Or(cmp.Compare(b.Risk, a.Risk), cmp.Compare(len(b.Findings), len(a.Findings)), used(&a).Compare(used(&b)),
+			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// why are the findings in one line.
+func (a *audited) why() string {
+	var all []string
+	for _, f := range a.Findings {
+		all = append(all, f.What)
+	}
+	return strings.Join(all, "; ")
+}
+
+var auditColumns = []column[audited]{
+	{"RISK", false, func(a *audited, _ time.Time) string { return a.Risk.String() }},
+	{"NAMESPACE", false, func(a *audited, _ time.Time) string { return a.Namespace }},
+	{"NAME", false, func(a *audited, _ time.Time) string { return a.Name }},
+	{"ENVIRONMENT", false, func(a *audited, _ time.Time) string { return a.Environment }},
+	{"LABEL", true, func(a *audited, _ time.Time) string { return a.Label }},
+	{"STATE", false, func(a *audited, _ time.Time) string { return a.State }},
+	{"ISSUED", false, func(a *audited, now time.Time) string { return told(a.IssuedAt, now) }},
+	{"LAST-USED", false, func(a *audited, now time.Time) string { return told(a.LastUsedAt, now) }},
+	{"KEY-ID", true, func(a *audited, _ time.Time) string { return a.KeyID }},
+	{"REVISION", true, func(a *audited, _ time.Time) string {
+		if a.Revision == 0 {
+			return ""
+		}
+		return strconv.FormatInt(a.Revision, 10)
+	}},
+	{"STAGE", true, func(a *audited, _ time.Time) string { return string(a.Stage) }},
+	{"NEXT-STAGE", true, func(a *audited, now time.Time) string { return told(a.NextStageAt, now) }},
+	{"NEXT-ROTATION", true, func(a *audited, now time.Time) string { return told(a.NextRotation, now) }},
+	{"EXPIRES", true, func(a *audited, now time.Time) string { return told(a.ExpiresAt, now) }},
+	{"WHY", false, func(a *audited, _ time.Time) string { return a.why() }},
+}
+
+func (s *session) printAudit(output string, all []audited) error {
+	now := s.clock.Now()
+	if output == "json" || output == "yaml" {
+		return printValue(s.streams.Out, output, report{At: metav1.Time{Time: now.UTC()}, Keys: all})
+	}
+	if len(all) == 0 && output != "csv" {
+		_, err := fmt.Fprintln(s.streams.ErrOut, "No DGbotAPIKeys")
+		return err
+	}
+	return printTable(s.streams.Out, output, auditColumns, all, now)
+}

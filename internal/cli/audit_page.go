@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+//go:embed audit.html.tmpl
+var pageText string
+
+var pageTemplate = template.Must(template.New("audit").Parse(pageText))
+
+// auditPage is what the page shows.
+type auditPage struct {
+	Where, At, UnusedAfter string
+	Totals                 []total
+	Environments           []environmentPicture
+	Rows                   []pageRow
+}
+
+type total struct {
+	Name string
+	N    int
+	Risk string
+}
+
+// pageRow is a key in the table.
+type pageRow struct {
+	audited
+	RiskName, Issued, LastUsed, Next string
+	Whys                             []string
+}
+
+// environmentPicture shows, of each key of an environment, how old it is and when it was used last. Lengths are in the units of
+// its SVG.
+type environmentPicture struct {
+	Name               string
+	Height             int
+	Left, Right, Width float64
+	Ticks              []tick
+	// Quarter is where the bound for unused keys lies; nothing where it is off the scale.
+	Bound *tick
+	Bars  []bar
+	// More is how many keys the picture leaves out.
+	More int
+}
+
+type tick struct {
+	X    float64
+	Text string
+}
+
+// bar is a key: from when it was issued until now, with a dot where it was used last.
+type bar struct {
+	Y, X, Length, Used float64
+	IsUsed             bool
+	Name, Risk, Title  string
+}
+
+// The measures of a picture.
+const (
+	nameWidth  = 260.0
+	timeWidth  = 560.0
+	rowHeight  = 18
+	axisHeight = 34
+	// mostBars keeps a picture on a printed page; those with the highest risk come first.
+	mostBars = 40
+)
+
+// writePage writes the audit as a page, whole or not at all.
+func (s *session) writePage(path string, all []audited, where string, unusedAfter time.Duration) (err error) {
+	now := s.clock.Now()
+	file, err := os.CreateTemp(filepath.Dir(path), ".dgbot-audit-*.html")
+	if err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	err = renderPage(file, all, where, unusedAfter, now)
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	_, err = fmt.Fprintf(s.streams.Out, "%d keys in %s\n", len(all), path)
+	return err
+}
+
+func renderPage(out io.Writer, all []audited, where string, unusedAfter time.Duration, now time.Time) error {
+	page := auditPage{Where: where, At: now.UTC().Format("2006-01-02 15:04 MST"), UnusedAfter: duration.HumanDuration(unusedAfter), Totals: totals(all)}
+	var names []string
+	for i := range all {
+		if !slices.Contains(names, all[i].Environment) {
+			names = append(names, all[i].Environment)
+		}
+		page.Rows = append(page.Rows, rowOf(&all[i], now))
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		page.Environments = append(page.Environments, draw(name, all, unusedAfter, now))
+	}
+	return pageTemplate.Execute(out, page)
+}
+
+func totals(all []audited) []total {
+	count := func(is func(*audited) bool) (n int) {
+		for i := range all {
+			if is(&all[i]) {
+				n++
+			}
+		}
+		return n
+	}
+	of := func(r risk) int { return count(func(a *audited) bool { return a.Risk == r }) }
+	return []total{
+		{"keys", len(all), ""},
+		{"with high risk", of(high), high.String()}, {"medium", of(medium), medium.String()}, {"low", of(low), low.String()},
+		{"never used", count(func(a *audited) bool { return a.IssuedAt != nil && a.LastUsedAt == nil }), ""},
+	}
+}
+
+func rowOf(a *audited, now time.Time) pageRow {
+	row := pageRow{audited: *a, RiskName: a.Risk.String(), Issued: told(a.IssuedAt, now), LastUsed: told(a.LastUsedAt, now)}
+	switch {
+	case a.NextStageAt != nil:
+		row.Next = "next stage of the audit " + told(a.NextStageAt, now)
+	case a.ExpiresAt != nil && (a.NextRotation == nil || a.ExpiresAt.Before(a.NextRotation)):
+		row.Next = "expires " + told(a.ExpiresAt, now)
+	case a.NextRotation != nil:
+		row.Next = "rotated " + told(a.NextRotation, now)
+	}
+	if row.LastUsed == "" {
+		row.LastUsed = "never known"
+	}
+	for _, f := range a.Findings {
+		row.Whys = append(row.Whys, f.What)
+	}
+	return row
+}
+
+// draw makes the picture of one environment.
+func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) environmentPicture {
+	p := environmentPicture{Name: name, Left: nameWidth, Right: nameWidth + timeWidth, Width: nameWidth + timeWidth + 20}
+	var keys []*audited
+	longest := 7 * 24 * time.Hour
+	for i := range all {
+		if a := &all[i]; a.Environment == name && a.IssuedAt != nil {
+			keys = append(keys, a)
+		}
+	}
+	if len(keys) > mostBars {
+		p.More = len(keys) - mostBars
+		keys = keys[:mostBars]
+	}
+	for _, a := range keys {
+		longest = max(longest, now.Sub(a.IssuedAt.Time), age(a.LastUsedAt, now))
+	}
+	at := func(ago time.Duration) float64 {
+		return math.Round((p.Right-timeWidth*min(1, float64(max(0, ago))/float64(longest)))*10) / 10
+	}
+	for i, a := range keys {
+		b := bar{
+			Y: float64(axisHeight + i*rowHeight), X: at(now.Sub(a.IssuedAt.Time)), Used: at(age(a.LastUsedAt, now)), IsUsed: a.LastUsedAt != nil,
+			Name: shortened(a.Namespace + "/" + a.Name), Risk: a.Risk.String(),
+			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, told(a.IssuedAt, now), told(a.LastUsedAt, now), a.why()),
+		}
+		b.Length = max(1, p.Right-b.X)
+		p.Bars = append(p.Bars, b)
+	}
+	p.Height = axisHeight + len(keys)*rowHeight + 6
+	for _, days := range ticksFor(longest) {
+		p.Ticks = append(p.Ticks, tick{at(time.Duration(days) * 24 * time.Hour), fmt.Sprintf("%dd ago", days)})
+	}
+	if unusedAfter < longest {
+		p.Bound = &tick{X: at(unusedAfter)}
+	}
+	return p
+}
+
+func age(at *metav1.Time, now time.Time) time.Duration {
+	if at == nil {
+		return 0
+	}
+	return now.Sub(at.Time)
+}
+
+// ticksFor are round numbers of days, four or five of them.
+func ticksFor(longest time.Duration) []int {
+	days := longest.Hours() / 24
+	step := 1
+	for _, s := range []int{1, 2, 5, 10, 15, 30, 60, 90, 180, 365, 730} {
+		step = s
+		if days/float64(s) <= 6 {
+			break
+		}
+	}
+	var all []int
+	for d := step; float64(d) <= days; d += step {
+		all = append(all, d)
+	}
+	return all
+}
+
+// shortened is a name that fits in front of the bars.
+func shortened(name string) string {
+	const most = 38
+	if runes := []rune(name); len(runes) > most {
+		return strings.TrimSpace(string(runes[:most-1])) + "…"
+	}
+	return name
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const day = 24 * time.Hour
+
+// healthy is a key of which nothing is to be said.
+func healthy(name string) *v1alpha1.DGbotAPIKey {
+	k := &v1alpha1.DGbotAPIKey{}
+	k.Name, k.Namespace, k.CreationTimestamp = name, "support", *at(-200 * day)
+	k.Spec = v1alpha1.DGbotAPIKeySpec{
+		Label: name, Environment: "production", State: v1alpha1.StateActive, Rotation: &v1alpha1.Rotation{Interval: &metav1.Duration{Duration: 90 * day}},
+	}
+	k.Status = v1alpha1.DGbotAPIKeyStatus{
+		Current: &v1alpha1.RevisionStatus{Revision: 3, KeyID: "7Hq2xV0aBcD9", IssuedAt: *at(-40 * day)}, LastUsedAt: at(-time.Hour), TrackedSince: at(-40 * day),
+		NextRotationAt: at(50 * day), Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.IssuedReason}},
+	}
+	return k
+}
+
+// risky are keys that differ from a healthy one in one way each, with what is found.
+var risky = map[string]struct {
+	change func(*v1alpha1.DGbotAPIKey)
+	risk   risk
+	why    string
+}{
+	"healthy":  {func(*v1alpha1.DGbotAPIKey) {}, none, ""},
+	"not used": {func(k *v1alpha1.DGbotAPIKey) { k.Status.LastUsedAt, k.Status.TrackedSince = at(-91*day), at(-150*day) }, high, "not used for 91d"},
+	"almost unused": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.LastUsedAt, k.Status.TrackedSince = at(-89*day), at(-150*day)
+	}, none, ""},
+	"never used": {func(k *v1alpha1.DGbotAPIKey) { k.Status.LastUsedAt, k.Status.TrackedSince = nil, at(-100*day) }, high, "never used, in at least 100d"},
+	"kept": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.LastUsedAt, k.Status.TrackedSince = nil, at(-100*day)
+		k.Annotations = map[string]string{v1alpha1.KeptAtAnnotation: at(-time.Hour).Format(time.RFC3339)}
+	}, none, ""},
+	"not tracked": {func(k *v1alpha1.DGbotAPIKey) { k.Status.TrackedSince = nil }, medium, "no verifier reports its uses: whether it is used is not known"},
+	"warned of": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditUnused, UnusedSince: at(-95 * day), NextStageAt: at(25 * day)}
+	}, high, "unused since 95d ago, next stage in 25d"},
+	"disabled by the audit": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditDisabled, UnusedSince: at(-125 * day)}
+	}, medium, "disabled by the audit, unused since 125d ago"},
+	"revoked by the audit": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditRevoked} }, none, ""},
+	"revoked": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.State, k.Spec.Scopes = v1alpha1.StateRevoked, []v1alpha1.Scope{"*"}
+	}, none, ""},
+	"disabled": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }, low, "disabled: revoke it if nobody needs it"},
+	"old":      {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current.IssuedAt = *at(-366 * day) }, high, "the same key for 366d"},
+	"without a schedule": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Rotation, k.Status.NextRotationAt, k.Status.Current.IssuedAt = nil, nil, *at(-100 * day)
+	}, medium, "the same key for 100d, and no rotation is planned"},
+	"without an end":  {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation, k.Status.NextRotationAt = nil, nil }, low, "neither rotated on schedule nor with an end"},
+	"about to expire": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = at(29 * day) }, medium, "expires in 29d, and whoever uses it then fails"},
+	"all scopes":      {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"a.*", "*"} }, medium, "may do everything: its scopes have *"},
+	"a long overlap": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Previous = []v1alpha1.RevisionStatus{{Revision: 2, NotAfter: at(8 * day)}, {Revision: 1, NotAfter: at(day)}}
+	}, low, "revision 2 verifies on until 2026-12-05"},
+	"against the rules": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.PolicyViolationCondition, Status: metav1.ConditionTrue, Message: "too long"})
+	}, high, "breaks a rule of its environment: too long"},
+	"stalled": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SecretConflictReason, LastTransitionTime: *at(-time.Hour),
+		})
+	}, medium, "stalled for 60m: SecretConflict"},
+	"two at once": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Scopes, k.Status.Current.IssuedAt = []v1alpha1.Scope{"*"}, *at(-400 * day)
+	}, high, "the same key for 400d; may do everything: its scopes have *"},
+}
+
+func TestWhatAnAuditFinds(t *testing.T) {
+	for name, tc := range risky {
+		k := healthy(name)
+		tc.change(k)
+		all := auditOf([]v1alpha1.DGbotAPIKey{*k}, quarter, now)
+		if all[0].Risk != tc.risk || all[0].why() != tc.why {
+			t.Errorf("%s: %s, %q; want %s, %q", name, all[0].Risk, all[0].why(), tc.risk, tc.why)
+		}
+	}
+}
+
+func riskyKeys() []v1alpha1.DGbotAPIKey {
+	var keys []v1alpha1.DGbotAPIKey
+	for name, tc := range risky {
+		k := healthy(strings.ReplaceAll(name, " ", "-"))
+		k.Spec.Label = `<script>alert("` + name + `")</script>`
+		tc.change(k)
+		keys = append(keys, *k)
+	}
+	unissued := v1alpha1.DGbotAPIKey{}
+	unissued.Name, unissued.Namespace, unissued.Spec.Environment = "unissued", "support", "staging"
+	return append(keys, unissued)
+}
+
+func TestTheRiskiestComesFirst(t *testing.T) {
+	all := auditOf(riskyKeys(), quarter, now)
+	if all[0].Name != "two-at-once" || all[len(all)-1].Risk != none {
+		t.Errorf("%s first, %s last", all[0].Name, all[len(all)-1].Name)
+	}
+	for i := 1; i < len(all); i++ {
+		if all[i].Risk > all[i-1].Risk {
+			t.Errorf("%s comes after %s", all[i].Name, all[i-1].Name)
+		}
+	}
+	var out bytes.Buffer
+	if err := printTable(&out, "csv", auditColumns, all, now); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&out).ReadAll()
+	if err != nil || len(rows) != len(all)+1 || rows[1][len(rows[1])-1] != all[0].why() {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+// TestThePage has every key once in the table and once in a picture, nothing that runs, and nothing from elsewhere.
+func TestThePage(t *testing.T) {
+	keys := riskyKeys()
+	for i := range 2 * mostBars {
+		k := healthy(fmt.Sprintf("more-%d", i))
+		k.Spec.Environment = "development"
+		keys = append(keys, *k)
+	}
+	all := auditOf(keys, quarter, now)
+	var out bytes.Buffer
+	if err := renderPage(&out, all, "support", quarter, now); err != nil {
+		t.Fatal(err)
+	}
+	page := out.String()
+	for _, never := range []string{"<script", "http:", "https:", "ZgotmplZ", "NaN", "%!"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+	if rows := strings.Count(page, `<tr><td class="risk`); rows != len(keys) {
+		t.Errorf("%d rows for %d keys", rows, len(keys))
+	}
+	if bars := strings.Count(page, `<rect class="bar"`); bars != len(risky)+mostBars {
+		t.Errorf("%d bars", bars)
+	}
+	for _, want := range []string{fmt.Sprintf("%d more with a lower risk", mostBars), "None of its keys has been issued", "never used, in at least 100d", "<h2>staging</h2>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, p := range []environmentPicture{draw("production", all, quarter, now), draw("staging", all, quarter, now)} {
+		for _, b := range p.Bars {
+			if b.X < nameWidth || b.X+b.Length > p.Right+1 || b.Used < nameWidth || b.Used > p.Right || b.Y+rowHeight > float64(p.Height) {
+				t.Errorf("%s lies outside of the picture: %+v", b.Name, b)
+			}
+		}
+		if len(p.Bars) > 0 && (len(p.Ticks) < 3 || p.Bound == nil) {
+			t.Errorf("%d ticks, bound %v", len(p.Ticks), p.Bound)
+		}
+	}
+}

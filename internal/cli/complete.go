@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// completionTime bounds how long somebody waits who has pressed the tab key.
+const completionTime = 3 * time.Second
+
+// completeKeys offers the keys of the namespace that are not named yet, with their labels.
+func (s *session) completeKeys(c *cobra.Command, names []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(c.Context(), completionTime)
+	defer cancel()
+	cluster, err := s.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	keys, err := cluster.keys(ctx, cluster.namespace, "")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for i := range keys {
+		if !slices.Contains(names, keys[i].Name) {
+			offers = append(offers, cobra.CompletionWithDesc(keys[i].Name, keys[i].Spec.Label))
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeNamespaces offers those that whoever calls may list.
+func (s *session) completeNamespaces(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(c.Context(), completionTime)
+	defer cancel()
+	cluster, err := s.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	core, err := cluster.core()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	namespaces, err := core.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for i := range namespaces.Items {
+		offers = append(offers, namespaces.Items[i].Name)
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeFlags says what flags of a verb may be set to.
+func (s *session) completeFlags(c *cobra.Command) {
+	for flag, values := range map[string][]cobra.Completion{"output": listOutputs, "fail-on": {"low", "medium", "high"}} {
+		if c.Flags().Lookup(flag) != nil {
+			// It fails for a flag that does not exist, or that has this already.
+			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+}

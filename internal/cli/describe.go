@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// description is everything about one key.
+type description struct {
+	Key       *v1alpha1.DGbotAPIKey        `json:"key"`
+	Records   []v1alpha1.DGbotAPIKeyRecord `json:"records"`
+	Consumers []consumer                   `json:"consumers"`
+	Events    []happened                   `json:"events"`
+	Notes     []string                     `json:"notes,omitempty"`
+	now       time.Time
+}
+
+// happened is an event.
+type happened struct {
+	Type    string      `json:"type"`
+	Reason  string      `json:"reason"`
+	Message string      `json:"message"`
+	Last    metav1.Time `json:"lastSeenAt"`
+	Count   int32       `json:"count"`
+}
+
+func newDescribe(s *session) *cobra.Command {
+	var output string
+	which := selection{}
+	c := &cobra.Command{
+		Use:   "describe NAME...",
+		Short: "Show everything about a key, and the workloads that read it",
+		Long: `Shows what a key says, its revisions with cause and use, what comes next, its events, and which workloads read its Secret: those that
+have it in environment variables go on with the old key until they are restarted, those that mount it follow by themselves.
+
+What you may not read is left out, and said.`,
+		Args:              func(_ *cobra.Command, names []string) error { return which.check(names) },
+		ValidArgsFunction: s.completeKeys,
+		RunE: func(c *cobra.Command, names []string) error {
+			if err := checkOutput(output, []string{"", "json", "yaml"}); err != nil {
+				return err
+			}
+			cluster, keys, err := s.choose(c.Context(), &which, names)
+			if err != nil {
+				return err
+			}
+			var all []description
+			for i := range keys {
+				d, err := cluster.describe(c.Context(), &keys[i], s.clock.Now())
+				if err != nil {
+					return err
+				}
+				all = append(all, *d)
+			}
+			if output != "" {
+				return printValue(s.streams.Out, output, all)
+			}
+			for i := range all {
+				if err := all[i].print(s.streams.Out); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	which.addFlags(c)
+	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")
+	return c
+}
+
+func (c *cluster) describe(ctx context.Context, key *v1alpha1.DGbotAPIKey, now time.Time) (*description, error) {
+	d := &description{Key: key, now: now}
+	key.TypeMeta, key.ManagedFields = typeMeta(v1alpha1.APIKeyKind), nil
+	records, err := c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID))
+	if err := d.unless(err, "list dgbotapikeyrecords.keys.dgbot.io", "its revisions are"); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(records, func(a, b v1alpha1.DGbotAPIKeyRecord) int { return int(b.Spec.Revision - a.Spec.Revision) })
+	for i := range records {
+		records[i].TypeMeta, records[i].ManagedFields = typeMeta(v1alpha1.APIKeyRecordKind), nil
+	}
+	d.Records = records
+	core, err := c.core()
+	if err != nil {
+		return nil, err
+	}
+	consumers, notes, err := consumersOf(ctx, core, key.Namespace, lifecycle.SecretName(key))
+	if err != nil {
+		return nil, err
+	}
+	d.Consumers, d.Notes = consumers, append(d.Notes, notes...)
+	events, err := core.CoreV1().Events(key.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(key.UID)).String(),
+	})
+	if err := d.unless(err, "list events", "its events are"); err != nil {
+		return nil, err
+	}
+	d.Events = []happened{}
+	if events != nil {
+		d.Events = eventsIn(events.Items)
+	}
+	return d, nil
+}
+
+// unless passes an error on, unless it is that a right is missing: that is noted.
+func (d *description) unless(err error, right, what string) error {
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	d.Notes = append(d.Notes, fmt.Sprintf("you may not %s in namespace %q: %s not shown", right, d.Key.Namespace, what))
+	return nil
+}
+
+// eventsIn are events as people read them, the newest last.
+func eventsIn(events []corev1.Event) []happened {
+	all := make([]happened, 0, len(events))
+	for i := range events {
+		e := &events[i]
+		h := happened{Type: e.Type, Reason: e.Reason, Message: e.Message, Last: e.LastTimestamp, Count: max(e.Count, 1)}
+		if h.Last.IsZero() {
+			h.Last = metav1.Time{Time: e.EventTime.Time}
+		}
+		if e.Series != nil {
+			h.Last, h.Count = metav1.Time{Time: e.Series.LastObservedTime.Time}, e.Series.Count
+		}
+		all = append(all, h)
+	}
+	slices.SortStableFunc(all, func(a, b happened) int { return a.Last.Compare(b.Last.Time) })
+	return all
+}
+
+func (d *description) print(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, line := range d.facts() {
+		if line[1] != "" {
+			_, _ = fmt.Fprintf(table, "%s:\t%s\n", line[0], line[1])
+		}
+	}
+	d.printRevisions(table)
+	d.printConditions(table)
+	d.printConsumers(table)
+	if len(d.Events) > 0 {
+		_, _ = fmt.Fprint(table, "\nEvents:\n  LAST-SEEN\tTYPE\tREASON\tCOUNT\tMESSAGE\n")
+	}
+	for _, e := range d.Events {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", told(&e.Last, d.now), e.Type, e.Reason, e.Count, e.Message)
+	}
+	for _, note := range d.Notes {
+		_, _ = fmt.Fprintf(table, "\nnote: %s\n", note)
+	}
+	_, _ = fmt.Fprintln(table)
+	return table.Flush()
+}
+
+// facts are what the key is and says, line by line; one without a value is left out.
+func (d *description) facts() [][2]string {
+	k := d.Key
+	lines := [][2]string{
+		{"Name", k.Name}, {"Namespace", k.Namespace}, {"Label", k.Spec.Label}, {"Environment", k.Spec.Environment},
+		{"Created", told(&k.CreationTimestamp, d.now)},
+	}
+	add := func(name, value string) { lines = append(lines, [2]string{name, value}) }
+	if k.Spec.ChatbotRef != nil {
+		add("Chatbot", k.Spec.ChatbotRef.Name)
+	}
+	var scopes []string
+	for _, scope := range k.Spec.Scopes {
+		scopes = append(scopes, string(scope))
+	}
+	add("Scopes", strings.Join(scopes, ", "))
+	add("State", string(k.Spec.State))
+	add("Secret", fmt.Sprintf("%s, entry %s", lifecycle.SecretName(k), lifecycle.SecretDataKey(k)))
+	add("Expires", told(k.Spec.ExpiresAt, d.now))
+	if r := k.Spec.Rotation; r != nil && r.Interval != nil {
+		add("Rotated", "every "+r.Interval.Duration.String())
+	}
+	add("Next rotation", told(k.Status.NextRotationAt, d.now))
+	for _, request := range []string{v1alpha1.RotateRequestedAtAnnotation, v1alpha1.RevokeIssuedBeforeAnnotation, v1alpha1.KeptAtAnnotation} {
+		add("Annotation "+strings.TrimPrefix(request, v1alpha1.GroupVersion.Group+"/"), k.Annotations[request])
+	}
+	switch {
+	case k.Status.TrackedSince == nil:
+		add("Last used", strings.TrimSpace(told(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))
+	case k.Status.LastUsedAt == nil:
+		add("Last used", "never, as far as is known since "+told(k.Status.TrackedSince, d.now))
+	default:
+		add("Last used", told(k.Status.LastUsedAt, d.now))
+	}
+	if a := k.Status.Audit; a != nil {
+		add("Audit", fmt.Sprintf("%s, unused since %s", a.Stage, told(a.UnusedSince, d.now)))
+		add("Next stage", told(a.NextStageAt, d.now))
+	}
+	return lines
+}
+
+func (d *description) printRevisions(table io.Writer) {
+	if len(d.Records) > 0 {
+		_, _ = fmt.Fprint(table, "\nRevisions:\n  REVISION\tKEY-ID\tCAUSE\tSTANDING\tISSUED\tENDS\tFIRST-USED\tLAST-USED\n")
+	}
+	for i := range d.Records {
+		r := &d.Records[i]
+		standing := string(lifecycle.Admit(r, d.now))
+		if current := d.Key.Status.Current; current != nil && current.RecordName == r.Name {
+			standing += ", current"
+		}
+		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
+			told(&r.Spec.IssuedAt, d.now), told(r.Spec.NotAfter, d.now), told(r.Status.FirstUsedAt, d.now), told(r.Status.LastUsedAt, d.now))
+	}
+}
+
+func (d *description) printConditions(table io.Writer) {
+	if len(d.Key.Status.Conditions) > 0 {
+		_, _ = fmt.Fprint(table, "\nConditions:\n  TYPE\tSTATUS\tREASON\tSINCE\tMESSAGE\n")
+	}
+	for _, c := range d.Key.Status.Conditions {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, told(&c.LastTransitionTime, d.now), c.Message)
+	}
+}
+
+func (d *description) printConsumers(table io.Writer) {
+	if len(d.Consumers) == 0 {
+		_, _ = fmt.Fprintf(table, "\nNo workload that is shown to you reads Secret %q.\n", lifecycle.SecretName(d.Key))
+		return
+	}
+	_, _ = fmt.Fprint(table, "\nRead by:\n  WORKLOAD\tWHERE\tAFTER A ROTATION\n")
+	for _, c := range d.Consumers {
+		for i, use := range c.Uses {
+			name, after := "", ""
+			if i == 0 {
+				name, after = c.Kind+"/"+c.Name, c.after(d.Key.Namespace)
+			}
+			_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", name, use, after)
+		}
+	}
+}
+
+// after is what becomes of the workload after a rotation.
+func (c *consumer) after(namespace string) string {
+	switch {
+	case c.Effect == follows:
+		return "the file changes within about a minute"
+	case c.Effect == nextRun:
+		return "its next run has the new key"
+	case c.Reloader:
+		return "restarted by Reloader"
+	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, c.Kind):
+		return fmt.Sprintf("kubectl rollout restart %s/%s -n %s", strings.ToLower(c.Kind), c.Name, namespace)
+	}
+	return "needs a restart"
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// selectableKeyID is the field of records by which a key is found.
+const selectableKeyID = "spec.keyID"
+
+// holder is whose a key is, by the records of a cluster.
+type holder struct {
+	Valid bool `json:"valid"`
+	// Verdict is why it does not verify: Revoked, Disabled, Ended or Orphaned; Admitted where it does.
+	Verdict   lifecycle.Verdict `json:"verdict"`
+	Namespace string            `json:"namespace"`
+	Name      string            `json:"name"`
+	Label     string            `json:"label"`
+	Revision  int64             `json:"revision"`
+	ChatbotID string            `json:"chatbotID,omitempty"`
+	Scopes    []v1alpha1.Scope  `json:"scopes"`
+	IssuedAt  metav1.Time       `json:"issuedAt"`
+	NotAfter  *metav1.Time      `json:"notAfter,omitempty"`
+	LastUsed  *metav1.Time      `json:"lastUsedAt,omitempty"`
+	// SupersededBy is the revision that was published after it; 0 where none was.
+	SupersededBy int64 `json:"supersededBy,omitempty"`
+
+	record *v1alpha1.DGbotAPIKeyRecord
+}
+
+// finder looks keys up in a cluster, as far as whoever calls may.
+type finder struct {
+	cluster *cluster
+	now     time.Time
+	// namespace is where to look once it is clear that not everywhere may be looked; empty before that.
+	namespace string
+}
+
+func newFinder(ctx context.Context, c *cluster) (*finder, error) {
+	now, err := c.now(ctx)
+	return &finder{cluster: c, now: now}, err
+}
+
+// where says where is looked.
+func (f *finder) where() string {
+	if f.namespace == "" {
+		return "in this cluster"
+	}
+	return fmt.Sprintf("in namespace %q, which is all you may look at", f.namespace)
+}
+
+// find returns whose a key is; nil where no record knows it.
+func (f *finder) find(ctx context.Context, key apikey.Key) (*holder, error) {
+	records, err := f.cluster.records(ctx, f.namespace, selectableKeyID, key.ID())
+	if apierrors.IsForbidden(err) && f.namespace == "" {
+		f.namespace = f.cluster.namespace
+		records, err = f.cluster.records(ctx, f.namespace, selectableKeyID, key.ID())
+	}
+	if err != nil || len(records) == 0 {
+		return nil, err
+	}
+	// As verifiers do: of several records with one ID only the first counts.
+	first := slices.MinFunc(records, func(a, b v1alpha1.DGbotAPIKeyRecord) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
+	})
+	if first.Spec.Hash != key.Hash() {
+		return nil, nil
+	}
+	return holderOf(&first, f.now), nil
+}
+
+func holderOf(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *holder {
+	verdict := lifecycle.Admit(record, now)
+	h := &holder{
+		Valid: verdict == lifecycle.Admitted, Verdict: verdict, Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name,
+		Label: record.Spec.Label, Revision: record.Spec.Revision, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
+		IssuedAt: record.Spec.IssuedAt, NotAfter: record.Spec.NotAfter, LastUsed: record.Status.LastUsedAt,
+		SupersededBy: lifecycle.SupersededBy(record), record: record,
+	}
+	if h.Scopes == nil {
+		h.Scopes = []v1alpha1.Scope{}
+	}
+	return h
+}
+
+// sentence says whose the key is, and whether it is good.
+func (h *holder) sentence(now time.Time) string {
+	text := fmt.Sprintf("revision %d of DGbotAPIKey %s/%s (%s), issued %s", h.Revision, h.Namespace, h.Name, h.Label, told(&h.IssuedAt, now))
+	if h.LastUsed != nil {
+		text += ", last used " + told(h.LastUsed, now)
+	}
+	switch {
+	case !h.Valid:
+		return fmt.Sprintf("not valid any more (%s): %s", h.Verdict, text)
+	case h.SupersededBy > 0:
+		text += fmt.Sprintf("; revision %d has been published since", h.SupersededBy)
+	}
+	if h.NotAfter != nil {
+		return fmt.Sprintf("valid until %s: %s", h.NotAfter.UTC().Format(time.RFC3339), text)
+	}
+	return "valid: " + text
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// foresight is what would happen to a key.
+type foresight struct {
+	Namespace string       `json:"namespace"`
+	Name      string       `json:"name"`
+	Happens   []happening  `json:"happens"`
+	Notes     []string     `json:"notes,omitempty"`
+	now       time.Time    // by the API server's clock
+	at        *metav1.Time // of the request
+}
+
+// happening is one thing that would happen.
+type happening struct {
+	At       metav1.Time    `json:"at"`
+	Revision int64          `json:"revision,omitempty"`
+	Cause    v1alpha1.Cause `json:"cause,omitempty"`
+	What     string         `json:"what"`
+}
+
+// preview shows what a request would do, by the operator's own policy.
+func (a *asking) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
+	all := make([]foresight, 0, len(keys))
+	err := each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+		seen, notes, err := c.observe(ctx, key)
+		if err != nil {
+			return err
+		}
+		f, err := foresee(seen, a.annotation, requestTime(key, now), now)
+		if err != nil {
+			return err
+		}
+		f.Notes = append(notes, f.Notes...)
+		all = append(all, *f)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if a.output != "" {
+		return printValue(a.streams.Out, a.output, all)
+	}
+	for i := range all {
+		if err := a.show(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *asking) show(f *foresight) error {
+	_, _ = fmt.Fprintf(a.streams.Out, "%s: nothing is changed; '%s' would do this:\n", f.Name, a.use)
+	table := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
+	for _, h := range f.Happens {
+		when := h.At.UTC().Format(time.RFC3339) + " (" + told(&h.At, f.now) + ")"
+		if !h.At.After(f.now.Add(2 * time.Second)) {
+			when = "at once"
+		}
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", when, h.What)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, note := range f.Notes {
+		if _, err := fmt.Fprintf(a.streams.Out, "  note: %s\n", note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observe puts together what the policy looks at, as far as whoever calls may read it. The Secret is not read: it is taken to hold
+// what the status says.
+func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen lifecycle.Observation, notes []string, err error) {
+	seen = lifecycle.Observation{Key: key, Secret: lifecycle.Secret{State: lifecycle.SecretAbsent}}
+	if seen.Records, err = c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID)); err != nil {
+		return seen, nil, err
+	}
+	for i := range seen.Records {
+		if current := key.Status.Current; current != nil && seen.Records[i].Name == current.RecordName {
+			seen.Secret = lifecycle.Secret{State: lifecycle.SecretOwned, Hash: seen.Records[i].Spec.Hash, KeyID: current.KeyID}
+		}
+	}
+	if ref := key.Spec.ChatbotRef; ref != nil {
+		chatbot := &v1alpha1.DGbotChatbot{}
+		err := c.client.Get().Namespace(key.Namespace).Resource(chatbotResource).Name(ref.Name).Do(ctx).Into(chatbot)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return seen, nil, err
+		}
+		seen.Chatbot = lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: err != nil}
+	}
+	rules := &v1alpha1.DGbotEnvironment{}
+	switch err := c.client.Get().Resource(environmentResource).Name(key.Spec.Environment).Do(ctx).Into(rules); {
+	case apierrors.IsForbidden(err):
+		notes = append(notes, fmt.Sprintf("you may not read DGbotEnvironment %q: its rules are not taken into account", key.Spec.Environment))
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return seen, nil, err
+	default:
+		seen.Environment = lifecycle.Environment{Rules: &rules.Spec, Windows: lifecycle.WindowsOf(&rules.Spec, locationOf)}
+	}
+	return seen, notes, nil
+}
+
+func locationOf(name string) *time.Location {
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		return nil
+	}
+	return location
+}
+
+// foresee lets the policy go on from what was observed, with a request as an annotation of the key.
+func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now time.Time) (*foresight, error) {
+	f := &foresight{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Happens: []happening{}, now: now, at: &at}
+	sim := lifecycle.Simulation{Observation: seen, Now: now}
+	sim.Key = seen.Key.DeepCopy()
+	if sim.Key.Annotations == nil {
+		sim.Key.Annotations = map[string]string{}
+	}
+	sim.Key.Annotations[annotation] = at.Format(time.RFC3339)
+	sim.Key.Generation++
+	steps, err := sim.Advance(at.Time)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range steps {
+		f.take(step, &sim)
+	}
+	if stalled := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.StalledCondition); stalled != nil {
+		f.Notes = append(f.Notes, stalled.Reason+": "+stalled.Message)
+	} else if ready := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status != metav1.ConditionTrue {
+		f.Notes = append(f.Notes, ready.Reason+": "+ready.Message)
+	}
+	if next := sim.Key.Status.NextRotationAt; next != nil {
+		f.add(*next, 0, "", "the next rotation is due")
+	}
+	if seen.Key.Spec.Rotation != nil && seen.Key.Spec.Rotation.Retire == v1alpha1.RetireWhenUnused {
+		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once nobody has used them for the quietPeriod")
+	}
+	slices.SortStableFunc(f.Happens, func(a, b happening) int { return a.At.Compare(b.At.Time) })
+	return f, nil
+}
+
+func (f *foresight) add(at metav1.Time, revision int64, cause v1alpha1.Cause, format string, arguments ...any) {
+	f.Happens = append(f.Happens, happening{At: at, Revision: revision, Cause: cause, What: fmt.Sprintf(format, arguments...)})
+}
+
+// take adds what a step does that people care for.
+func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
+	soon := metav1.Time{Time: cmp.Or(f.at.Time, f.now)}
+	switch step := step.(type) {
+	case lifecycle.IssueRevision:
+		f.add(soon, step.Revision, step.Cause, "revision %d is issued (%s), and its key put into Secret %q", step.Revision, step.Cause, lifecycle.SecretName(sim.Key))
+	case lifecycle.AmendRecord:
+		revision := int64(0)
+		for i := range sim.Records {
+			if sim.Records[i].Name == step.Name {
+				revision = sim.Records[i].Spec.Revision
+			}
+		}
+		switch {
+		case step.State == v1alpha1.StateRevoked:
+			f.add(soon, revision, "", "revision %d is revoked for good", revision)
+		case step.State == v1alpha1.StateDisabled:
+			f.add(soon, revision, "", "revision %d is disabled", revision)
+		case step.State == v1alpha1.StateActive:
+			f.add(soon, revision, "", "revision %d is enabled", revision)
+		case step.NotAfter != nil:
+			f.add(*step.NotAfter, revision, "", "revision %d stops verifying", revision)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+	"k8s.io/utils/clock"
+)
+
+// progress shows in a terminal how far a scan is.
+type progress struct {
+	out   io.Writer
+	clock clock.PassiveClock
+	files int
+	bytes int64
+	last  time.Time
+	shown bool
+}
+
+// showEvery is how often progress is shown anew.
+const showEvery = 500 * time.Millisecond
+
+func newProgress(out io.Writer, clock clock.PassiveClock) progress {
+	p := progress{clock: clock, last: clock.Now()}
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		p.out = out
+	}
+	return p
+}
+
+func (p *progress) read(n int) {
+	p.bytes += int64(n)
+	if now := p.clock.Now(); p.out != nil && now.Sub(p.last) >= showEvery {
+		p.last, p.shown = now, true
+		_, _ = fmt.Fprintf(p.out, "\r\033[Kscanning: %d files, %s", p.files, sizeText(p.bytes))
+	}
+}
+
+func (p *progress) end() {
+	if p.shown {
+		_, _ = fmt.Fprint(p.out, "\r\033[K")
+	}
+}
+
+// watched counts what is read.
+type watched struct {
+	in       io.Reader
+	progress *progress
+}
+
+func (w *watched) Read(into []byte) (int, error) {
+	n, err := w.in.Read(into)
+	w.progress.read(n)
+	return n, err
+}
+
+func sizeText(n int64) string {
+	for _, unit := range []struct {
+		size int64
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= unit.size {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.size), unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

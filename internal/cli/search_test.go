@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+func mint(t *testing.T, environment string) string {
+	t.Helper()
+	key, err := apikey.Mint(environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.Reveal()
+}
+
+func found(t *testing.T, in io.Reader) []match {
+	t.Helper()
+	var all []match
+	if _, err := search(in, func(m match) { all = append(all, m) }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestKeysAreFoundWhereverChunksEnd: at each place around the end of a chunk, in a text with lines and without.
+func TestKeysAreFoundWhereverChunksEnd(t *testing.T) {
+	key := mint(t, strings.Repeat("e", 32))
+	texts := map[string]string{"plain": key, "base64": base64.StdEncoding.EncodeToString([]byte(key)), "base64 of a line": base64.StdEncoding.EncodeToString([]byte(key + "\n"))}
+	for name, text := range texts {
+		for at := chunk - window - len(text) - 3; at <= chunk+3; at++ {
+			data := bytes.Repeat([]byte("0123456789abcde\n"), 2*chunk/16)
+			copy(data[at:], " "+text+" ")
+			all := found(t, bytes.NewReader(data))
+			line := bytes.Count(data[:at+1], []byte{'\n'}) + 1
+			column := at + 1 - bytes.LastIndexByte(data[:at+1], '\n')
+			if len(all) != 1 || all[0].key.Reveal() != key || all[0].offset != int64(at+1) || all[0].line != line || all[0].column != column || all[0].encoded != (name != "plain") {
+				t.Fatalf("%s at %d: %d found: %+v, want line %d, column %d", name, at, len(all), all, line, column)
+			}
+		}
+	}
+}
+
+func TestWhatIsFound(t *testing.T) {
+	key, other := mint(t, "production"), mint(t, "staging")
+	wrong := key[:len(key)-1] + "0"
+	if wrong == key {
+		wrong = key[:len(key)-1] + "1"
+	}
+	encode := base64.StdEncoding.EncodeToString
+	for name, tc := range map[string]struct {
+		data string
+		want []string
+	}{
+		"nothing":              {"", nil},
+		"alone":                {key, []string{key}},
+		"at the end of a line": {"KEY=" + key + "\r\n", []string{key}},
+		"two in one line":      {key + "," + other, []string{key, other}},
+		"one twice":            {key + "\n" + key, []string{key, key}},
+		"after an escape":      {`"\n` + key + `"`, []string{key}},
+		"in JSON with base64":  {`{"api-key":"` + encode([]byte(key)) + `","x":"` + encode([]byte(other)) + `"}`, []string{key, other}},
+		"base64 for URLs":      {base64.RawURLEncoding.EncodeToString([]byte(key + "\n???>>>")), []string{key}},
+		"in a binary file":     {"\x7fELF\x00\x00" + key + "\x00" + other + "\x00", []string{key, other}},
+		"a wrong checksum":     {wrong, nil},
+		"cut off":              {key[:len(key)-1], nil},
+		"one character more":   {key + "x", nil},
+		"masked":               {apikey.Redact(key), nil},
+		"base64 of half a key": {encode([]byte(key[:40])), nil},
+		"a prefix before it":   {"dgbot_dgbot_" + key + " ZGdib3RfZGdib3Rf", []string{key}},
+	} {
+		for _, in := range []io.Reader{strings.NewReader(tc.data), iotest.OneByteReader(strings.NewReader(tc.data))} {
+			var got []string
+			for _, m := range found(t, in) {
+				got = append(got, m.key.Reveal())
+				if (m.line == 0) != strings.Contains(tc.data, "\x00") {
+					t.Errorf("%s: line %d", name, m.line)
+				}
+			}
+			if fmt.Sprint(got) != fmt.Sprint(tc.want) {
+				t.Errorf("%s: %d found, want %d", name, len(got), len(tc.want))
+			}
+		}
+	}
+}
+
+func TestAReaderThatFails(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := search(iotest.ErrReader(broken), func(match) {}); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzSearch: what is found is a key at the place that is told, and no order of chunks matters.
+func FuzzSearch(f *testing.F) {
+	f.Add([]byte("dgbot_production_"), uint16(3))
+	f.Fuzz(func(t *testing.T, data []byte, at uint16) {
+		key := mint(t, "production")
+		cut := int(at) % (len(data) + 1)
+		data = append(append(append(bytes.Clone(data[:cut]), ' '), key+" "...), data[cut:]...)
+		all := found(t, bytes.NewReader(data))
+		ours := false
+		for _, m := range all {
+			ours = ours || m.key.Reveal() == key
+			if !m.encoded && !bytes.HasPrefix(data[m.offset:], []byte(m.key.Reveal())) {
+				t.Errorf("at %d is something else", m.offset)
+			}
+		}
+		if !ours {
+			t.Errorf("not found at %d of %d", cut, len(data))
+		}
+	})
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/yaml"
+)
+
+// listOutputs are the forms of what has rows.
+var listOutputs = []string{"table", "wide", "json", "yaml", "csv"}
+
+func checkOutput(output string, outputs []string) error {
+	if !slices.Contains(outputs, output) {
+		return usage("--output is %q: want one of %s", output, strings.Join(outputs, ", "))
+	}
+	return nil
+}
+
+// column is one of a table whose rows are of a type. Programs get times in RFC 3339: then the present time is zero.
+type column[T any] struct {
+	heading string
+	wide    bool
+	cell    func(row *T, now time.Time) string
+}
+
+// printTable prints rows as a table, a wide one, or as comma-separated values with all columns.
+func printTable[T any](out io.Writer, output string, columns []column[T], rows []T, now time.Time) error {
+	if output == "csv" {
+		table := csv.NewWriter(out)
+		_ = table.Write(headings(columns))
+		for i := range rows {
+			_ = table.Write(cells(columns, &rows[i], time.Time{}))
+		}
+		table.Flush()
+		return table.Error()
+	}
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c column[T]) bool { return c.wide && output != "wide" })
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	_, _ = fmt.Fprintln(table, strings.Join(headings(columns), "\t"))
+	for i := range rows {
+		_, _ = fmt.Fprintln(table, strings.Join(cells(columns, &rows[i], now), "\t"))
+	}
+	return table.Flush()
+}
+
+func headings[T any](columns []column[T]) []string {
+	var all []string
+	for _, c := range columns {
+		all = append(all, c.heading)
+	}
+	return all
+}
+
+func cells[T any](columns []column[T], row *T, now time.Time) []string {
+	var all []string
+	for _, c := range columns {
+		all = append(all, c.cell(row, now))
+	}
+	return all
+}
+
+// printValue prints something as JSON or YAML.
+func printValue(out io.Writer, output string, value any) error {
+	text, err := json.MarshalIndent(value, "", "    ")
+	if err == nil && output == "yaml" {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		text = append(text, '\n')
+	}
+	_, err = out.Write(text)
+	return err
+}
+
+// told is a time as people like it, or in RFC 3339 where no present time is given.
+func told(at *metav1.Time, now time.Time) string {
+	switch {
+	case at == nil:
+		return ""
+	case now.IsZero():
+		return at.UTC().Format(time.RFC3339)
+	case at.After(now):
+		return "in " + duration.HumanDuration(at.Sub(now))
+	}
+	return duration.HumanDuration(now.Sub(at.Time)) + " ago"
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// verification is whether a key is good, and for what.
+type verification struct {
+	Valid bool `json:"valid"`
+	// Why it is not, or that scopes are missing.
+	Why           string   `json:"why,omitempty"`
+	MissingScopes []string `json:"missingScopes,omitempty"`
+	Holder        *holder  `json:"holder,omitempty"`
+	// Answer is a verifier's own, where one was asked.
+	Answer json.RawMessage `json:"answer,omitempty"`
+}
+
+func newVerify(s *session) *cobra.Command {
+	var output, address string
+	var scopes []string
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Say whether a key on standard input is good",
+		Long: `Reads one key from standard input, and says whether it is good, and for the scopes that are asked for: by the records of the
+cluster, which is what verifiers go by; or with --url, by asking a verifier. The latter is a use of the key, and counts as one.
+
+    kubectl dgbot verify --scope conversations.read <key.txt
+    kubectl port-forward -n dgbot-system svc/dgbot-verifier 8080:8080 & kubectl dgbot verify --url http://localhost:8080 <key.txt
+
+Exit code 3: it is not good, or not for these scopes.`,
+		Args: noKeys,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkOutput(output, []string{"", "json", "yaml"}); err != nil {
+				return err
+			}
+			key, err := readKey(s.streams.In, c.CommandPath())
+			if err != nil {
+				return err
+			}
+			var v verification
+			if address != "" {
+				v, err = askVerifier(c.Context(), address, key, scopes)
+			} else {
+				v, err = s.verifyByRecords(c.Context(), key, scopes)
+			}
+			if err != nil {
+				return err
+			}
+			return s.tell(&v, output)
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")
+	c.Flags().StringVar(&address, "url", "", "Verifier to ask, such as http://localhost:8080; anything but localhost only with https")
+	c.Flags().StringSliceVar(&scopes, "scope", nil, "Scopes that the key must have, such as conversations.read")
+	return c
+}
+
+func (s *session) tell(v *verification, output string) error {
+	if output != "" {
+		if err := printValue(s.streams.Out, output, v); err != nil {
+			return err
+		}
+	}
+	good := v.Valid && len(v.MissingScopes) == 0
+	switch {
+	case !good:
+		return no("%s", v.Why)
+	case output != "":
+		return nil
+	case v.Holder != nil:
+		_, err := fmt.Fprintln(s.streams.Out, v.Holder.sentence(s.clock.Now()))
+		return err
+	}
+	_, err := fmt.Fprintln(s.streams.Out, "valid: the verifier accepts it")
+	return err
+}
+
+func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []string) (verification, error) {
+	cluster, err := s.connect()
+	if err != nil {
+		return verification{}, err
+	}
+	f, err := newFinder(ctx, cluster)
+	if err != nil {
+		return verification{}, err
+	}
+	h, err := f.find(ctx, key)
+	switch {
+	case err != nil:
+		return verification{}, err
+	case h == nil:
+		return verification{Why: "no record knows it " + f.where()}, nil
+	}
+	v := verification{Valid: h.Valid, Holder: h}
+	for _, scope := range scopes {
+		if !slices.ContainsFunc(h.Scopes, func(has v1alpha1.Scope) bool { return lifecycle.Covers(has, v1alpha1.Scope(scope)) }) {
+			v.MissingScopes = append(v.MissingScopes, scope)
+		}
+	}
+	switch {
+	case !v.Valid:
+		v.Why = h.sentence(f.now)
+	case len(v.MissingScopes) > 0:
+		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
+	}
+	return v, nil
+}
+
+// answerLimit is more than any answer of a verifier has.
+const answerLimit = 64 << 10
+
+// askVerifier asks a verifier as a REST API would.
+func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []string) (verification, error) {
+	target, err := url.Parse(address)
+	if err != nil || target.Host == "" || target.Scheme != "https" && !(target.Scheme == "http" && local(target.Hostname())) {
+		return verification{}, usage("--url wants https://HOST, or http://localhost: the key is not sent in the open")
+	}
+	body, err := json.Marshal(map[string][]string{"scopes": scopes})
+	if err != nil {
+		return verification{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.JoinPath("v1", "verify").String(), bytes.NewReader(body))
+	if err != nil {
+		return verification{}, err
+	}
+	request.Header.Set("Authorization", "Bearer "+key.Reveal())
+	request.Header.Set("Content-Type", "application/json")
+	// A redirect would send the key to somebody else.
+	client := &http.Client{Timeout: lookupTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		return verification{}, fmt.Errorf("asking the verifier: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, answerLimit))
+	if err != nil {
+		return verification{}, fmt.Errorf("reading the verifier's answer: %w", err)
+	}
+	v := verification{}
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusBadRequest:
+		return v, usage("the verifier does not take the scopes %s", strings.Join(scopes, ", "))
+	default:
+		return v, fmt.Errorf("the verifier answers %s", response.Status)
+	}
+	if err := json.Unmarshal(answer, &v); err != nil {
+		return v, fmt.Errorf("%s does not answer as a verifier does: %s", target.Redacted(), response.Status)
+	}
+	v.Answer = answer
+	switch {
+	case !v.Valid:
+		v.Why = "the verifier refuses it"
+	case len(v.MissingScopes) > 0:
+		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
+	}
+	return v, nil
+}
+
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/pager"
+)
+
+// effect is how a workload gets to a new key.
+type effect string
+
+const (
+	// follows: the kubelet updates the mounted files, within about a minute.
+	follows effect = "Follows"
+	// needsRestart: environment variables, and files mounted with subPath, stay as they were when the container started.
+	needsRestart effect = "NeedsRestart"
+	// nextRun: its next Pod reads the new one.
+	nextRun effect = "NextRun"
+)
+
+// consumer is a workload that reads a Secret.
+type consumer struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// Uses are where in it the Secret stands.
+	Uses   []string `json:"uses"`
+	Effect effect   `json:"effect"`
+	// Reloader says that Stakater's Reloader is asked to restart it.
+	Reloader bool `json:"reloader,omitempty"`
+}
+
+// Reloader's annotations.
+const (
+	reloaderAuto       = "reloader.stakater.com/auto"
+	reloaderAutoSecret = "secret.reloader.stakater.com/auto"
+	reloaderSecrets    = "secret.reloader.stakater.com/reload"
+)
+
+// workload is anything that has Pods.
+type workload struct {
+	kind string
+	metav1.Object
+	pods *corev1.PodTemplateSpec
+}
+
+// workloads lists one kind. Whose Pods are those of another kind that is looked at is left out.
+type workloads struct {
+	kind string
+	list func(ctx context.Context, client kubernetes.Interface, namespace string, page metav1.ListOptions) (runtime.Object, error)
+	take func(o runtime.Object) *workload
+}
+
+var kindsOfWorkloads = []workloads{
+	{"deployments.apps", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.AppsV1().Deployments(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if d, ok := o.(*appsv1.Deployment); ok {
+			return &workload{"Deployment", d, &d.Spec.Template}
+		}
+		return nil
+	}},
+	{"statefulsets.apps", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.AppsV1().StatefulSets(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if s, ok := o.(*appsv1.StatefulSet); ok {
+			return &workload{"StatefulSet", s, &s.Spec.Template}
+		}
+		return nil
+	}},
+	{"daemonsets.apps", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.AppsV1().DaemonSets(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if d, ok := o.(*appsv1.DaemonSet); ok {
+			return &workload{"DaemonSet", d, &d.Spec.Template}
+		}
+		return nil
+	}},
+	{"cronjobs.batch", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.BatchV1().CronJobs(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if j, ok := o.(*batchv1.CronJob); ok {
+			return &workload{"CronJob", j, &j.Spec.JobTemplate.Spec.Template}
+		}
+		return nil
+	}},
+	{"jobs.batch", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.BatchV1().Jobs(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if j, ok := o.(*batchv1.Job); ok && !ownedBy(j, "CronJob") {
+			return &workload{"Job", j, &j.Spec.Template}
+		}
+		return nil
+	}},
+	{"replicasets.apps", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.AppsV1().ReplicaSets(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if r, ok := o.(*appsv1.ReplicaSet); ok && !ownedBy(r, "Deployment") && (r.Spec.Replicas == nil || *r.Spec.Replicas > 0) {
+			return &workload{"ReplicaSet", r, &r.Spec.Template}
+		}
+		return nil
+	}},
+	{"pods", func(ctx context.Context, c kubernetes.Interface, ns string, page metav1.ListOptions) (runtime.Object, error) {
+		return c.CoreV1().Pods(ns).List(ctx, page)
+	}, func(o runtime.Object) *workload {
+		if p, ok := o.(*corev1.Pod); ok && !ownedBy(p, "ReplicaSet", "StatefulSet", "DaemonSet", "Job") &&
+			p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			return &workload{"Pod", p, &corev1.PodTemplateSpec{Spec: p.Spec}}
+		}
+		return nil
+	}},
+}
+
+// ownedBy says whether an object's controller is of one of some kinds of Kubernetes itself.
+func ownedBy(o metav1.Object, kinds ...string) bool {
+	controller := metav1.GetControllerOfNoCopy(o)
+	return controller != nil && slices.Contains(kinds, controller.Kind) &&
+		(strings.HasPrefix(controller.APIVersion, "apps/") || strings.HasPrefix(controller.APIVersion, "batch/"))
+}
+
+// consumersOf lists who reads a Secret, as far as whoever calls may look.
+func consumersOf(ctx context.Context, client kubernetes.Interface, namespace, secret string) (all []consumer, notes []string, err error) {
+	all = []consumer{}
+	for _, kind := range kindsOfWorkloads {
+		pages := pager.New(func(ctx context.Context, page metav1.ListOptions) (runtime.Object, error) {
+			return kind.list(ctx, client, namespace, page)
+		})
+		err := pages.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
+			w := kind.take(o)
+			if w == nil {
+				return nil
+			}
+			if c := consumptionOf(w, secret); c != nil {
+				all = append(all, *c)
+			}
+			return nil
+		})
+		switch {
+		case apierrors.IsForbidden(err):
+			notes = append(notes, fmt.Sprintf("you may not list %s in namespace %q: those that read the Secret are not shown", kind.kind, namespace))
+		case err != nil:
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	return slices.CompactFunc(all, func(a, b consumer) bool { return a.Kind == b.Kind && a.Name == b.Name }), notes, nil
+}
+
+// consumptionOf says how a workload reads a Secret; nil where it does not. It goes by the name of whatever controls it, such as a
+// Rollout of Argo.
+func consumptionOf(w *workload, secret string) *consumer {
+	uses, restart := usesOf(&w.pods.Spec, secret)
+	if len(uses) == 0 {
+		return nil
+	}
+	c := &consumer{Kind: w.kind, Name: w.GetName(), Uses: uses, Effect: follows}
+	if controller := metav1.GetControllerOfNoCopy(w); controller != nil {
+		c.Kind, c.Name = controller.Kind, controller.Name
+	}
+	switch {
+	case w.kind == "CronJob":
+		c.Effect = nextRun
+	case restart:
+		c.Effect = needsRestart
+	}
+	for _, annotations := range []map[string]string{w.GetAnnotations(), w.pods.Annotations} {
+		named := slices.ContainsFunc(strings.Split(annotations[reloaderSecrets], ","), func(name string) bool { return strings.TrimSpace(name) == secret })
+		c.Reloader = c.Reloader || named || annotations[reloaderAuto] == "true" || annotations[reloaderAutoSecret] == "true"
+	}
+	return c
+}
+
+// usesOf says where a Pod names a Secret, and whether one of these places keeps the old key until the Pod is replaced.
+func usesOf(pod *corev1.PodSpec, secret string) (uses []string, restart bool) {
+	volumes := map[string]bool{}
+	for i := range pod.Volumes {
+		if mountsSecret(&pod.Volumes[i], secret) {
+			volumes[pod.Volumes[i].Name] = true
+		}
+	}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		for _, env := range c.Env {
+			if from := env.ValueFrom; from != nil && from.SecretKeyRef != nil && from.SecretKeyRef.Name == secret {
+				uses, restart = append(uses, fmt.Sprintf("environment variable %s of container %s", env.Name, c.Name)), true
+			}
+		}
+		for _, env := range c.EnvFrom {
+			if env.SecretRef != nil && env.SecretRef.Name == secret {
+				uses, restart = append(uses, "environment variables of container "+c.Name), true
+			}
+		}
+		for _, mount := range c.VolumeMounts {
+			switch {
+			case !volumes[mount.Name]:
+			case mount.SubPath != "" || mount.SubPathExpr != "":
+				uses, restart = append(uses, fmt.Sprintf("file %s (subPath) of container %s", mount.MountPath, c.Name)), true
+			default:
+				uses = append(uses, fmt.Sprintf("volume at %s of container %s", mount.MountPath, c.Name))
+			}
+		}
+	}
+	return uses, restart
+}
+
+func mountsSecret(volume *corev1.Volume, secret string) bool {
+	if volume.Secret != nil {
+		return volume.Secret.SecretName == secret
+	}
+	return volume.Projected != nil && slices.ContainsFunc(volume.Projected.Sources, func(source corev1.VolumeProjection) bool {
+		return source.Secret != nil && source.Secret.Name == secret
+	})
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// reading are Pods that read Secret "web" in one way each.
+var reading = map[string]struct {
+	pod     corev1.PodSpec
+	uses    string
+	restart bool
+}{
+	"not at all": {pod: pod(container(func(c *corev1.Container) {
+		c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("other")}, {Name: "PLAIN", Value: "web"}}
+	}))},
+	"a variable": {pod: pod(container(func(c *corev1.Container) {
+		c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("web")}}
+	})), uses: "environment variable KEY of container app", restart: true},
+	"all variables": {pod: pod(container(func(c *corev1.Container) {
+		c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "web"}}}}
+	})), uses: "environment variables of container app", restart: true},
+	"a volume": {pod: mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}), uses: "volume at /key of container app"},
+	"a projected volume": {pod: mounting("", corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+		{ConfigMap: &corev1.ConfigMapProjection{}},
+		{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "web"}}},
+	}}}), uses: "volume at /key of container app"},
+	"a file of a volume": {
+		pod: mounting("api-key", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}), uses: "file /key (subPath) of container app", restart: true,
+	},
+	"a volume of another": {pod: mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "other"}})},
+	"an init container": {pod: corev1.PodSpec{InitContainers: []corev1.Container{container(func(c *corev1.Container) {
+		c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("web")}}
+	})}}, uses: "environment variable KEY of container app", restart: true},
+}
+
+func container(change func(*corev1.Container)) corev1.Container {
+	c := corev1.Container{Name: "app"}
+	change(&c)
+	return c
+}
+
+func pod(containers ...corev1.Container) corev1.PodSpec {
+	return corev1.PodSpec{Containers: containers}
+}
+
+func fromSecret(name string) *corev1.EnvVarSource {
+	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: "api-key"}}
+}
+
+func mounting(subPath string, source corev1.VolumeSource) corev1.PodSpec {
+	p := pod(container(func(c *corev1.Container) {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "key", MountPath: "/key", SubPath: subPath}}
+	}))
+	p.Volumes = []corev1.Volume{{Name: "key", VolumeSource: source}}
+	return p
+}
+
+func TestHowAPodReadsASecret(t *testing.T) {
+	for name, tc := range reading {
+		uses, restart := usesOf(&tc.pod, "web")
+		if strings.Join(uses, "; ") != tc.uses || restart != tc.restart {
+			t.Errorf("%s: %v, restart %t", name, uses, restart)
+		}
+	}
+}
+
+func meta(name, controller, kind string) metav1.ObjectMeta {
+	m := metav1.ObjectMeta{Namespace: "support", Name: name}
+	if controller != "" {
+		yes := true
+		m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: controller, Controller: &yes}}
+	}
+	return m
+}
+
+// TestWhoReadsASecret: every workload once, by the name that people know it by.
+func TestWhoReadsASecret(t *testing.T) {
+	variable, volume := corev1.PodTemplateSpec{Spec: reading["a variable"].pod}, corev1.PodTemplateSpec{Spec: reading["a volume"].pod}
+	reloaded := meta("reloaded", "", "")
+	reloaded.Annotations = map[string]string{reloaderSecrets: "db, web"}
+	rollout := meta("canary-5d", "canary", "Rollout")
+	rollout.OwnerReferences[0].APIVersion = "argoproj.io/v1alpha1"
+	none := int32(0)
+	old := meta("canary-4c", "canary", "Rollout")
+	old.OwnerReferences = rollout.OwnerReferences
+	client := fake.NewClientset(
+		&appsv1.Deployment{ObjectMeta: meta("api", "", ""), Spec: appsv1.DeploymentSpec{Template: variable}},
+		&appsv1.Deployment{ObjectMeta: meta("mounted", "", ""), Spec: appsv1.DeploymentSpec{Template: volume}},
+		&appsv1.Deployment{ObjectMeta: meta("other", "", ""), Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: reading["not at all"].pod}}},
+		&appsv1.Deployment{ObjectMeta: reloaded, Spec: appsv1.DeploymentSpec{Template: variable}},
+		&appsv1.ReplicaSet{ObjectMeta: meta("api-1", "api", "Deployment"), Spec: appsv1.ReplicaSetSpec{Template: variable}},
+		&appsv1.ReplicaSet{ObjectMeta: rollout, Spec: appsv1.ReplicaSetSpec{Template: variable}},
+		&appsv1.ReplicaSet{ObjectMeta: old, Spec: appsv1.ReplicaSetSpec{Template: variable, Replicas: &none}},
+		&corev1.Pod{ObjectMeta: meta("api-1-x", "api-1", "ReplicaSet"), Spec: variable.Spec},
+		&corev1.Pod{ObjectMeta: meta("by-hand", "", ""), Spec: variable.Spec},
+		&corev1.Pod{ObjectMeta: meta("done", "", ""), Spec: variable.Spec, Status: corev1.PodStatus{Phase: corev1.PodSucceeded}},
+		&batchv1.CronJob{ObjectMeta: meta("nightly", "", ""), Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: variable}}}},
+	)
+	client.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "statefulsets"}, "", errors.New("no"))
+	})
+	all, notes, err := consumersOf(t.Context(), client, "support", "web")
+	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "statefulsets.apps") {
+		t.Errorf("%v, %v", notes, err)
+	}
+	var got []string
+	for _, c := range all {
+		got = append(got, c.Kind+"/"+c.Name+": "+c.after("support"))
+	}
+	want := []string{
+		"CronJob/nightly: its next run has the new key", "Deployment/api: kubectl rollout restart deployment/api -n support",
+		"Deployment/mounted: the file changes within about a minute", "Deployment/reloaded: restarted by Reloader",
+		"Pod/by-hand: needs a restart", "Rollout/canary: needs a restart",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+}

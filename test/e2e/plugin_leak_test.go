@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// gives asserts that a call with something on standard input ends with a code and says something, and never the key.
+func (s *shell) gives(code int, stdin, key string, want []string, args ...string) string {
+	s.t.Helper()
+	out, said, got := s.run(stdin, args...)
+	all := out + said
+	if got != code || exposes(all, key) {
+		s.t.Fatalf("%v: exit code %d, want %d\n%s", args, got, code, apikey.Redact(all))
+	}
+	for _, one := range want {
+		if !strings.Contains(all, one) {
+			s.t.Errorf("%v does not say %q:\n%s", args, one, all)
+		}
+	}
+	return out
+}
+
+// TestALeakedKey is identified, verified, found in files and revoked, by an editor of its namespace.
+func TestALeakedKey(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"conversations.*"} })
+	s.ready("web")
+	leaked := s.text("web")
+	limited := `in namespace "` + s.name + `", which is all you may look at`
+	stray, err := apikey.Mint("staging")
+	must(t, err)
+
+	t.Run("identify", func(t *testing.T) {
+		s.gives(0, leaked, leaked, []string{s.key("web").Status.Current.KeyID, "valid: revision 1 of DGbotAPIKey " + s.name + "/web"}, "identify")
+		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A"}, "identify", "--offline")
+		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A", "note: no cluster was asked"}, "identify", "--server=https://127.0.0.1:1")
+		s.gives(0, stray.Reveal(), stray.Reveal(), []string{"No record knows it " + limited}, "identify")
+		var it struct {
+			KeyID  string
+			Holder struct {
+				Valid     bool
+				Name, Why string
+			}
+		}
+		must(t, json.Unmarshal([]byte(s.gives(0, leaked, leaked, nil, "identify", "-o", "json")), &it))
+		if !it.Holder.Valid || it.Holder.Name != "web" || it.KeyID == "" {
+			t.Errorf("%+v", it)
+		}
+	})
+	t.Run("verify", func(t *testing.T) { s.verifies(t, leaked, stray.Reveal()) })
+	t.Run("scan", func(t *testing.T) { s.scans(t, leaked, stray.Reveal()) })
+	t.Run("compromise", func(t *testing.T) {
+		s.refuses(2, leaked, "say --yes", "compromise", "-")
+		s.refuses(2, leaked, "say which keys", "compromise", "-", "--all", "--yes")
+		s.gives(1, "", leaked, []string{`there is no DGbotAPIKey "-"`}, "rotate", "-")
+		s.refuses(3, stray.Reveal(), "no record knows", "compromise", "-", "--yes")
+		s.gives(0, leaked, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
+		if next := s.text("web"); s.verify(leaked) != lifecycle.Revoked || s.verify(next) != lifecycle.Admitted {
+			t.Errorf("after compromise the keys are %s and %s", s.verify(leaked), s.verify(next))
+		}
+		version := s.key("web").ResourceVersion
+		s.gives(0, leaked, leaked, []string{"not valid any more (Revoked)", "nothing was done"}, "compromise", "-", "--yes", "--wait")
+		if s.key("web").ResourceVersion != version {
+			t.Error("something was done for a key that is dead")
+		}
+	})
+}
+
+func (s *shell) verifies(t *testing.T, good, bad string) {
+	s.gives(0, good, good, []string{"valid: revision 1"}, "verify")
+	s.gives(0, good, good, []string{"valid"}, "verify", "--scope=conversations.read,conversations.write")
+	s.gives(3, good, good, []string{"it has not the scopes billing.read"}, "verify", "--scope=conversations.read", "--scope=billing.read")
+	s.gives(3, bad, bad, []string{"no record knows it"}, "verify")
+	s.gives(0, good, good, []string{`"valid": true`}, "verify", "-o", "json")
+	s.gives(3, bad, bad, []string{`"valid": false`}, "verify", "-o", "json")
+	s.refuses(2, good, "--url wants https", "verify", "--url=http://example.com")
+	s.refuses(1, good, "connection refused", "verify", "--url=http://127.0.0.1:1")
+	s.refuses(1, good, "connection refused", "verify", "--server=https://127.0.0.1:1")
+}
+
+func (s *shell) scans(t *testing.T, live, stray string) {
+	folder := t.TempDir()
+	write := func(name string, data string) {
+		must(t, os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(folder, name), []byte(data), 0o600))
+	}
+	write("clean.txt", "nothing here but dgbot_production_ and "+apikey.Redact(live))
+	s.gives(0, "", live, []string{"1 files read"}, "scan", folder)
+	write("app/.env", "PORT=80\nKEY="+live+"\n")
+	write("app/server", "\x7fELF\x00"+stray+"\x00")
+	write("secret.yaml", "data:\n  api-key: "+base64.StdEncoding.EncodeToString([]byte(live))+"\n")
+	write(".git/config", live)
+	must(t, os.Symlink(filepath.Join(folder, "app/.env"), filepath.Join(folder, "link")))
+	for _, offline := range []bool{false, true} {
+		args, mine, other := []string{"scan", folder, "-o", "csv"}, "Live", "Unknown"
+		if offline {
+			args, mine, other = append(args, "--offline"), "NotAsked", "NotAsked"
+		}
+		out := s.gives(3, "", live, []string{"3 keys found", "4 files read"}, args...)
+		for _, want := range []string{
+			mine + "," + filepath.Join(folder, "app/.env") + ":2:5,", mine + "," + filepath.Join(folder, "secret.yaml") + ":2:12,", other + "," + filepath.Join(folder, "app/server") + " (byte 5),",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("offline %t: no %q in\n%s", offline, want, out)
+			}
+		}
+	}
+	s.gives(3, "log: "+live, live, []string{"Live", "-:1:6", s.name + "/web"}, "scan", "-")
+	s.gives(3, "", live, []string{`"standing": "Live"`, `"base64": true`}, "scan", folder, "-o", "json")
+	s.gives(0, "", live, []string{"skipped: "}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
+	s.gives(3, "log: "+live, live, []string{"NotAsked", "note: no cluster was asked"}, "scan", "-", "--server=https://127.0.0.1:1")
+	s.refuses(2, "", "there is no", "scan", filepath.Join(folder, "gone"))
+	s.refuses(2, "", "say what to scan", "scan")
+	s.refuses(2, "", "--max-size", "scan", ".", "--max-size=much")
+	s.gives(2, "", live, []string{"a key does not belong on the command line"}, "scan", live)
+}
+
+// TestADryRun shows what the operator then does.
+func TestADryRun(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Rotation = &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: 3 * time.Hour}}
+	})
+	s.ready("web")
+	version := s.key("web").ResourceVersion
+	s.gives(0, "", s.text("web"), []string{"at once", "revision 2 is issued (Request)", "(in 3h", "revision 1 stops verifying", "you may not read DGbotEnvironment"}, "rotate", "web", "--dry-run")
+	s.gives(0, "", s.text("web"), []string{"revision 1 is revoked for good", "revision 2 is issued (Revocation)"}, "compromise", "web", "--dry-run")
+	s.refuses(2, "", "--output goes with --dry-run", "rotate", "web", "-o", "json")
+	var foreseen []struct{ Happens []struct{ At metav1.Time } }
+	must(t, json.Unmarshal([]byte(s.does("rotate", "web", "--dry-run", "-o", "json")), &foreseen))
+	if s.key("web").ResourceVersion != version {
+		t.Error("a dry run has changed the key")
+	}
+	s.does("rotate", "web", "--wait")
+	if ends := s.records("web")[0].Spec.NotAfter; ends == nil || ends.Sub(foreseen[0].Happens[1].At.Time).Abs() > time.Minute {
+		t.Errorf("revision 1 ends %s, and %s was foreseen", ends, foreseen[0].Happens[1].At)
+	}
+}
+
+// TestRightsThatAreMissing are named by every verb, and what is left is done.
+func TestRightsThatAreMissing(t *testing.T) {
+	startOperator(t)
+	editor := newShell(t)
+	editor.apply("web", nil)
+	editor.ready("web")
+	text := editor.text("web")
+	nobody := &shell{place: editor.place, user: "nobody-in-" + editor.name}
+	for verb, args := range map[string][]string{
+		"list": {"list"}, "audit": {"audit"}, "describe": {"describe", "web"}, "rotate": {"rotate", "web"}, "dry run": {"rotate", "web", "--dry-run"},
+		"compromise": {"compromise", "web", "--yes"}, "revoke": {"revoke", "web", "--yes"}, "disable": {"disable", "web"}, "enable": {"enable", "web"},
+	} {
+		nobody.refuses(1, "", `resource "dgbotapikeys"`, args...)
+		if _, said, _ := nobody.run("", args...); !strings.Contains(said, "have this right") {
+			t.Errorf("%s does not say who has the right: %s", verb, said)
+		}
+	}
+	nobody.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "verify")
+	nobody.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "compromise", "-", "--yes")
+	nobody.gives(0, text, text, []string{"cannot list resource", "kubectl get dgrec"}, "identify")
+	nobody.gives(3, text, text, []string{"cannot list resource", "NotAsked"}, "scan", "-")
+
+	limited := editor.reader("keys-only", rbacv1.PolicyRule{APIGroups: []string{"keys.dgbot.io"}, Resources: []string{"dgbotapikeys"}, Verbs: []string{"get", "list"}})
+	limited.gives(0, "", text, []string{"you may not list dgbotapikeyrecords", "you may not list deployments.apps", "you may not list events", "Issued"}, "describe", "web")
+}
+
+// reader is somebody with rights of their own in the namespace.
+func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
+	s.t.Helper()
+	must(s.t, admin.Create(s.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: name}, Rules: []rbacv1.PolicyRule{rule}}))
+	user := name + "-in-" + s.name
+	must(s.t, admin.Create(s.t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}))
+	return &shell{place: s.place, user: user}
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// deploy creates a Deployment that nobody runs.
+func (p *place) deploy(name string, spec corev1.PodSpec) {
+	p.t.Helper()
+	labels := map[string]string{"app": name}
+	must(p.t, admin.Create(p.t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}},
+	}))
+}
+
+func TestDescribeShowsWhoReadsTheSecret(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", nil)
+	s.ready("web")
+	s.deploy("api", corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app", Env: []corev1.EnvVar{{Name: "DGBOT_KEY", ValueFrom: &corev1.EnvVarSource{
+		SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "web"}, Key: "api-key"},
+	}}}}}})
+	s.deploy("mounted", corev1.PodSpec{
+		Containers: []corev1.Container{{Name: "app", Image: "app", VolumeMounts: []corev1.VolumeMount{{Name: "key", MountPath: "/etc/dgbot"}}}},
+		Volumes:    []corev1.Volume{{Name: "key", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}}},
+	})
+	s.does("rotate", "web", "--wait")
+	text := s.text("web")
+	s.eventually("the events are there", func() bool { return strings.Contains(s.does("describe", "web"), "Issued revision 2") })
+	s.gives(0, "", text, []string{
+		"FirstIssue", "Request", "Admitted, current", "environment variable DGBOT_KEY of container app", "kubectl rollout restart deployment/api -n " + s.name,
+		"volume at /etc/dgbot of container app", "the file changes within about a minute", "Last used:", "Events:", "Ready",
+	}, "describe", "web")
+	var all []struct {
+		Key       v1alpha1.DGbotAPIKey
+		Records   []v1alpha1.DGbotAPIKeyRecord
+		Consumers []struct{ Name, Effect string }
+	}
+	must(t, json.Unmarshal([]byte(s.does("describe", "web", "-o", "json")), &all))
+	if len(all) != 1 || len(all[0].Records) != 2 || all[0].Records[0].Spec.Revision != 2 || len(all[0].Consumers) != 2 || all[0].Consumers[0].Effect != "NeedsRestart" {
+		t.Errorf("%+v", all)
+	}
+	s.refuses(1, "", `there is no DGbotAPIKey "gone"`, "describe", "gone")
+	s.refuses(2, "", "say which keys", "describe")
+}
+
+func TestTheAuditOfANamespace(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("mighty", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"*"} })
+	s.apply("modest", func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Rotation = &v1alpha1.Rotation{Interval: &metav1.Duration{Duration: 720 * time.Hour}}
+	})
+	s.ready("mighty")
+	s.ready("modest")
+	s.gives(0, "", s.text("mighty"), []string{"RISK", "Medium", "may do everything"}, "audit")
+	s.gives(0, "", s.text("mighty"), []string{"RISK,NAMESPACE,NAME"}, "audit", "-o", "csv")
+	var report struct {
+		Keys []struct {
+			Risk, Name string
+			Findings   []struct{ What string }
+		}
+	}
+	must(t, json.Unmarshal([]byte(s.does("audit", "-o", "json")), &report))
+	if len(report.Keys) != 2 || report.Keys[0].Name != "mighty" || report.Keys[0].Risk != "Medium" || len(report.Keys[0].Findings) == 0 {
+		t.Errorf("%+v", report)
+	}
+	s.gives(3, "", s.text("mighty"), []string{"risk Medium or a higher one"}, "audit", "--fail-on=medium")
+	s.gives(0, "", s.text("mighty"), nil, "audit", "--fail-on=high")
+	s.refuses(2, "", "--fail-on", "audit", "--fail-on=much")
+	s.refuses(2, "", "--unused-after", "audit", "--unused-after=0s")
+	s.refuses(2, "", "audit takes no names", "audit", "web")
+	s.refuses(1, "", "cannot list resource", "audit", "-A")
+	s.refuses(1, "", "writing the page", "audit", "--html", "/nowhere/audit.html")
+
+	page := filepath.Join(t.TempDir(), "audit.html")
+	s.gives(0, "", s.text("mighty"), []string{"2 keys in " + page}, "audit", "--html", page)
+	written, err := os.ReadFile(page)
+	must(t, err)
+	if !strings.Contains(string(written), "may do everything") || exposes(string(written), s.text("mighty")) {
+		t.Error("the page lacks a finding, or has a key")
+	}
+	t.Run("in a browser", func(t *testing.T) {
+		shown, err := dump(t, browserOrSkip(t), "file://"+page)
+		must(t, err)
+		if strings.Count(shown, `<rect class="bar"`) != 2 || !strings.Contains(shown, s.name+"/mighty") {
+			t.Errorf("%s", shown)
+		}
+	})
+}
+
+func TestCompletion(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", nil)
+	s.apply("crm", nil)
+	for _, tc := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"rot"}, []string{"rotate"}},
+		{[]string{"rotate", ""}, []string{"crm\t", "web\t"}},
+		{[]string{"rotate", "web", ""}, []string{"crm\t"}},
+		{[]string{"list", "-o", ""}, []string{"table", "csv"}},
+		{[]string{"audit", "--fail-on", ""}, []string{"high"}},
+	} {
+		out, _, code := s.run("", append([]string{"__complete"}, tc.args...)...)
+		for _, want := range tc.want {
+			if code != 0 || !strings.Contains(out, want) {
+				t.Errorf("%v: exit code %d, no %q in %q", tc.args, code, want, out)
+			}
+		}
+		if len(tc.args) == 3 && tc.args[0] == "rotate" && strings.Contains(out, "web") {
+			t.Errorf("%v offers what is named already: %q", tc.args, out)
+		}
+	}
+}
