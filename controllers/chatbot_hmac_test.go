@@ -226,31 +226,52 @@ func TestALaterChangeOfWhatWasImported(t *testing.T) {
 	}
 }
 
+// announced has an operator announce an HMAC secret, and nothing more: the status has its ledger, and nothing else yet.
+func (w *world) announced() (*ChatbotReconciler, *seenChatbot) {
+	w.t.Helper()
+	operator, name := w.chatbots(live), types.NamespacedName{Namespace: w.namespace, Name: botName}
+	seen, err := operator.observeLive(w.t.Context(), name, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := operator.claim(w.t.Context(), seen); err != nil {
+		w.t.Fatal(err)
+	}
+	if seen, err = operator.observeLive(w.t.Context(), name, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	decision := seen.plan(w.clock.Now())
+	if decision.Step != lifecycle.AnnounceRevision {
+		w.t.Fatalf("%+v", decision)
+	}
+	if err := operator.announce(w.t.Context(), seen, decision.Issue); err != nil {
+		w.t.Fatal(err)
+	}
+	return operator, seen
+}
+
+// TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid: with its ledger the status loses all that is in it.
+func TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	w.announced()
+	w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil })
+	w.restBots(live, botName)
+	w.checkBot(v1alpha1.PublishedReason)
+	if s := w.bot(botName).Status; s.Pending != nil || s.ChatbotID == "" {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestAPendingSecretNobodyHas is given up for another one, and whoever announced it can no longer bring it in.
 func TestAPendingSecretNobodyHas(t *testing.T) {
 	w := newWorld(t)
 	hmacBot(w)
-	slow := w.chatbots(live)
-	seen, err := slow.observeLive(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: botName}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := slow.claim(t.Context(), seen); err != nil {
-		t.Fatal(err)
-	}
-	if seen, err = slow.observeLive(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: botName}, nil); err != nil {
-		t.Fatal(err)
-	}
-	decision := seen.plan(w.clock.Now())
-	if decision.Step != lifecycle.AnnounceRevision {
-		t.Fatalf("%+v", decision)
-	}
-	if err := slow.announce(t.Context(), seen, decision.Issue); err != nil {
-		t.Fatal(err)
-	}
+	slow, seen := w.announced()
 	announced := seen.Chatbot.Status.Pending.Hash
 	w.restBots(live, botName) // another operator
-	if decision = seen.plan(w.clock.Now()); decision.Step != lifecycle.WriteCopy {
+	decision := seen.plan(w.clock.Now())
+	if decision.Step != lifecycle.WriteCopy {
 		t.Fatalf("%+v", decision)
 	}
 	if err := slow.execute(t.Context(), seen, decision); err == nil {
