@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +52,28 @@ func (t *troupe) close() {
 		t.proxies[i].close()
 		_ = t.logs[i].Close()
 	}
+}
+
+// said returns the last that each manager has logged of namespaces which somebody complains about: "namespace/name: what".
+func (t *troupe) said(complaints []string) []string {
+	var all []string
+	for i, log := range t.logs {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			return append(all, err.Error())
+		}
+		lines := strings.Split(string(text), "\n")
+		for _, complaint := range complaints {
+			where, _, _ := strings.Cut(strings.TrimPrefix(complaint, "chatbot "), ":")
+			namespace, name, _ := strings.Cut(where, "/")
+			about := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+				return !strings.Contains(line, namespace) || !strings.Contains(line, name) || strings.Contains(line, "workqueue_items")
+			})
+			all = append(all, fmt.Sprintf("manager %d of %s/%s:", i, namespace, name))
+			all = append(all, about[max(0, len(about)-15):]...)
+		}
+	}
+	return all
 }
 
 func (t *troupe) start(i int) (*controlplane.Program, error) {

@@ -254,7 +254,7 @@ func (s *storm) settle() {
 		return len(unrest) == 0, nil
 	})
 	if err != nil {
-		s.t.Fatalf("no rest within %s:\n%s", calm, strings.Join(unrest, "\n"))
+		s.t.Fatalf("no rest within %s:\n%s", calm, strings.Join(append(unrest, s.troupe.said(unrest)...), "\n"))
 	}
 	s.quiet()
 }
