@@ -45,7 +45,7 @@ func (r *ChatbotReconciler) announce(ctx context.Context, seen *seenChatbot, iss
 // comes of it.
 func (r *ChatbotReconciler) changeLedger(ctx context.Context, seen *seenChatbot, ledger lifecycle.Ledger) error {
 	next := seen.Chatbot.Status.DeepCopy()
-	ledger.ApplyTo(next)
+	ledger.Replace(next)
 	r.tell(ctx, seen, next)
 	return r.writeLedger(ctx, seen, next)
 }

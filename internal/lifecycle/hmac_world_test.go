@@ -22,6 +22,9 @@ type hmacWorld struct {
 	minted int
 	causes []v1alpha1.Cause
 	events []Event
+	// firsts say of each whether there had been none before, or none since one was no longer wanted.
+	firsts []bool
+	isKept bool
 	// everPublished are the hashes that have been in the Secret as the present one, the newest last.
 	everPublished []string
 	// inFlight: a secret was announced and is in the memory of the operator alone.
@@ -67,10 +70,11 @@ func (w *hmacWorld) step() bool {
 	case "":
 		w.events = append(w.events, ChatbotEvents(w.o, d.Status, w.now)...)
 		w.o.Chatbot.Status = *d.Status
+		w.isKept = w.isKept && !LedgerOf(d.Status).Empty()
 		return false
 	case AnnounceRevision:
 		w.minted++
-		w.causes = append(w.causes, d.Issue.Cause)
+		w.causes, w.firsts = append(w.causes, d.Issue.Cause), append(w.firsts, !w.isKept)
 		w.inFlight = fmt.Sprintf("sha256:%d", w.minted)
 		if w.o.Imports(d.Issue) {
 			w.inFlight = h.Source.Hash
@@ -81,7 +85,8 @@ func (w *hmacWorld) step() bool {
 		}
 	case WriteLedger:
 		next := w.o.Chatbot.Status.DeepCopy()
-		d.Ledger.ApplyTo(next)
+		d.Ledger.Replace(next)
+		w.isKept = d.Ledger.Current != nil || w.isKept && !d.Ledger.Empty()
 		w.events = append(w.events, ChatbotEvents(w.o, next, w.now)...)
 		w.o.Chatbot.Status = *next
 	case MarkCopy:

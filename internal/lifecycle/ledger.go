@@ -39,6 +39,15 @@ func (l Ledger) ApplyTo(s *v1alpha1.DGbotChatbotStatus) {
 	}
 }
 
+// Replace makes the ledger that of a status of which the rest stays for now. Where nothing is left of the ledger, what followed from it
+// goes as well: whatever is issued after that is a first one, and replaces nothing that was lost.
+func (l Ledger) Replace(s *v1alpha1.DGbotChatbotStatus) {
+	l.ApplyTo(s)
+	if l.Empty() {
+		s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = "", nil, nil, nil
+	}
+}
+
 // Equal says whether two ledgers say the same.
 func (l Ledger) Equal(other Ledger) bool { return equality.Semantic.DeepEqual(l, other) }
 

@@ -121,6 +121,11 @@ func TestAnHMACSecretComesToRestWhateverHappens(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("walk %d: %v", seed, walk)
 		}
+		for i, cause := range w.causes {
+			if first := w.firsts[i]; first != (cause == v1alpha1.CauseFirstIssue) {
+				t.Fatalf("walk %d: secret %d was issued for %s, and it is the first: %t; after %v", seed, i+1, cause, first, walk)
+			}
+		}
 	}
 }
 
