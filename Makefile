@@ -19,7 +19,7 @@ endif
 ##@ The two that matter
 
 .PHONY: demo
-demo: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
+demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
 	@go build -o bin/demo ./hack/demo && exec bin/demo
 
 .PHONY: test
@@ -35,15 +35,18 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 ##@ Running
 
 .PHONY: run
-run: $(CONTROLPLANE) bin/manager bin/verifier ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
+run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build
-build: bin/manager bin/verifier bin/kubectl-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot.
+build: bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot.
 
 .PHONY: bin/manager bin/verifier bin/kubectl-dgbot
 bin/manager bin/verifier bin/kubectl-dgbot: bin/%:
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
+
+bin/kubectl_complete-dgbot: hack/kubectl_complete-dgbot
+	@install -m 0755 $< $@
 
 .PHONY: controlplane
 controlplane: bin/k8s/kubectl.stamp ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s (minutes, the first time).

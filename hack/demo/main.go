@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -50,7 +51,7 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 			return err
 		}
 		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n", since(began))
-		fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s:$PATH\n", s.cluster.Kubeconfig, assets)
+		fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s:%s:$PATH\n", s.cluster.Kubeconfig, assets, filepath.Join(controlplane.Repository(), "bin"))
 		fmt.Printf("  kubectl create namespace support\n  kubectl apply -k config/samples\n  kubectl get dgkey -n support\n\n")
 		fmt.Printf("  key=$(kubectl get secret dgbot-production -n support -o jsonpath='{.data.api-key}' | base64 -d)\n")
 		fmt.Printf("  curl -X POST -H \"Authorization: Bearer $key\" %s/v1/verify\n\n", s.verifierURL)

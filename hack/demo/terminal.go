@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -49,6 +51,15 @@ func (t *terminal) apply(manifest string) error {
 	return nil
 }
 
+// withInput runs a command line that must succeed with something secret on standard input.
+func (t *terminal) withInput(line, stdin string) error {
+	if _, err := t.enter(line, stdin); err != nil {
+		return fmt.Errorf("kubectl %s: %w", line, err)
+	}
+	t.checks++
+	return nil
+}
+
 // refused runs a command line that must fail with a text in its message.
 func (t *terminal) refused(line, manifest, want string) error {
 	out, err := t.enter(line, manifest)
@@ -66,6 +77,8 @@ func (t *terminal) enter(line, stdin string) (string, error) {
 	fmt.Printf("   $ kubectl %s\n", line)
 	command := t.cluster.Kubectl(t.ctx, words(line)...)
 	command.Dir = controlplane.Repository()
+	// Where kubectl finds its plugin.
+	command.Env = append(command.Env, "PATH="+filepath.Join(controlplane.Repository(), "bin")+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	command.Stdin = strings.NewReader(stdin)
 	out, err := command.CombinedOutput()
 	for _, printed := range strings.Split(strings.TrimRight(string(out), "\n"), "\n") {

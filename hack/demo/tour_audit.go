@@ -73,6 +73,8 @@ func (t *tour) audit() error {
 	for _, line := range []string{
 		"get dgkey -n support -o custom-columns=NAME:.metadata.name,STAGE:.status.audit.stage,SINCE:.status.audit.unusedSince",
 		"events -n support --for dgbotapikey/forgotten --types=Warning",
+		"dgbot audit -n support",
+		"dgbot audit -n support --html bin/audit.html",
 	} {
 		if _, err := t.kubectl(line); err != nil {
 			return err

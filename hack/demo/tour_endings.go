@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -59,20 +61,34 @@ func (t *tour) compromise() error {
 	if err != nil {
 		return err
 	}
-	now := time.Now().UTC().Format(time.RFC3339)
-	for _, line := range []string{
-		"annotate dgkey production-server -n support keys.dgbot.io/revoke-issued-before=" + now,
-		"wait --for=jsonpath='{.status.lastHandledRequest.revokeIssuedBefore}'=" + now + " dgkey/production-server -n support --timeout=30s",
-		"get dgrec -n support --field-selector spec.environment=production",
-	} {
-		if _, err := t.kubectl(line); err != nil {
-			return err
-		}
+	folder, err := os.MkdirTemp("", "dgbot-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	if err := os.WriteFile(filepath.Join(folder, "settings.env"), []byte("PORT=8080\nDGBOT_API_KEY="+leaked+"\n"), 0o600); err != nil {
+		return err
+	}
+	t.say("Somebody has committed settings.env:")
+	if err := t.refused("dgbot scan "+folder, "", "Live"); err != nil {
+		return err
+	}
+	t.say("The key itself says which one it is:")
+	if err := t.withInput("dgbot compromise - --yes --wait", leaked); err != nil {
+		return err
+	}
+	if _, err := t.kubectl("get dgrec -n support --field-selector spec.environment=production"); err != nil {
+		return err
 	}
 	if err := t.show("the leaked key", leaked, lifecycle.Revoked); err != nil {
 		return err
 	}
-	return t.replaced(production, leaked)
+	if err := t.replaced(production, leaked); err != nil {
+		return err
+	}
+	t.say("What is left in the file opens nothing:")
+	_, err = t.kubectl("dgbot scan --ignore-dead " + folder)
+	return err
 }
 
 func (t *tour) disable() error {

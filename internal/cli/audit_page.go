@@ -16,6 +16,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 //go:embed audit.html.tmpl
@@ -51,7 +53,7 @@ type environmentPicture struct {
 	Height             int
 	Left, Right, Width float64
 	Ticks              []tick
-	// Quarter is where the bound for unused keys lies; nothing where it is off the scale.
+	// Bound is where unused keys begin; nil where that is off the scale.
 	Bound *tick
 	Bars  []bar
 	// More is how many keys the picture leaves out.
@@ -102,7 +104,7 @@ func (s *session) writePage(path string, all []audited, where string, unusedAfte
 	if err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
-	_, err = fmt.Fprintf(s.streams.Out, "%d keys in %s\n", len(all), path)
+	_, err = fmt.Fprintf(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
 	return err
 }
 
@@ -158,13 +160,13 @@ func rowOf(a *audited, now time.Time) pageRow {
 	return row
 }
 
-// draw makes the picture of one environment.
+// draw makes the picture of one environment. What is revoked is not in it.
 func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) environmentPicture {
 	p := environmentPicture{Name: name, Left: nameWidth, Right: nameWidth + timeWidth, Width: nameWidth + timeWidth + 20}
 	var keys []*audited
 	longest := 7 * 24 * time.Hour
 	for i := range all {
-		if a := &all[i]; a.Environment == name && a.IssuedAt != nil {
+		if a := &all[i]; a.Environment == name && a.IssuedAt != nil && a.State != v1alpha1.RevokedReason {
 			keys = append(keys, a)
 		}
 	}

@@ -31,6 +31,8 @@ func healthy(name string) *v1alpha1.DGbotAPIKey {
 	return k
 }
 
+var revokedCondition = metav1.Condition{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionFalse, Reason: v1alpha1.RevokedReason}
+
 // risky are keys that differ from a healthy one in one way each, with what is found.
 var risky = map[string]struct {
 	change func(*v1alpha1.DGbotAPIKey)
@@ -54,9 +56,11 @@ var risky = map[string]struct {
 	"disabled by the audit": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditDisabled, UnusedSince: at(-125 * day)}
 	}, medium, "disabled by the audit, unused since 125d ago"},
-	"revoked by the audit": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditRevoked} }, none, ""},
+	"revoked by the audit": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Audit, k.Status.Conditions[0] = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditRevoked}, revokedCondition
+	}, none, ""},
 	"revoked": {func(k *v1alpha1.DGbotAPIKey) {
-		k.Spec.State, k.Spec.Scopes = v1alpha1.StateRevoked, []v1alpha1.Scope{"*"}
+		k.Spec.State, k.Spec.Scopes, k.Status.Conditions[0] = v1alpha1.StateRevoked, []v1alpha1.Scope{"*"}, revokedCondition
 	}, none, ""},
 	"disabled": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }, low, "disabled: revoke it if nobody needs it"},
 	"old":      {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current.IssuedAt = *at(-366 * day) }, high, "the same key for 366d"},
@@ -148,10 +152,10 @@ func TestThePage(t *testing.T) {
 	if rows := strings.Count(page, `<tr><td class="risk`); rows != len(keys) {
 		t.Errorf("%d rows for %d keys", rows, len(keys))
 	}
-	if bars := strings.Count(page, `<rect class="bar"`); bars != len(risky)+mostBars {
+	if bars := strings.Count(page, `<rect class="bar"`); bars != len(risky)-2+mostBars { // two are revoked
 		t.Errorf("%d bars", bars)
 	}
-	for _, want := range []string{fmt.Sprintf("%d more with a lower risk", mostBars), "None of its keys has been issued", "never used, in at least 100d", "<h2>staging</h2>"} {
+	for _, want := range []string{fmt.Sprintf("%d more with a lower risk", mostBars), "None of its keys is in use", "never used, in at least 100d", "<h2>staging</h2>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -37,7 +37,7 @@ func (p *progress) read(n int) {
 	p.bytes += int64(n)
 	if now := p.clock.Now(); p.out != nil && now.Sub(p.last) >= showEvery {
 		p.last, p.shown = now, true
-		_, _ = fmt.Fprintf(p.out, "\r\033[Kscanning: %d files, %s", p.files, sizeText(p.bytes))
+		_, _ = fmt.Fprintf(p.out, "\r\033[Kscanning: %s, %s", counted(p.files, "file"), sizeText(p.bytes))
 	}
 }
 

@@ -140,9 +140,9 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	}
 	switch n := len(v.result.Leaks); {
 	case n > 0:
-		return no("%d keys found", n)
+		return no("%s found", counted(n, "key"))
 	case len(v.result.Unreadable) > 0:
-		return fmt.Errorf("%d files could not be read", len(v.result.Unreadable))
+		return fmt.Errorf("%s could not be read", counted(len(v.result.Unreadable), "file"))
 	}
 	return nil
 }
@@ -299,6 +299,6 @@ func (v *scan) print() error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(v.streams.ErrOut, "%d files read, %s\n", v.result.Files, sizeText(v.result.Bytes))
+	_, err := fmt.Fprintf(v.streams.ErrOut, "%s read, %s\n", counted(v.result.Files, "file"), sizeText(v.result.Bytes))
 	return err
 }

@@ -98,3 +98,11 @@ func told(at *metav1.Time, now time.Time) string {
 	}
 	return duration.HumanDuration(now.Sub(at.Time)) + " ago"
 }
+
+// counted is a number of things.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -101,7 +101,7 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 		must(t, os.WriteFile(filepath.Join(folder, name), []byte(data), 0o600))
 	}
 	write("clean.txt", "nothing here but dgbot_production_ and "+apikey.Redact(live))
-	s.gives(0, "", live, []string{"1 files read"}, "scan", folder)
+	s.gives(0, "", live, []string{"1 file read"}, "scan", folder)
 	write("app/.env", "PORT=80\nKEY="+live+"\n")
 	write("app/server", "\x7fELF\x00"+stray+"\x00")
 	write("secret.yaml", "data:\n  api-key: "+base64.StdEncoding.EncodeToString([]byte(live))+"\n")
