@@ -58,6 +58,10 @@ bin/k8s/kubectl.stamp: hack/controlplane/go.mod hack/controlplane/go.sum hack/co
 image: ## Build the container image dgbot-key-operator:dev, which config/manager names (needs Docker).
 	docker build -t dgbot-key-operator:dev .
 
+.PHONY: plugin
+plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).
+	@go run ./hack/plugin -version "$(VERSION)" -url "$(URL)"
+
 ##@ Changing the code
 
 .PHONY: test-unit

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command plugin packs kubectl-dgbot for several platforms, and writes the manifest by which Krew, the package manager of kubectl,
+// installs it. The same sources give the same archives. `make plugin` calls it.
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/template"
+	"time"
+)
+
+//go:embed krew.yaml.tmpl
+var manifestText string
+
+var manifestTemplate = template.Must(template.New("manifest").Parse(manifestText))
+
+// manifest is what Krew is told.
+type manifest struct {
+	Version   string
+	Platforms []platform
+}
+
+type platform struct {
+	OS, Arch, Binary, URI, SHA256 string
+}
+
+func main() {
+	version := flag.String("version", "", "version of the release, such as v0.1.0")
+	url := flag.String("url", "", "where the archives will be, such as https://example.com/releases/v0.1.0")
+	out := flag.String("out", "dist", "folder for the archives and the manifest")
+	platforms := flag.String("platforms", "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64", "what to build for")
+	flag.Parse()
+	if err := run(*version, *url, *out, strings.Split(*platforms, ",")); err != nil {
+		fmt.Fprintln(os.Stderr, "plugin:", err)
+		os.Exit(1)
+	}
+}
+
+// versions are those that Krew takes.
+var versions = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
+
+func run(version, url, out string, platforms []string) error {
+	switch {
+	case !versions.MatchString(version):
+		return fmt.Errorf("-version is %q: want one such as v0.1.0", version)
+	case !strings.HasPrefix(url, "https://"):
+		return fmt.Errorf("-url is %q: want https://…, where the archives will be", url)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	m := manifest{Version: version}
+	for _, name := range platforms {
+		goos, arch, ok := strings.Cut(name, "/")
+		if !ok {
+			return fmt.Errorf("platform %q: want one such as linux/amd64", name)
+		}
+		fmt.Println("building for", name)
+		p, err := pack(goos, arch, out)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		p.URI = strings.TrimSuffix(url, "/") + "/" + p.URI
+		m.Platforms = append(m.Platforms, *p)
+	}
+	var text bytes.Buffer
+	if err := manifestTemplate.Execute(&text, m); err != nil {
+		return err
+	}
+	path := filepath.Join(out, "dgbot.yaml")
+	fmt.Println("manifest:", path)
+	return os.WriteFile(path, text.Bytes(), 0o644)
+}
+
+// pack builds for one platform and writes the archive. Its URI is the name of it.
+func pack(goos, arch, out string) (*platform, error) {
+	p := &platform{OS: goos, Arch: arch, Binary: "kubectl-dgbot", URI: fmt.Sprintf("kubectl-dgbot_%s_%s.tar.gz", goos, arch)}
+	if goos == "windows" {
+		p.Binary += ".exe"
+	}
+	folder, err := os.MkdirTemp("", "dgbot-plugin-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, err
+	}
+	var archive bytes.Buffer
+	if err := tarball(&archive, folder, p.Binary); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(archive.Bytes())
+	p.SHA256 = fmt.Sprintf("%x", sum)
+	return p, os.WriteFile(filepath.Join(out, p.URI), archive.Bytes(), 0o644)
+}
+
+// tarball packs the binary, and the LICENSE that Krew asks for. Whoever built it, and when, is not in it.
+func tarball(into *bytes.Buffer, folder, binary string) error {
+	zipped, err := gzip.NewWriterLevel(into, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	archive := tar.NewWriter(zipped)
+	for _, file := range []struct {
+		path, name string
+		mode       int64
+	}{{filepath.Join(folder, binary), binary, 0o755}, {"LICENSE", "LICENSE", 0o644}} {
+		content, err := os.ReadFile(file.path)
+		if err != nil {
+			return err
+		}
+		header := &tar.Header{Name: file.name, Mode: file.mode, Size: int64(len(content)), ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+		if err := archive.WriteHeader(header); err != nil {
+			return err
+		}
+		if _, err := archive.Write(content); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), zipped.Close())
+}
