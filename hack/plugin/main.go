@@ -10,6 +10,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -59,7 +60,7 @@ func run(version, url, out string, platforms []string) error {
 	case !strings.HasPrefix(url, "https://"):
 		return fmt.Errorf("-url is %q: want https://…, where the archives will be", url)
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(out, 0o750); err != nil {
 		return err
 	}
 	m := manifest{Version: version}
@@ -82,7 +83,7 @@ func run(version, url, out string, platforms []string) error {
 	}
 	path := filepath.Join(out, "dgbot.yaml")
 	fmt.Println("manifest:", path)
-	return os.WriteFile(path, text.Bytes(), 0o644)
+	return os.WriteFile(path, text.Bytes(), 0o600)
 }
 
 // pack builds for one platform and writes the archive. Its URI is the name of it.
@@ -96,6 +97,7 @@ func pack(goos, arch, out string) (*platform, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
+	//nolint:gosec // the platform is that of whoever releases
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
 	build.Stderr = os.Stderr
@@ -107,8 +109,8 @@ func pack(goos, arch, out string) (*platform, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(archive.Bytes())
-	p.SHA256 = fmt.Sprintf("%x", sum)
-	return p, os.WriteFile(filepath.Join(out, p.URI), archive.Bytes(), 0o644)
+	p.SHA256 = hex.EncodeToString(sum[:])
+	return p, os.WriteFile(filepath.Join(out, p.URI), archive.Bytes(), 0o600)
 }
 
 // tarball packs the binary, and the LICENSE that Krew asks for. Whoever built it, and when, is not in it.

@@ -169,7 +169,7 @@ func (v *scan) walk(ctx context.Context, root string) error {
 }
 
 func (v *scan) open(path string) {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // it is for files of whoever calls
 	if err != nil {
 		v.unreadable(path, err)
 		return

@@ -63,7 +63,7 @@ func TestALeakedKey(t *testing.T) {
 			t.Errorf("%+v", it)
 		}
 	})
-	t.Run("verify", func(t *testing.T) { s.verifies(t, leaked, stray.Reveal()) })
+	t.Run("verify", func(*testing.T) { s.verifies(leaked, stray.Reveal()) })
 	t.Run("scan", func(t *testing.T) { s.scans(t, leaked, stray.Reveal()) })
 	t.Run("compromise", func(t *testing.T) {
 		s.refuses(2, leaked, "say --yes", "compromise", "-")
@@ -82,7 +82,7 @@ func TestALeakedKey(t *testing.T) {
 	})
 }
 
-func (s *shell) verifies(t *testing.T, good, bad string) {
+func (s *shell) verifies(good, bad string) {
 	s.gives(0, good, good, []string{"valid: revision 1"}, "verify")
 	s.gives(0, good, good, []string{"valid"}, "verify", "--scope=conversations.read,conversations.write")
 	s.gives(3, good, good, []string{"it has not the scopes billing.read"}, "verify", "--scope=conversations.read", "--scope=billing.read")

@@ -34,7 +34,7 @@ func TestTheWorkloadsOfTheGuide(t *testing.T) {
 		}
 	}
 	described := s.does("describe", "website-backend")
-	for workload, after := range map[string]string{"Deployment/website ": "the file changes within about a minute", "Deployment/crm-sync": "restarted by Reloader"} {
+	for workload, after := range map[string]string{"Deployment/website": "the file changes within about a minute", "Deployment/crm-sync": "restarted by Reloader"} {
 		found := false
 		for line := range strings.Lines(described) {
 			found = found || strings.Contains(line, workload) && strings.Contains(line, after)
