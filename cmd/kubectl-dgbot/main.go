@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
@@ -15,9 +16,21 @@ import (
 	"dgbot.io/key-operator/internal/cli"
 )
 
+// interrupted is what shells report of a command that Ctrl-C has ended.
+const interrupted = 130
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() {
+		// What waits for a cluster ends by itself; what reads standard input or a pipe would not.
+		time.Sleep(time.Second)
+		os.Exit(interrupted)
+	})
 	err := cli.NewCommand(genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}).ExecuteContext(ctx)
+	code := cli.Exit(os.Stderr, err)
+	if ctx.Err() != nil {
+		code = interrupted
+	}
 	stop()
-	os.Exit(cli.Exit(os.Stderr, err))
+	os.Exit(code)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -36,6 +37,8 @@ const (
 type session struct {
 	flags   *genericclioptions.ConfigFlags
 	streams genericiooptions.IOStreams
+	// terminal is standard error as it is, for progress.
+	terminal io.Writer
 	// clock is that of whoever calls. What is asked of the operator goes by the API server's instead.
 	clock clock.PassiveClock
 }

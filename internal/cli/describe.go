@@ -149,7 +149,7 @@ func (d *description) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range d.facts() {
 		if line[1] != "" {
-			_, _ = fmt.Fprintf(table, "%s:\t%s\n", line[0], line[1])
+			_, _ = fmt.Fprintf(table, "%s:\t%s\n", line[0], oneLine(line[1]))
 		}
 	}
 	d.printRevisions(table)
@@ -159,7 +159,7 @@ func (d *description) print(out io.Writer) error {
 		_, _ = fmt.Fprint(table, "\nEvents:\n  LAST-SEEN\tTYPE\tREASON\tCOUNT\tMESSAGE\n")
 	}
 	for _, e := range d.Events {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", told(&e.Last, d.now), e.Type, e.Reason, e.Count, e.Message)
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", told(&e.Last, d.now), e.Type, e.Reason, e.Count, oneLine(e.Message))
 	}
 	for _, note := range d.Notes {
 		_, _ = fmt.Fprintf(table, "\nnote: %s\n", note)
@@ -229,7 +229,7 @@ func (d *description) printConditions(table io.Writer) {
 		_, _ = fmt.Fprint(table, "\nConditions:\n  TYPE\tSTATUS\tREASON\tSINCE\tMESSAGE\n")
 	}
 	for _, c := range d.Key.Status.Conditions {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, told(&c.LastTransitionTime, d.now), c.Message)
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, told(&c.LastTransitionTime, d.now), oneLine(c.Message))
 	}
 }
 

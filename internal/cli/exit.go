@@ -52,7 +52,7 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // whoever read has had enough
 	}
-	_, _ = fmt.Fprintln(stderr, "error:", apikey.Redact(strings.ReplaceAll(err.Error(), "\n", " "))+advice(err))
+	_, _ = fmt.Fprintln(harmless{stderr}, "error:", apikey.Redact(oneLine(err.Error()))+advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}

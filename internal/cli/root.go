@@ -12,6 +12,8 @@ import (
 // NewCommand returns kubectl dgbot with all its verbs.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	flags := genericclioptions.NewConfigFlags(true)
+	terminal := streams.ErrOut
+	streams.Out, streams.ErrOut = harmless{streams.Out}, harmless{streams.ErrOut}
 	root := &cobra.Command{
 		Use:   "kubectl-dgbot",
 		Short: "Work with DGbot API keys",
@@ -38,7 +40,7 @@ for has not come in time.`,
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	flags.AddFlags(root.PersistentFlags())
-	s := &session{flags: flags, streams: streams, clock: clock.RealClock{}}
+	s := &session{flags: flags, streams: streams, terminal: terminal, clock: clock.RealClock{}}
 	root.AddCommand(newList(s), newDescribe(s), newAudit(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s),
 		newIdentify(s), newVerify(s), newScan(s))
 	for _, verb := range root.Commands() {

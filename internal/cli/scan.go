@@ -118,9 +118,9 @@ func (v *scan) check(paths []string) error {
 func isKey(text string) bool { return apikey.Redact(text) != text }
 
 func (v *scan) run(ctx context.Context, paths []string) error {
-	v.progress = newProgress(v.streams.ErrOut, v.clock)
+	v.progress = newProgress(v.terminal, v.clock)
 	if paths[0] == "-" {
-		v.read("-", v.streams.In)
+		v.read("<stdin>", v.streams.In)
 	} else {
 		for _, path := range paths {
 			if err := v.walk(ctx, path); err != nil {

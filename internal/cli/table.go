@@ -40,7 +40,7 @@ func printTable[T any](out io.Writer, output string, columns []column[T], rows [
 		table := csv.NewWriter(out)
 		_ = table.Write(headings(columns))
 		for i := range rows {
-			_ = table.Write(cells(columns, &rows[i], time.Time{}))
+			_ = table.Write(cells(columns, &rows[i], time.Time{}, noFormula))
 		}
 		table.Flush()
 		return table.Error()
@@ -49,7 +49,7 @@ func printTable[T any](out io.Writer, output string, columns []column[T], rows [
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	_, _ = fmt.Fprintln(table, strings.Join(headings(columns), "\t"))
 	for i := range rows {
-		_, _ = fmt.Fprintln(table, strings.Join(cells(columns, &rows[i], now), "\t"))
+		_, _ = fmt.Fprintln(table, strings.Join(cells(columns, &rows[i], now, oneLine), "\t"))
 	}
 	return table.Flush()
 }
@@ -62,10 +62,10 @@ func headings[T any](columns []column[T]) []string {
 	return all
 }
 
-func cells[T any](columns []column[T], row *T, now time.Time) []string {
+func cells[T any](columns []column[T], row *T, now time.Time, clean func(string) string) []string {
 	var all []string
 	for _, c := range columns {
-		all = append(all, c.cell(row, now))
+		all = append(all, clean(c.cell(row, now)))
 	}
 	return all
 }

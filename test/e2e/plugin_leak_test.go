@@ -17,6 +17,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 // gives asserts that a call with something on standard input ends with a code and says something, and never the key.
@@ -121,7 +122,7 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 			}
 		}
 	}
-	s.gives(3, "log: "+live, live, []string{"Live", "-:1:6", s.name + "/web"}, "scan", "-")
+	s.gives(3, "log: "+live, live, []string{"Live", "<stdin>:1:6", s.name + "/web"}, "scan", "-")
 	s.gives(3, "", live, []string{`"standing": "Live"`, `"base64": true`}, "scan", folder, "-o", "json")
 	s.gives(0, "", live, []string{"skipped: "}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
 	s.gives(3, "log: "+live, live, []string{"NotAsked", "note: no cluster was asked"}, "scan", "-", "--server=https://127.0.0.1:1")
@@ -190,4 +191,33 @@ func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
 	return &shell{place: s.place, user: user}
+}
+
+// TestAnInterruptEndsWhatWaitsForInput, and what waits for a cluster, with the code that shells know.
+func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	s.notReady("web", v1alpha1.DisabledReason)
+	for _, args := range [][]string{{"scan", "-"}, {"rotate", "web", "--wait"}} {
+		command := controlplane.Plugin(t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
+		input, err := command.StdinPipe()
+		must(t, err)
+		said, err := command.StderrPipe()
+		must(t, err)
+		must(t, command.Start())
+		if args[0] == "scan" {
+			// More than a pipe holds: when it is written, some has been read.
+			_, err = input.Write(make([]byte, 128<<10))
+		} else {
+			// It has come to waiting when it says for what.
+			_, err = said.Read(make([]byte, 1))
+		}
+		must(t, err)
+		must(t, command.Process.Signal(os.Interrupt))
+		_ = command.Wait()
+		if code := command.ProcessState.ExitCode(); code != 130 {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+	}
 }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// harmless passes text on without what would move the cursor, colour the terminal, or turn the direction of writing. Labels,
+// messages and names of files are written by others than those who look at them.
+type harmless struct{ out io.Writer }
+
+func (h harmless) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(h.out, strings.Map(visible, string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+func visible(r rune) rune {
+	switch {
+	case r == '\n', r == '\t':
+		return r
+	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == utf8.RuneError:
+		return utf8.RuneError
+	}
+	return r
+}
+
+var lineBreaks = strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ")
+
+// oneLine keeps a text in its cell or line.
+func oneLine(text string) string { return lineBreaks.Replace(text) }
+
+// noFormula keeps a spreadsheet from taking a text for a formula, as it would for what begins like one.
+func noFormula(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+		return "'" + text
+	}
+	return text
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// TestTextsOfOthersAreHarmless in a terminal, in a table and in a spreadsheet.
+func TestTextsOfOthersAreHarmless(t *testing.T) {
+	const nasty = "=cmd()\x1b[2J\r\nsecond\tline\u202eevil\u009bx\x00"
+	key := healthy("web")
+	key.Spec.Label = nasty
+	keys := []v1alpha1.DGbotAPIKey{*key}
+	for _, output := range []string{"table", "csv"} {
+		var out bytes.Buffer
+		if err := printKeys(harmless{&out}, output, keys, now); err != nil {
+			t.Fatal(err)
+		}
+		text := out.String()
+		if strings.ContainsAny(text, "\x1b\r\x00\u202e\u009b") {
+			t.Errorf("%s: %q", output, text)
+		}
+		if output == "table" && strings.Count(text, "\n") != 2 {
+			t.Errorf("the table has other lines than the heading and one for the key: %q", text)
+		}
+		if output == "csv" && !strings.Contains(text, "'=cmd()") {
+			t.Errorf("a formula in %q", text)
+		}
+	}
+	var out bytes.Buffer
+	d := &description{Key: key, now: now}
+	if err := d.print(harmless{&out}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\r\x00") || strings.Contains(out.String(), "\nsecond") {
+		t.Errorf("%q", out.String())
+	}
+	if told := noFormula(at(time.Hour).Format(time.RFC3339)); told[0] == '\'' {
+		t.Errorf("a time is %s", told)
+	}
+}
