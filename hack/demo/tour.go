@@ -149,6 +149,7 @@ func (t *tour) rotateByAnnotation() error {
 	}
 	now := time.Now().UTC().Format(time.RFC3339)
 	for _, line := range []string{
+		"dgbot rotate zapier-integration -n support --dry-run",
 		"annotate dgkey zapier-integration -n support keys.dgbot.io/rotate-requested-at=" + now,
 		"wait --for=jsonpath='{.status.lastHandledRequest.rotateRequestedAt}'=" + now + " dgkey/zapier-integration -n support --timeout=30s",
 		"get dgkey zapier-integration -n support -o wide",

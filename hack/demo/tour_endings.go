@@ -77,7 +77,7 @@ func (t *tour) compromise() error {
 	if err := t.withInput("dgbot compromise - --yes --wait", leaked); err != nil {
 		return err
 	}
-	if _, err := t.kubectl("get dgrec -n support --field-selector spec.environment=production"); err != nil {
+	if _, err := t.kubectl("dgbot describe production-server -n support"); err != nil {
 		return err
 	}
 	if err := t.show("the leaked key", leaked, lifecycle.Revoked); err != nil {

@@ -215,12 +215,16 @@ func (d *description) printRevisions(table io.Writer) {
 	}
 	for i := range d.Records {
 		r := &d.Records[i]
-		standing := string(lifecycle.Admit(r, d.now))
+		verdict := lifecycle.Admit(r, d.now)
+		standing, ends := string(verdict), told(r.Spec.NotAfter, d.now)
+		if verdict == lifecycle.Revoked {
+			ends = "" // it has ended before
+		}
 		if current := d.Key.Status.Current; current != nil && current.RecordName == r.Name {
 			standing += ", current"
 		}
 		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
-			told(&r.Spec.IssuedAt, d.now), told(r.Spec.NotAfter, d.now), told(r.Status.FirstUsedAt, d.now), told(r.Status.LastUsedAt, d.now))
+			told(&r.Spec.IssuedAt, d.now), ends, told(r.Status.FirstUsedAt, d.now), told(r.Status.LastUsedAt, d.now))
 	}
 }
 
@@ -235,7 +239,7 @@ func (d *description) printConditions(table io.Writer) {
 
 func (d *description) printConsumers(table io.Writer) {
 	if len(d.Consumers) == 0 {
-		_, _ = fmt.Fprintf(table, "\nNo workload that is shown to you reads Secret %q.\n", lifecycle.SecretName(d.Key))
+		_, _ = fmt.Fprintf(table, "\nNo workload of the namespace reads Secret %q, as far as you may look.\n", lifecycle.SecretName(d.Key))
 		return
 	}
 	_, _ = fmt.Fprint(table, "\nRead by:\n  WORKLOAD\tWHERE\tAFTER A ROTATION\n")
