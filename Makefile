@@ -30,6 +30,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 	go test $(RACE) -timeout 30m ./...
 	@$(MAKE) test-alerts
 	@$(MAKE) test-scanners
+	@$(MAKE) test-release
 	@$(MAKE) verify
 
 ##@ Running
@@ -97,13 +98,18 @@ bin/promtool: hack/alerts/go.mod hack/alerts/go.sum
 test-scanners: ## The scanner rules with gitleaks itself (compiles it the first time: a minute).
 	cd hack/scanners && go test ./...
 
+.PHONY: test-release
+test-release: $(CONTROLPLANE) ## The Helm chart with Helm itself, on a control plane (compiles it the first time: minutes).
+	cd hack/release && go test $(RACE) ./...
+
 .PHONY: generate
-generate: ## Regenerate deep copies, CRDs, RBAC, the API reference and the PrometheusRule from their sources.
+generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, the PrometheusRule and the chart from their sources.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate/boilerplate.go.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=dgbot-manager paths=./controllers/... output:rbac:dir=config/rbac
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 	hack/alerts/prometheusrule.sh >config/prometheus/prometheusrule.yaml
+	cd hack/release && go run ./chart
 
 .PHONY: fmt
 fmt: ## Format the Go sources.

@@ -27,7 +27,7 @@ if [ -n "$unformatted" ]; then
 fi
 
 echo "verify: modules"
-for module in . hack/alerts hack/controlplane hack/scanners hack/tools; do
+for module in . hack/alerts hack/controlplane hack/release hack/scanners hack/tools; do
   if ! (cd "$module" && go mod tidy -diff); then
     echo "$module/go.mod is not tidy: run 'go mod tidy' there" >&2
     failed=1
@@ -36,7 +36,7 @@ done
 
 echo "verify: vet"
 go vet ./... || failed=1
-for module in hack/controlplane hack/scanners; do
+for module in hack/controlplane hack/release hack/scanners; do
   (cd "$module" && go vet ./...) || failed=1
 done
 
