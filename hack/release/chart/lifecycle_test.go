@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/action"
+)
+
+const key = `apiVersion: keys.dgbot.io/v1alpha1
+kind: DGbotAPIKey
+metadata: {name: crm, namespace: support}
+spec: {label: CRM, environment: production}
+`
+
+const forged = `apiVersion: keys.dgbot.io/v1alpha1
+kind: DGbotAPIKeyRecord
+metadata: {name: forged, namespace: support}
+spec:
+  apiKeyRef: {name: crm, uid: "0-0"}
+  revision: 1
+  cause: FirstIssue
+  keyID: abcdefABCDEF
+  hash: sha256:0000000000000000000000000000000000000000000000000000000000000000
+  environment: production
+  issuedAt: "2026-01-01T00:00:00Z"
+  label: CRM
+`
+
+// TestAReleaseLives: it is installed, works, is upgraded, uninstalled without loss, installed again, and removed.
+func TestAReleaseLives(t *testing.T) {
+	h := startCluster(t)
+	h.must("", "create", "namespace", operatorNamespace)
+	h.must("", "create", "namespace", "support")
+	installed := h.install(nil)
+	if err := h.cluster.StartControllerManager(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	h.notesNameTheMissingLabel(installed.Info.Notes)
+	h.works()
+	h.takesOneReleaseOnly()
+	h.upgradesOfNothingChangeNothing()
+	h.followsItsValues()
+	h.upgradesKinds()
+	text := h.leavesKeys()
+	h.takesOverWhatItLeft(text)
+	h.removesAllWhenAsked()
+}
+
+func (h *helm) notesNameTheMissingLabel(notes string) {
+	h.t.Helper()
+	const command = "label namespace dgbot-system pod-security.kubernetes.io/enforce=restricted"
+	if !strings.Contains(notes, "kubectl "+command) {
+		h.t.Errorf("the notes do not say that the namespace lacks its label:\n%s", notes)
+	}
+	h.must("", strings.Fields(command)...)
+}
+
+// works: the manager has the rights that it needs, and the policies hold.
+func (h *helm) works() {
+	h.t.Helper()
+	stop := h.operate()
+	defer stop()
+	h.must(key, "apply", "-f", "-")
+	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
+	h.must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice", "-n", "support")
+	h.eventually("alice cannot forge a record", func() (bool, string) {
+		out, err := h.run(forged, "apply", "--as=alice", "--dry-run=server", "-f", "-")
+		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy 'dgbot-records'"), out
+	})
+}
+
+// takesOneReleaseOnly: the kinds are the cluster's, so a second operator would work on the same keys.
+func (h *helm) takesOneReleaseOnly() {
+	h.t.Helper()
+	_, err := h.installAs("second", nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "cannot be imported into the current release: invalid ownership metadata") {
+		h.t.Errorf("a second release: %v", err)
+	}
+}
+
+// upgradesOfNothingChangeNothing: nothing that the chart has is written differently each time.
+func (h *helm) upgradesOfNothingChangeNothing() {
+	h.t.Helper()
+	versions := func() string {
+		const format = `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.%s}{"\n"}{end}`
+		return h.must("", "get", "crd,validatingadmissionpolicybinding,clusterrole,clusterrolebinding,sa,role,rolebinding,deployment,service,"+
+			"poddisruptionbudget,networkpolicy", "-A", "-l", "helm.sh/chart", "-o", fmt.Sprintf(format, "resourceVersion")) +
+			// The API server notes a new time of the first apply after the one that gave a policy its defaults.
+			h.must("", "get", "validatingadmissionpolicy", "-l", "helm.sh/chart", "-o", fmt.Sprintf(format, "generation"))
+	}
+	before := versions()
+	h.upgrade(loadChart(h.t), nil)
+	if after := versions(); after != before || strings.Count(before, "\n") < 30 {
+		h.t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// followsItsValues into fewer rights and back, with a verifier and without.
+func (h *helm) followsItsValues() {
+	h.t.Helper()
+	h.upgrade(loadChart(h.t), values{
+		"image":    values{"tag": "next"},
+		"manager":  values{"replicas": 1, "watchNamespaces": []any{"support"}, "secretAccess": "get-only"},
+		"verifier": values{"enabled": true},
+	})
+	got := h.must("", "get", "deployment", "-n", operatorNamespace, "-o",
+		`jsonpath={range .items[*]}{.metadata.name} {.spec.replicas} {.spec.template.spec.containers[0].image}{"\n"}{end}`)
+	if want := "dgbot-manager 1 dgbot-key-operator:next\ndgbot-verifier 2 dgbot-key-operator:next\n"; got != want {
+		h.t.Errorf("%s, want %s", got, want)
+	}
+	may := func(verb, namespace string) string {
+		out, _ := h.run("", "auth", "can-i", verb, "secrets", "-n", namespace, "--as=system:serviceaccount:dgbot-system:dgbot-manager")
+		return strings.TrimSpace(out)
+	}
+	h.eventually("the rights are those of the overlay", func() (bool, string) {
+		got := may("list", "support") + may("get", "support") + may("get", "default") + may("list", "dgbot-identity")
+		return got == "noyesnoyes", got
+	})
+	stop := h.operate()
+	h.must("", "delete", "secret", "crm", "-n", "support")
+	h.must("", "annotate", "dgkey", "crm", "-n", "support", "keys.dgbot.io/revoke-issued-before=2000-01-01T00:00:00Z")
+	h.must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2000-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
+	h.eventually("a lost Secret is replaced", func() (bool, string) {
+		out, err := h.run("", "get", "secret", "crm", "-n", "support")
+		return err == nil, out
+	})
+	stop()
+
+	h.upgrade(loadChart(h.t), nil)
+	got = h.must("", "get", "deployment,role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
+	if want := "dgbot-system/dgbot-manager dgbot-system/dgbot-manager "; got != want {
+		h.t.Errorf("%s, want %s", got, want)
+	}
+	h.eventually("the rights are those for all namespaces", func() (bool, string) {
+		got := may("list", "support") + may("list", "default")
+		return got == "yesyes", got
+	})
+}
+
+// upgradesKinds: those in a chart's crds folder Helm would install and never touch again.
+func (h *helm) upgradesKinds() {
+	h.t.Helper()
+	newer, changed := loadChart(h.t), 0
+	for _, template := range newer.Templates {
+		if strings.HasSuffix(template.Name, "crds.yaml") {
+			changed = strings.Count(string(template.Data), "\n    - dgkey\n")
+			template.Data = []byte(strings.Replace(string(template.Data), "\n    - dgkey\n", "\n    - dgkey\n    - dgk\n", 1))
+		}
+	}
+	if changed != 1 {
+		h.t.Fatalf("the short name is there %d times", changed)
+	}
+	h.upgrade(newer, nil)
+	if got := h.must("", "get", "crd", "dgbotapikeys.keys.dgbot.io", "-o", "jsonpath={.spec.names.shortNames}"); got != `["dgkey","dgk"]` {
+		h.t.Errorf("the short names are %s", got)
+	}
+	h.upgrade(loadChart(h.t), nil)
+}
+
+// leavesKeys: an uninstalled operator takes no key with it. It returns the text of the one that is there.
+func (h *helm) leavesKeys() string {
+	h.t.Helper()
+	before := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}")
+	info := h.uninstall()
+	for _, kept := range []string{"[CustomResourceDefinition] dgbotapikeys.keys.dgbot.io", "[Namespace] dgbot-identity"} {
+		if !strings.Contains(info, kept) {
+			h.t.Errorf("Helm does not say that %s is kept:\n%s", kept, info)
+		}
+	}
+	h.must("", "get", "dgkey/crm", "-n", "support")
+	if records := h.must("", "get", "dgrec", "-n", "support", "-o", "name"); records == "" {
+		h.t.Error("no record is left: the key does not verify")
+	}
+	if phase := h.must("", "get", "namespace", "dgbot-identity", "-o", "jsonpath={.status.phase}"); phase != "Active" {
+		h.t.Errorf("dgbot-identity is %s", phase)
+	}
+	if after := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != before || before == "" {
+		h.t.Error("the key is another one, or none")
+	}
+	left := h.must("", "get", "deployment,service,sa,role,rolebinding,networkpolicy,poddisruptionbudget,clusterrole,clusterrolebinding,"+
+		"validatingadmissionpolicy,validatingadmissionpolicybinding", "-A", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name")
+	if left != "" {
+		h.t.Errorf("left behind:\n%s", left)
+	}
+	return before
+}
+
+func (h *helm) takesOverWhatItLeft(text string) {
+	h.t.Helper()
+	h.install(nil)
+	stop := h.operate()
+	defer stop()
+	h.must("", "annotate", "dgkey", "crm", "-n", "support", "--overwrite", "keys.dgbot.io/revoke-issued-before=2001-01-01T00:00:00Z")
+	h.must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2001-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
+	if after := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != text {
+		h.t.Error("the key is another one")
+	}
+}
+
+func (h *helm) removesAllWhenAsked() {
+	h.t.Helper()
+	h.upgrade(loadChart(h.t), values{"crds": values{"keep": false}})
+	h.uninstall()
+	h.eventually("kinds and namespace are gone", func() (bool, string) {
+		out := h.must("", "get", "crd,namespace", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name")
+		return out == "", out
+	})
+}
+
+// TestWhatKubectlInstalledIsTakenOver as the chart's README says.
+func TestWhatKubectlInstalledIsTakenOver(t *testing.T) {
+	h := startCluster(t)
+	if err := h.cluster.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.installAs(releaseName, nil, nil); err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") {
+		t.Errorf("without being asked to: %v", err)
+	}
+	_, err := h.installAs(releaseName, values{"image": values{"tag": "other"}}, func(install *action.Install) {
+		install.TakeOwnership, install.ForceConflicts = true, true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := h.must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	if image != "dgbot-key-operator:other" {
+		t.Errorf("the image is %s", image)
+	}
+	h.uninstall()
+	if out := h.must("", "get", "clusterrole,deployment", "-A", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name"); out != "" {
+		t.Errorf("left behind: %s", out)
+	}
+}
