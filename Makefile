@@ -63,6 +63,10 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).
 	@go run ./hack/plugin -version "$(VERSION)" -url "$(URL)"
 
+.PHONY: release
+release: ## Write dist/install.yaml and the packaged Helm chart (IMAGE=<registry>/dgbot-key-operator:1.2.3, VERSION where that is not its tag).
+	@cd hack/release && go run ./dist -image='$(IMAGE)' -version='$(VERSION)'
+
 ##@ Changing the code
 
 .PHONY: test-unit
@@ -125,7 +129,7 @@ verify: ## Regenerate everything in a copy and find no difference; check formatt
 
 .PHONY: clean
 clean: ## Remove what was built.
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: help
 help: ## Show this.

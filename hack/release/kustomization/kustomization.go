@@ -15,9 +15,11 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Build returns the objects of a folder in the order in which they are written.
+// Build returns the objects of a folder in the order in which kubectl applies them: namespaces first, and what needs others after them.
 func Build(folder string) ([]*yaml.RNode, error) {
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Clean(folder))
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionLegacy
+	built, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), filepath.Clean(folder))
 	if err != nil {
 		return nil, fmt.Errorf("building %s: %w", folder, err)
 	}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	helmrelease "helm.sh/helm/v4/pkg/release/v1"
+
+	"dgbot.io/key-operator/hack/release/kustomization"
+	"dgbot.io/key-operator/test/controlplane"
+)
+
+const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func write(t *testing.T, args ...string) (folder string) {
+	t.Helper()
+	folder = filepath.Join(t.TempDir(), "new", "folder")
+	if err := run(append([]string{"-out=" + folder}, args...), controlplane.Repository()); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// TestTheManifestIsConfigDefaultWithTheImage and nothing else in it is different.
+func TestTheManifestIsConfigDefaultWithTheImage(t *testing.T) {
+	objects, err := kustomization.Build(filepath.Join(controlplane.Repository(), "config", "default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config strings.Builder
+	for _, object := range objects {
+		config.WriteString("---\n" + object.MustString())
+	}
+	for image, written := range map[string]string{
+		"registry.example/keys/operator:1.2.3":           "registry.example/keys/operator:1.2.3",
+		"registry.example:5000/operator:1.2.3@" + digest: "registry.example:5000/operator:1.2.3@" + digest,
+		"registry.example/operator:v1.2.3-rc.1":          "registry.example/operator:v1.2.3-rc.1",
+	} {
+		manifest := read(t, write(t, "-image="+image), "install.yaml")
+		header, manifest, _ := strings.Cut(manifest, "\n")
+		if !strings.Contains(header, " 1.2.3") {
+			t.Errorf("it does not say which version it is: %s", header)
+		}
+		want := strings.Replace(config.String(), " dgbot-key-operator:dev\n", " "+written+"\n", 1)
+		if manifest != want || want == config.String() {
+			t.Errorf("%s: not config/default with that image:\n%s", image, manifest)
+		}
+	}
+}
+
+// TestTheManifestInstalls with one command, on an empty cluster.
+func TestTheManifestInstalls(t *testing.T) {
+	cluster, err := controlplane.Start(controlplane.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	manifest := filepath.Join(write(t, "-image=registry.example/operator:1.2.3"), "install.yaml")
+	for _, args := range [][]string{
+		{"apply", "-f", manifest},
+		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
+		{"diff", "-k", filepath.Join(controlplane.Repository(), "config", "identity")},
+	} {
+		if out, err := cluster.Kubectl(t.Context(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("kubectl %v: %v\n%s", args, err, out)
+		}
+	}
+	out, err := cluster.Kubectl(t.Context(), "get", "deployment", "-A", "-o", "jsonpath={.items[*].spec.template.spec.containers[0].image}").CombinedOutput()
+	if string(out) != "registry.example/operator:1.2.3" {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
+// TestTheChartIsPackagedWithTheImage: whoever installs it sets no value.
+func TestTheChartIsPackagedWithTheImage(t *testing.T) {
+	for _, test := range []struct{ image, version, file, appVersion, want string }{
+		{"registry.example/keys/operator:1.2.3", "", "1.2.3", "1.2.3", "registry.example/keys/operator:1.2.3"},
+		{"registry.example/keys/operator:v1.2.3", "", "1.2.3", "v1.2.3", "registry.example/keys/operator:v1.2.3"},
+		{"registry.example/keys/operator:nightly", "1.3.0-alpha.1", "1.3.0-alpha.1", "nightly", "registry.example/keys/operator:nightly"},
+		{"registry.example/keys/operator@" + digest, "1.2.3", "1.2.3", "1.2.3", "registry.example/keys/operator@" + digest},
+		{"registry.example/keys/operator:1.2.3@" + digest, "", "1.2.3", "1.2.3", "registry.example/keys/operator@" + digest},
+	} {
+		folder := write(t, "-image="+test.image, "-version="+test.version)
+		packaged, err := loader.Load(filepath.Join(folder, "dgbot-key-operator-"+test.file+".tgz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if packaged.Metadata.Version != test.file || packaged.Metadata.AppVersion != test.appVersion {
+			t.Errorf("%s: version %s, appVersion %s", test.image, packaged.Metadata.Version, packaged.Metadata.AppVersion)
+		}
+		install := action.NewInstall(action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler)))
+		install.DryRunStrategy, install.ReleaseName, install.Namespace = action.DryRunClient, "dgbot", "dgbot-system"
+		install.KubeVersion = &common.KubeVersion{Version: "v1.32.0", Major: "1", Minor: "32"}
+		got, err := install.Run(packaged, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if manifest := got.(*helmrelease.Release).Manifest; strings.Count(manifest, `image: "`+test.want+`"`) != 1 {
+			t.Errorf("%s: the image is not in it", test.image)
+		}
+		if values := read(t, controlplane.Repository(), "charts", "dgbot-key-operator", "values.yaml"); len(packaged.Raw) == 0 || strings.Count(values, "#") < 10 {
+			t.Error("the comments of values.yaml are gone")
+		}
+	}
+}
+
+// TestReleasesAreReproducible: not when it was packaged, nor from which checkout, makes a difference.
+func TestReleasesAreReproducible(t *testing.T) {
+	const image = "-image=registry.example/operator:1.2.3"
+	first, second := write(t, image), write(t, image)
+	for _, name := range []string{"install.yaml", "dgbot-key-operator-1.2.3.tgz"} {
+		if !bytes.Equal([]byte(read(t, first, name)), []byte(read(t, second, name))) {
+			t.Errorf("%s is different each time", name)
+		}
+	}
+}
+
+func TestReleasesWithoutANameAreRefused(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                              "IMAGE is not set",
+		"-image=operator:1.2.3":         "want <registry>/<repository>:<tag>",
+		"-image=registry.example/o":     "want <registry>/<repository>:<tag>",
+		"-image=registry.example/o:dev": `VERSION is "dev": set it to a semantic version`,
+		"-image=registry.example/o:1.2": `VERSION is "1.2": set it to a semantic version`,
+		"-image=registry.example/o:1.2.3 -version=latest": `VERSION is "latest"`,
+	} {
+		folder := filepath.Join(t.TempDir(), "dist")
+		err := run(append(strings.Fields(args), "-out="+folder), controlplane.Repository())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+		if _, err := os.Stat(folder); err == nil {
+			t.Errorf("%s: something is written", args)
+		}
+	}
+}
