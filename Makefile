@@ -59,6 +59,14 @@ bin/k8s/kubectl.stamp: hack/controlplane/go.mod hack/controlplane/go.sum hack/co
 image: ## Build the container image dgbot-key-operator:dev, which config/manager names (needs Docker).
 	docker build -t dgbot-key-operator:dev .
 
+.PHONY: image-oci
+image-oci: ## Build the same image without Docker, as an OCI image layout in dist/image (PLATFORMS=linux/amd64,linux/arm64).
+	@cd hack/release && go run ./image -platforms='$(or $(PLATFORMS),linux/amd64,linux/arm64)'
+
+.PHONY: image-push
+image-push: ## Build it like that and push it (IMAGE=<registry>/dgbot-key-operator:1.2.3), as who docker or podman is logged in.
+	@cd hack/release && go run ./image -platforms='$(or $(PLATFORMS),linux/amd64,linux/arm64)' -push -image='$(IMAGE)'
+
 .PHONY: plugin
 plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).
 	@go run ./hack/plugin -version "$(VERSION)" -url "$(URL)"

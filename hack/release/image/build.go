@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// programs are those in the image, and in the Dockerfile. The first is what it runs.
+var programs = []string{"manager", "verifier"}
+
+// buildFlags are the Dockerfile's, and leave out what differs from one checkout to the next.
+var buildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
+
+// build is a folder with the programs for a platform.
+type build struct {
+	platform *v1.Platform
+	folder   string
+}
+
+func (b build) remove() { _ = os.RemoveAll(b.folder) }
+
+func compile(ctx context.Context, repository string, platform *v1.Platform) (build, error) {
+	folder, err := os.MkdirTemp("", "dgbot-image-")
+	if err != nil {
+		return build{}, err
+	}
+	b := build{platform, folder}
+	args := append(append([]string{"build"}, buildFlags...), "-o", folder)
+	for _, program := range programs {
+		args = append(args, "./cmd/"+program)
+	}
+	command := exec.CommandContext(ctx, "go", args...)
+	command.Dir = repository
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
+	// What somebody has set for their own builds would make another digest.
+	command.Env = append(command.Env, "GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=", "GOARM64=")
+	if out, err := command.CombinedOutput(); err != nil {
+		b.remove()
+		return build{}, fmt.Errorf("building for %s: %w\n%s", platform, err, out)
+	}
+	return b, nil
+}
