@@ -61,11 +61,11 @@ image: ## Build the container image dgbot-key-operator:dev, which config/manager
 
 .PHONY: image-oci
 image-oci: ## Build the same image without Docker, as an OCI image layout in dist/image (PLATFORMS=linux/amd64,linux/arm64).
-	@cd hack/release && go run ./image -platforms='$(or $(PLATFORMS),linux/amd64,linux/arm64)'
+	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)')
 
 .PHONY: image-push
 image-push: ## Build it like that and push it (IMAGE=<registry>/dgbot-key-operator:1.2.3), as who docker or podman is logged in.
-	@cd hack/release && go run ./image -platforms='$(or $(PLATFORMS),linux/amd64,linux/arm64)' -push -image='$(IMAGE)'
+	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)') -push -image='$(IMAGE)'
 
 .PHONY: plugin
 plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).
