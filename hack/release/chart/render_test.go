@@ -64,8 +64,13 @@ func render(t *testing.T, namespace string, given values) map[string]object {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return objectsOf(t, release.Manifest)
+}
+
+func objectsOf(t *testing.T, manifest string) map[string]object {
+	t.Helper()
 	objects := map[string]object{}
-	for _, document := range strings.Split("\n"+release.Manifest, "\n---\n") {
+	for _, document := range strings.Split("\n"+manifest, "\n---\n") {
 		var parsed object
 		if err := yaml.UnmarshalStrict([]byte(document), &parsed); err != nil {
 			t.Fatalf("%v:\n%s", err, document)
@@ -154,12 +159,12 @@ func same(t *testing.T, got, want map[string]object) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		if difference := cmp.Diff(want[id], got[id]); difference != "" {
-			t.Errorf("%s: config has -, the chart has +\n%s", id, difference)
+			t.Errorf("%s: wanted is -, the chart has +\n%s", id, difference)
 		}
 	}
 	for id := range got {
 		if want[id] == nil {
-			t.Errorf("%s: config does not have it", id)
+			t.Errorf("%s: it is not wanted", id)
 		}
 	}
 }

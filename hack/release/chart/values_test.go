@@ -113,10 +113,9 @@ func TestLint(t *testing.T) {
 
 const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// TestValuesArrive where they belong. What the rights go by is compared with the overlays, in render_test.go.
-func TestValuesArrive(t *testing.T) {
-	objects := render(t, operatorNamespace, parse(t, `
-image: {repository: registry.example:5000/keys/operator, tag: 1.2.3, digest: "`+digest+`", pullPolicy: Always}
+// everything are values none of which is the default.
+const everything = `
+image: {repository: registry.example:5000/keys/operator, tag: 1.2.3, digest: "` + digest + `", pullPolicy: Always}
 imagePullSecrets: [{name: registry}]
 manager:
   replicas: 3
@@ -133,7 +132,11 @@ verifier:
   extraArgs: [--environment=production]
   resources: {requests: {cpu: null}}
   priorityClassName: high
-`))
+`
+
+// TestValuesArrive where they belong. What the rights go by is compared with the overlays, in render_test.go.
+func TestValuesArrive(t *testing.T) {
+	objects := render(t, operatorNamespace, parse(t, everything))
 	manager := deployment(t, objects, "dgbot-manager")
 	container := manager.Spec.Template.Spec.Containers[0]
 	if got := *manager.Spec.Replicas; got != 3 {
