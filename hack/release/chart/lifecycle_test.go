@@ -131,8 +131,8 @@ func (h *helm) followsItsValues() {
 	stop()
 
 	h.upgrade(loadChart(h.t), nil)
-	got = h.must("", "get", "deployment,role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
-	if want := "dgbot-system/dgbot-manager dgbot-system/dgbot-manager "; got != want {
+	got = h.must("", "get", "deployment,role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {end}")
+	if want := "Deployment dgbot-system/dgbot-manager Role dgbot-system/dgbot-manager "; got != want {
 		h.t.Errorf("%s, want %s", got, want)
 	}
 	h.eventually("the rights are those for all namespaces", func() (bool, string) {

@@ -64,7 +64,8 @@ func replace(folder string, files map[string]*strings.Builder) error {
 		}
 	}
 	for name, content := range files {
-		err = errors.Join(err, os.WriteFile(filepath.Join(folder, name), []byte(content.String()), 0o644))
+		path := filepath.Join(folder, name)
+		err = errors.Join(err, os.WriteFile(path, []byte(content.String()), 0o644)) //nolint:gosec // it is a source file, as others
 	}
 	return err
 }

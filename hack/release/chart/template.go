@@ -50,7 +50,7 @@ func (d document) template() (string, error) {
 	}
 	if object.GetKind() == "Deployment" {
 		if err := workload(object, slots); err != nil {
-			return "", fmt.Errorf("Deployment %s: %w", object.GetName(), err)
+			return "", fmt.Errorf("deployment %s: %w", object.GetName(), err)
 		}
 	}
 	if err := moveNamespace(object.YNode(), slots.put("$.Release.Namespace | quote")); err != nil {
