@@ -235,3 +235,33 @@ func TestWhatKubectlInstalledIsTakenOver(t *testing.T) {
 		t.Errorf("left behind: %s", out)
 	}
 }
+
+// TestEverythingInstallsAtOnce on an empty cluster: what is in a namespace after the namespace, what names kinds after the kinds.
+func TestEverythingInstallsAtOnce(t *testing.T) {
+	h := startCluster(t)
+	h.must("", "create", "namespace", operatorNamespace)
+	h.must("", "create", "namespace", "support")
+	given := func(namespaces ...any) values {
+		return values{
+			"manager":       values{"watchNamespaces": namespaces, "secretAccess": "get-only"},
+			"verifier":      values{"enabled": true},
+			"networkPolicy": values{"restrictedEgress": true},
+		}
+	}
+	h.install(given("support"))
+	roles := h.must("", "get", "role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
+	if want := "default/dgbot-manager-events dgbot-identity/dgbot-manager-identity dgbot-identity/dgbot-verifier-identity " +
+		"dgbot-system/dgbot-manager dgbot-system/dgbot-verifier support/dgbot-manager-watched "; roles != want {
+		t.Errorf("the roles are %s, want %s", roles, want)
+	}
+	h.uninstall()
+
+	_, err := h.installAs(releaseName, given("support", "later"), nil)
+	if err == nil || !strings.Contains(err.Error(), `namespaces "later" not found`) {
+		t.Errorf("a namespace that is not there: %v", err)
+	}
+	// What has failed is mended by an upgrade.
+	h.must("", "create", "namespace", "later")
+	h.upgrade(loadChart(t), given("support", "later"))
+	h.must("", "get", "role/dgbot-manager-watched", "-n", "later")
+}
