@@ -36,7 +36,7 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if found, err := get(ctx, r.Client, name, key); err != nil || !found {
 		return nil, err
 	}
-	if key.Status.ObservedGeneration == 0 {
+	if key.Status.ObservedGeneration <= 0 {
 		// A new key, most likely: a revision is due, and all will be read live in a moment. Reading the Secret twice for
 		// every key that is created would be the price of knowing it now.
 		seen, err := r.complete(ctx, r.Client, key, nil, nil)

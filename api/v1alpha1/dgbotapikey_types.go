@@ -262,38 +262,10 @@ type RevisionStatus struct {
 	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
 }
 
-// HandledRequest holds the requests that are done, to wait on.
-type HandledRequest struct {
-	// rotateRequestedAt is the last rotation request (spec.rotation.requestedAt or its annotation) that the current
-	// revision satisfies.
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	RotateRequestedAt *metav1.Time `json:"rotateRequestedAt,omitempty"`
-
-	// revokeIssuedBefore is the last cut-off (spec.rotation.revokeIssuedBefore or its annotation) up to which all
-	// revisions are revoked.
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
-}
-
-// Binding names the Secret in the form of a Service Binding provisioned service.
-type Binding struct {
-	// name of the Secret, in the same namespace.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-}
-
 // DGbotAPIKeyStatus is what the operator has seen and done. It is rebuilt from the records and the Secret when lost.
 type DGbotAPIKeyStatus struct {
-	// observedGeneration is the generation of spec that this status is about.
+	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -388,6 +360,7 @@ type DGbotAPIKey struct {
 
 	// status is what the operator has seen and done.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotAPIKeyStatus `json:"status,omitempty"`
 }
 

@@ -180,7 +180,8 @@ type ChatbotReference struct {
 
 // DGbotChatbotStatus is what the operator has seen and done. It is rebuilt when lost.
 type DGbotChatbotStatus struct {
-	// observedGeneration is the generation of spec that this status is about.
+	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -306,6 +307,7 @@ type DGbotChatbot struct {
 
 	// status is what the operator has seen and done.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotChatbotStatus `json:"status,omitempty"`
 }
 

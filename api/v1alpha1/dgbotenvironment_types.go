@@ -143,7 +143,8 @@ type Weekday string
 
 // DGbotEnvironmentStatus is what the operator has seen of the environment.
 type DGbotEnvironmentStatus struct {
-	// observedGeneration is the generation of spec that this status is about.
+	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -197,6 +198,7 @@ type DGbotEnvironment struct {
 
 	// status is what the operator has seen.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotEnvironmentStatus `json:"status,omitempty"`
 }
 

@@ -180,7 +180,7 @@ func (h *hardened) servesNamespacesFromWhenItMay(operator *controlplane.Program,
 	}
 	ready("sales")
 	ready("later")
-	if status := h.must("", "get", "dgkey", "crm", "-n", "default", "-o", "jsonpath={.status}"); status != "" {
+	if status := h.must("", "get", "dgkey", "crm", "-n", "default", "-o", "jsonpath={.status}"); status != `{"observedGeneration":-1}` {
 		h.t.Errorf("a key in a namespace that is not watched has the status %s", status)
 	}
 	// A namespace that goes away does not take the others with it.
