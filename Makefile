@@ -115,13 +115,14 @@ test-release: $(CONTROLPLANE) ## The chart with Helm itself on a control plane, 
 	cd hack/release && go test -timeout 30m ./...
 
 .PHONY: generate
-generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, the PrometheusRule and the chart from their sources.
+generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, the PrometheusRule, what goes into argocd-cm and the chart from their sources.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate/boilerplate.go.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=dgbot-manager paths=./controllers/... output:rbac:dir=config/rbac
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 	hack/alerts/prometheusrule.sh >config/prometheus/prometheusrule.yaml
 	cd hack/release && go run ./chart
+	hack/gitops/argocd-cm.sh >config/gitops/argocd/argocd-cm.yaml
 
 .PHONY: fmt
 fmt: ## Format the Go sources.

@@ -100,6 +100,14 @@ var boundaries = map[string]boundary{
 			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
 		},
 	},
+	// It runs scripts as Argo CD does, and asks kstatus as Flux does.
+	"test/gitops": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/test/controlplane",
+			"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml", "sigs.k8s.io/cli-utils/pkg/kstatus",
+			"github.com/evanphx/json-patch/v5", "github.com/yuin/gopher-lua",
+		},
+	},
 	// It asks as Envoy does, and reads Envoy's configuration.
 	"test/verifier": {
 		may: []string{
