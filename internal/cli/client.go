@@ -125,6 +125,10 @@ func (c *cluster) page(resource, namespace, token string) *rest.Request {
 		Param("limit", strconv.Itoa(pageSize)).Param("continue", token)
 }
 
+// fieldManager is whose the changes are. It must not begin with kubectl, as the program's name does: what such managers have set,
+// Flux takes away again when it applies Git the next time.
+const fieldManager = "dgbot"
+
 // patch changes a key that still is the one that was looked at.
 func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotations map[string]string, spec map[string]any) error {
 	change := map[string]any{"metadata": map[string]any{"uid": key.UID, "annotations": annotations}}
@@ -135,7 +139,8 @@ func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotati
 	if err != nil {
 		return err
 	}
-	return c.client.Patch(types.MergePatchType).Namespace(key.Namespace).Resource(keyResource).Name(key.Name).Body(text).Do(ctx).Into(key)
+	request := c.client.Patch(types.MergePatchType).Namespace(key.Namespace).Resource(keyResource).Name(key.Name).Param("fieldManager", fieldManager)
+	return request.Body(text).Do(ctx).Into(key)
 }
 
 // now is the API server's time, in whole seconds: what is requested is compared with what the operator notes, and the clock of
