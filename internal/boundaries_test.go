@@ -104,8 +104,9 @@ var boundaries = map[string]boundary{
 	"test/gitops": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/test/controlplane",
-			"k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml", "sigs.k8s.io/cli-utils/pkg/kstatus",
-			"github.com/evanphx/json-patch/v5", "github.com/yuin/gopher-lua",
+			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/discovery", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
+			"sigs.k8s.io/cli-utils/pkg/kstatus", "sigs.k8s.io/structured-merge-diff/v6", "github.com/evanphx/json-patch/v5", "github.com/google/cel-go",
+			"github.com/yuin/gopher-lua",
 		},
 	},
 	// It asks as Envoy does, and reads Envoy's configuration.

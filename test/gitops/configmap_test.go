@@ -3,11 +3,13 @@
 package gitops
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
 
@@ -46,5 +48,23 @@ func TestTheConfigMapHasTheScripts(t *testing.T) {
 	}
 	if len(configMap.Data) != len(kinds)+len(withActions) {
 		t.Errorf("argocd-cm.yaml would change more of Argo CD than health and actions: %d entries", len(configMap.Data))
+	}
+}
+
+// configuresArgoCD: what docs/gitops.md says to apply leaves alone what Argo CD is configured with already.
+func (s *site) configuresArgoCD() {
+	s.t.Helper()
+	file := filepath.Join(customizations, "..", "argocd-cm.yaml")
+	s.kubectl("create", "namespace", "argocd")
+	s.kubectl("create", "configmap", "argocd-cm", "-n", "argocd", "--from-literal=url=https://argocd.example.com")
+	for range 2 {
+		s.kubectl("apply", "--server-side", "--field-manager=dgbot-key-operator", "-n", "argocd", "-f", file)
+	}
+	var configMap corev1.ConfigMap
+	s.must(s.admin.Get(s.t.Context(), types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, &configMap))
+	wanted := readYAML[corev1.ConfigMap](s.t, file).Data
+	wanted["url"] = "https://argocd.example.com"
+	if !maps.Equal(configMap.Data, wanted) {
+		s.t.Errorf("argocd-cm has %v", slices.Sorted(maps.Keys(configMap.Data)))
 	}
 }
