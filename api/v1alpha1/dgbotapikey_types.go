@@ -361,7 +361,7 @@ type DGbotAPIKey struct {
 	// status is what the operator has seen and done.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
-	Status DGbotAPIKeyStatus `json:"status,omitempty"`
+	Status DGbotAPIKeyStatus `json:"status,omitempty,omitzero"`
 }
 
 // DGbotAPIKeyList is a list of DGbotAPIKeys.

@@ -308,7 +308,7 @@ type DGbotChatbot struct {
 	// status is what the operator has seen and done.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
-	Status DGbotChatbotStatus `json:"status,omitempty"`
+	Status DGbotChatbotStatus `json:"status,omitempty,omitzero"`
 }
 
 // DGbotChatbotList is a list of DGbotChatbots.

@@ -199,7 +199,7 @@ type DGbotEnvironment struct {
 	// status is what the operator has seen.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
-	Status DGbotEnvironmentStatus `json:"status,omitempty"`
+	Status DGbotEnvironmentStatus `json:"status,omitempty,omitzero"`
 }
 
 // DGbotEnvironmentList is a list of DGbotEnvironments.

@@ -3,7 +3,6 @@
 package gitops
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -89,16 +88,11 @@ func (s *site) operate() {
 	})
 }
 
-func (s *site) kubectl(args ...string) string {
+func (s *site) kubectl(args ...string) {
 	s.t.Helper()
-	var said bytes.Buffer
-	command := s.cluster.Kubectl(s.t.Context(), args...)
-	command.Stderr = &said
-	out, err := command.Output()
-	if err != nil {
-		s.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, said.String())
+	if out, err := s.cluster.Kubectl(s.t.Context(), args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
 }
 
 // dgbot runs kubectl dgbot.
