@@ -94,6 +94,12 @@ func TestThePluginByAnEditor(t *testing.T) {
 	if second == first || s.verify(first) != lifecycle.Admitted || s.verify(second) != lifecycle.Admitted || s.key("web").Spec.Rotation != nil && s.key("web").Spec.Rotation.RequestedAt != nil {
 		t.Errorf("after rotate the keys are %s and %s, spec %+v", s.verify(first), s.verify(second), s.key("web").Spec.Rotation)
 	}
+	for _, fields := range s.key("web").ManagedFields {
+		// Flux takes away what such managers have set and Git does not have: the request would go before it is served.
+		if strings.HasPrefix(fields.Manager, "kubectl") {
+			t.Errorf("the plugin writes as %s", fields.Manager)
+		}
+	}
 	s.does("compromise", "-l", "team=web", "--wait", "--yes")
 	if third := s.text("web"); s.verify(first) != lifecycle.Revoked || s.verify(second) != lifecycle.Revoked || s.verify(third) != lifecycle.Admitted {
 		t.Errorf("after compromise the keys are %s, %s and %s", s.verify(first), s.verify(second), s.verify(third))
