@@ -131,6 +131,7 @@ fmt: ## Format the Go sources.
 .PHONY: lint
 lint: ## Lint the Go sources (builds the pinned linter the first time: minutes).
 	go tool -modfile=$(TOOLS) golangci-lint-kube-api-linter run ./...
+	cd hack/release && go tool -modfile=../tools/go.mod golangci-lint-kube-api-linter run ./...
 
 .PHONY: verify
 verify: ## Regenerate everything in a copy and find no difference; check formatting, modules, vet and lint.

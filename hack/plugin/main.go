@@ -8,6 +8,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -44,7 +45,7 @@ func main() {
 	out := flag.String("out", "dist", "folder for the archives and the manifest")
 	platforms := flag.String("platforms", "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64", "what to build for")
 	flag.Parse()
-	if err := run(*version, *url, *out, strings.Split(*platforms, ",")); err != nil {
+	if err := run(context.Background(), *version, *url, *out, strings.Split(*platforms, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "plugin:", err)
 		os.Exit(1)
 	}
@@ -53,7 +54,7 @@ func main() {
 // versions are those that Krew takes.
 var versions = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
 
-func run(version, url, out string, platforms []string) error {
+func run(ctx context.Context, version, url, out string, platforms []string) error {
 	switch {
 	case !versions.MatchString(version):
 		return fmt.Errorf("-version is %q: want one such as v0.1.0", version)
@@ -70,7 +71,7 @@ func run(version, url, out string, platforms []string) error {
 			return fmt.Errorf("platform %q: want one such as linux/amd64", name)
 		}
 		fmt.Println("building for", name)
-		p, err := pack(goos, arch, out)
+		p, err := pack(ctx, goos, arch, out)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -87,7 +88,7 @@ func run(version, url, out string, platforms []string) error {
 }
 
 // pack builds for one platform and writes the archive. Its URI is the name of it.
-func pack(goos, arch, out string) (*platform, error) {
+func pack(ctx context.Context, goos, arch, out string) (*platform, error) {
 	p := &platform{OS: goos, Arch: arch, Binary: "kubectl-dgbot", URI: fmt.Sprintf("kubectl-dgbot_%s_%s.tar.gz", goos, arch)}
 	if goos == "windows" {
 		p.Binary += ".exe"
@@ -98,7 +99,7 @@ func pack(goos, arch, out string) (*platform, error) {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	//nolint:gosec // the platform is that of whoever releases
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

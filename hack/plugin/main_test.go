@@ -41,7 +41,7 @@ func TestTheArchiveIsWhatTheManifestSays(t *testing.T) {
 	var folder string
 	for range 2 {
 		folder = t.TempDir()
-		if err := run("v0.1.0", "https://example.com/v0.1.0/", folder, []string{here}); err != nil {
+		if err := run(t.Context(), "v0.1.0", "https://example.com/v0.1.0/", folder, []string{here}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(filepath.Join(folder, "dgbot.yaml"))
@@ -69,7 +69,7 @@ func TestTheArchiveIsWhatTheManifestSays(t *testing.T) {
 	if sums[0] != sums[1] {
 		t.Error("the same sources give another archive")
 	}
-	if out, err := exec.Command(filepath.Join(folder, "kubectl-dgbot"), "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "compromise") {
+	if out, err := exec.CommandContext(t.Context(), filepath.Join(folder, "kubectl-dgbot"), "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "compromise") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if _, err := os.Stat(filepath.Join(folder, "LICENSE")); err != nil {
@@ -109,7 +109,7 @@ func TestWhatCannotBeReleased(t *testing.T) {
 		{"v1.0.0", "http://example.com", "linux/amd64", "-url"},
 		{"v1.0.0", "https://example.com", "linux", "platform"},
 	} {
-		if err := run(tc.version, tc.url, t.TempDir(), []string{tc.platform}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err := run(t.Context(), tc.version, tc.url, t.TempDir(), []string{tc.platform}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%+v: %v", tc, err)
 		}
 	}
