@@ -19,7 +19,7 @@ endif
 ##@ The two that matter
 
 .PHONY: demo
-demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
+demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
 	@go build -o bin/demo ./hack/demo && exec bin/demo
 
 .PHONY: test
@@ -36,7 +36,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 ##@ Running
 
 .PHONY: run
-run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
+run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
 
 .PHONY: build

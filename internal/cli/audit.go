@@ -4,6 +4,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -43,10 +44,18 @@ type report struct {
 	Keys []audited   `json:"keys"`
 }
 
+// audit is one call of the verb.
+type audit struct {
+	*session
+	listing
+	page, failOn string
+	unusedAfter  time.Duration
+	// limit is the risk of --fail-on.
+	limit risk
+}
+
 func newAudit(s *session) *cobra.Command {
-	var output, selector, page, failOn string
-	var everywhere bool
-	var unusedAfter time.Duration
+	a := &audit{session: s}
 	c := &cobra.Command{
 		Use:   "audit",
 		Short: "Show keys by risk: unused, old, unlimited, against the rules",
@@ -57,55 +66,56 @@ page to read or print, with a picture of how old keys are and when they were use
 It only looks. What acts by itself is spec.audit of a DGbotEnvironment.
 
 With --fail-on the exit code is 3 where a key has that risk or a higher one.`,
-		Args: func(_ *cobra.Command, arguments []string) error {
-			if len(arguments) > 0 {
-				return usage("audit takes no names: use --selector, or describe NAME")
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error {
-			limit, err := parseRisk(failOn)
-			if err := cmp.Or(checkOutput(output, listOutputs), err); err != nil {
-				return err
-			}
-			if unusedAfter <= 0 {
-				return usage("--unused-after is %s: want more than nothing, such as 2160h", unusedAfter)
-			}
-			cluster, err := s.connect()
-			if err != nil {
-				return err
-			}
-			namespace := cluster.namespace
-			if everywhere {
-				namespace = ""
-			}
-			keys, err := cluster.keys(c.Context(), namespace, selector)
-			if err != nil {
-				return err
-			}
-			all := auditOf(keys, unusedAfter, s.clock.Now())
-			if page != "" {
-				err = s.writePage(page, all, cmp.Or(namespace, "all namespaces"), unusedAfter)
-			} else {
-				err = s.printAudit(output, all)
-			}
-			if err == nil && len(all) > 0 && limit != none && all[0].Risk >= limit {
-				n := slices.IndexFunc(all, func(a audited) bool { return a.Risk < limit })
-				if n < 0 {
-					n = len(all)
-				}
-				err = no("%d of %d keys have the risk %s or a higher one", n, len(all), limit)
-			}
-			return err
-		},
+		Args: func(c *cobra.Command, arguments []string) error { return a.check(c, arguments) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
 	}
-	c.Flags().StringVarP(&output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
-	c.Flags().StringVarP(&selector, "selector", "l", "", "Labels of the keys to look at, such as team=crm")
-	c.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Those of all namespaces")
-	c.Flags().StringVar(&page, "html", "", "File to write the audit to as one page, instead of showing it")
-	c.Flags().StringVar(&failOn, "fail-on", "", "End with code 3 where a key has this risk or a higher one: low, medium or high")
-	c.Flags().DurationVar(&unusedAfter, "unused-after", quarter, "From when on a key that is not used is called unused")
+	a.addFlags(c)
+	c.Flags().StringVar(&a.page, "html", "", "File to write the audit to as one page, instead of showing it; - for standard output")
+	c.Flags().StringVar(&a.failOn, "fail-on", "", "End with code 3 where a key has this risk or a higher one: low, medium or high")
+	c.Flags().DurationVar(&a.unusedAfter, "unused-after", quarter, "From when on a key that is not used is called unused")
 	return c
+}
+
+func (a *audit) check(c *cobra.Command, arguments []string) error {
+	var err error
+	switch a.limit, err = parseRisk(a.failOn); {
+	case err != nil:
+		return err
+	case a.unusedAfter <= 0:
+		return usage("--unused-after is %s: want more than nothing, such as 2160h", a.unusedAfter)
+	case c.Flags().Changed("html") && a.page == "":
+		return usage("--html is empty: want a file, or - for standard output")
+	case a.page != "" && c.Flags().Changed("output"):
+		return usage("--html and --output do not go together")
+	}
+	return a.listing.check("audit", arguments)
+}
+
+func (a *audit) run(ctx context.Context) error {
+	keys, where, err := a.listed(ctx, &a.listing)
+	if err != nil {
+		return err
+	}
+	all := auditOf(keys, a.unusedAfter, a.clock.Now())
+	if a.page != "" {
+		err = a.writePage(a.page, all, where, a.unusedAfter)
+	} else {
+		err = a.printAudit(a.output, all)
+	}
+	if n := atLeast(a.limit, all); err == nil && a.limit != none && n > 0 {
+		err = no("%d of %d keys have the risk %s or a higher one", n, len(all), a.limit)
+	}
+	return err
+}
+
+// atLeast is how many keys have a risk or a higher one.
+func atLeast(limit risk, all []audited) (n int) {
+	for i := range all {
+		if all[i].Risk >= limit {
+			n++
+		}
+	}
+	return n
 }
 
 func parseRisk(text string) (risk, error) {

@@ -3,13 +3,13 @@
 package cli
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -82,29 +82,21 @@ const (
 	mostBars = 40
 )
 
-// writePage writes the audit as a page, whole or not at all.
-func (s *session) writePage(path string, all []audited, where string, unusedAfter time.Duration) (err error) {
-	now := s.clock.Now()
-	file, err := os.CreateTemp(filepath.Dir(path), ".dgbot-audit-*.html")
-	if err != nil {
+// writePage writes the audit as a page, to standard output for -. It is rendered first, so that a file is not begun in vain; it is
+// written in place and not renamed, because the path may be a link, or no file at all.
+func (s *session) writePage(path string, all []audited, where string, unusedAfter time.Duration) error {
+	var page bytes.Buffer
+	if err := renderPage(harmless{&page}, all, where, unusedAfter, s.clock.Now()); err != nil {
+		return fmt.Errorf("rendering the page: %w", err)
+	}
+	if path == "-" {
+		_, err := page.WriteTo(s.streams.Out)
+		return err
+	}
+	if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	err = renderPage(file, all, where, unusedAfter, now)
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	_, err = fmt.Fprintf(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
+	_, err := fmt.Fprintf(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
 	return err
 }
 
@@ -142,7 +134,7 @@ func totals(all []audited) []total {
 }
 
 func rowOf(a *audited, now time.Time) pageRow {
-	row := pageRow{audited: *a, RiskName: a.Risk.String(), Issued: told(a.IssuedAt, now), LastUsed: told(a.LastUsedAt, now)}
+	row := pageRow{audited: *a, RiskName: a.Risk.String(), Issued: told(a.IssuedAt, now), LastUsed: lastUse(a, now)}
 	switch {
 	case a.NextStageAt != nil:
 		row.Next = "next stage of the audit " + told(a.NextStageAt, now)
@@ -151,13 +143,17 @@ func rowOf(a *audited, now time.Time) pageRow {
 	case a.NextRotation != nil:
 		row.Next = "rotated " + told(a.NextRotation, now)
 	}
-	if row.LastUsed == "" {
-		row.LastUsed = "never known"
-	}
 	for _, f := range a.Findings {
 		row.Whys = append(row.Whys, f.What)
 	}
 	return row
+}
+
+func lastUse(a *audited, now time.Time) string {
+	if a.LastUsedAt == nil {
+		return "never known"
+	}
+	return told(a.LastUsedAt, now)
 }
 
 // draw makes the picture of one environment. What is revoked is not in it.
@@ -184,7 +180,7 @@ func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) 
 		b := bar{
 			Y: float64(axisHeight + i*rowHeight), X: at(now.Sub(a.IssuedAt.Time)), Used: at(age(a.LastUsedAt, now)), IsUsed: a.LastUsedAt != nil,
 			Name: shortened(a.Namespace + "/" + a.Name), Risk: a.Risk.String(),
-			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, told(a.IssuedAt, now), told(a.LastUsedAt, now), a.why()),
+			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, told(a.IssuedAt, now), lastUse(a, now), a.why()),
 		}
 		b.Length = max(1, p.Right-b.X)
 		p.Bars = append(p.Bars, b)

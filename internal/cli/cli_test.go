@@ -82,14 +82,18 @@ func TestEveryKeyIsTried(t *testing.T) {
 		keys[i].Name = name
 	}
 	var tried []string
-	err := each(keys, func(k *v1alpha1.DGbotAPIKey) error {
+	var said bytes.Buffer
+	s := &session{}
+	s.streams.ErrOut = &said
+	err := s.each(keys, func(k *v1alpha1.DGbotAPIKey) error {
 		tried = append(tried, k.Name)
 		if k.Name == "b" {
 			return nil
 		}
 		return no("not %s", k.Name)
 	})
-	if len(tried) != 3 || err == nil || err.Error() != "2 of 3 keys, the first a: not a" || Exit(&bytes.Buffer{}, err) != ExitNo {
+	if len(tried) != 3 || err == nil || err.Error() != "2 of 3 keys, the first a: not a" || Exit(&bytes.Buffer{}, err) != ExitNo ||
+		said.String() != "a: not a\nc: not c\n" {
 		t.Errorf("%v: %v", tried, err)
 	}
 }

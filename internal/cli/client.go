@@ -33,6 +33,9 @@ const (
 	chatbotResource     = "dgbotchatbots"
 )
 
+// requestTimeout bounds each request where --request-timeout does not: a server that accepts and never answers must not hang a script.
+const requestTimeout = 30 * time.Second
+
 // session is one call of the command.
 type session struct {
 	flags   *genericclioptions.ConfigFlags
@@ -66,6 +69,10 @@ func (s *session) connect() (*cluster, error) {
 	}
 	metav1.AddToGroupVersion(scheme, v1alpha1.GroupVersion)
 	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 50, 300 // kubectl's own
+	if config.Timeout == 0 {
+		config.Timeout = requestTimeout
+	}
 	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	client, err := rest.RESTClientFor(config)

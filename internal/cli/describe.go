@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
@@ -60,23 +61,7 @@ What you may not read is left out, and said.`,
 			if err != nil {
 				return err
 			}
-			var all []description
-			for i := range keys {
-				d, err := cluster.describe(c.Context(), &keys[i], s.clock.Now())
-				if err != nil {
-					return err
-				}
-				all = append(all, *d)
-			}
-			if output != "" {
-				return printValue(s.streams.Out, output, all)
-			}
-			for i := range all {
-				if err := all[i].print(s.streams.Out); err != nil {
-					return err
-				}
-			}
-			return nil
+			return s.describeAll(c.Context(), cluster, keys, output)
 		},
 	}
 	which.addFlags(c)
@@ -84,7 +69,36 @@ What you may not read is left out, and said.`,
 	return c
 }
 
-func (c *cluster) describe(ctx context.Context, key *v1alpha1.DGbotAPIKey, now time.Time) (*description, error) {
+// describeAll describes keys of one namespace, each as soon as it is known where people read it.
+func (s *session) describeAll(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, output string) error {
+	core, err := c.core()
+	if err != nil {
+		return err
+	}
+	workloads, notes, err := workloadsOf(ctx, core, keys[0].Namespace)
+	if err != nil {
+		return err
+	}
+	var all []description
+	for i := range keys {
+		d, err := c.describe(ctx, core, &keys[i], s.clock.Now())
+		if err != nil {
+			return err
+		}
+		d.Consumers, d.Notes = consumersIn(workloads, lifecycle.SecretName(&keys[i])), append(d.Notes, notes...)
+		if output != "" {
+			all = append(all, *d)
+		} else if err := d.print(s.streams.Out); err != nil {
+			return err
+		}
+	}
+	if output != "" {
+		return printValue(s.streams.Out, output, all)
+	}
+	return nil
+}
+
+func (c *cluster) describe(ctx context.Context, core kubernetes.Interface, key *v1alpha1.DGbotAPIKey, now time.Time) (*description, error) {
 	d := &description{Key: key, now: now}
 	key.TypeMeta, key.ManagedFields = typeMeta(v1alpha1.APIKeyKind), nil
 	records, err := c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID))
@@ -96,15 +110,6 @@ func (c *cluster) describe(ctx context.Context, key *v1alpha1.DGbotAPIKey, now t
 		records[i].TypeMeta, records[i].ManagedFields = typeMeta(v1alpha1.APIKeyRecordKind), nil
 	}
 	d.Records = records
-	core, err := c.core()
-	if err != nil {
-		return nil, err
-	}
-	consumers, notes, err := consumersOf(ctx, core, key.Namespace, lifecycle.SecretName(key))
-	if err != nil {
-		return nil, err
-	}
-	d.Consumers, d.Notes = consumers, append(d.Notes, notes...)
 	events, err := core.CoreV1().Events(key.Namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(key.UID)).String(),
 	})
@@ -198,7 +203,7 @@ func (d *description) facts() [][2]string {
 	case k.Status.TrackedSince == nil:
 		add("Last used", strings.TrimSpace(told(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))
 	case k.Status.LastUsedAt == nil:
-		add("Last used", "never, as far as is known since "+told(k.Status.TrackedSince, d.now))
+		add("Last used", "never, as far as is known: uses have been reported since "+told(k.Status.TrackedSince, d.now))
 	default:
 		add("Last used", told(k.Status.LastUsedAt, d.now))
 	}

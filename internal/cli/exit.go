@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +22,8 @@ const (
 	ExitFailed = 1
 	// ExitUsage: it was called wrongly, and nothing has been done.
 	ExitUsage = 2
-	// ExitNo: it was done, and the answer is no: what was given is no key or not a good one, keys were found where none should be, what
-	// was waited for has not come in time.
+	// ExitNo: it was done, and the answer is no: what was given is no key, or to verify not a good one; keys were found where none
+	// should be; one has the risk that was asked about; what was waited for has not come in time, or will not; somebody said no.
 	ExitNo = 3
 )
 
@@ -51,6 +52,9 @@ func Exit(stderr io.Writer, err error) int {
 		return 0
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // whoever read has had enough
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
 	}
 	_, _ = fmt.Fprintln(harmless{stderr}, "error:", apikey.Redact(oneLine(err.Error()))+advice(err))
 	if errors.As(err, &exit) {

@@ -7,14 +7,17 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"dgbot.io/key-operator/internal/apikey"
 )
 
-// harmless passes text on without what would move the cursor, colour the terminal, or turn the direction of writing. Labels,
-// messages and names of files are written by others than those who look at them.
+// harmless passes text on without what would move the cursor, colour the terminal, or turn the direction of writing: labels,
+// messages and names of files are written by others than those who look at them. And without a key, which somebody may have pasted
+// where a name belongs.
 type harmless struct{ out io.Writer }
 
 func (h harmless) Write(text []byte) (int, error) {
-	if _, err := io.WriteString(h.out, strings.Map(visible, string(text))); err != nil {
+	if _, err := io.WriteString(h.out, apikey.Redact(strings.Map(visible, string(text)))); err != nil {
 		return 0, err
 	}
 	return len(text), nil

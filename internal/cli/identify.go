@@ -111,19 +111,30 @@ func (it *identification) standing(now time.Time) string {
 	return "In a cluster: kubectl get dgrec -A --field-selector spec.keyID=" + it.KeyID
 }
 
-// readKey reads one key. What is much longer is none, and is not read to its end.
+// longestInput is how much is read where one key is expected: what is longer is for scan.
+const longestInput = 64 << 10
+
+// readKey reads one key, alone or in a text such as a line of a log.
 func readKey(in io.Reader, command string) (apikey.Key, error) {
-	text, err := io.ReadAll(io.LimitReader(in, int64(4*apikey.MaxLength)))
+	text, err := io.ReadAll(io.LimitReader(in, longestInput))
 	if err != nil {
 		return apikey.Key{}, fmt.Errorf("reading standard input: %w", err)
 	}
-	text = bytes.TrimSpace(text)
-	if len(text) == 0 {
+	if len(bytes.TrimSpace(text)) == 0 {
 		return apikey.Key{}, usage("there is nothing on standard input: %s <FILE", command)
 	}
-	key, err := apikey.Parse(string(text))
-	if err != nil {
-		return apikey.Key{}, no("this is %w", err)
+	found := map[string]apikey.Key{}
+	if _, err := search(bytes.NewReader(text), func(m match) { found[m.key.Hash()] = m.key }); err != nil {
+		return apikey.Key{}, err
 	}
-	return key, nil
+	switch len(found) {
+	case 0:
+		_, err := apikey.Parse(string(bytes.TrimSpace(text)))
+		return apikey.Key{}, no("this is %w, and there is none in it", err)
+	case 1:
+		for _, key := range found {
+			return key, nil
+		}
+	}
+	return apikey.Key{}, no("there are %d keys in this: give one, or let 'kubectl dgbot scan -' say which are live", len(found))
 }

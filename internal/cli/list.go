@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,48 +19,25 @@ import (
 )
 
 func newList(s *session) *cobra.Command {
-	var output, selector string
-	var everywhere bool
+	var l listing
 	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "Show keys, with their last use and what comes next",
-		Args: func(c *cobra.Command, arguments []string) error {
-			if len(arguments) > 0 {
-				return usage("list takes no names: use --selector, or 'kubectl get dgkey NAME'")
-			}
-			return nil
-		},
+		Args:    func(_ *cobra.Command, arguments []string) error { return l.check("list", arguments) },
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkOutput(output, listOutputs); err != nil {
-				return err
-			}
-			cluster, err := s.connect()
+			keys, where, err := s.listed(c.Context(), &l)
 			if err != nil {
 				return err
 			}
-			namespace := cluster.namespace
-			if everywhere {
-				namespace = ""
-			}
-			keys, err := cluster.keys(c.Context(), namespace, selector)
-			if err != nil {
+			if len(keys) == 0 && (l.output == "table" || l.output == "wide") {
+				_, err = fmt.Fprintf(s.streams.ErrOut, "No DGbotAPIKeys in %s\n", where)
 				return err
 			}
-			if len(keys) == 0 && (output == "table" || output == "wide") {
-				where := fmt.Sprintf("in namespace %q", namespace)
-				if everywhere {
-					where = "in any namespace"
-				}
-				_, err = fmt.Fprintf(s.streams.ErrOut, "No DGbotAPIKeys %s\n", where)
-				return err
-			}
-			return printKeys(s.streams.Out, output, keys, s.clock.Now())
+			return printKeys(s.streams.Out, l.output, keys, s.clock.Now())
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
-	c.Flags().StringVarP(&selector, "selector", "l", "", "Labels of the keys to show, such as team=crm")
-	c.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Those of all namespaces")
+	l.addFlags(c)
 	return c
 }
 

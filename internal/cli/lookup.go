@@ -102,6 +102,8 @@ func (h *holder) sentence(now time.Time) string {
 		text += ", last used " + told(h.LastUsed, now)
 	}
 	switch {
+	case h.Verdict == lifecycle.Disabled:
+		return "not valid while it is disabled: " + text
 	case !h.Valid:
 		return fmt.Sprintf("not valid any more (%s): %s", h.Verdict, text)
 	case h.SupersededBy > 0:

@@ -39,7 +39,7 @@ type happening struct {
 // preview shows what a request would do, by the operator's own policy.
 func (a *asking) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
 	all := make([]foresight, 0, len(keys))
-	err := each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+	err := a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 		seen, notes, err := c.observe(ctx, key)
 		if err != nil {
 			return err
@@ -132,7 +132,10 @@ func locationOf(name string) *time.Location {
 func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now time.Time) (*foresight, error) {
 	f := &foresight{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Happens: []happening{}, now: now, at: &at}
 	sim := lifecycle.Simulation{Observation: seen, Now: now}
-	sim.Key = seen.Key.DeepCopy()
+	sim.Key, sim.Records = seen.Key.DeepCopy(), nil
+	for i := range seen.Records {
+		sim.Records = append(sim.Records, *seen.Records[i].DeepCopy())
+	}
 	if sim.Key.Annotations == nil {
 		sim.Key.Annotations = map[string]string{}
 	}
@@ -145,6 +148,8 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 	for _, step := range steps {
 		f.take(step, &sim)
 	}
+	f.ends(seen.Records, sim.Records)
+	f.heed(seen.Key)
 	if stalled := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.StalledCondition); stalled != nil {
 		f.Notes = append(f.Notes, stalled.Reason+": "+stalled.Message)
 	} else if ready := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status != metav1.ConditionTrue {
@@ -184,8 +189,30 @@ func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
 			f.add(soon, revision, "", "revision %d is disabled", revision)
 		case step.State == v1alpha1.StateActive:
 			f.add(soon, revision, "", "revision %d is enabled", revision)
-		case step.NotAfter != nil:
-			f.add(*step.NotAfter, revision, "", "revision %d stops verifying", revision)
 		}
 	}
+}
+
+// ends adds when revisions stop verifying: those that do so anyhow, and those that had no such end before.
+func (f *foresight) ends(before, after []v1alpha1.DGbotAPIKeyRecord) {
+	had := map[string]*metav1.Time{}
+	for i := range before {
+		had[before[i].Name] = before[i].Spec.NotAfter
+	}
+	for i := range after {
+		r := &after[i]
+		if r.Spec.NotAfter == nil || r.Spec.State == v1alpha1.StateRevoked || !r.Spec.NotAfter.After(f.now) && r.Spec.NotAfter.Equal(had[r.Name]) {
+			continue
+		}
+		f.add(*r.Spec.NotAfter, r.Spec.Revision, "", "revision %d stops verifying", r.Spec.Revision)
+	}
+}
+
+// heed notes what keeps the key from being issued at present, and that the policy in memory cannot know.
+func (f *foresight) heed(key *v1alpha1.DGbotAPIKey) {
+	stalled := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || withheld(key) != "" {
+		return
+	}
+	f.Notes = append(f.Notes, fmt.Sprintf("at present nothing is issued, and none of this happens before that is mended: %s: %s", stalled.Reason, stalled.Message))
 }

@@ -70,7 +70,7 @@ func TestWhatARequestWouldDo(t *testing.T) {
 		if tc.note == "" && len(f.Notes) > 0 || tc.note != "" && (len(f.Notes) != 1 || !strings.HasPrefix(f.Notes[0], tc.note)) {
 			t.Errorf("%s: notes %v", name, f.Notes)
 		}
-		if _, changed := seen.Key.Annotations[tc.annotation]; changed || len(seen.Records) != 1 {
+		if _, changed := seen.Key.Annotations[tc.annotation]; changed || len(seen.Records) != 1 || seen.Records[0].Spec.NotAfter != nil {
 			t.Errorf("%s: what was observed has changed", name)
 		}
 	}

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -47,13 +48,17 @@ func (p *progress) end() {
 	}
 }
 
-// watched counts what is read.
+// watched counts what is read, and ends with the context: a file may be large, and a pipe may not end.
 type watched struct {
+	ctx      context.Context //nolint:containedctx // a reader lives as long as one call
 	in       io.Reader
 	progress *progress
 }
 
 func (w *watched) Read(into []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := w.in.Read(into)
 	w.progress.read(n)
 	return n, err

@@ -3,21 +3,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
-
-// lookAgain is how often a key is looked at that is waited for.
-const lookAgain = 500 * time.Millisecond
 
 // request is a verb that asks for something by annotation: spec, which may come from Git, stays as it is.
 type request struct {
@@ -27,6 +23,8 @@ type request struct {
 	final string
 	// takesKey: a key on standard input may say which one is meant.
 	takesKey bool
+	// always: it is carried out also where nothing is issued, such as for a disabled key.
+	always bool
 	// done says what has been asked for, and handled when the operator has done it.
 	done    string
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
@@ -44,7 +42,7 @@ The new key is in the same Secret. The earlier one goes on verifying for spec.ro
 
 func newCompromise(s *session) *cobra.Command {
 	return newRequest(s, request{
-		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true,
+		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,
 		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
 keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.
 
@@ -91,8 +89,11 @@ func (a *asking) check(names []string) error {
 	if err := checkOutput(a.output, []string{"", "json", "yaml"}); err != nil {
 		return err
 	}
-	if a.output != "" && !a.dryRun {
+	switch {
+	case a.output != "" && !a.dryRun:
 		return usage("--output goes with --dry-run")
+	case a.timeout <= 0:
+		return usage("--timeout is %s: want more than nothing", a.timeout)
 	}
 	if a.dryRun {
 		a.which.yes = true // nothing is done that could not be taken back
@@ -113,7 +114,7 @@ func (a *asking) run(ctx context.Context, names []string) error {
 		return a.preview(ctx, cluster, keys, now)
 	}
 	asked := map[types.UID]metav1.Time{}
-	err = each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+	err = a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 		at := requestTime(key, now)
 		if err := cluster.patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err
@@ -122,12 +123,11 @@ func (a *asking) run(ctx context.Context, names []string) error {
 		_, err := fmt.Fprintf(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 		return err
 	})
-	if err != nil || !a.waits {
+	if !a.waits || len(asked) == 0 {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	return each(keys, func(key *v1alpha1.DGbotAPIKey) error { return a.follow(ctx, cluster, key, asked[key.UID], a.handled) })
+	f := &following{session: a.session, cluster: cluster, handled: a.handled, always: a.always, asked: asked, said: map[types.UID]string{}}
+	return cmp.Or(err, f.all(ctx, keys, a.timeout))
 }
 
 // requestTime is now, and never before the revision in use was issued: a request is served by a revision issued after it.
@@ -136,48 +136,4 @@ func requestTime(key *v1alpha1.DGbotAPIKey, now time.Time) metav1.Time {
 		now = current.IssuedAt.Time
 	}
 	return metav1.Time{Time: now.UTC()}
-}
-
-// follow waits until the operator has done what was asked of a key, and tells what the key says meanwhile.
-func (s *session) follow(ctx context.Context, c *cluster, key *v1alpha1.DGbotAPIKey, asked metav1.Time, handled func(*v1alpha1.HandledRequest) *metav1.Time) error {
-	said := ""
-	err := wait.PollUntilContextCancel(ctx, lookAgain, true, func(ctx context.Context) (bool, error) {
-		now, err := c.key(ctx, types.NamespacedName{Namespace: key.Namespace, Name: key.Name})
-		if err != nil {
-			return false, err
-		}
-		if done := now.Status.LastHandledRequest; done != nil {
-			if at := handled(done); at != nil && !at.Before(&asked) {
-				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now))
-				return true, err
-			}
-		}
-		if says := standing(now); says != said {
-			said = says
-			_, _ = fmt.Fprintf(s.streams.ErrOut, "%s: %s\n", now.Name, says)
-		}
-		return false, nil
-	})
-	if wait.Interrupted(err) {
-		return no("not done in time (%s)", said)
-	}
-	return err
-}
-
-// outcome is what a key has after something was done to it.
-func outcome(key *v1alpha1.DGbotAPIKey) string {
-	if key.Status.Current == nil {
-		return "done"
-	}
-	return fmt.Sprintf("has revision %d, key ID %s", key.Status.Current.Revision, key.Status.Current.KeyID)
-}
-
-// standing is what a key says of itself while something is to come.
-func standing(key *v1alpha1.DGbotAPIKey) string {
-	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition} {
-		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {
-			return c.Reason + ": " + c.Message
-		}
-	}
-	return "waiting for the operator"
 }

@@ -38,12 +38,11 @@ type finding struct {
 
 // Bounds by which a key is judged. Ninety days are a quarter, which is how often people audit.
 const (
-	quarter       = 90 * 24 * time.Hour
-	longAge       = 365 * 24 * time.Hour
-	expiresSoon   = 30 * 24 * time.Hour
-	overlapsLong  = 7 * 24 * time.Hour
-	everythingIn  = v1alpha1.Scope("*")
-	notReadyAfter = 10 * time.Minute
+	quarter      = 90 * 24 * time.Hour
+	longAge      = 365 * 24 * time.Hour
+	expiresSoon  = 30 * 24 * time.Hour
+	overlapsLong = 7 * 24 * time.Hour
+	everythingIn = v1alpha1.Scope("*")
 )
 
 // judge returns why a key should be looked at, the most pressing first.
@@ -58,8 +57,11 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	if violation := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.PolicyViolationCondition); violation != nil {
 		add(high, "breaks a rule of its environment: %s", violation.Message)
 	}
-	if stalled := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.StalledCondition); stalled != nil && now.Sub(stalled.LastTransitionTime.Time) >= notReadyAfter {
+	if stalled := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.StalledCondition); stalled != nil && withheld(k) == "" {
 		add(medium, "stalled for %s: %s", since(stalled.LastTransitionTime, now), stalled.Reason)
+	}
+	if k.Spec.State == v1alpha1.StateDisabled {
+		add(low, "disabled: revoke it if nobody needs it")
 	}
 	if k.Status.Current != nil {
 		judgeUse(k, unusedAfter, now, add)
@@ -82,7 +84,6 @@ func judgeUse(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time,
 	case s.Audit != nil:
 		add(high, "unused since %s%s", told(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
 	case k.Spec.State == v1alpha1.StateDisabled:
-		add(low, "disabled: revoke it if nobody needs it")
 	case s.TrackedSince == nil:
 		add(medium, "no verifier reports its uses: whether it is used is not known")
 	case now.Sub(unusedSince(k)) >= unusedAfter:

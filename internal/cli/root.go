@@ -20,8 +20,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Long: `Lists, audits, rotates, revokes and finds DGbot API keys, with the rights that you have in the cluster.
 
 Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was called wrongly, and nothing has been done;
-3 it was done, and the answer is no: what was given is no key or not a good one, keys were found where none should be, what was waited
-for has not come in time.`,
+3 it was done, and the answer is no: what was given is no key, or to verify not a good one; scan has found keys; one has the risk of
+--fail-on; what was waited for has not come in time, or will not come; somebody said no.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -69,6 +68,7 @@ type scan struct {
 	offline, ignoreDead bool
 	// limit is how large a file may be that is read; 0 for any size.
 	limit    int64
+	ctx      context.Context //nolint:containedctx // a scan is one call
 	progress progress
 	result   scanned
 }
@@ -119,6 +119,7 @@ func isKey(text string) bool { return apikey.Redact(text) != text }
 
 func (v *scan) run(ctx context.Context, paths []string) error {
 	v.progress = newProgress(v.terminal, v.clock)
+	v.ctx = ctx
 	if paths[0] == "-" {
 		v.read("<stdin>", v.streams.In)
 	} else {
@@ -129,6 +130,9 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 		}
 	}
 	v.progress.end()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err := v.standings(ctx); err != nil {
 		return err
 	}
@@ -147,14 +151,23 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// walk reads a file, or all that is in a folder. What cannot be read is noted, and the rest goes on.
+// walk reads a file, or all that is in a folder. What cannot be read is noted, and the rest goes on. A link that is named is followed,
+// others are not.
 func (v *scan) walk(ctx context.Context, root string) error {
+	info, err := os.Stat(root)
+	switch {
+	case err != nil:
+		return usage("%w", err)
+	case info.IsDir():
+		root = filepath.Clean(root) + string(filepath.Separator)
+	case !info.Mode().IsRegular():
+		// It may have no end, and reading it may wait for ever.
+		return usage("%s is neither a file nor a folder: give it to 'scan -' on standard input", root)
+	}
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, fs.ErrNotExist) && path == root:
-			return usage("there is no %s", path)
 		case err != nil:
 			v.unreadable(path, err)
 			return nil
@@ -163,6 +176,7 @@ func (v *scan) walk(ctx context.Context, root string) error {
 		case entry.IsDir(), !entry.Type().IsRegular() && path != root:
 			return nil
 		}
+		path = filepath.Clean(path)
 		v.open(path)
 		return nil
 	})
@@ -184,7 +198,7 @@ func (v *scan) open(path string) {
 }
 
 func (v *scan) read(path string, in io.Reader) {
-	size, err := search(&watched{in, &v.progress}, func(m match) {
+	size, err := search(&watched{v.ctx, in, &v.progress}, func(m match) {
 		v.result.Leaks = append(v.result.Leaks, leak{
 			Path: path, Line: m.line, Column: m.column, Offset: m.offset, Base64: m.encoded,
 			Key: m.key.Masked(), Environment: m.key.Environment(), KeyID: m.key.ID(), Standing: unasked, text: m.key,
@@ -193,7 +207,7 @@ func (v *scan) read(path string, in io.Reader) {
 	v.result.Files++
 	v.result.Bytes += size
 	v.progress.files++
-	if err != nil {
+	if err != nil && v.ctx.Err() == nil {
 		v.unreadable(path, err)
 	}
 }

@@ -4,13 +4,15 @@ package cli
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -47,6 +49,17 @@ func (s *selection) check(names []string) error {
 		if strings.HasPrefix(name, "dgbot_") {
 			return usage("a key does not belong on the command line, where others can see it: name the DGbotAPIKey, or find it with 'kubectl dgbot identify' and the key on standard input")
 		}
+	}
+	switch {
+	case s.takesKey && len(names) > 1 && slices.Contains(names, "-"):
+		return usage("- for the key on standard input goes without names")
+	case slices.ContainsFunc(names, func(name string) bool {
+		return len(validation.NameIsDNSSubdomain(name, false)) > 0 && !(s.takesKey && name == "-")
+	}):
+		return usage("%q: want names of DGbotAPIKeys, such as production-server", names)
+	}
+	if _, err := labels.Parse(s.selector); err != nil {
+		return usage("--selector: %w", err)
 	}
 	given := 0
 	for _, is := range []bool{len(names) > 0, s.selector != "", s.all} {
@@ -136,7 +149,10 @@ func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1a
 		return keys, err
 	}
 	var keys []v1alpha1.DGbotAPIKey
-	for _, name := range names {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			continue
+		}
 		key, err := c.key(ctx, types.NamespacedName{Namespace: c.namespace, Name: name})
 		if apierrors.IsNotFound(err) {
 			err = fmt.Errorf("there is no DGbotAPIKey %q in namespace %q", name, c.namespace)
@@ -150,17 +166,26 @@ func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1a
 }
 
 // each does something with every key, whatever becomes of the others.
-func each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
-	var first error
-	failed := 0
+func (s *session) each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
+	var failures []failure
 	for i := range keys {
 		if err := do(&keys[i]); err != nil {
-			failed++
-			first = cmp.Or(first, fmt.Errorf("%s: %w", keys[i].Name, err))
+			failures = append(failures, failure{keys[i].Name, err})
 		}
 	}
-	if failed > 1 {
-		return fmt.Errorf("%d of %d keys, the first %w", failed, len(keys), first)
+	return s.tellFailures(failures, len(keys))
+}
+
+// tellFailures makes one error of what came of several keys. Where there were several, each that failed is told in a line.
+func (s *session) tellFailures(failures []failure, of int) error {
+	switch {
+	case len(failures) == 0:
+		return nil
+	case of == 1:
+		return fmt.Errorf("%s: %w", failures[0].name, failures[0].err)
 	}
-	return first
+	for _, f := range failures {
+		_, _ = fmt.Fprintf(s.streams.ErrOut, "%s: %s\n", f.name, oneLine(f.err.Error()))
+	}
+	return fmt.Errorf("%d of %d keys, the first %s: %w", len(failures), of, failures[0].name, failures[0].err)
 }

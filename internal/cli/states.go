@@ -65,7 +65,7 @@ func newTransition(s *session, t transition) *cobra.Command {
 				}
 				annotations[v1alpha1.KeptAtAnnotation] = now.Format(time.RFC3339)
 			}
-			return each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+			return s.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 				if err := cluster.patch(c.Context(), key, annotations, map[string]any{"state": t.state}); err != nil {
 					return err
 				}

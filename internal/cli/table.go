@@ -86,6 +86,9 @@ func printValue(out io.Writer, output string, value any) error {
 	return err
 }
 
+// soon is how far ahead a time may be that has passed by another clock: a revision counts as issued in the second after its request.
+const soon = 2 * time.Second
+
 // told is a time as people like it, or in RFC 3339 where no present time is given.
 func told(at *metav1.Time, now time.Time) string {
 	switch {
@@ -93,10 +96,10 @@ func told(at *metav1.Time, now time.Time) string {
 		return ""
 	case now.IsZero():
 		return at.UTC().Format(time.RFC3339)
-	case at.After(now):
+	case at.After(now.Add(soon)):
 		return "in " + duration.HumanDuration(at.Sub(now))
 	}
-	return duration.HumanDuration(now.Sub(at.Time)) + " ago"
+	return duration.HumanDuration(max(0, now.Sub(at.Time))) + " ago"
 }
 
 // counted is a number of things.

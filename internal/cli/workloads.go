@@ -130,20 +130,15 @@ func ownedBy(o metav1.Object, kinds ...string) bool {
 		(strings.HasPrefix(controller.APIVersion, "apps/") || strings.HasPrefix(controller.APIVersion, "batch/"))
 }
 
-// consumersOf lists who reads a Secret, as far as whoever calls may look.
-func consumersOf(ctx context.Context, client kubernetes.Interface, namespace, secret string) (all []consumer, notes []string, err error) {
-	all = []consumer{}
+// workloadsOf lists everything in a namespace that has Pods, as far as whoever calls may look.
+func workloadsOf(ctx context.Context, client kubernetes.Interface, namespace string) (all []workload, notes []string, err error) {
 	for _, kind := range kindsOfWorkloads {
 		pages := pager.New(func(ctx context.Context, page metav1.ListOptions) (runtime.Object, error) {
 			return kind.list(ctx, client, namespace, page)
 		})
 		err := pages.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-			w := kind.take(o)
-			if w == nil {
-				return nil
-			}
-			if c := consumptionOf(w, secret); c != nil {
-				all = append(all, *c)
+			if w := kind.take(o); w != nil {
+				all = append(all, *w)
 			}
 			return nil
 		})
@@ -154,8 +149,19 @@ func consumersOf(ctx context.Context, client kubernetes.Interface, namespace, se
 			return nil, nil, err
 		}
 	}
+	return all, notes, nil
+}
+
+// consumersIn are the workloads that read a Secret.
+func consumersIn(workloads []workload, secret string) []consumer {
+	all := []consumer{}
+	for i := range workloads {
+		if c := consumptionOf(&workloads[i], secret); c != nil {
+			all = append(all, *c)
+		}
+	}
 	slices.SortFunc(all, func(a, b consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	return slices.CompactFunc(all, func(a, b consumer) bool { return a.Kind == b.Kind && a.Name == b.Name }), notes, nil
+	return slices.CompactFunc(all, func(a, b consumer) bool { return a.Kind == b.Kind && a.Name == b.Name })
 }
 
 // consumptionOf says how a workload reads a Secret; nil where it does not. It goes by the name of whatever controls it, such as a

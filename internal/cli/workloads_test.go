@@ -113,12 +113,12 @@ func TestWhoReadsASecret(t *testing.T) {
 	client.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "statefulsets"}, "", errors.New("no"))
 	})
-	all, notes, err := consumersOf(t.Context(), client, "support", "web")
+	workloads, notes, err := workloadsOf(t.Context(), client, "support")
 	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "statefulsets.apps") {
 		t.Errorf("%v, %v", notes, err)
 	}
 	var got []string
-	for _, c := range all {
+	for _, c := range consumersIn(workloads, "web") {
 		got = append(got, c.Kind+"/"+c.Name+": "+c.after("support"))
 	}
 	want := []string{

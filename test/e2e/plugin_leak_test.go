@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,9 +70,12 @@ func TestALeakedKey(t *testing.T) {
 	t.Run("compromise", func(t *testing.T) {
 		s.refuses(2, leaked, "say --yes", "compromise", "-")
 		s.refuses(2, leaked, "say which keys", "compromise", "-", "--all", "--yes")
-		s.gives(1, "", leaked, []string{`there is no DGbotAPIKey "-"`}, "rotate", "-")
+		s.refuses(2, leaked, "goes without names", "compromise", "-", "web", "--yes")
+		s.refuses(2, leaked, "want names of DGbotAPIKeys", "rotate", "-")
+		s.refuses(3, leaked+"\n"+stray.Reveal(), "there are 2 keys in this", "compromise", "-", "--yes")
 		s.refuses(3, stray.Reveal(), "no record knows", "compromise", "-", "--yes")
-		s.gives(0, leaked, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
+		inALog := "21:14:43 GET /v1/conversations Authorization: Bearer " + leaked + " 200"
+		s.gives(0, inALog, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
 		if next := s.text("web"); s.verify(leaked) != lifecycle.Revoked || s.verify(next) != lifecycle.Admitted {
 			t.Errorf("after compromise the keys are %s and %s", s.verify(leaked), s.verify(next))
 		}
@@ -126,7 +130,14 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 	s.gives(3, "", live, []string{`"standing": "Live"`, `"base64": true`}, "scan", folder, "-o", "json")
 	s.gives(0, "", live, []string{"skipped: "}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
 	s.gives(3, "log: "+live, live, []string{"NotAsked", "note: no cluster was asked"}, "scan", "-", "--server=https://127.0.0.1:1")
-	s.refuses(2, "", "there is no", "scan", filepath.Join(folder, "gone"))
+	s.refuses(2, "", "no such file", "scan", filepath.Join(folder, "gone"))
+	pipe := filepath.Join(folder, "pipe")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	s.refuses(2, "", "neither a file nor a folder", "scan", pipe)
+	s.refuses(2, "", "neither a file nor a folder", "scan", "/dev/zero")
+	s.gives(3, "", live, []string{"3 keys found", filepath.Join(folder, "app/.env") + ":2:5"}, "scan", folder)
+	must(t, os.Symlink(filepath.Join(folder, "app"), filepath.Join(folder, "named")))
+	s.gives(3, "", live, []string{"2 keys found", filepath.Join(folder, "named/.env") + ":2:5"}, "scan", filepath.Join(folder, "named"))
 	s.refuses(2, "", "say what to scan", "scan")
 	s.refuses(2, "", "--max-size", "scan", ".", "--max-size=much")
 	s.gives(2, "", live, []string{"a key does not belong on the command line"}, "scan", live)
@@ -197,8 +208,8 @@ func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
 func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
-	s.notReady("web", v1alpha1.DisabledReason)
+	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "nobody"} })
+	s.notReady("web", v1alpha1.WaitingForChatbotReason)
 	for _, args := range [][]string{{"scan", "-"}, {"rotate", "web", "--wait"}} {
 		command := controlplane.Plugin(t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
 		input, err := command.StdinPipe()

@@ -85,11 +85,23 @@ func TestTheAuditOfANamespace(t *testing.T) {
 	s.refuses(2, "", "--fail-on", "audit", "--fail-on=much")
 	s.refuses(2, "", "--unused-after", "audit", "--unused-after=0s")
 	s.refuses(2, "", "audit takes no names", "audit", "web")
+	s.refuses(2, "", "--html is empty", "audit", "--html", "")
+	s.refuses(2, "", "do not go together", "audit", "--html", "-", "-o", "json")
+	s.refuses(2, "", "--selector", "audit", "-l", "a=(")
+	s.gives(0, "", s.text("mighty"), []string{"<!doctype html>", "may do everything"}, "audit", "--html", "-")
 	s.refuses(1, "", "cannot list resource", "audit", "-A")
-	s.refuses(1, "", "writing the page", "audit", "--html", "/nowhere/audit.html")
+	s.refuses(1, "", "no such file", "audit", "--html", "/nowhere/audit.html")
 
-	page := filepath.Join(t.TempDir(), "audit.html")
-	s.gives(0, "", s.text("mighty"), []string{"2 keys in " + page}, "audit", "--html", page)
+	folder := t.TempDir()
+	page, link := filepath.Join(folder, "audit.html"), filepath.Join(folder, "link.html")
+	must(t, os.WriteFile(page, []byte("old"), 0o640))
+	must(t, os.Symlink(page, link))
+	s.gives(0, "", s.text("mighty"), []string{"2 keys in " + link}, "audit", "--html", link)
+	// What is there stays what it is: a link, or a device.
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is %v now (%v)", info.Mode(), err)
+	}
+	s.gives(1, "", s.text("mighty"), []string{"no space left"}, "audit", "--html", "/dev/full")
 	written, err := os.ReadFile(page)
 	must(t, err)
 	if !strings.Contains(string(written), "may do everything") || exposes(string(written), s.text("mighty")) {

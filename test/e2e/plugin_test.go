@@ -160,6 +160,10 @@ func TestThePluginRefuses(t *testing.T) {
 	text, version := s.text("web"), s.key("web").ResourceVersion
 	s.refuses(1, "", "cannot list resource", "list", "-A")
 	s.refuses(1, "", `there is no DGbotAPIKey "gone"`, "rotate", "gone")
+	s.refuses(2, "", "want names of DGbotAPIKeys", "rotate", "dgkey/web")
+	s.refuses(2, "", "want names of DGbotAPIKeys", "rotate", "")
+	s.refuses(2, "", "--selector", "rotate", "-l", "a=(")
+	s.refuses(2, "", "--timeout", "rotate", "web", "--wait", "--timeout=0s")
 	s.refuses(1, "", "is selected", "rotate", "-l", "team=nobody")
 	s.refuses(1, "", "connection refused", "list", "--server=https://127.0.0.1:1")
 	s.refuses(1, "", "no cluster to talk to", "list", "--kubeconfig=/nowhere")

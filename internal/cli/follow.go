@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// lookAgain is how often keys are looked at that are waited for.
+const lookAgain = 500 * time.Millisecond
+
+// following waits until the operator has done what was asked of some keys of one namespace, and tells what they say meanwhile.
+type following struct {
+	*session
+	cluster *cluster
+	handled func(*v1alpha1.HandledRequest) *metav1.Time
+	// always: it comes, whatever is withheld.
+	always bool
+	// asked is what was asked of each.
+	asked map[types.UID]metav1.Time
+	said  map[types.UID]string
+	// failures are the keys of which it is clear that nothing will come, or nothing came in time.
+	failures []failure
+}
+
+type failure struct {
+	name string
+	err  error
+}
+
+func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout time.Duration) error {
+	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { _, asked := f.asked[k.UID]; return !asked })
+	total := len(pending)
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := wait.PollUntilContextCancel(waiting, lookAgain, true, func(ctx context.Context) (bool, error) {
+		now, err := f.look(ctx, pending)
+		if err != nil {
+			return false, err
+		}
+		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(&k, now[k.UID]) })
+		return len(pending) == 0, nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !wait.Interrupted(err) && !errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	for i := range pending {
+		f.fail(&pending[i], no("not done in time (%s)", f.said[pending[i].UID]))
+	}
+	return f.summary(total)
+}
+
+// look returns the keys as they are now, those that are gone aside: one by name, several by one list.
+func (f *following) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (map[types.UID]*v1alpha1.DGbotAPIKey, error) {
+	var keys []v1alpha1.DGbotAPIKey
+	var err error
+	if len(pending) == 1 {
+		var key *v1alpha1.DGbotAPIKey
+		key, err = f.cluster.key(ctx, types.NamespacedName{Namespace: pending[0].Namespace, Name: pending[0].Name})
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		keys = []v1alpha1.DGbotAPIKey{*key}
+	} else {
+		keys, err = f.cluster.keys(ctx, pending[0].Namespace, "")
+	}
+	now := map[types.UID]*v1alpha1.DGbotAPIKey{}
+	for i := range keys {
+		now[keys[i].UID] = &keys[i]
+	}
+	return now, err
+}
+
+// settled says whether there is nothing left to wait for, and tells what came of it.
+func (f *following) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
+	if now == nil {
+		f.fail(asked, errors.New("it has been deleted meanwhile"))
+		return true
+	}
+	at := f.asked[now.UID]
+	if done := now.Status.LastHandledRequest; done != nil {
+		if handled := f.handled(done); handled != nil && !handled.Before(&at) {
+			_, _ = fmt.Fprintf(f.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now, at))
+			return true
+		}
+	}
+	if reason := withheld(now); reason != "" && !f.always {
+		f.fail(now, no("%s", reason))
+		return true
+	}
+	if says := standing(now); says != f.said[now.UID] {
+		f.said[now.UID] = says
+		_, _ = fmt.Fprintf(f.streams.ErrOut, "%s: %s\n", now.Name, oneLine(says))
+	}
+	return false
+}
+
+func (f *following) fail(key *v1alpha1.DGbotAPIKey, err error) {
+	f.failures = append(f.failures, failure{key.Name, err})
+}
+
+func (f *following) summary(total int) error { return f.tellFailures(f.failures, total) }
+
+// withheld is why nothing is issued for a key whatever is asked for, until somebody changes it; empty where that is not so.
+func withheld(key *v1alpha1.DGbotAPIKey) string {
+	stalled := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.ObservedGeneration != key.Generation {
+		return ""
+	}
+	switch stalled.Reason {
+	case v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason:
+		return stalled.Reason + ": " + stalled.Message
+	}
+	return ""
+}
+
+// outcome is what has come of a request.
+func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
+	current := key.Status.Current
+	if current != nil && current.IssuedAt.After(asked.Time) {
+		return fmt.Sprintf("has revision %d, key ID %s", current.Revision, current.KeyID)
+	}
+	// A revocation is carried out whether or not something can be issued instead.
+	why := withheld(key)
+	if why == "" {
+		why = standing(key)
+	}
+	return "is revoked as far as it was issued, and has no new revision (" + oneLine(why) + ")"
+}
+
+// standing is what a key says of itself while something is to come.
+func standing(key *v1alpha1.DGbotAPIKey) string {
+	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition} {
+		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return "waiting for the operator"
+}

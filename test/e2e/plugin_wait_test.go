@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// TestWaitingForSeveralKeys tells each as it is, and does not wait for what will not come.
+func TestWaitingForSeveralKeys(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	for _, name := range []string{"a", "b", "c"} {
+		s.apply(name, nil)
+		s.ready(name)
+	}
+	s.edit("a", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	s.notReady("a", v1alpha1.DisabledReason)
+	out, said, code := s.run("", "rotate", "a", "b", "c", "b", "--wait", "--timeout=30s")
+	if code != 3 || strings.Count(out, "has revision 2") != 2 || strings.Count(out, "/b rotation requested") != 1 {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
+	if !strings.Contains(said, "a: Disabled: ") || !strings.Contains(said, "1 of 3 keys, the first a") || strings.Contains(said, "not done in time") {
+		t.Errorf("it says\n%s", said)
+	}
+
+	// A disabled key that leaked is revoked, and nothing is issued.
+	leaked := s.text("a")
+	s.gives(0, leaked, leaked, []string{"not valid while it is disabled", "has no new revision (Disabled: "}, "compromise", "-", "--yes", "--wait")
+	if verdict := s.verify(leaked); verdict != lifecycle.Revoked {
+		t.Errorf("the leaked key is %s", verdict)
+	}
+	s.gives(0, "", leaked, []string{"Low", "disabled: revoke it"}, "audit")
+}
