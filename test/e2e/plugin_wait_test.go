@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 // TestWaitingForSeveralKeys tells each as it is, and does not wait for what will not come.
@@ -35,4 +38,28 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 		t.Errorf("the leaked key is %s", verdict)
 	}
 	s.gives(0, "", leaked, []string{"Low", "disabled: revoke it"}, "audit")
+}
+
+// TestAReaderThatHasHadEnough: 'kubectl dgbot … | head -1' ends without a word, and without having changed anything more.
+func TestAReaderThatHasHadEnough(t *testing.T) {
+	startOperator(t)
+	s := newShell(t)
+	s.apply("web", nil)
+	s.ready("web")
+	for _, args := range [][]string{{"list"}, {"describe", "web"}, {"audit", "-o", "json"}, {"rotate", "web", "--dry-run"}} {
+		reader, writer, err := os.Pipe()
+		must(t, err)
+		must(t, reader.Close())
+		command := controlplane.Plugin(t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
+		var said bytes.Buffer
+		command.Stdout, command.Stderr = writer, &said
+		err = command.Run()
+		must(t, writer.Close())
+		if err == nil || said.Len() > 0 {
+			t.Errorf("%v: %v, %q", args, err, said.String())
+		}
+	}
+	if n := s.key("web").Status.Current.Revision; n != 1 {
+		t.Errorf("revision %d", n)
+	}
 }
