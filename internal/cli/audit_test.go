@@ -62,8 +62,11 @@ var risky = map[string]struct {
 	"revoked": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.State, k.Spec.Scopes, k.Status.Conditions[0] = v1alpha1.StateRevoked, []v1alpha1.Scope{"*"}, revokedCondition
 	}, none, ""},
-	"disabled": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }, low, "disabled: revoke it if nobody needs it"},
-	"old":      {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current.IssuedAt = *at(-366 * day) }, high, "the same key for 366d"},
+	"disabled": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.State = v1alpha1.StateDisabled
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.DisabledReason})
+	}, low, "disabled: revoke it if nobody needs it"},
+	"old": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current.IssuedAt = *at(-366 * day) }, high, "the same key for 366d"},
 	"without a schedule": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation, k.Status.NextRotationAt, k.Status.Current.IssuedAt = nil, nil, *at(-100 * day)
 	}, medium, "the same key for 100d, and no rotation is planned"},

@@ -140,7 +140,6 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 		sim.Key.Annotations = map[string]string{}
 	}
 	sim.Key.Annotations[annotation] = at.Format(time.RFC3339)
-	sim.Key.Generation++
 	steps, err := sim.Advance(at.Time)
 	if err != nil {
 		return nil, err

@@ -75,3 +75,27 @@ func TestWhatARequestWouldDo(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatADryRunLeavesOut and what it adds: revisions that ended before are no news, and what keeps a key from being issued is.
+func TestWhatADryRunLeavesOutAndAdds(t *testing.T) {
+	seen := issued(t, func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SecretWriteRefusedReason, Message: "quota",
+		})
+	})
+	old := seen.Records[0].DeepCopy()
+	old.Name, old.UID, old.Spec.Revision, old.Spec.Hash, old.Spec.NotAfter = "old", "old", 0, "sha256:old", at(-24*time.Hour)
+	seen.Records = append(seen.Records, *old)
+	f, err := foresee(seen, v1alpha1.RotateRequestedAtAnnotation, *at(0), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range f.Happens {
+		if h.Revision == 0 {
+			t.Errorf("%+v", h)
+		}
+	}
+	if len(f.Notes) != 1 || !strings.Contains(f.Notes[0], "SecretWriteRefused: quota") {
+		t.Errorf("notes %v", f.Notes)
+	}
+}

@@ -158,13 +158,10 @@ func keyAt(text []byte) (m match, length int) {
 	return match{key: key}, at[3]
 }
 
-// decode reads base64 of either alphabet. A last digit that stands for less than a byte is left out.
+// decode reads base64 of either alphabet, as far as it is whole.
 func decode(run []byte) []byte {
 	run = bytes.ReplaceAll(bytes.ReplaceAll(run, []byte{'-'}, []byte{'+'}), []byte{'_'}, []byte{'/'})
-	if len(run)%4 == 1 {
-		run = run[:len(run)-1]
-	}
 	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(run)))
-	n, _ := base64.RawStdEncoding.Decode(out, run) // what cannot be read is no key
+	n, _ := base64.RawStdEncoding.Decode(out, run) // what comes behind an error is no key
 	return out[:n]
 }

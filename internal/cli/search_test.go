@@ -69,6 +69,7 @@ func TestWhatIsFound(t *testing.T) {
 		"one twice":            {key + "\n" + key, []string{key, key}},
 		"after an escape":      {`"\n` + key + `"`, []string{key}},
 		"in JSON with base64":  {`{"api-key":"` + encode([]byte(key)) + `","x":"` + encode([]byte(other)) + `"}`, []string{key, other}},
+		"base64 and a digit":   {strings.TrimRight(encode([]byte(key+"\n\n\n")), "=") + "A", []string{key}},
 		"base64 for URLs":      {base64.RawURLEncoding.EncodeToString([]byte(key + "\n???>>>")), []string{key}},
 		"in a binary file":     {"\x7fELF\x00\x00" + key + "\x00" + other + "\x00", []string{key, other}},
 		"a wrong checksum":     {wrong, nil},

@@ -97,6 +97,8 @@ func TestWhoReadsASecret(t *testing.T) {
 	none := int32(0)
 	old := meta("canary-4c", "canary", "Rollout")
 	old.OwnerReferences = rollout.OwnerReferences
+	ofCronJob := meta("nightly-1", "nightly", "CronJob")
+	ofCronJob.OwnerReferences[0].APIVersion = "batch/v1"
 	client := fake.NewClientset(
 		&appsv1.Deployment{ObjectMeta: meta("api", "", ""), Spec: appsv1.DeploymentSpec{Template: variable}},
 		&appsv1.Deployment{ObjectMeta: meta("mounted", "", ""), Spec: appsv1.DeploymentSpec{Template: volume}},
@@ -108,6 +110,8 @@ func TestWhoReadsASecret(t *testing.T) {
 		&corev1.Pod{ObjectMeta: meta("api-1-x", "api-1", "ReplicaSet"), Spec: variable.Spec},
 		&corev1.Pod{ObjectMeta: meta("by-hand", "", ""), Spec: variable.Spec},
 		&corev1.Pod{ObjectMeta: meta("done", "", ""), Spec: variable.Spec, Status: corev1.PodStatus{Phase: corev1.PodSucceeded}},
+		&batchv1.Job{ObjectMeta: ofCronJob, Spec: batchv1.JobSpec{Template: variable}},
+		&batchv1.Job{ObjectMeta: meta("once", "", ""), Spec: batchv1.JobSpec{Template: variable}},
 		&batchv1.CronJob{ObjectMeta: meta("nightly", "", ""), Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: variable}}}},
 	)
 	client.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -123,7 +127,7 @@ func TestWhoReadsASecret(t *testing.T) {
 	}
 	want := []string{
 		"CronJob/nightly: its next run has the new key", "Deployment/api: kubectl rollout restart deployment/api -n support",
-		"Deployment/mounted: the file changes within about a minute", "Deployment/reloaded: restarted by Reloader",
+		"Deployment/mounted: the file changes within about a minute", "Deployment/reloaded: restarted by Reloader", "Job/once: needs a restart",
 		"Pod/by-hand: needs a restart", "Rollout/canary: needs a restart",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {

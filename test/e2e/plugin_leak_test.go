@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/json"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,12 @@ func TestALeakedKey(t *testing.T) {
 	stray, err := apikey.Mint("staging")
 	must(t, err)
 
+	t.Run("a key that somebody has made up", func(*testing.T) {
+		forged := sibling(leaked)
+		s.gives(0, forged, leaked, []string{"No record knows it"}, "identify")
+		s.gives(3, forged, leaked, []string{"no record knows"}, "compromise", "-", "--yes")
+		s.gives(3, forged, leaked, []string{"no record knows it"}, "verify")
+	})
 	t.Run("identify", func(t *testing.T) {
 		s.gives(0, leaked, leaked, []string{s.key("web").Status.Current.KeyID, "valid: revision 1 of DGbotAPIKey " + s.name + "/web"}, "identify")
 		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A"}, "identify", "--offline")
@@ -231,4 +238,20 @@ func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
 			t.Errorf("%v: exit code %d", args, code)
 		}
 	}
+}
+
+// sibling is another key text with the same ID: what somebody could make who has seen the ID, which is no secret.
+func sibling(text string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	at := strings.LastIndexByte(text, '_') + 1
+	first := "A"
+	if text[at] == 'A' {
+		first = "B"
+	}
+	body := text[:at] + first + text[at+1:len(text)-6]
+	sum, checksum := crc32.ChecksumIEEE([]byte(body)), [6]byte{}
+	for i := len(checksum) - 1; i >= 0; i-- {
+		checksum[i], sum = digits[sum%62], sum/62
+	}
+	return body + string(checksum[:])
 }
