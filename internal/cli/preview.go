@@ -181,12 +181,12 @@ func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
 				revision = sim.Records[i].Spec.Revision
 			}
 		}
-		switch {
-		case step.State == v1alpha1.StateRevoked:
+		switch step.State {
+		case v1alpha1.StateRevoked:
 			f.add(soon, revision, "", "revision %d is revoked for good", revision)
-		case step.State == v1alpha1.StateDisabled:
+		case v1alpha1.StateDisabled:
 			f.add(soon, revision, "", "revision %d is disabled", revision)
-		case step.State == v1alpha1.StateActive:
+		case v1alpha1.StateActive:
 			f.add(soon, revision, "", "revision %d is enabled", revision)
 		}
 	}
