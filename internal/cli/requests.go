@@ -115,6 +115,10 @@ func (a *asking) run(ctx context.Context, names []string) error {
 	}
 	asked := map[types.UID]metav1.Time{}
 	err = a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+		if reason := withheld(key); reason != "" && !a.always {
+			// It would be carried out some day, to the surprise of whoever enables the key.
+			return fmt.Errorf("nothing was requested: %s", reason)
+		}
 		at := requestTime(key, now)
 		if err := cluster.patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err

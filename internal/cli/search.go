@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"strings"
 
 	"dgbot.io/key-operator/internal/apikey"
 )
@@ -38,6 +39,9 @@ var (
 
 	plainKey   = regexp.MustCompile(`^` + apikey.InText)
 	encodedRun = regexp.MustCompile(`^[0-9A-Za-z+/_-]+`)
+	// brokenRun is base64 over several lines, as base64 and PEM write it, and YAML may.
+	brokenRun = regexp.MustCompile(`^[0-9A-Za-z+/_-]+(?:\r?\n[ \t]*[0-9A-Za-z+/_-]+)+`)
+	breaks    = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "")
 )
 
 // search finds the keys with a right checksum in something of any length, and returns how long it is. Memory is for one chunk of it.
@@ -141,9 +145,11 @@ func keysIn(data []byte, before int, found func(at int, m match)) (next int) {
 func keyAt(text []byte) (m match, length int) {
 	if bytes.HasPrefix(text, encodedPrefix) {
 		run := encodedRun.Find(text)
-		if m, n := keyAt(decode(run)); n > 0 {
-			m.encoded = true
-			return m, len(run)
+		for _, encoded := range [][]byte{run, []byte(breaks.Replace(string(brokenRun.Find(text))))} {
+			if m, n := keyAt(decode(encoded)); n > 0 {
+				m.encoded = true
+				return m, len(run)
+			}
 		}
 		return match{}, 0
 	}

@@ -67,8 +67,11 @@ func (s *selection) check(names []string) error {
 			given++
 		}
 	}
-	if given != 1 {
+	switch {
+	case given == 0:
 		return usage("say which keys: by NAME, with --selector, or with --all")
+	case given > 1:
+		return usage("say which keys in one way: by NAME, with --selector, or with --all")
 	}
 	if s.fromKey(names) && !s.yes {
 		return usage("with the key on standard input nobody can be asked whether to go on: say --yes")

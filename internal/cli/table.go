@@ -22,7 +22,7 @@ var listOutputs = []string{"table", "wide", "json", "yaml", "csv"}
 
 func checkOutput(output string, outputs []string) error {
 	if !slices.Contains(outputs, output) {
-		return usage("--output is %q: want one of %s", output, strings.Join(outputs, ", "))
+		return usage("--output is %q: want one of %s", output, strings.Join(slices.DeleteFunc(slices.Clone(outputs), func(o string) bool { return o == "" }), ", "))
 	}
 	return nil
 }

@@ -168,7 +168,7 @@ func TestThePluginRefuses(t *testing.T) {
 	s.refuses(1, "", "connection refused", "list", "--server=https://127.0.0.1:1")
 	s.refuses(1, "", "no cluster to talk to", "list", "--kubeconfig=/nowhere")
 	s.refuses(2, "", "say which keys", "rotate")
-	s.refuses(2, "", "say which keys", "rotate", "web", "--all")
+	s.refuses(2, "", "in one way", "rotate", "web", "--all")
 	s.refuses(2, "", "--output", "list", "-o", "xml")
 	s.refuses(2, "", "takes no names", "list", "web")
 	s.refuses(2, "", "unknown flag", "list", "--colour")

@@ -149,6 +149,27 @@ spec:
         - {name: DGBOT_API_KEY, valueFrom: {secretKeyRef: {name: website-backend, key: api-key}}}
         envFrom:
         - secretRef: {name: crm-sync}
+      initContainers:
+      - name: migrate
+        image: website
+        env:
+        - {name: DGBOT_API_KEY, valueFrom: {secretKeyRef: {name: website-backend, key: api-key}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+          - name: sync
+            image: sync
+            envFrom:
+            - secretRef: {name: crm-sync}
 `
 
 // TestASuffixFollowsToWorkloads: who uses a key names its Secret, which Kustomize does not see.
@@ -164,14 +185,19 @@ func TestASuffixFollowsToWorkloads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deployment := render(t, folder)["Deployment /website-staging"]
-	rendered, err := deployment.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, times := range map[string]int{"website-backend": 2, "crm-sync": 2} {
-		if n := bytes.Count(rendered, []byte(`"`+name+`-staging"`)); n != times {
-			t.Errorf("%d references to %s follow, want %d: %s", n, name, times, rendered)
+	all := render(t, folder)
+	for object, references := range map[string]map[string]int{
+		"Deployment /website-staging": {"website-backend": 3, "crm-sync": 2},
+		"CronJob /nightly-staging":    {"crm-sync": 1},
+	} {
+		rendered, err := all[object].MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, times := range references {
+			if n := bytes.Count(rendered, []byte(`"`+name+`-staging"`)); n != times {
+				t.Errorf("%s: %d references to %s follow, want %d: %s", object, n, name, times, rendered)
+			}
 		}
 	}
 }

@@ -27,6 +27,7 @@ func TestThePluginAsksAVerifier(t *testing.T) {
 		args []string
 	}{
 		{good, 0, "valid: the verifier accepts it", nil},
+		{good, 0, "valid: the verifier accepts it", []string{"--url=http://" + v.address + "/v1/verify"}},
 		{good, 0, `"name": "web"`, []string{"-o", "json"}},
 		{good, 3, "it has not the scopes billing.write", []string{"--scope=billing.write"}},
 		{good, 2, "does not take the scopes No!", []string{"--scope=No!"}},
