@@ -250,11 +250,15 @@ func (w *world) announced() (*ChatbotReconciler, *seenChatbot) {
 	return operator, seen
 }
 
-// TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid: with its ledger the status loses all that is in it.
+// TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid: with its ledger the status loses all that is in it. Of such a status the API
+// server makes null, and refuses it, unless the kind has a default for it.
 func TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid(t *testing.T) {
 	w := newWorld(t)
 	hmacBot(w)
 	w.announced()
+	if err := live.Status().Patch(t.Context(), w.bot(botName), client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedGeneration":null}}`))); err != nil {
+		t.Fatal(err)
+	}
 	w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil })
 	w.restBots(live, botName)
 	w.checkBot(v1alpha1.PublishedReason)

@@ -46,10 +46,6 @@ func applyStatus(ctx context.Context, writer client.Client, kind string, object 
 	if err != nil {
 		return "", fmt.Errorf("encoding the status: %w", err)
 	}
-	if len(content) == 0 {
-		// Of a status that loses all its fields the API server makes null, and refuses that.
-		content["conditions"] = []any{}
-	}
 	configuration := &unstructured.Unstructured{Object: map[string]any{"status": content}}
 	configuration.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	configuration.SetNamespace(object.GetNamespace())

@@ -45,7 +45,7 @@ func newDescribe(s *session) *cobra.Command {
 	var output string
 	which := selection{}
 	c := &cobra.Command{
-		Use:   "describe NAME...",
+		Use:   "describe (NAME... | -l SELECTOR | --all)",
 		Short: "Show everything about a key, and the workloads that read it",
 		Long: `Shows what a key says, its revisions with cause and use, what comes next, its events, and which workloads read its Secret: those that
 have it in environment variables go on with the old key until they are restarted, those that mount it follow by themselves.

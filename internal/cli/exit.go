@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/apikey"
 )
 
 // Exit codes, for scripts.
@@ -56,7 +55,7 @@ func Exit(stderr io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	_, _ = fmt.Fprintln(harmless{stderr}, "error:", apikey.Redact(oneLine(err.Error()))+advice(err))
+	_, _ = fmt.Fprintln(harmless{stderr}, "error:", oneLine(err.Error())+advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}

@@ -62,7 +62,7 @@ func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeou
 	for i := range pending {
 		f.fail(&pending[i], no("not done in time (%s)", f.said[pending[i].UID]))
 	}
-	return f.summary(total)
+	return f.tellFailures(f.failures, total)
 }
 
 // look returns the keys as they are now, those that are gone aside: one by name, several by one list.
@@ -113,8 +113,6 @@ func (f *following) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 func (f *following) fail(key *v1alpha1.DGbotAPIKey, err error) {
 	f.failures = append(f.failures, failure{key.Name, err})
 }
-
-func (f *following) summary(total int) error { return f.tellFailures(f.failures, total) }
 
 // withheld is why nothing is issued for a key whatever is asked for, until somebody changes it; empty where that is not so.
 func withheld(key *v1alpha1.DGbotAPIKey) string {

@@ -45,3 +45,20 @@ func TestTextsOfOthersAreHarmless(t *testing.T) {
 		t.Errorf("a time is %s", told)
 	}
 }
+
+// TestCommaSeparatedValuesKeepTheirLetters, however many there are.
+func TestCommaSeparatedValuesKeepTheirLetters(t *testing.T) {
+	var keys []v1alpha1.DGbotAPIKey
+	for i := range 500 {
+		key := healthy("web")
+		key.Spec.Label = strings.Repeat("x", i%2) + strings.Repeat("ü", 50)
+		keys = append(keys, *key)
+	}
+	var out bytes.Buffer
+	if err := printKeys(harmless{&out}, "csv", keys, now); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "\ufffd"); n > 0 || strings.Count(out.String(), "ü") < 500*50 {
+		t.Errorf("%d letters were lost", n)
+	}
+}

@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,12 +19,12 @@ import (
 
 // foresight is what would happen to a key.
 type foresight struct {
-	Namespace string       `json:"namespace"`
-	Name      string       `json:"name"`
-	Happens   []happening  `json:"happens"`
-	Notes     []string     `json:"notes,omitempty"`
-	now       time.Time    // by the API server's clock
-	at        *metav1.Time // of the request
+	Namespace string      `json:"namespace"`
+	Name      string      `json:"name"`
+	Happens   []happening `json:"happens"`
+	Notes     []string    `json:"notes,omitempty"`
+	now       time.Time   // by the API server's clock
+	at        metav1.Time // of the request
 }
 
 // happening is one thing that would happen.
@@ -71,7 +70,7 @@ func (a *asking) show(f *foresight) error {
 	table := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
 	for _, h := range f.Happens {
 		when := h.At.UTC().Format(time.RFC3339) + " (" + told(&h.At, f.now) + ")"
-		if !h.At.After(f.now.Add(2 * time.Second)) {
+		if !h.At.After(f.now.Add(soon)) {
 			when = "at once"
 		}
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", when, h.What)
@@ -130,7 +129,7 @@ func locationOf(name string) *time.Location {
 
 // foresee lets the policy go on from what was observed, with a request as an annotation of the key.
 func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now time.Time) (*foresight, error) {
-	f := &foresight{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Happens: []happening{}, now: now, at: &at}
+	f := &foresight{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Happens: []happening{}, now: now, at: at}
 	sim := lifecycle.Simulation{Observation: seen, Now: now}
 	sim.Key, sim.Records = seen.Key.DeepCopy(), nil
 	for i := range seen.Records {
@@ -170,10 +169,9 @@ func (f *foresight) add(at metav1.Time, revision int64, cause v1alpha1.Cause, fo
 
 // take adds what a step does that people care for.
 func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
-	soon := metav1.Time{Time: cmp.Or(f.at.Time, f.now)}
 	switch step := step.(type) {
 	case lifecycle.IssueRevision:
-		f.add(soon, step.Revision, step.Cause, "revision %d is issued (%s), and its key put into Secret %q", step.Revision, step.Cause, lifecycle.SecretName(sim.Key))
+		f.add(f.at, step.Revision, step.Cause, "revision %d is issued (%s), and its key put into Secret %q", step.Revision, step.Cause, lifecycle.SecretName(sim.Key))
 	case lifecycle.AmendRecord:
 		revision := int64(0)
 		for i := range sim.Records {
@@ -183,11 +181,11 @@ func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
 		}
 		switch step.State {
 		case v1alpha1.StateRevoked:
-			f.add(soon, revision, "", "revision %d is revoked for good", revision)
+			f.add(f.at, revision, "", "revision %d is revoked for good", revision)
 		case v1alpha1.StateDisabled:
-			f.add(soon, revision, "", "revision %d is disabled", revision)
+			f.add(f.at, revision, "", "revision %d is disabled", revision)
 		case v1alpha1.StateActive:
-			f.add(soon, revision, "", "revision %d is enabled", revision)
+			f.add(f.at, revision, "", "revision %d is enabled", revision)
 		}
 	}
 }

@@ -239,7 +239,7 @@ func (v *scan) standings(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: no cluster was asked which of them are live:", apikey.Redact(err.Error()))
+		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: no cluster was asked which of them are live:", err)
 	}
 	return ctx.Err()
 }

@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -37,13 +39,16 @@ type column[T any] struct {
 // printTable prints rows as a table, a wide one, or as comma-separated values with all columns.
 func printTable[T any](out io.Writer, output string, columns []column[T], rows []T, now time.Time) error {
 	if output == "csv" {
-		table := csv.NewWriter(out)
+		// In one piece: what is written in several is cut anywhere, also within a letter, and out looks at each.
+		var text bytes.Buffer
+		table := csv.NewWriter(&text)
 		_ = table.Write(headings(columns))
 		for i := range rows {
 			_ = table.Write(cells(columns, &rows[i], time.Time{}, noFormula))
 		}
 		table.Flush()
-		return table.Error()
+		_, err := text.WriteTo(out)
+		return cmp.Or(table.Error(), err)
 	}
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c column[T]) bool { return c.wide && output != "wide" })
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)

@@ -92,6 +92,16 @@ func (s *session) tell(v *verification, output string) error {
 	return err
 }
 
+// explain says why the key is not good enough, given what to say where it is not good at all.
+func (v *verification) explain(invalid string) {
+	switch {
+	case !v.Valid:
+		v.Why = invalid
+	case len(v.MissingScopes) > 0:
+		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
+	}
+}
+
 func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []string) (verification, error) {
 	cluster, err := s.connect()
 	if err != nil {
@@ -114,12 +124,7 @@ func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []
 			v.MissingScopes = append(v.MissingScopes, scope)
 		}
 	}
-	switch {
-	case !v.Valid:
-		v.Why = h.sentence(f.now)
-	case len(v.MissingScopes) > 0:
-		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
-	}
+	v.explain(h.sentence(f.now))
 	return v, nil
 }
 
@@ -169,12 +174,7 @@ func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []s
 		return v, fmt.Errorf("%s does not answer as a verifier does: %s", target.Redacted(), response.Status)
 	}
 	v.Answer = answer
-	switch {
-	case !v.Valid:
-		v.Why = "the verifier refuses it"
-	case len(v.MissingScopes) > 0:
-		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
-	}
+	v.explain("the verifier refuses it")
 	return v, nil
 }
 
