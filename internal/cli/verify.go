@@ -21,10 +21,11 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// verification is whether a key is good, and for what.
+// verification is the result of verifying a key for the scopes that were asked for.
 type verification struct {
+	// Valid is true with exit code 0 only: the key verifies and has every scope.
 	Valid bool `json:"valid"`
-	// Why it is not, or that scopes are missing.
+	// Why is the reason where Valid is false.
 	Why           string   `json:"why,omitempty"`
 	MissingScopes []string `json:"missingScopes,omitempty"`
 	Holder        *holder  `json:"holder,omitempty"`
@@ -78,9 +79,8 @@ func (s *session) tell(v *verification, output string) error {
 			return err
 		}
 	}
-	good := v.Valid && len(v.MissingScopes) == 0
 	switch {
-	case !good:
+	case !v.Valid:
 		return no("%s", v.Why)
 	case output != "":
 		return nil
@@ -92,13 +92,14 @@ func (s *session) tell(v *verification, output string) error {
 	return err
 }
 
-// explain says why the key is not good enough, given what to say where it is not good at all.
-func (v *verification) explain(invalid string) {
+// explain sets Why where the verification failed. rejected is the reason where the key itself does not verify; a key that
+// verifies without the scopes is not valid either.
+func (v *verification) explain(rejected string) {
 	switch {
-	case !v.Valid:
-		v.Why = invalid
 	case len(v.MissingScopes) > 0:
-		v.Why = "it has not the scopes " + strings.Join(v.MissingScopes, ", ")
+		v.Valid, v.Why = false, "missing scopes: "+strings.Join(v.MissingScopes, ", ")
+	case !v.Valid:
+		v.Why = rejected
 	}
 }
 
@@ -120,7 +121,7 @@ func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []
 	}
 	v := verification{Valid: h.Valid, Holder: h}
 	for _, scope := range scopes {
-		if !slices.ContainsFunc(h.Scopes, func(has v1alpha1.Scope) bool { return lifecycle.Covers(has, v1alpha1.Scope(scope)) }) {
+		if h.Valid && !slices.ContainsFunc(h.Scopes, func(has v1alpha1.Scope) bool { return lifecycle.Covers(has, v1alpha1.Scope(scope)) }) {
 			v.MissingScopes = append(v.MissingScopes, scope)
 		}
 	}

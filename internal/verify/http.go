@@ -97,7 +97,8 @@ func (v *Verifier) serveReadiness(w http.ResponseWriter) {
 	say(w, v.freshness.ready(now, v.bound), string(v.freshness.condition(now, v.bound)))
 }
 
-// verification is the body of an answer of /v1/verify.
+// verification is the body of an answer of /v1/verify. Valid is true with status 200 only: a client that reads nothing else
+// must not let a request in that was denied.
 type verification struct {
 	Valid bool `json:"valid"`
 	*Identity
@@ -122,9 +123,9 @@ func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
 	case good:
 		body = verification{Valid: true, Identity: f.entry.identity()}
 	case missingScopes:
-		body = verification{Valid: true, MissingScopes: f.missing}
+		body = verification{MissingScopes: f.missing}
 	case badRequest:
-		body = verification{Valid: true, Error: why}
+		body = verification{Error: why}
 	case unready:
 		body = verification{Error: "the verifier does not know the present state of the keys"}
 	}

@@ -172,7 +172,7 @@ func TestBodiesOfVerify(t *testing.T) {
 		want   string
 	}{
 		{nil, `{"valid":true,"keyID":"` + id + `","environment":"staging","label":"CRM","scopes":["a.b","c.*"],"namespace":"support","name":"crm","revision":3,"notAfter":"2026-11-24T11:00:00Z"}`},
-		{[]string{"x", "a.b", "y"}, `{"valid":true,"missingScopes":["x","y"]}`},
+		{[]string{"x", "a.b", "y"}, `{"valid":false,"missingScopes":["x","y"]}`},
 	} {
 		if got := strings.TrimSpace(b.do("/v1/verify", request{bearerOf(b.key), tc.scopes}).Body.String()); got != tc.want {
 			t.Errorf("%s\nwant %s", got, tc.want)
@@ -182,6 +182,38 @@ func TestBodiesOfVerify(t *testing.T) {
 	if got := b.do("/v1/verify", request{header: bearerOf(b.key)}).Body.String(); !strings.Contains(got, `"scopes":[],`) || strings.Contains(got, "notAfter") {
 		t.Errorf("without scopes and end: %s", got)
 	}
+}
+
+// TestVerify_IsValidWithStatus200Only also covers what a client sees that reads the flag and not the status.
+func TestVerify_IsValidWithStatus200Only(t *testing.T) {
+	check := func(name string, answer *httptest.ResponseRecorder) {
+		t.Helper()
+		var said struct {
+			Valid *bool `json:"valid"`
+		}
+		if err := json.Unmarshal(answer.Body.Bytes(), &said); err != nil || said.Valid == nil || *said.Valid != (answer.Code == http.StatusOK) {
+			t.Errorf("%s: %d with %s", name, answer.Code, answer.Body)
+		}
+	}
+	for name, tc := range cases {
+		b := newBench(t, tc.record)
+		if tc.unready {
+			b.clock.pass(denyAfter2m.MaxStaleness + 1)
+		}
+		check(name, b.do("/v1/verify", tc.request(b.key)))
+	}
+	b := newBench(t)
+	for _, body := range []string{"{", `{"scopes":["*"]}`, `{"valid":true}`} {
+		asked := httptest.NewRequest(http.MethodPost, "/v1/verify", strings.NewReader(body))
+		asked.Header = bearerOf(b.key)
+		answer := httptest.NewRecorder()
+		b.Handler().ServeHTTP(answer, asked)
+		check(body, answer)
+	}
+	check("identity, stale", b.identify(tokenBody("junk")))
+	identities := newIdentityBench(t, copyOf("cb_1", nil))
+	check("identity, rejected", identities.identify(tokenBody("junk")))
+	check("identity, not such a body", identities.identify(`{"valid":true}`))
 }
 
 func TestBodiesThatAreNotWanted(t *testing.T) {

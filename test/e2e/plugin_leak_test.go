@@ -97,7 +97,7 @@ func TestALeakedKey(t *testing.T) {
 func (s *shell) verifies(good, bad string) {
 	s.gives(0, good, good, []string{"valid: revision 1"}, "verify")
 	s.gives(0, good, good, []string{"valid"}, "verify", "--scope=conversations.read,conversations.write")
-	s.gives(3, good, good, []string{"it has not the scopes billing.read"}, "verify", "--scope=conversations.read", "--scope=billing.read")
+	s.gives(3, good, good, []string{"missing scopes: billing.read"}, "verify", "--scope=conversations.read", "--scope=billing.read")
 	s.gives(3, bad, bad, []string{"no record knows it"}, "verify")
 	s.gives(0, good, good, []string{`"valid": true`}, "verify", "-o", "json")
 	s.gives(3, bad, bad, []string{`"valid": false`}, "verify", "-o", "json")

@@ -29,7 +29,7 @@ func TestThePluginAsksAVerifier(t *testing.T) {
 		{good, 0, "valid: the verifier accepts it", nil},
 		{good, 0, "valid: the verifier accepts it", []string{"--url=http://" + v.address + "/v1/verify"}},
 		{good, 0, `"name": "web"`, []string{"-o", "json"}},
-		{good, 3, "it has not the scopes billing.write", []string{"--scope=billing.write"}},
+		{good, 3, "missing scopes: billing.write", []string{"--scope=billing.write"}},
 		{good, 2, "does not take the scopes No!", []string{"--scope=No!"}},
 		{stray.Reveal(), 3, "the verifier refuses it", nil},
 		{stray.Reveal(), 3, `"valid": false`, []string{"-o", "json"}},
