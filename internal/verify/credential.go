@@ -22,22 +22,21 @@ type carried struct {
 	inAuthorization, inAPIKey bool
 }
 
-// credential finds the key in the values of the Authorization and X-API-Key headers. Two different ones are none: which of
-// them a service behind reads is not known here. What is not a key is returned as well, to be refused.
+// credential finds the key in the values of the Authorization and X-API-Key headers. A value may be a list, separated by
+// commas: proxies, and Envoy over gRPC, join repeated headers in this way, and no key contains a comma. The result is the
+// same for repeated headers and for one that was joined. It is empty where the request carries two different credentials,
+// because a service behind the gateway may read the other one. A text that is no key is returned as well, to be rejected.
 func credential(authorization, apiKey []string) (found carried) {
-	for _, value := range apiKey {
-		if value == "" {
-			continue
-		}
+	for value := range elements(apiKey) {
 		if found.inAPIKey && found.text != value {
 			return carried{}
 		}
 		found.text, found.inAPIKey = value, true
 	}
-	for _, value := range authorization {
+	for value := range elements(authorization) {
 		text, ok := bearerToken(value)
 		if found.inAPIKey && (!ok || !strings.HasPrefix(text, apikey.Prefix)) {
-			continue // somebody else's credential, beside a key that is where only a key can be
+			continue // a credential of another system beside a key in X-API-Key
 		}
 		if !ok || found.text != "" && found.text != text {
 			return carried{}
@@ -48,6 +47,20 @@ func credential(authorization, apiKey []string) (found carried) {
 		return carried{}
 	}
 	return found
+}
+
+// elements yields the elements of lists that are separated by commas, without surrounding spaces and tabs. Empty elements
+// are left out, as RFC 9110 section 5.6.1 requires of recipients.
+func elements(values []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, value := range values {
+			for element := range strings.SplitSeq(value, ",") {
+				if element = strings.Trim(element, " \t"); element != "" && !yield(element) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // bearerToken returns what follows the scheme and one space.

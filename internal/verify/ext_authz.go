@@ -41,11 +41,11 @@ func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.Chec
 }
 
 // valuesOf returns a header's values, whatever case its name is in. Envoy sends headers in one of two forms: as a map, where
-// repeats are joined with a comma, or one by one, as bytes.
+// repeated headers are joined with a comma, or one by one, as bytes.
 func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values []string) {
 	for its, value := range request.GetHeaders() {
 		if strings.EqualFold(its, name) {
-			values = append(values, unrepeated(value))
+			values = append(values, value)
 		}
 	}
 	for _, header := range request.GetHeaderMap().GetHeaders() {
@@ -75,20 +75,6 @@ func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
 			}
 		}
 	}
-}
-
-// unrepeated returns one of several equal values that were joined with a comma, and everything else as it is: a key holds no
-// comma, so that two different ones are none.
-func unrepeated(value string) string {
-	first, rest, joined := strings.Cut(value, ",")
-	for joined {
-		var next string
-		next, rest, joined = strings.Cut(rest, ",")
-		if strings.TrimPrefix(next, " ") != first {
-			return value
-		}
-	}
-	return first
 }
 
 func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
