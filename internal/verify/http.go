@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // maxBody is the size in bytes from which on a body is refused: 32 scopes, the most a key can have, take far less.
@@ -30,6 +31,11 @@ const (
 	challenge       = "Bearer"
 )
 
+const (
+	verifyPath   = "/v1/verify"
+	identityPath = "/v1/identity/verify"
+)
+
 type header struct{ name, value string }
 
 // headersFor are the headers that tell a service behind whose key it was.
@@ -43,12 +49,15 @@ func headersFor(e *entry) [4]header {
 func (v *Verifier) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		if !takesBody(r) {
+			leaveBody(w, r)
+		}
 		switch path := r.URL.Path; {
-		case path == "/v1/verify":
+		case path == verifyPath:
 			if allowed(w, r, http.MethodPost) {
 				v.serveVerify(w, r)
 			}
-		case path == "/v1/identity/verify":
+		case path == identityPath:
 			if allowed(w, r, http.MethodPost) {
 				v.serveIdentity(w, r)
 			}
@@ -66,6 +75,27 @@ func (v *Verifier) Handler() http.Handler {
 			http.Error(w, "not found", http.StatusNotFound)
 		}
 	})
+}
+
+// takesBody reports whether the answer to a request depends on its body.
+func takesBody(r *http.Request) bool {
+	return r.Method == http.MethodPost && (r.URL.Path == verifyPath || r.URL.Path == identityPath)
+}
+
+// lingering is how long a connection stays open for a body that is not read. Closing it while the client still sends would
+// reset the connection, and the client could lose the answer.
+const lingering = time.Second
+
+// leaveBody makes the answer independent of a body that the request declares. By default net/http reads the body before it
+// sends the answer, so a gateway that forwards Content-Length without the body would wait until readTimeout. The connection
+// is not reused: what follows on it could be the body or the next request.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	// A response writer of a test has no connection and supports no deadline.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering))
 }
 
 func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
