@@ -50,9 +50,13 @@ var boundaries = map[string]boundary{
 		mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},
 		noClock: true,
 	},
+	"internal/continuity": {
+		may:     []string{"k8s.io/apimachinery/pkg/util/resourceversion"},
+		noClock: true,
+	},
 	"internal/verify": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
 			"k8s.io/api/coordination", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
 			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
@@ -60,7 +64,7 @@ var boundaries = map[string]boundary{
 	},
 	"controllers": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",
 		},

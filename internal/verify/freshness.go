@@ -8,16 +8,13 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"dgbot.io/key-operator/internal/continuity"
 )
 
 // lagging is the age from which on a verifier is not ready, so that traffic goes to another one. A watch is opened anew at
 // least twice within it.
 const lagging = 90 * time.Second
-
-// brokenWatches is how many watches in a row may end early and without a word before opening the next one is no sign of
-// life any more. A proxy that accepts everything and delivers nothing would otherwise keep revoked keys alive for ever. One
-// that lasts its time in silence is what an idle API server looks like: it sends no bookmark while nothing is written.
-const brokenWatches = 2
 
 // Freshness knows how old what the index holds may be.
 type Freshness struct {
@@ -30,8 +27,6 @@ type source struct {
 	synced atomic.Bool
 	// heard is when the API server last gave a sign of life; nil for never.
 	heard atomic.Pointer[time.Time]
-	// broken counts watches that ended early and in silence since the last one that did not. Only the watch itself uses it.
-	broken int
 }
 
 // newFreshness returns one for a number of watches, none of which has been heard of.
@@ -39,29 +34,17 @@ func newFreshness(sources int, now func() time.Time) *Freshness {
 	return &Freshness{sources: make([]source, sources), now: now}
 }
 
-// accepted notes that the API server has accepted a watch.
-func (f *Freshness) accepted(i int) {
-	if s := &f.sources[i]; s.broken <= brokenWatches {
-		f.touch(s)
-	}
-}
+// accepted notes that the API server accepted a watch. It counts as a sign of life because a watch follows only a complete
+// list, or a watch that ended at its time. An idle API server gives no other: it sends no bookmark while nothing is written.
+// A proxy that accepts everything and delivers nothing never completes the list that a broken watch requires.
+func (f *Freshness) accepted(i int) { f.touch(i) }
 
-// delivered notes an event or a bookmark, once the index holds it.
-func (f *Freshness) delivered(i int) {
-	s := &f.sources[i]
-	s.broken = 0
-	f.touch(s)
-}
+// delivered notes an event, a bookmark or a complete list, once the index holds it.
+func (f *Freshness) delivered(i int) { f.touch(i) }
 
-// lasted notes that a watch has lasted as long as was asked for.
-func (f *Freshness) lasted(i int) { f.sources[i].broken = 0 }
-
-// brokeOff notes that a watch has ended before its time. That it has delivered something before does not count here.
-func (f *Freshness) brokeOff(i int) { f.sources[i].broken++ }
-
-func (f *Freshness) touch(s *source) {
+func (f *Freshness) touch(i int) {
 	now := f.now()
-	s.heard.Store(&now)
+	f.sources[i].heard.Store(&now)
 }
 
 func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
@@ -85,8 +68,7 @@ func (f *Freshness) Age(now time.Time) time.Duration {
 		if heard == nil {
 			return never
 		}
-		// The first is by the monotonic clock, which stands still while a machine sleeps; the second by the wall clock.
-		age = max(age, now.Sub(*heard), now.Round(0).Sub(heard.Round(0)))
+		age = max(age, continuity.Elapsed(*heard, now))
 	}
 	return age
 }

@@ -86,29 +86,6 @@ func TestAClockThatIsSetMakesNothingYoung(t *testing.T) {
 	}
 }
 
-func TestAcceptingAndDeliveringNothingIsNoSignOfLife(t *testing.T) {
-	c := newClock()
-	f := newFreshness(1, c.now)
-	f.list(0)
-	for range 100 {
-		f.accepted(0)
-		c.pass(2 * time.Second)
-		f.brokeOff(0)
-	}
-	if f.answers(c.at, denyAfter2m) {
-		t.Error("a proxy that accepts watches and delivers nothing keeps the verifier answering")
-	}
-	f.accepted(0)
-	if f.answers(c.at, denyAfter2m) {
-		t.Error("one more makes a difference")
-	}
-	f.lasted(0)
-	f.accepted(0)
-	if f.Age(c.at) != 0 {
-		t.Error("after a watch that lasted, the next one does not count")
-	}
-}
-
 func TestAWatchIsOpenedTwiceWithinEveryBound(t *testing.T) {
 	for bound := minStaleness; bound < time.Hour; bound += time.Second {
 		if 2*watchSpan(bound) > min(bound, lagging) {

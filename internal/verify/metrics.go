@@ -38,7 +38,7 @@ func newMetrics(v *Verifier) *metrics {
 		identityAnswers: map[answer]prometheus.Counter{}, identityRefused: map[refusal]prometheus.Counter{},
 		registry: prometheus.NewRegistry(), answers: map[answer]prometheus.Counter{}, refused: map[refusal]prometheus.Counter{}, reports: map[outcome]prometheus.Counter{},
 		watchFailures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "dgbot_verifier_watch_failures_total", Help: "How often watching records or HMAC secrets failed and was tried again.",
+			Name: "dgbot_verifier_watch_failures_total", Help: "Failed watches and lists of records or HMAC secrets; a complete list follows each.",
 		}),
 	}
 	answers := prometheus.NewCounterVec(prometheus.CounterOpts{

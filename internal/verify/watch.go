@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/internal/continuity"
 )
 
 // watchSpan is how long a watch lasts before it is opened anew: an API server at which nothing is written may say nothing
@@ -27,8 +29,12 @@ func watchSpan(maxStaleness time.Duration) time.Duration {
 	return min(max(maxStaleness/3, time.Second), 45*time.Second)
 }
 
-// listSpan is how long the first, complete list may take to arrive.
+// listSpan is how long a complete list may take to arrive.
 const listSpan = 10 * time.Minute
+
+// listPause is how long a list may stand still. A proxy that accepts everything and delivers nothing must not hold up the
+// next attempt for the whole listSpan.
+const listPause = 30 * time.Second
 
 // pageSize is how many objects come at once from an API server that cannot stream them.
 const pageSize = 500
@@ -65,7 +71,7 @@ type watcher struct {
 	span        time.Duration
 
 	generation int32
-	// version is the resource version up to which the store is complete; empty where a list must come first.
+	// version is the resource version up to which the store is complete; empty where a list comes next.
 	version string
 }
 
@@ -86,41 +92,54 @@ func newClient(config *rest.Config, group schema.GroupVersion, addToScheme func(
 	return rest.RESTClientFor(config)
 }
 
-// run keeps the index up to date until the context ends. Whatever fails is tried again; meanwhile the freshness tells how
-// old things are.
+// run keeps the store up to date until the context ends. It retries whatever fails, with a back-off; meanwhile the freshness
+// reports how old the store's content is.
+//
+// After any failure the next step is a complete list, never a watch from the version that was reached: the API server may be
+// back with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing
+// until it has passed that version. Comparing versions is not enough, because it may have passed ours already. A watch that
+// ended at its time is no failure: the connection lasted until the next request.
 func (w *watcher) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
-		err := w.follow(ctx)
-		if err == nil {
+		lasted, err := w.follow(ctx)
+		if lasted {
 			failures = 0
+		}
+		if err == nil {
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		if gone(err) {
-			w.version = ""
-		}
-		w.log.Info("Watching failed and is tried again", "resource", w.resource, "namespace", w.namespace, "environment", w.environment, "error", err.Error())
+		w.version = ""
+		delay := relistDelay(failures, w.span)
+		failures++
+		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
+			"delay", delay.Round(time.Millisecond).String(), "error", err.Error())
 		w.metrics.watchFailures.Inc()
-		failures = min(failures+1, 5)
-		pause(ctx, wait.Jitter(time.Duration(1<<failures)*100*time.Millisecond, 0.5))
+		pause(ctx, delay)
 	}
 }
 
-// gone says whether the API server no longer knows the resource version, or does not know it yet: after it was restored
-// from a backup.
-func gone(err error) bool {
-	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err) ||
-		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+// relistDelay returns how long to wait before the next complete list after a number of failures in a row. A list that
+// completes does not end the row, only a watch that lasted its time does: an API server that breaks each watch must not be
+// listed at the rate at which it breaks them. The delay is random, because verifiers lose their connections together. It
+// stays far below the age from which on a verifier is not ready.
+func relistDelay(failures int, span time.Duration) time.Duration {
+	const first = time.Second
+	longest := min(first<<min(failures, 10), max(span/4, first))
+	return wait.Jitter(longest/5, 4)
 }
 
-func (w *watcher) follow(ctx context.Context) error {
+// follow lists or watches once. lasted reports whether it was a watch that ended at its time.
+func (w *watcher) follow(ctx context.Context) (lasted bool, err error) {
 	if w.version == "" {
-		return w.list(ctx)
+		return false, w.list(ctx)
 	}
-	_, err := w.watch(ctx, w.options(w.span, w.version))
-	return err
+	if err := w.watch(ctx); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 func (w *watcher) options(span time.Duration, version string) metav1.ListOptions {
@@ -132,34 +151,38 @@ func (w *watcher) options(span time.Duration, version string) metav1.ListOptions
 	return options
 }
 
-// list takes over all there is, and forgets those that are no longer there.
+// list takes over all there is, and forgets those that are no longer there. Nothing of it counts for the freshness before it
+// is complete: only the whole list, which the API server reads consistently, proves the present history.
 func (w *watcher) list(ctx context.Context) error {
 	w.generation++
 	options := w.options(listSpan, "")
 	stream := true
 	options.SendInitialEvents, options.ResourceVersionMatch = &stream, metav1.ResourceVersionMatchNotOlderThan
-	complete, err := w.watch(ctx, options)
+	err := w.listAsStream(ctx, options)
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
 		return w.listInPages(ctx) // streaming can be switched off
 	}
-	if err == nil && !complete {
-		return errors.New("the list ended before it was complete")
-	}
 	return err
+}
+
+func (w *watcher) listAsStream(ctx context.Context, options metav1.ListOptions) error {
+	ctx, cancel := context.WithTimeout(ctx, listSpan+lagging)
+	defer cancel()
+	standstill := time.AfterFunc(listPause, cancel)
+	defer standstill.Stop()
+	stream, err := w.open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer stream.Stop()
+	return w.takeList(stream, standstill)
 }
 
 func (w *watcher) listInPages(ctx context.Context) error {
 	options := w.options(w.span, "")
 	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
 	for {
-		list := w.newList()
-		if err := w.request(options).Do(ctx).Into(list); err != nil {
-			return err
-		}
-		if err := apimeta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
-			return err
-		}
-		page, err := apimeta.ListAccessor(list)
+		page, err := w.takePage(ctx, options)
 		if err != nil {
 			return err
 		}
@@ -168,6 +191,19 @@ func (w *watcher) listInPages(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (w *watcher) takePage(ctx context.Context, options metav1.ListOptions) (metav1.ListInterface, error) {
+	ctx, cancel := context.WithTimeout(ctx, listPause)
+	defer cancel()
+	list := w.newList()
+	if err := w.request(options).Do(ctx).Into(list); err != nil {
+		return nil, err
+	}
+	if err := apimeta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
+		return nil, err
+	}
+	return apimeta.ListAccessor(list)
 }
 
 func (w *watcher) request(options metav1.ListOptions) *rest.Request {
@@ -183,50 +219,55 @@ func (w *watcher) complete(version string) {
 	w.freshness.delivered(int(w.source))
 }
 
-// watch opens a watch and hands on what it says until it ends, or until it has said everything that was there when it
-// began. Where it is no list, an end before its time is an error.
-func (w *watcher) watch(ctx context.Context, options metav1.ListOptions) (complete bool, err error) {
+// open opens a stream of events. A failure is not retried here, as client-go does by default: each one may hide that the API
+// server was restarted.
+func (w *watcher) open(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.Watch = true
+	return w.request(options).MaxRetries(0).Watch(ctx)
+}
+
+// watch takes over events from the version of the store on. It returns nil where the watch ended at its time; every other
+// end is an error.
+func (w *watcher) watch(ctx context.Context) error {
+	options := w.options(w.span, w.version)
 	span := time.Duration(*options.TimeoutSeconds) * time.Second
 	ctx, cancel := context.WithTimeout(ctx, span+lagging)
 	defer cancel()
-	options.Watch = true
-	stream, err := w.request(options).Watch(ctx)
+	asked := w.freshness.now()
+	stream, err := w.open(ctx, options)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer stream.Stop()
-	if options.SendInitialEvents != nil {
-		return w.takeList(stream)
+	// A proxy may have held the request while the API server restarted.
+	if took := continuity.Elapsed(asked, w.freshness.now()); took > continuity.Slack {
+		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
 	}
 	w.freshness.accepted(int(w.source))
-	began := w.freshness.now()
-	err = w.takeEvents(stream)
-	// The API server ends it when the time is over, give or take a little.
-	if err == nil && w.freshness.now().Sub(began) < span*3/4 {
-		err = errors.New("the watch ended before its time")
+	if err := w.takeEvents(stream); err != nil {
+		return err
 	}
-	if err != nil {
-		w.freshness.brokeOff(int(w.source))
-	} else {
-		w.freshness.lasted(int(w.source))
+	if ended := w.freshness.now(); !continuity.EndedOnTime(asked, ended, span) {
+		return fmt.Errorf("the watch ended after %s instead of %s", continuity.Elapsed(asked, ended).Round(time.Millisecond), span)
 	}
-	return false, err
+	return nil
 }
 
-// takeList takes over objects until the bookmark that says that there are no more. The mark alone does not say that: an
-// annotation can be on an object as well.
-func (w *watcher) takeList(stream watch.Interface) (complete bool, err error) {
+// takeList takes over objects until the bookmark that marks the end of the list. Only a bookmark does: the annotation can be
+// on an object as well.
+func (w *watcher) takeList(stream watch.Interface, standstill *time.Timer) error {
 	for event := range stream.ResultChan() {
+		standstill.Reset(listPause)
 		object, err := w.takeEvent(event)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if event.Type == watch.Bookmark && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
 			w.complete(object.GetResourceVersion())
-			return true, nil
+			return nil
 		}
 	}
-	return false, nil
+	return errors.New("the list ended before it was complete")
 }
 
 func (w *watcher) takeEvents(stream watch.Interface) error {

@@ -160,24 +160,6 @@ func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
 	}
 }
 
-func TestAWatchThatEndsInAnErrorIsTakenUpWhereItWas(t *testing.T) {
-	first, second := mint(t), mint(t)
-	v, server := follow(t, []func(http.ResponseWriter, *http.Request){
-		events(event("ADDED", typed(recordOf(first, created(0, "1")), "5")), end("6")),
-		events(event("ADDED", typed(recordOf(second, created(0, "2")), "8")), event("ERROR", failure(500, metav1.StatusReasonInternalError))),
-		refuse(503, metav1.StatusReasonServiceUnavailable),
-		events(event("DELETED", typed(recordOf(first, created(0, "1")), "9"))),
-	}, func(v *Verifier) bool { return v.knows(second) && !v.knows(first) })
-	for i, want := range []string{"resourceVersion=6", "resourceVersion=8", "resourceVersion=8"} {
-		if asked := server.questions()[i+1]; !strings.Contains(asked, want) {
-			t.Errorf("question %d: %s, want %s", i+1, asked, want)
-		}
-	}
-	if v.index.records.Load() != 1 {
-		t.Errorf("%d records", v.index.records.Load())
-	}
-}
-
 // TestARecordCannotEndTheList: whoever can annotate one record must not make the verifier forget all that come after it.
 func TestARecordCannotEndTheList(t *testing.T) {
 	marked, later := mint(t), mint(t)
