@@ -91,6 +91,8 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	history := newHistory(scheme)
+	cacheOptions.NewInformer = history.informers(cacheOptions.NewInformer)
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -116,7 +118,10 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
-	if err := addReconcilers(mgr, options); err != nil {
+	if err := mgr.Add(history); err != nil {
+		return nil, err
+	}
+	if err := addReconcilers(mgr, history.reader(mgr.GetAPIReader()), options); err != nil {
 		return nil, err
 	}
 	if err := addKeyMetrics(mgr); err != nil {
@@ -128,15 +133,15 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, options Options) error {
+func addReconcilers(mgr ctrl.Manager, live client.Reader, options Options) error {
 	concurrency := options.MaxConcurrentReconciles
-	records := &RecordReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+	records := &RecordReconciler{Client: mgr.GetClient(), Live: live}
 	if err := records.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
 	}
 	keys := &APIKeyReconciler{
 		Client:   mgr.GetClient(),
-		Live:     mgr.GetAPIReader(),
+		Live:     live,
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    clock.RealClock{},
 
@@ -147,7 +152,7 @@ func addReconcilers(mgr ctrl.Manager, options Options) error {
 		return fmt.Errorf("setting up the environment controller: %w", err)
 	}
 	chatbots := &ChatbotReconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
+		Client: mgr.GetClient(), Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
 		Namespaces: options.WatchNamespaces,
 	}
 	if options.SecretAccess == SecretAccessGetOnly {

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/continuity"
 )
 
 // memory is what a running operator keeps between passes, by key. Losing it costs requests, and where a policy alters records
@@ -107,8 +107,7 @@ func (m *memory) olderThanReport(key *v1alpha1.DGbotAPIKey, now time.Time) (olde
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	report := m.reported[client.ObjectKeyFromObject(key)]
-	order, err := resourceversion.CompareResourceVersion(key.ResourceVersion, report.resourceVersion)
-	return err == nil && order < 0, now.Sub(report.at)
+	return continuity.Older(key.ResourceVersion, report.resourceVersion), now.Sub(report.at)
 }
 
 // rememberUndone notes that a write came to nothing, and returns how often that is in a row.
