@@ -57,6 +57,45 @@ func (c *Cluster) CrashAPIServer() error {
 	return c.environment.ControlPlane.GetAPIServer().Start()
 }
 
+// BackUpEtcd stops the API server and etcd, copies what etcd has on disk, and starts both again. It returns the copy's folder.
+func (c *Cluster) BackUpEtcd() (backup string, err error) {
+	if backup, err = os.MkdirTemp(c.folder, "etcd-backup-"); err != nil {
+		return "", err
+	}
+	return backup, c.whileStopped(func(data string) error { return os.CopyFS(backup, os.DirFS(data)) })
+}
+
+// RestoreEtcd stops the API server and etcd, replaces what etcd has on disk with a backup, and starts both again. As with
+// most backups, nothing raises the revisions: the API server goes on from those of the backup.
+func (c *Cluster) RestoreEtcd(backup string) error {
+	return c.whileStopped(func(data string) error {
+		if err := os.RemoveAll(data); err != nil {
+			return err
+		}
+		return os.CopyFS(data, os.DirFS(backup))
+	})
+}
+
+// whileStopped changes etcd's files while neither etcd nor the API server runs.
+func (c *Cluster) whileStopped(change func(data string) error) error {
+	etcd, apiServer := c.environment.ControlPlane.Etcd, c.environment.ControlPlane.GetAPIServer()
+	for _, program := range []string{"kube-apiserver", "etcd"} {
+		if err := c.kill(program); err != nil {
+			return err
+		}
+	}
+	if err := change(etcd.DataDir); err != nil {
+		return fmt.Errorf("etcd's files in %s: %w", etcd.DataDir, err)
+	}
+	if err := os.Chmod(etcd.DataDir, 0o700); err != nil {
+		return err
+	}
+	if err := etcd.Start(); err != nil {
+		return fmt.Errorf("starting etcd: %w", err)
+	}
+	return apiServer.Start()
+}
+
 // ProcessNumber is that of etcd or kube-apiserver.
 func (c *Cluster) ProcessNumber(program string) (int, error) {
 	content, err := os.ReadFile(filepath.Join(c.folder, program+".pid"))
