@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -44,7 +45,15 @@ func (s *recordStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if buffered.Flush() == nil {
 		_ = http.NewResponseController(w).Flush()
 	}
-	<-r.Context().Done()
+	// A watch that lasts longer than it asked for counts as a lost connection, and is followed by a complete list.
+	seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds"))
+	if err != nil {
+		seconds = 0
+	}
+	select {
+	case <-time.After(time.Duration(seconds) * time.Second):
+	case <-r.Context().Done():
+	}
 }
 
 func (s *recordStream) initial(encoder *json.Encoder) error {
