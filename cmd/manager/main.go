@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"dgbot.io/key-operator/controllers"
+	"dgbot.io/key-operator/internal/listening"
 )
 
 // bodyLevel is the verbosity from which on client-go prints requests and answers whole: published keys among them.
@@ -54,9 +55,9 @@ func run(args []string) error {
 	config.QPS, config.Burst = -1, -1
 	manager, err := controllers.NewManager(config, options)
 	if err != nil {
-		return err
+		return listening.Explain("health-probe-bind-address", options.HealthProbeBindAddress, err)
 	}
-	return manager.Start(ctrl.SetupSignalHandler())
+	return listening.Explain("metrics-bind-address", options.MetricsBindAddress, manager.Start(ctrl.SetupSignalHandler()))
 }
 
 // parse uses the global flag set: controller-runtime registers --kubeconfig there.

@@ -27,7 +27,7 @@ func main() {
 	server := &http.Server{Addr: *address, Handler: api, ReadHeaderTimeout: 5 * time.Second}
 	log.Printf("listening on http://%s", *address)
 	if err := server.ListenAndServe(); err != nil {
-		fmt.Fprintln(os.Stderr, "protectedapi:", err)
+		fmt.Fprintf(os.Stderr, "protectedapi: --address %s: %v\n", *address, err)
 		os.Exit(1)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+
+	"dgbot.io/key-operator/internal/listening"
 )
 
 // Limits of a connection. Envoy keeps a few, with many requests at once on each.
@@ -84,7 +86,7 @@ func (o *Options) serveGRPC(ctx context.Context, group *errgroup.Group, log logr
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.GRPCBindAddress)
 	if err != nil {
-		return fmt.Errorf("--grpc-bind-address %s: %w", o.GRPCBindAddress, err)
+		return listening.Explain("grpc-bind-address", o.GRPCBindAddress, err)
 	}
 	log.Info("Listening", "for", "grpc", "address", listener.Addr().String())
 	server, healthy := v.newGRPCServer(secured, log)

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/listening"
 )
 
 // Options are what the flags say.
@@ -229,7 +230,7 @@ func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Log
 	}
 	listener, err := listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("--%s-bind-address %s: %w", name, address, err)
+		return listening.Explain(name+"-bind-address", address, err)
 	}
 	log.Info("Listening", "for", name, "address", listener.Addr().String())
 	server := &http.Server{
