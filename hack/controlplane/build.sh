@@ -16,13 +16,19 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 done
 
 echo "Embedded control plane: Kubernetes $version (etcd, kube-apiserver, kube-controller-manager, kubectl)"
+temporary=${GOTMPDIR:-${TMPDIR:-/tmp}}
+cache=$(go env GOCACHE)
 echo "  reading the module graph (downloads it the first time) ..."
 total=$(go list -deps . | wc -l)
 [ -t 1 ] && tty=1 || tty=0
-go build -v -ldflags "-s -w$stamp" -o "$out/.controlplane.new" . 2>&1 | awk -v total="$total" -v tty="$tty" '
+go build -v -ldflags "-s -w$stamp" -o "$out/.controlplane.new" . 2>&1 | awk -v total="$total" -v tty="$tty" -v temporary="$temporary" -v cache="$cache" -v out="$out" '
   /^[a-z0-9.]+([\/].*)?$/ { n++; if (tty) printf "\r  compiling %d of at most %d packages", n, total; else if (n % 200 == 0) printf "  compiling %d of at most %d packages\n", n, total; fflush(); next }
+  /no space left on device/ { full = 1 }
   { print }
-  END { if (tty && n) print "" }'
+  END {
+    if (tty && n) print ""
+    if (full) print "no space left: the build writes to " temporary " (TMPDIR), " cache " (GOCACHE) and " out "; set TMPDIR or GOCACHE to a folder with more space"
+  }'
 mv -f "$out/.controlplane.new" "$out/controlplane"
 for name in etcd kube-apiserver kube-controller-manager kubectl; do
   ln -sf controlplane "$out/$name"

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"dgbot.io/key-operator/hack/scratch"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -27,7 +28,7 @@ func main() {
 	err := run(ctx, *stay, *verbose)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "\nFAILED:", err)
+		fmt.Fprintln(os.Stderr, "\nFAILED:", scratch.Explain(err))
 		os.Exit(1)
 	}
 }

@@ -3,6 +3,16 @@
 # if vet or the linter object. Generates in a copy: the tree is as it was afterwards, whatever comes out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+
+# The copies, and what compiles in them, take about as much.
+needed=1024
+temporary=${TMPDIR:-/tmp}
+available=$(df -Pk "$temporary" | awk 'NR == 2 { print int($4 / 1024) }')
+if [ "$available" -lt "$needed" ]; then
+  echo "verify: $temporary (TMPDIR) has $available MiB free and $needed MiB are needed: set TMPDIR to a folder with more space" >&2
+  exit 1
+fi
+
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0

@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 // Cluster is a running control plane.
@@ -46,6 +48,9 @@ type Options struct {
 	Crashable bool
 }
 
+// minSpace is what etcd and the API server need of the folder for temporary files in bytes, of which etcd reserves 128 MiB for its log.
+const minSpace = 256 << 20
+
 // controllers of the controller manager that matter to keys. It looks for others in vain: there are no nodes.
 const controllers = "garbage-collector-controller,namespace-controller,serviceaccount-controller,resourcequota-controller," +
 	"validatingadmissionpolicy-status-controller,clusterrole-aggregation-controller,root-ca-certificate-publisher-controller"
@@ -53,6 +58,9 @@ const controllers = "garbage-collector-controller,namespace-controller,serviceac
 // Start starts etcd and the API server. The controller manager is started by StartControllerManager, after the CRDs
 // are there: garbage collection meets a CRD that is created later only after up to 30 seconds.
 func Start(options Options) (*Cluster, error) {
+	if err := scratch.Require(minSpace); err != nil {
+		return nil, err
+	}
 	assets, err := Assets()
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ package controlplane
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +33,17 @@ func TestTheControlPlaneRunsAndKubectlKnowsItsVersion(t *testing.T) {
 	client, server := versions.ClientVersion.GitVersion, versions.ServerVersion.GitVersion
 	if client == "" || client != server {
 		t.Errorf("kubectl is %q, the API server %q", client, server)
+	}
+}
+
+func TestStart_NamesTheTemporaryFolderThatIsMissing(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	t.Setenv("TMPDIR", missing)
+	cluster, err := Start(Options{})
+	if err == nil {
+		t.Fatal(cluster.Stop())
+	}
+	if !strings.Contains(err.Error(), "temporary folder "+missing+": ") || !strings.Contains(err.Error(), "set TMPDIR to ") {
+		t.Error(err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 // Program is a running manager or verifier.
@@ -27,7 +29,7 @@ func build(name string) error {
 	command := exec.Command("go", "build", "-o", filepath.Join("bin", name), "./cmd/"+name)
 	command.Dir = Repository()
 	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the %s: %w\n%s", name, err, out)
+		return scratch.Explain(fmt.Errorf("building the %s: %w\n%s", name, err, out))
 	}
 	return nil
 }

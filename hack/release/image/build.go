@@ -9,6 +9,8 @@ import (
 	"os/exec"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 // programs are those in the image, and in the Dockerfile. The first is what it runs.
@@ -26,7 +28,7 @@ type build struct {
 func (b build) remove() { _ = os.RemoveAll(b.folder) }
 
 func compile(ctx context.Context, repository string, platform *v1.Platform) (build, error) {
-	folder, err := os.MkdirTemp("", "dgbot-image-")
+	folder, err := scratch.Folder("dgbot-image-")
 	if err != nil {
 		return build{}, err
 	}
@@ -42,7 +44,7 @@ func compile(ctx context.Context, repository string, platform *v1.Platform) (bui
 	command.Env = append(command.Env, "GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=", "GOARM64=")
 	if out, err := command.CombinedOutput(); err != nil {
 		b.remove()
-		return build{}, fmt.Errorf("building for %s: %w\n%s", platform, err, out)
+		return build{}, scratch.Explain(fmt.Errorf("building for %s: %w\n%s", platform, err, out))
 	}
 	return b, nil
 }

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 // Build returns the objects of a folder in the order in which kubectl applies them: namespaces first, and what needs others after them.
@@ -28,7 +30,7 @@ func Build(folder string) ([]*yaml.RNode, error) {
 
 // Overlay builds a kustomization on top of some folders, which it names as its resources.
 func Overlay(overlay types.Kustomization, folders ...string) (objects []*yaml.RNode, err error) {
-	at, err := os.MkdirTemp("", "dgbot-overlay-")
+	at, err := scratch.Folder("dgbot-overlay-")
 	if err != nil {
 		return nil, err
 	}
