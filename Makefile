@@ -16,6 +16,11 @@ ifeq ($(KUBEBUILDER_ASSETS),)
 CONTROLPLANE := bin/k8s/kubectl.stamp
 endif
 
+# $(call require,IMAGE,<example>) stops with one line, before anything is compiled, unless the variable is set.
+require = $(if $(strip $($(1))),,$(error $(1) is not set: make $@ $(2)))
+example_image := IMAGE=<registry>/dgbot-key-operator:1.2.3
+example_plugin := VERSION=v0.1.0 URL=https://example.com/releases/v0.1.0
+
 ##@ The two that matter
 
 .PHONY: demo
@@ -65,14 +70,18 @@ image-oci: ## Build the same image without Docker, as an OCI image layout in dis
 
 .PHONY: image-push
 image-push: ## Build it like that and push it (IMAGE=<registry>/dgbot-key-operator:1.2.3), as who docker or podman is logged in.
+	$(call require,IMAGE,$(example_image))
 	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)') -push -image='$(IMAGE)'
 
 .PHONY: plugin
 plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).
+	$(call require,VERSION,$(example_plugin))
+	$(call require,URL,$(example_plugin))
 	@go run ./hack/plugin -version "$(VERSION)" -url "$(URL)"
 
 .PHONY: release
 release: ## Write dist/install.yaml and the packaged Helm chart (IMAGE=<registry>/dgbot-key-operator:1.2.3, VERSION where that is not its tag).
+	$(call require,IMAGE,$(example_image))
 	@cd hack/release && go run ./dist -image='$(IMAGE)' -version='$(VERSION)'
 
 ##@ Changing the code

@@ -22,6 +22,9 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"dgbot.io/key-operator/hack/progress"
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 //go:embed krew.yaml.tmpl
@@ -57,9 +60,13 @@ var versions = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
 func run(ctx context.Context, version, url, out string, platforms []string) error {
 	switch {
 	case !versions.MatchString(version):
-		return fmt.Errorf("-version is %q: want one such as v0.1.0", version)
+		return fmt.Errorf("VERSION is %q: want one such as v0.1.0", version)
 	case !strings.HasPrefix(url, "https://"):
-		return fmt.Errorf("-url is %q: want https://…, where the archives will be", url)
+		return fmt.Errorf("URL is %q: want https://…, where the archives will be", url)
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(out, 0o750); err != nil {
 		return err
@@ -70,11 +77,15 @@ func run(ctx context.Context, version, url, out string, platforms []string) erro
 		if !ok {
 			return fmt.Errorf("platform %q: want one such as linux/amd64", name)
 		}
-		fmt.Println("building for", name)
-		p, err := pack(ctx, goos, arch, out)
+		var p *platform
+		err := progress.Step("building kubectl-dgbot for "+name, func() (err error) {
+			p, err = pack(ctx, goos, arch, out)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		fmt.Printf("sha256:%s  %s\n", p.SHA256, filepath.Join(out, p.URI))
 		p.URI = strings.TrimSuffix(url, "/") + "/" + p.URI
 		m.Platforms = append(m.Platforms, *p)
 	}
@@ -83,8 +94,11 @@ func run(ctx context.Context, version, url, out string, platforms []string) erro
 		return err
 	}
 	path := filepath.Join(out, "dgbot.yaml")
-	fmt.Println("manifest:", path)
-	return os.WriteFile(path, text.Bytes(), 0o600)
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		return err
+	}
+	fmt.Printf("sha256:%x  %s\n", sha256.Sum256(text.Bytes()), path)
+	return nil
 }
 
 // pack builds for one platform and writes the archive. Its URI is the name of it.
@@ -93,7 +107,7 @@ func pack(ctx context.Context, goos, arch, out string) (*platform, error) {
 	if goos == "windows" {
 		p.Binary += ".exe"
 	}
-	folder, err := os.MkdirTemp("", "dgbot-plugin-")
+	folder, err := scratch.Folder("dgbot-plugin-")
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +115,8 @@ func pack(ctx context.Context, goos, arch, out string) (*platform, error) {
 	//nolint:gosec // the platform is that of whoever releases
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, err
+	if printed, err := build.CombinedOutput(); err != nil {
+		return nil, scratch.Explain(fmt.Errorf("building: %w\n%s", err, printed))
 	}
 	var archive bytes.Buffer
 	if err := tarball(&archive, folder, p.Binary); err != nil {

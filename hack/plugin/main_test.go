@@ -33,6 +33,27 @@ type krew struct {
 	}
 }
 
+// printed returns what do writes to standard output.
+func printed(t *testing.T, do func() error) string {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = writer
+	failed := do()
+	os.Stdout = stdout
+	if err := errors.Join(failed, writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
 // TestTheArchiveIsWhatTheManifestSays for this machine: it has the sum, the plugin runs, and packing again gives the same.
 func TestTheArchiveIsWhatTheManifestSays(t *testing.T) {
 	t.Chdir(filepath.Join("..", ".."))
@@ -41,12 +62,13 @@ func TestTheArchiveIsWhatTheManifestSays(t *testing.T) {
 	var folder string
 	for range 2 {
 		folder = t.TempDir()
-		if err := run(t.Context(), "v0.1.0", "https://example.com/v0.1.0/", folder, []string{here}); err != nil {
-			t.Fatal(err)
-		}
+		said := printed(t, func() error { return run(t.Context(), "v0.1.0", "https://example.com/v0.1.0/", folder, []string{here}) })
 		text, err := os.ReadFile(filepath.Join(folder, "dgbot.yaml"))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("sha256:%x  %s\n", sha256.Sum256(text), filepath.Join(folder, "dgbot.yaml")); !strings.HasSuffix(said, want) || strings.Count(said, "\n") != 2 {
+			t.Errorf("it prints\n%swant an archive, and %s", said, want)
 		}
 		var m krew
 		if err := yaml.Unmarshal(text, &m); err != nil {
@@ -104,9 +126,9 @@ func unpack(t *testing.T, archive []byte, folder string) {
 
 func TestWhatCannotBeReleased(t *testing.T) {
 	for _, tc := range []struct{ version, url, platform, want string }{
-		{"", "https://example.com", "linux/amd64", "-version"},
-		{"1.0", "https://example.com", "linux/amd64", "-version"},
-		{"v1.0.0", "http://example.com", "linux/amd64", "-url"},
+		{"", "https://example.com", "linux/amd64", "VERSION"},
+		{"1.0", "https://example.com", "linux/amd64", "VERSION"},
+		{"v1.0.0", "http://example.com", "linux/amd64", "URL"},
 		{"v1.0.0", "https://example.com", "linux", "platform"},
 	} {
 		if err := run(t.Context(), tc.version, tc.url, t.TempDir(), []string{tc.platform}); err == nil || !strings.Contains(err.Error(), tc.want) {

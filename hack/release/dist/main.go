@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command dist writes what is released beside the image: install.yaml, which is config/default in one file, and the chart as Helm
+// Command dist writes what is released beside the image: install.yaml, which is config/default and config/verifier in one file, and the chart as Helm
 // packages it, both with the image's name in them.
 //
 //	go run ./dist -image <registry>/dgbot-key-operator:1.2.3    # in hack/release; 'make release' does
@@ -8,6 +8,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"dgbot.io/key-operator/hack/progress"
 	"dgbot.io/key-operator/hack/release/reference"
+	"dgbot.io/key-operator/hack/scratch"
 )
 
 // release is what is released, and whence.
@@ -52,14 +55,37 @@ func run(args []string, repository string) error {
 	if err := os.MkdirAll(*out, 0o755); err != nil { //nolint:gosec // what is released everybody may read
 		return err
 	}
-	manifest, err := r.writeManifest(*out)
+	for _, part := range []struct {
+		what  string
+		write func(string) (string, error)
+	}{
+		{"writing install.yaml from config/default and config/verifier", r.writeManifest},
+		{"packaging the Helm chart", r.writeChart},
+	} {
+		var path string
+		err := progress.Step(part.what, func() (err error) {
+			path, err = part.write(*out)
+			return scratch.Explain(err)
+		})
+		if err != nil {
+			return err
+		}
+		if err := report(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report prints the digest and the absolute path of a file: this program runs in another folder than its user.
+func report(path string) error {
+	content, err := os.ReadFile(path) //nolint:gosec // it was written a moment ago
 	if err != nil {
 		return err
 	}
-	chart, err := r.writeChart(*out)
-	if err != nil {
+	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	fmt.Printf("%s\n%s\n", manifest, chart)
+	fmt.Printf("sha256:%x  %s\n", sha256.Sum256(content), path)
 	return nil
 }

@@ -84,14 +84,18 @@ func images(t *testing.T, index v1.ImageIndex) map[string]v1.Image {
 // TestTheImageRuns, holds two static programs and nothing else, runs as nobody, and comes out the same each time.
 func TestTheImageRuns(t *testing.T) {
 	folder, again := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "image")
-	for _, out := range []string{folder, folder, again} {
-		if err := run(t.Context(), []string{"-platforms=" + host, "-out=" + out}, controlplane.Repository()); err != nil {
-			t.Fatal(err)
-		}
+	var said string
+	for _, out := range []string{again, folder, folder} {
+		said = printed(t, func() error {
+			return run(t.Context(), []string{"-platforms=" + host, "-out=" + out}, controlplane.Repository())
+		})
 	}
 	first, err := written(t, folder).Digest()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := first.String() + "  " + folder + "\n"; said != want {
+		t.Errorf("it prints %q, want digest and path %q", said, want)
 	}
 	if second, err := written(t, again).Digest(); second != first {
 		t.Errorf("%s and then %s, %v", first, second, err)
@@ -116,6 +120,27 @@ func TestTheImageRuns(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
+}
+
+// printed returns what do writes to standard output.
+func printed(t *testing.T, do func() error) string {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = writer
+	failed := do()
+	os.Stdout = stdout
+	if err := errors.Join(failed, writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 // extract writes the image's files into a folder and returns where each is.

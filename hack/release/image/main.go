@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dgbot.io/key-operator/hack/progress"
 )
 
 func main() {
@@ -43,30 +45,56 @@ func run(ctx context.Context, args []string, repository string) error {
 	if err != nil {
 		return err
 	}
+	wanted, err := parsePlatforms(*platforms)
+	if err != nil {
+		return err
+	}
 	var binaries []build
-	for _, name := range strings.Split(*platforms, ",") {
-		platform, err := v1.ParsePlatform(strings.TrimSpace(name))
-		if err != nil || platform.OS != "linux" || platform.Architecture == "" {
-			return fmt.Errorf("platform %q: want linux/<architecture>", name)
-		}
-		build, err := compile(ctx, repository, platform)
+	for _, platform := range wanted {
+		err := progress.Step("building manager and verifier for "+platform.String(), func() error {
+			build, err := compile(ctx, repository, platform)
+			if err == nil {
+				binaries = append(binaries, build)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		defer build.remove()
-		binaries = append(binaries, build)
+		defer binaries[len(binaries)-1].remove()
 	}
 	index, err := assemble(binaries)
 	if err != nil {
 		return err
 	}
-	digest, err := writeLayout(*out, index)
+	folder, err := filepath.Abs(*out)
 	if err != nil {
 		return err
 	}
+	var digest v1.Hash
+	err = progress.Step("writing the OCI image layout", func() (err error) {
+		digest, err = writeLayout(folder, index)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s  %s\n", digest, folder)
 	if target == nil {
-		fmt.Println(digest)
 		return nil
 	}
-	return pushIndex(ctx, target, index)
+	return progress.Step("pushing "+target.Name(), func() error { return pushIndex(ctx, target, index) })
+}
+
+// parsePlatforms reads the names of platforms, all of them before anything is built.
+func parsePlatforms(names string) ([]*v1.Platform, error) {
+	var platforms []*v1.Platform
+	for _, name := range strings.Split(names, ",") {
+		platform, err := v1.ParsePlatform(strings.TrimSpace(name))
+		if err != nil || platform.OS != "linux" || platform.Architecture == "" {
+			return nil, fmt.Errorf("platform %q: want linux/<architecture>", name)
+		}
+		platforms = append(platforms, platform)
+	}
+	return platforms, nil
 }
