@@ -3,9 +3,13 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,6 +17,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	helmrelease "helm.sh/helm/v4/pkg/release/v1"
+	"sigs.k8s.io/kustomize/api/types"
 
 	"dgbot.io/key-operator/hack/release/kustomization"
 	"dgbot.io/key-operator/test/controlplane"
@@ -38,9 +43,10 @@ func read(t *testing.T, path ...string) string {
 	return string(content)
 }
 
-// TestTheManifestIsConfigDefaultWithTheImage and nothing else in it is different.
-func TestTheManifestIsConfigDefaultWithTheImage(t *testing.T) {
-	objects, err := kustomization.Build(filepath.Join(controlplane.Repository(), "config", "default"))
+// TestManifest_IsConfigWithTheImage and nothing else in it is different.
+func TestManifest_IsConfigWithTheImage(t *testing.T) {
+	objects, err := kustomization.Overlay(types.Kustomization{},
+		filepath.Join(controlplane.Repository(), "config", "default"), filepath.Join(controlplane.Repository(), "config", "verifier"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,10 +64,33 @@ func TestTheManifestIsConfigDefaultWithTheImage(t *testing.T) {
 		if !strings.Contains(header, " 1.2.3") {
 			t.Errorf("it does not say which version it is: %s", header)
 		}
-		want := strings.Replace(config.String(), " dgbot-key-operator:dev\n", " "+written+"\n", 1)
-		if manifest != want || want == config.String() {
-			t.Errorf("%s: not config/default with that image:\n%s", image, manifest)
+		if count := strings.Count(config.String(), " dgbot-key-operator:dev\n"); count != 2 {
+			t.Errorf("config names the image %d times: want manager and verifier", count)
 		}
+		if want := strings.ReplaceAll(config.String(), " dgbot-key-operator:dev\n", " "+written+"\n"); manifest != want {
+			t.Errorf("%s: not config with that image:\n%s", image, manifest)
+		}
+	}
+}
+
+// TestManifest_HasNamespacesAndKindsFirst: kubectl applies objects in the order of the file.
+func TestManifest_HasNamespacesAndKindsFirst(t *testing.T) {
+	manifest := read(t, write(t, "-image=registry.example/operator:1.2.3"), "install.yaml")
+	ranks := map[string]int{"Namespace": 0, "CustomResourceDefinition": 1}
+	last, counted := 0, map[string]int{}
+	for _, match := range regexp.MustCompile(`(?m)^kind: (.+)$`).FindAllStringSubmatch(manifest, -1) {
+		rank, early := ranks[match[1]]
+		if !early {
+			rank = len(ranks)
+		}
+		if rank < last {
+			t.Errorf("a %s comes after what needs it", match[1])
+		}
+		last = rank
+		counted[match[1]]++
+	}
+	if counted["Namespace"] != 2 || counted["CustomResourceDefinition"] != 4 || counted["Deployment"] != 2 {
+		t.Errorf("it has %v", counted)
 	}
 }
 
@@ -81,13 +110,16 @@ func TestTheManifestInstalls(t *testing.T) {
 		{"apply", "-f", manifest},
 		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
 		{"diff", "-k", filepath.Join(controlplane.Repository(), "config", "identity")},
+		{"get", "service/dgbot-verifier", "networkpolicy/dgbot-verifier-ingress", "-n", "dgbot-system"},
+		{"get", "role/dgbot-verifier-identity", "-n", "dgbot-identity"},
+		{"auth", "can-i", "report", "dgbotapikeyrecords.keys.dgbot.io", "--as=system:serviceaccount:dgbot-system:dgbot-verifier"},
 	} {
 		if out, err := cluster.Kubectl(t.Context(), args...).CombinedOutput(); err != nil {
 			t.Fatalf("kubectl %v: %v\n%s", args, err, out)
 		}
 	}
-	out, err := cluster.Kubectl(t.Context(), "get", "deployment", "-A", "-o", "jsonpath={.items[*].spec.template.spec.containers[0].image}").CombinedOutput()
-	if string(out) != "registry.example/operator:1.2.3" {
+	out, err := cluster.Kubectl(t.Context(), "get", "deployment", "-A", "-o", "jsonpath={.items[*].metadata.name} {.items[*].spec.template.spec.containers[0].image}").CombinedOutput()
+	if string(out) != "dgbot-manager dgbot-verifier registry.example/operator:1.2.3 registry.example/operator:1.2.3" {
 		t.Errorf("%s, %v", out, err)
 	}
 }
@@ -164,5 +196,31 @@ func TestReleasesWithoutANameAreRefused(t *testing.T) {
 		if _, err := os.Stat(folder); err == nil {
 			t.Errorf("%s: something is written", args)
 		}
+	}
+}
+
+// TestRelease_PrintsDigestsAndPaths, and nothing else on standard output: progress goes to standard error.
+func TestRelease_PrintsDigestsAndPaths(t *testing.T) {
+	printed, written, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = written
+	folder := write(t, "-image=registry.example/operator:1.2.3")
+	os.Stdout = stdout
+	if err := written.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, name := range []string{"install.yaml", "dgbot-key-operator-1.2.3.tgz"} {
+		fmt.Fprintf(&want, "sha256:%x  %s\n", sha256.Sum256([]byte(read(t, folder, name))), filepath.Join(folder, name))
+	}
+	if string(got) != want.String() {
+		t.Errorf("it prints\n%swant\n%s", got, want.String())
 	}
 }
