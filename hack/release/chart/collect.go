@@ -135,6 +135,13 @@ func conditions(object *yaml.RNode) []string {
 		return []string{"$.Values.crds.install"}
 	case object.GetKind() == "NetworkPolicy":
 		return []string{"$.Values.networkPolicy.enabled"}
+	case object.GetKind() == "PodDisruptionBudget":
+		return []string{"$.Values." + componentOf(object) + ".podDisruptionBudget.enabled"}
+	case object.GetKind() == "Service":
+		// A Service without a port is rejected. One with several always has the port that the probes ask.
+		if ports, err := servicePorts(object); err == nil && len(ports) == 1 {
+			return []string{listens(componentOf(object), ports[0])}
+		}
 	case object.GetKind() == "Namespace" && object.GetName() == operatorNamespace:
 		return []string{"$.Values.namespace.create"}
 	case object.GetKind() == "Namespace":

@@ -16,6 +16,14 @@ import (
 
 const header = "# Generated from config by 'make generate': change it there.\n"
 
+// extra is the template of the objects that values name.
+const extra = `# Written by 'make generate'.
+{{- range $.Values.extraObjects }}
+---
+{{ tpl (kindIs "string" . | ternary . (toYaml .)) $ }}
+{{- end }}
+`
+
 func main() {
 	if err := run(filepath.Join("..", "..")); err != nil {
 		fmt.Fprintln(os.Stderr, "chart:", err)
@@ -49,6 +57,8 @@ func run(repository string) error {
 			file.WriteString(document.close())
 		}
 	}
+	files["extra.yaml"] = &strings.Builder{}
+	files["extra.yaml"].WriteString(extra)
 	return replace(filepath.Join(repository, "charts", "dgbot-key-operator", "templates"), files)
 }
 

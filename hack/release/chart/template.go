@@ -48,10 +48,8 @@ func (d document) template() (string, error) {
 	if err := d.metadata(object, slots); err != nil {
 		return "", err
 	}
-	if object.GetKind() == "Deployment" {
-		if err := workload(object, slots); err != nil {
-			return "", fmt.Errorf("deployment %s: %w", object.GetName(), err)
-		}
+	if err := valuesInto(object, slots); err != nil {
+		return "", fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 	}
 	if err := moveNamespace(object.YNode(), slots.put("$.Release.Namespace | quote")); err != nil {
 		return "", fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
@@ -91,8 +89,12 @@ func (d document) metadata(object *yaml.RNode, slots *slots) error {
 			return err
 		}
 	}
-	if err := set(object, "", "metadata", "labels", slots.put(`include "dgbot.labels" $`)); err != nil {
+	if err := set(object, "", "metadata", "labels", slots.put(labelsOf(object))); err != nil {
 		return err
+	}
+	if of := annotationsOf(object); of != "" {
+		// None of these objects has annotations in config: a map that may be left without an entry would be null.
+		return set(object, "", "metadata", slots.put(`include "dgbot.annotations" `+of))
 	}
 	switch {
 	case object.GetKind() == "CustomResourceDefinition":
@@ -100,38 +102,6 @@ func (d document) metadata(object *yaml.RNode, slots *slots) error {
 	case object.GetKind() == "Namespace" && object.GetName() != operatorNamespace:
 		// It has no annotations: a map that may be left without an entry would be null.
 		return set(object, "", "metadata", slots.put(`include "dgbot.keepAnnotation" $`))
-	}
-	return nil
-}
-
-// workload puts values into a Deployment with one container, which has the name of its values: manager or verifier.
-func workload(object *yaml.RNode, slots *slots) error {
-	containers, err := object.Pipe(yaml.Lookup("spec", "template", "spec", "containers"))
-	if err != nil {
-		return err
-	}
-	elements, err := containers.Elements()
-	if err != nil || len(elements) != 1 {
-		return fmt.Errorf("it has %d containers (%w)", len(elements), err)
-	}
-	container := elements[0]
-	name := container.Field("name").Value.YNode().Value
-	values := "$.Values." + name
-	steps := []error{
-		set(object, slots.put(values+".replicas"), "spec", "replicas"),
-		set(object, "", "spec", "template", "spec", slots.put(`include "dgbot.pod" (dict "root" $ "values" `+values+")")),
-		set(container, slots.put(`include "dgbot.image" $ | quote`), "image"),
-		set(container, "", slots.put(`include "dgbot.pullPolicy" $`)),
-		set(container, slots.put("toJson "+values+".resources"), "resources"),
-		add(container, "args", slots.put(`include "dgbot.`+name+`.args" $`)),
-	}
-	if name == "manager" {
-		steps = append(steps, add(container, "env", slots.put(`include "dgbot.manager.env" $`)))
-	}
-	for _, err := range steps {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -151,8 +121,18 @@ func set(at *yaml.RNode, value string, path ...string) error {
 }
 
 // add appends a scalar to a list that is there.
-func add(at *yaml.RNode, list, value string) error {
-	return at.PipeE(yaml.Lookup(list), yaml.Append(yaml.NewScalarRNode(value).YNode()))
+func add(at *yaml.RNode, value string, list ...string) error {
+	return at.PipeE(yaml.Lookup(list...), yaml.Append(yaml.NewScalarRNode(value).YNode()))
+}
+
+// drop removes fields that a slot writes.
+func drop(at *yaml.RNode, fields ...string) error {
+	for _, field := range fields {
+		if err := at.PipeE(yaml.Clear(field)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moveNamespace puts a slot in the place of the operator's namespace. Where it is only a part of a text nobody would notice that it
