@@ -19,12 +19,6 @@ const (
 	StateRevoked KeyState = "Revoked"
 )
 
-// Scope names something that a key may be used for, such as conversations.read. "*" stands for everything,
-// "conversations.*" for everything under conversations.
-// +kubebuilder:validation:MaxLength=64
-// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9._:-]+|([a-z0-9._:-]+[.])?[*])$')",message="a scope consists of a-z, 0-9 and . _ : - (such as conversations.read); * stands alone or as the last segment (conversations.*)"
-type Scope string
-
 // DGbotAPIKeySpec says which API key is wanted. The operator never changes it.
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.requestedAt) || self.rotation.requestedAt < self.expiresAt",message="requestedAt must be before expiresAt: an expired key is not rotated",fieldPath=".rotation.requestedAt"
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.revokeIssuedBefore) || self.rotation.revokeIssuedBefore < self.expiresAt",message="revokeIssuedBefore must be before expiresAt: to end the key now, set state: Revoked",fieldPath=".rotation.revokeIssuedBefore"

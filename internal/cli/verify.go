@@ -18,7 +18,6 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // verification is the result of verifying a key for the scopes that were asked for.
@@ -121,7 +120,7 @@ func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []
 	}
 	v := verification{Valid: h.Valid, Holder: h}
 	for _, scope := range scopes {
-		if h.Valid && !slices.ContainsFunc(h.Scopes, func(has v1alpha1.Scope) bool { return lifecycle.Covers(has, v1alpha1.Scope(scope)) }) {
+		if h.Valid && !slices.ContainsFunc(h.Scopes, func(has v1alpha1.Scope) bool { return has.Covers(v1alpha1.Scope(scope)) }) {
 			v.MissingScopes = append(v.MissingScopes, scope)
 		}
 	}

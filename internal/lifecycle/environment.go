@@ -88,16 +88,7 @@ func selectorText(selector *metav1.LabelSelector) string {
 // allowed says whether a scope may be held: every one where the rules do not limit them.
 func allowed(rules *v1alpha1.DGbotEnvironmentSpec, scope v1alpha1.Scope) bool {
 	return len(rules.AllowedScopes) == 0 ||
-		slices.ContainsFunc(rules.AllowedScopes, func(pattern v1alpha1.Scope) bool { return Covers(pattern, scope) })
-}
-
-// Covers says whether a scope, which may be a pattern itself, is covered by another.
-func Covers(pattern, scope v1alpha1.Scope) bool {
-	if pattern == "*" || pattern == scope {
-		return true
-	}
-	prefix, ok := strings.CutSuffix(string(pattern), "*")
-	return ok && strings.HasPrefix(string(scope), prefix)
+		slices.ContainsFunc(rules.AllowedScopes, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
 }
 
 // rotation of the key, which is there to be filled in.

@@ -65,7 +65,8 @@ func TestScopesGranted(t *testing.T) {
 	}{
 		{"", "a", false}, {"a", "a", true}, {"a", "a.b", false}, {"a.b", "a", false}, {"*", "a.b", true}, {"a.*", "a.b", true},
 		{"a.*", "a.b.c", true}, {"a.*", "a", false}, {"a.*", "a.", false}, {"a.*", "ab.c", false}, {"x a.* y", "a.b", true},
-		{"a b", "a b", false}, {"*", "", false}, {"", "", false}, {"a.b.*", "a.b", false}, {"a.b.*", "a.c", false},
+		{"a b", "a b", false}, {"*", "", false}, {"", "", false}, {"", " ", false}, {"a  b", "", false},
+		{"conversations.*", "conversations.", false}, {".*", ".x", false}, {"ab*", "abc", false}, {"a.b.*", "a.b", false}, {"a.b.*", "a.c", false},
 	} {
 		if got := grants(tc.granted, tc.scope); got != tc.want {
 			t.Errorf("%q grants %q: %t, want %t", tc.granted, tc.scope, got, tc.want)

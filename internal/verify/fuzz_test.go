@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // FuzzRequest: whatever a caller sends is answered, and only the key is admitted.
@@ -46,7 +48,7 @@ func FuzzScopes(f *testing.F) {
 			return
 		}
 		for _, scope := range scopes {
-			if !concrete(scope) {
+			if !v1alpha1.Scope(scope).IsConcrete() {
 				t.Errorf("%q is asked for", scope)
 			}
 			if grants(granted, scope) && !strings.Contains(granted, "*") && !strings.Contains(granted, scope) {

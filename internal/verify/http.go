@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // maxBody is the size in bytes from which on a body is refused: 32 scopes, the most a key can have, take far less.
@@ -179,7 +181,7 @@ func answerHeaders(w http.ResponseWriter, a answer) {
 var errBody = errors.New(`want no body, or {"scopes":[…]} with at most 32 scopes such as "conversations.read"`)
 
 // maxRequired is how many scopes can be asked for at once: as many as a key can have.
-const maxRequired = 32
+const maxRequired = v1alpha1.MaxScopes
 
 // readScopes reads the body of /v1/verify. The error says what is wanted, and repeats nothing of what was sent.
 func readScopes(body io.Reader) ([]string, error) {
@@ -234,7 +236,7 @@ func parseList(decoder *json.Decoder) (scopes []string, err error) {
 	for decoder.More() {
 		token, err := decoder.Token()
 		scope, _ := token.(string)
-		if err != nil || !concrete(scope) || len(scopes) == maxRequired {
+		if err != nil || !v1alpha1.Scope(scope).IsConcrete() || len(scopes) == maxRequired {
 			return nil, errBody
 		}
 		scopes = append(scopes, scope)
