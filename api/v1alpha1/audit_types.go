@@ -38,11 +38,10 @@ type EnvironmentAudit struct {
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="revokeAfter must be a duration of at least 1s (and at most 876000h) in h, m and s, such as 4320h (days are not a unit: 4320h is 180 days)"
 	RevokeAfter *metav1.Duration `json:"revokeAfter,omitempty"`
 
-	// exemptions are keys that the audit leaves alone until a day. What has been revoked stays revoked.
+	// exemptions are keys that the audit leaves alone until a day. What has been revoked stays revoked. If a key is listed more
+	// than once, the latest until counts. The list is atomic: a server-side apply replaces it as a whole.
 	// +optional
-	// +listType=map
-	// +listMapKey=namespace
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Exemptions []AuditExemption `json:"exemptions,omitempty"`
 }

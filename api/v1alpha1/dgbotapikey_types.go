@@ -6,8 +6,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// KeyState says whether an API key verifies.
-// +kubebuilder:validation:Enum=Active;Disabled;Revoked
+// Which states a field accepts is declared on the field and not on the type: a state that is added for keys must not
+// become a state of records, which verifiers would not know.
+
+// KeyState is the state of a DGbotAPIKey or of a DGbotAPIKeyRecord.
 type KeyState string
 
 const (
@@ -47,18 +49,23 @@ type DGbotAPIKeySpec struct {
 	// +optional
 	ChatbotRef *ChatbotReference `json:"chatbotRef,omitempty"`
 
-	// scopes the key is good for, as a set of at most 32. Without any, the key grants only what needs no scope.
-	// Changing them needs the same right as creating the key and takes effect on all revisions that verify.
+	// scopes the key is good for: at most 32, each of them once. Without any, the key grants only what needs no scope.
+	// Changing them needs the same right as creating the key and takes effect on all revisions that verify. The list is
+	// atomic: a server-side apply replaces it as a whole, so no other field manager can keep a scope in it.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, x == y))",message="scopes must not name a scope twice: remove the repeated entry"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('.') && !self.endsWith('.') && !self.contains('..')",message="a scope must not have an empty segment: remove a leading, trailing or doubled dot (such as conversations.read or conversations.*)"
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// state of the key. Active (the default): it verifies. Disabled: no revision verifies, nothing is issued, and
-	// requests wait; setting Active again brings the same key back. Revoked: all revisions are dead for good;
-	// setting Active again issues a new revision and revives none.
+	// state of the key. Active: it verifies; an absent state means the same. Disabled: no revision verifies, nothing is
+	// issued, and requests wait; setting Active again brings the same key back. Revoked: all revisions are dead for good;
+	// setting Active again issues a new revision and revives none. The API server adds no default, so that a GitOps tool
+	// sees when the field was set elsewhere. Field selectors therefore select keys without a state by spec.state= (empty)
+	// and not by spec.state=Active; spec.state!=Disabled,spec.state!=Revoked selects all keys that are active.
 	// +optional
-	// +kubebuilder:default=Active
+	// +kubebuilder:validation:Enum=Active;Disabled;Revoked
 	State KeyState `json:"state,omitempty"`
 
 	// expiresAt ends the key: from this instant on no revision verifies and none is issued. RFC 3339 in whole
@@ -130,13 +137,12 @@ type Rotation struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
 
-	// retire says when earlier revisions stop verifying. AfterOverlap (the default): at the end of the overlap. WhenUnused:
-	// once no verifier has reported a use for quietPeriod, at the end of the overlap at the earliest and of maxOverlap at
+	// retire says when earlier revisions stop verifying. AfterOverlap: at the end of the overlap; an absent value means the same.
+	// WhenUnused: once no verifier has reported a use for quietPeriod, at the end of the overlap at the earliest and of maxOverlap at
 	// the latest. As long as no verifier reports, every revision counts as in use. While one is in use beyond the overlap,
 	// the condition PreviousRevisionInUse names it. WhenUnused counts from the next rotation; AfterOverlap also ends what
 	// is running.
 	// +optional
-	// +kubebuilder:default=AfterOverlap
 	Retire RetirePolicy `json:"retire,omitempty"`
 
 	// quietPeriod is, with WhenUnused, how long an earlier revision must not have been used to be retired; it counts from
@@ -200,14 +206,18 @@ type AnnotationValue string
 
 // SecretTemplate is metadata for the published Secret.
 type SecretTemplate struct {
-	// labels to set on the Secret, at most 32; not those of the operator or of GitOps tools.
+	// labels to set on the Secret, at most 32; not those of the operator or of GitOps tools. The map is atomic: a server-side
+	// apply replaces it as a whole, so no other field manager can keep an entry in it.
 	// +optional
+	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.dgbot.io/') && !k.startsWith('argocd.argoproj.io/') && !k.contains('.toolkit.fluxcd.io/') && !(k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance', 'kubectl.kubernetes.io/last-applied-configuration']))",message="template must not set keys.dgbot.io/*, app.kubernetes.io/managed-by, app.kubernetes.io/instance, argocd.argoproj.io/*, *.toolkit.fluxcd.io/* or kubectl.kubernetes.io/last-applied-configuration: they belong to the operator, Argo CD, Flux and kubectl"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// annotations to set on the Secret, at most 32; not those of the operator or of GitOps tools.
+	// annotations to set on the Secret, at most 32; not those of the operator or of GitOps tools. The map is atomic, as labels is:
+	// an annotation may tell another controller to copy the Secret elsewhere.
 	// +optional
+	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.dgbot.io/') && !k.startsWith('argocd.argoproj.io/') && !k.contains('.toolkit.fluxcd.io/') && !(k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance', 'kubectl.kubernetes.io/last-applied-configuration']))",message="template must not set keys.dgbot.io/*, app.kubernetes.io/managed-by, app.kubernetes.io/instance, argocd.argoproj.io/*, *.toolkit.fluxcd.io/* or kubectl.kubernetes.io/last-applied-configuration: they belong to the operator, Argo CD, Flux and kubectl"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`

@@ -116,8 +116,9 @@ type DGbotAPIKeyRecordSpec struct {
 
 	// scopes of the key; follow the DGbotAPIKey.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, x == y))",message="scopes must not name a scope twice: remove the repeated entry"
 	Scopes []Scope `json:"scopes,omitempty"`
 
 	// notAfter is the instant from which on the revision is refused. It may be set and may move earlier, never later.
@@ -132,6 +133,7 @@ type DGbotAPIKeyRecordSpec struct {
 	// state of the revision: Active verifies, Disabled may become Active again, Revoked is final.
 	// +optional
 	// +kubebuilder:default=Active
+	// +kubebuilder:validation:Enum=Active;Disabled;Revoked
 	State KeyState `json:"state,omitempty"`
 }
 
@@ -170,7 +172,7 @@ type DGbotAPIKeyRecordStatus struct {
 // operator may write records: writing one means minting a key. Change or delete the DGbotAPIKey instead.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=dgrec
+// +kubebuilder:resource:shortName=dgrec,categories=dgbot
 // +kubebuilder:selectablefield:JSONPath=`.spec.keyID`
 // +kubebuilder:selectablefield:JSONPath=`.spec.environment`
 // +kubebuilder:selectablefield:JSONPath=`.spec.state`

@@ -281,7 +281,7 @@ type IdentityRevision struct {
 // vouches for its visitors.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=dgbotcb,categories=dgbot
+// +kubebuilder:resource:shortName=dgbotcb;dgcb,categories=dgbot
 // +kubebuilder:printcolumn:name="Chatbot-ID",type=string,JSONPath=`.status.chatbotID`
 // +kubebuilder:printcolumn:name="Environment",type=string,JSONPath=`.spec.environment`
 // +kubebuilder:printcolumn:name="Name",type=string,JSONPath=`.spec.displayName`

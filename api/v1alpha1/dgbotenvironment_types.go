@@ -15,12 +15,15 @@ type DGbotEnvironmentSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'] && (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="each of matchExpressions needs the operator In or NotIn, with values, or Exists or DoesNotExist, without",fieldPath=".matchExpressions"
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
-	// allowedScopes are what keys of this environment may be good for, as a set of at most 64: "a.b" allows the scope a.b,
-	// "a.*" everything under a. and a.* itself, "*" everything. Without it every scope is allowed.
+	// allowedScopes are what keys of this environment may be good for, at most 64, each of them once: "a.b" allows the scope
+	// a.b, "a.*" everything under a. and a.* itself, "*" everything. Without it every scope is allowed. The list is atomic: a
+	// server-side apply replaces it as a whole.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, x == y))",message="allowedScopes must not name a scope twice: remove the repeated entry"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('.') && !self.endsWith('.') && !self.contains('..')",message="a scope must not have an empty segment: remove a leading, trailing or doubled dot (such as conversations.read or conversations.*)"
 	AllowedScopes []Scope `json:"allowedScopes,omitempty"`
 
 	// rotation says how often keys are replaced, for how long earlier revisions verify, and when that may happen.
@@ -108,11 +111,12 @@ type EnvironmentRotation struct {
 // RotationWindow is a span of time on some days of the week.
 // +kubebuilder:validation:XValidation:rule="self.start < self.end",message="end must be after start: a window that goes on after midnight is written as two, the first up to 24:00",fieldPath=".end"
 type RotationWindow struct {
-	// days of the week, in timeZone. Without them every day.
+	// days of the week, in timeZone, each of them once. Without them every day.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=7
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, x == y))",message="days must not name a day twice: remove the repeated entry"
 	Days []Weekday `json:"days,omitempty"`
 
 	// start of the window on each of the days, as HH:MM.
@@ -127,11 +131,10 @@ type RotationWindow struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",message="end must be a time of day as HH:MM, up to 24:00, such as 05:30"
 	End string `json:"end"`
 
-	// timeZone of days, start and end, as in the IANA time zone database, such as Europe/Berlin. Default UTC. On the day on
+	// timeZone of days, start and end, as in the IANA time zone database, such as Europe/Berlin. UTC if absent. On the day on
 	// which clocks are set forward, what lies in the hour that is left out does not exist; on the day on which they are set
 	// back, both hours count.
 	// +optional
-	// +kubebuilder:default=UTC
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, such as UTC or Europe/Berlin"
 	TimeZone string `json:"timeZone,omitempty"`

@@ -189,7 +189,7 @@ func (d *description) facts() [][2]string {
 		scopes = append(scopes, string(scope))
 	}
 	add("Scopes", strings.Join(scopes, ", "))
-	add("State", string(k.Spec.State))
+	add("State", string(lifecycle.StateOf(k)))
 	add("Secret", fmt.Sprintf("%s, entry %s", lifecycle.SecretName(k), lifecycle.SecretDataKey(k)))
 	add("Expires", told(k.Spec.ExpiresAt, d.now))
 	if r := k.Spec.Rotation; r != nil && r.Interval != nil {

@@ -156,7 +156,7 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 	if next := sim.Key.Status.NextRotationAt; next != nil {
 		f.add(*next, 0, "", "the next rotation is due")
 	}
-	if seen.Key.Spec.Rotation != nil && seen.Key.Spec.Rotation.Retire == v1alpha1.RetireWhenUnused {
+	if lifecycle.RetireOf(&seen.Key.Spec) == v1alpha1.RetireWhenUnused {
 		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once nobody has used them for the quietPeriod")
 	}
 	slices.SortStableFunc(f.Happens, func(a, b happening) int { return a.At.Compare(b.At.Time) })

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // risk is how much a key wants looking at.
@@ -51,7 +52,7 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	add := func(r risk, format string, arguments ...any) {
 		all = append(all, finding{r, fmt.Sprintf(format, arguments...)})
 	}
-	if k.Spec.State == v1alpha1.StateRevoked || k.Status.Audit != nil && k.Status.Audit.Stage == v1alpha1.AuditRevoked {
+	if lifecycle.StateOf(k) == v1alpha1.StateRevoked || k.Status.Audit != nil && k.Status.Audit.Stage == v1alpha1.AuditRevoked {
 		return nil // nothing of it verifies
 	}
 	if violation := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.PolicyViolationCondition); violation != nil {
@@ -60,7 +61,7 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	if stalled := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.StalledCondition); stalled != nil && withheld(k) == "" {
 		add(medium, "stalled for %s: %s", since(stalled.LastTransitionTime, now), stalled.Reason)
 	}
-	if k.Spec.State == v1alpha1.StateDisabled {
+	if lifecycle.StateOf(k) == v1alpha1.StateDisabled {
 		add(low, "disabled: revoke it if nobody needs it")
 	}
 	if k.Status.Current != nil {
@@ -83,7 +84,7 @@ func judgeUse(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time,
 		add(medium, "disabled by the audit, unused since %s", told(s.Audit.UnusedSince, now))
 	case s.Audit != nil:
 		add(high, "unused since %s%s", told(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
-	case k.Spec.State == v1alpha1.StateDisabled:
+	case lifecycle.StateOf(k) == v1alpha1.StateDisabled:
 	case s.TrackedSince == nil:
 		add(medium, "no verifier reports its uses: whether it is used is not known")
 	case now.Sub(unusedSince(k)) >= unusedAfter:

@@ -72,9 +72,9 @@ func (p *planner) chatbotID() string {
 
 func (p *planner) wantedState(record *v1alpha1.DGbotAPIKeyRecord) v1alpha1.KeyState {
 	switch {
-	case p.Key.Spec.State == v1alpha1.StateRevoked || p.requests.revoke.covers(record.Spec.IssuedAt):
+	case StateOf(p.Key) == v1alpha1.StateRevoked || p.requests.revoke.covers(record.Spec.IssuedAt):
 		return v1alpha1.StateRevoked
-	case p.Key.Spec.State == v1alpha1.StateDisabled:
+	case StateOf(p.Key) == v1alpha1.StateDisabled:
 		return v1alpha1.StateDisabled
 	}
 	return v1alpha1.StateActive

@@ -100,15 +100,17 @@ func (p *planner) auditRules() *v1alpha1.EnvironmentAudit {
 	return p.Environment.Rules.Audit
 }
 
-// exemptionOf returns the exemption that holds for a key; nil where none does.
+// exemptionOf returns the exemption that holds for a key, of several the one with the latest until; nil where none does.
 func exemptionOf(rules *v1alpha1.EnvironmentAudit, key *v1alpha1.DGbotAPIKey, now time.Time) *v1alpha1.AuditExemption {
+	var longest *v1alpha1.AuditExemption
 	for i := range rules.Exemptions {
 		e := &rules.Exemptions[i]
-		if e.Name == key.Name && e.Namespace == key.Namespace && e.Until != nil && now.Before(e.Until.Time) {
-			return e
+		if e.Name == key.Name && e.Namespace == key.Namespace && e.Until != nil && now.Before(e.Until.Time) &&
+			(longest == nil || longest.Until.Before(e.Until)) {
+			longest = e
 		}
 	}
-	return nil
+	return longest
 }
 
 // upToDisabled is for a key of which nothing has been done yet.
@@ -264,7 +266,7 @@ var strictness = map[v1alpha1.KeyState]int{v1alpha1.StateDisabled: 1, v1alpha1.S
 func (p *planner) holdToAudit() {
 	p.audit = p.findAudit()
 	state := p.auditState()
-	if strictness[state] <= strictness[p.Key.Spec.State] {
+	if strictness[state] <= strictness[StateOf(p.Key)] {
 		return
 	}
 	p.Key, p.heldByAudit = p.Key.DeepCopy(), true

@@ -142,7 +142,7 @@ func (h *held) overlap(rules *v1alpha1.EnvironmentRotation) {
 	if Overlap(&h.key.Spec) > longest.Duration {
 		h.rotation().Overlap = longest
 	}
-	if r := h.key.Spec.Rotation; r != nil && r.Retire == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
+	if r := h.key.Spec.Rotation; RetireOf(&h.key.Spec) == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
 		h.violate("spec.rotation.maxOverlap is %s, and rotation.maxOverlap is %s", r.MaxOverlap.Duration, longest.Duration)
 		r.MaxOverlap = longest
 	}

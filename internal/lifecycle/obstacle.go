@@ -83,13 +83,13 @@ func (p *planner) findObstacle() *obstacle {
 func (p *planner) stateObstacle() *obstacle {
 	spec := &p.Key.Spec
 	switch {
-	case spec.State == v1alpha1.StateRevoked:
+	case StateOf(p.Key) == v1alpha1.StateRevoked:
 		return &obstacle{reason: v1alpha1.RevokedReason, stalled: true,
 			message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
-	case spec.State == v1alpha1.StateDisabled && p.cause == v1alpha1.CauseReactivation:
+	case StateOf(p.Key) == v1alpha1.StateDisabled && p.cause == v1alpha1.CauseReactivation:
 		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
 			message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
-	case spec.State == v1alpha1.StateDisabled:
+	case StateOf(p.Key) == v1alpha1.StateDisabled:
 		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
 			message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
 	case spec.ExpiresAt == nil:

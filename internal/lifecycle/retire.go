@@ -20,8 +20,7 @@ const (
 
 // whenUnused says whether earlier revisions stay until nobody uses them.
 func (p *planner) whenUnused() bool {
-	r := p.Key.Spec.Rotation
-	return r != nil && r.Retire == v1alpha1.RetireWhenUnused
+	return RetireOf(&p.Key.Spec) == v1alpha1.RetireWhenUnused
 }
 
 func (p *planner) quietPeriod() time.Duration {

@@ -27,7 +27,7 @@ func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 		case r.Interval != nil:
 			overlap = min(overlap, r.Interval.Duration/2)
 		}
-		if r.Retire == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil {
+		if RetireOf(spec) == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil {
 			overlap = min(overlap, r.MaxOverlap.Duration)
 		}
 	}

@@ -99,7 +99,7 @@ func (p *planner) progress() string {
 func (p *planner) nextRotation() *metav1.Time {
 	spec := &p.Key.Spec
 	reference := p.reference()
-	if reference == nil || (spec.State != v1alpha1.StateActive && spec.State != "") {
+	if reference == nil || StateOf(p.Key) != v1alpha1.StateActive {
 		return nil
 	}
 	var next *metav1.Time

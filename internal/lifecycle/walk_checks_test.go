@@ -42,7 +42,7 @@ func (w *walk) applyChecked(step Step) {
 	}
 	// The key in the Secret must go on verifying, except where that was asked for.
 	spec, after := &w.sim.Key.Spec, w.inUse()
-	askedFor := spec.State != v1alpha1.StateActive ||
+	askedFor := StateOf(w.sim.Key) != v1alpha1.StateActive ||
 		w.cutOff(inUse.Spec.IssuedAt) ||
 		(spec.ExpiresAt != nil && !w.sim.Now.Before(spec.ExpiresAt.Time)) ||
 		w.secretAltered || w.auditMayDisable()
@@ -105,7 +105,7 @@ func (w *walk) checkIssue(issue IssueRevision) {
 	w.checkAuditOf(issue)
 	w.mintedThisWalk++
 	spec, now := &w.sim.Key.Spec, w.sim.Now
-	if spec.State != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
+	if StateOf(w.sim.Key) != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
 		w.failf("minted although %s, expiresAt %s", spec.State, spec.ExpiresAt)
 	}
 	rotate, revoke := w.requestTimes()

@@ -123,7 +123,7 @@ func (w *walk) act() {
 		w.clockSetBack = true
 		w.note("clock set back by %s", back)
 	case 7, 8:
-		key.Spec.State = []v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}[w.rng.Intn(4)]
+		key.Spec.State = []v1alpha1.KeyState{v1alpha1.StateActive, "", v1alpha1.StateDisabled, v1alpha1.StateRevoked}[w.rng.Intn(4)]
 		w.note("state %s", key.Spec.State)
 	case 9:
 		w.rotation().Interval = &metav1.Duration{Duration: time.Duration(1+w.rng.Intn(4000)) * time.Minute}

@@ -30,8 +30,9 @@ func WindowsOf(rules *v1alpha1.DGbotEnvironmentSpec, location func(name string) 
 		return nil
 	}
 	var windows []Window
-	for _, w := range rules.Rotation.Windows {
-		windows = append(windows, Window{Days: w.Days, Start: minutesOf(w.Start), End: minutesOf(w.End), Location: location(w.TimeZone)})
+	for i := range rules.Rotation.Windows {
+		w := &rules.Rotation.Windows[i]
+		windows = append(windows, Window{Days: w.Days, Start: minutesOf(w.Start), End: minutesOf(w.End), Location: location(TimeZoneOf(w))})
 	}
 	return windows
 }

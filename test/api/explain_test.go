@@ -61,7 +61,8 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 	create(t, goodKey)
 	create(t, goodRecord)
 	create(t, goodChatbot)
-	for _, kind := range []string{"dgkey", "dgrec", "dgbotcb"} {
+	create(t, goodEnvironment)
+	for _, kind := range []string{"dgkey", "dgrec", "dgbotcb", "dgcb", "dgenv"} {
 		must(t, wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
 			_, err := kubectl(t, "", "explain", kind) // discovery and OpenAPI follow a new kind after a moment
 			return err == nil, nil
@@ -81,7 +82,8 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 		"explain dgkey.spec.state":                                   {"Active", "Disabled", "Revoked", "revives none"},
 		"explain dgkey.status.conditions":                            {"Ready always"},
 		"explain dgrec.spec.cause":                                   {"FirstIssue", "SecretAltered", "ExpiryChanged"},
-		"get dgbot -n " + namespace:                                  {"crm"},
+		"get dgbot -n " + namespace:                                  {"dgbotapikey.keys.dgbot.io/crm", "dgbotapikeyrecord.keys.dgbot.io/crm-00000000-r1", "dgbotchatbot.keys.dgbot.io/support-bot", "dgbotenvironment.keys.dgbot.io/"},
+		"get dgcb -n " + namespace:                                   {"support-bot"},
 		"get dgkey -n " + namespace:                                  {"KEY-ID", "ENVIRONMENT", "LABEL", "READY", "LAST-USED", "NEXT-ROTATION", "AGE", "Production server"},
 		"get dgkey -o wide -n " + namespace:                          {"REVISION", "EXPIRES", "REASON", "2126-01-01T00:00:00Z"},
 		"get dgrec -n " + namespace:                                  {"KEY-ID", "CAUSE", "STATE", "NOT-AFTER", "abcdefABCDEF"},

@@ -41,6 +41,8 @@ var badRecords = []refusal{
 		want: badRecord + `spec.environment: Invalid value: "Production": spec.environment in body should match '^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$'`},
 	{name: "no apiKeyRef", user: clusterAdmin, patch: `{"spec": {"apiKeyRef": null}}`,
 		want: badRecord + `[spec.apiKeyRef: Required value` + notChecked},
+	{name: "scope twice", user: clusterAdmin, patch: `{"spec": {"scopes": ["a", "a"]}}`,
+		want: badRecord + `spec.scopes: Invalid value: scopes must not name a scope twice: remove the repeated entry`},
 	{name: "state unknown", user: clusterAdmin, patch: `{"spec": {"state": "Paused"}}`,
 		want: badRecord + `[spec.state: Unsupported value: "Paused": supported values: "Active", "Disabled", "Revoked"` + notChecked},
 	{name: "issuedAt with fractions", user: clusterAdmin, patch: `{"spec": {"issuedAt": "2026-01-01T00:00:00.1Z"}}`,

@@ -74,6 +74,8 @@ const (
 	badKey    = `DGbotAPIKey.keys.dgbot.io "crm" is invalid: `
 	badRecord = `DGbotAPIKeyRecord.keys.dgbot.io "crm-00000000-r1" is invalid: `
 	// notChecked is what the API server adds where a type, a bound or an enumeration is violated.
-	notChecked  = `, <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]`
-	timePattern = `'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'`
+	notChecked = `, <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]`
+	// emptySegment is the message about a scope such as "a..b".
+	emptySegment = `a scope must not have an empty segment: remove a leading, trailing or doubled dot (such as conversations.read or conversations.*)`
+	timePattern  = `'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'`
 )
