@@ -119,15 +119,14 @@ func dressIdentitySecret(secret *corev1.Secret, seen *seenChatbot, present, prev
 		}
 	}
 	dressFor(secret, seen.Chatbot, chatbotOwner, template, number)
-	secret.Data[v1alpha1.IdentityChatbotID] = []byte(seen.ID)
+	entries := map[string][]byte{v1alpha1.IdentityChatbotID: []byte(seen.ID)}
 	for suffix, hash := range map[string]string{"": present, v1alpha1.IdentityPreviousSuffix: previous} {
-		delete(secret.Data, v1alpha1.IdentityKID+suffix)
-		delete(secret.Data, v1alpha1.IdentitySecretKey+suffix)
 		if text, ok := seen.texts[hash]; ok {
-			secret.Data[v1alpha1.IdentitySecretKey+suffix] = text
-			secret.Data[v1alpha1.IdentityKID+suffix] = []byte(identity.KID(text))
+			entries[v1alpha1.IdentitySecretKey+suffix] = text
+			entries[v1alpha1.IdentityKID+suffix] = []byte(identity.KID(text))
 		}
 	}
+	setEntries(secret, v1alpha1.IdentitySecretEntries[:], entries)
 }
 
 // observeSource reads what importFrom names.

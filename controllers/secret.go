@@ -18,9 +18,6 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// publishedEntries are the data entries that the operator owns beside the key.
-var publishedEntries = []string{v1alpha1.SecretKeyID, v1alpha1.SecretEnvironment, v1alpha1.SecretChatbotID, v1alpha1.SecretType, v1alpha1.SecretProvider}
-
 // dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
 // stays. The result is the same for every operator, so a Secret that differs from it has drifted.
 func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
@@ -29,14 +26,27 @@ func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DG
 		template = key.Spec.Secret.Template
 	}
 	dressFor(secret, key, keyOwner, template, record.Spec.Revision)
-	secret.Data[v1alpha1.SecretKeyID] = []byte(record.Spec.KeyID)
-	secret.Data[v1alpha1.SecretEnvironment] = []byte(record.Spec.Environment)
-	delete(secret.Data, v1alpha1.SecretChatbotID)
-	if record.Spec.ChatbotID != "" {
-		secret.Data[v1alpha1.SecretChatbotID] = []byte(record.Spec.ChatbotID)
+	entries := map[string][]byte{
+		v1alpha1.SecretKeyID:       []byte(record.Spec.KeyID),
+		v1alpha1.SecretEnvironment: []byte(record.Spec.Environment),
+		v1alpha1.SecretType:        []byte(v1alpha1.SecretTypeValue),
+		v1alpha1.SecretProvider:    []byte(v1alpha1.SecretProviderValue),
 	}
-	secret.Data[v1alpha1.SecretType] = []byte(v1alpha1.SecretTypeValue)
-	secret.Data[v1alpha1.SecretProvider] = []byte(v1alpha1.SecretProviderValue)
+	if record.Spec.ChatbotID != "" {
+		entries[v1alpha1.SecretChatbotID] = []byte(record.Spec.ChatbotID)
+	}
+	setEntries(secret, v1alpha1.APIKeySecretEntries[:], entries)
+}
+
+// setEntries gives the entries that the operator owns in a Secret their values. It removes an owned entry without a value,
+// and sets none that is not in the list: an entry has to be in the list to be reserved and to be watched for drift.
+func setEntries(secret *corev1.Secret, owned []string, values map[string][]byte) {
+	for _, name := range owned {
+		delete(secret.Data, name)
+		if value, ok := values[name]; ok {
+			secret.Data[name] = value
+		}
+	}
 }
 
 // secretOwner is a kind of ours that Secrets are published for.
@@ -145,7 +155,7 @@ func factsOf(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) *secretFacts {
 		kind:    secret.Type,
 		entries: map[string][]byte{},
 	}
-	for _, name := range publishedEntries {
+	for _, name := range v1alpha1.APIKeySecretEntries {
 		if value, ok := secret.Data[name]; ok {
 			facts.entries[name] = value
 		}

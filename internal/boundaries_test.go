@@ -106,6 +106,13 @@ var boundaries = map[string]boundary{
 			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
 		},
 	},
+	// It compares rules that stand in several places.
+	"test/rules": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			module + "/test/controlplane", "k8s.io/apimachinery",
+		},
+	},
 	// It runs scripts as Argo CD does, and asks kstatus as Flux does.
 	"test/gitops": {
 		may: []string{

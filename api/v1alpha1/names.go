@@ -72,6 +72,10 @@ const (
 	SecretProviderValue = "dgbot"
 )
 
+// APIKeySecretEntries are the entries that the operator owns in a published Secret, beside the key itself. It is the only
+// list: the operator publishes these and no others, and the CRD rejects each of them as spec.secret.key.
+var APIKeySecretEntries = [...]string{SecretKeyID, SecretEnvironment, SecretChatbotID, SecretType, SecretProvider}
+
 // What a chatbot's ConfigMap holds.
 const (
 	WidgetChatbotID = "chatbot-id"
@@ -88,6 +92,11 @@ const (
 	IdentityChatbotID      = "chatbot-id"
 	IdentityPreviousSuffix = "-previous"
 )
+
+// IdentitySecretEntries are the entries that the operator owns in a chatbot's Secret. It is the only list.
+var IdentitySecretEntries = [...]string{
+	IdentitySecretKey, IdentityKID, IdentityChatbotID, IdentitySecretKey + IdentityPreviousSuffix, IdentityKID + IdentityPreviousSuffix,
+}
 
 // Further entries of the copy. Those of a revision end in IdentityPreviousSuffix or IdentityPendingSuffix, as its secret does.
 const (

@@ -26,12 +26,14 @@ const (
 	// Prefix begins every key text.
 	Prefix = "dgbot_"
 	// MaxLength is the length of the longest key text in bytes.
-	MaxLength = len(Prefix) + maxEnvironment + 1 + idLength + 1 + secretLength + checksumLength
+	MaxLength = len(Prefix) + maxEnvironment + 1 + IDLength + 1 + secretLength + checksumLength
+
+	// IDLength is the length of a key's ID in bytes.
+	IDLength = 12
 
 	hashPrefix = "sha256:"
 
 	maxEnvironment = 32
-	idLength       = 12
 	secretLength   = 43
 	checksumLength = 6
 
@@ -62,13 +64,13 @@ func mintFrom(random io.Reader, environment string) (Key, error) {
 	if !validEnvironment(environment) {
 		return Key{}, fmt.Errorf("environment %q: want 1-%d lower-case letters, digits or inner hyphens, beginning with a letter", environment, maxEnvironment)
 	}
-	drawn, err := drawBase62(random, idLength+secretLength)
+	drawn, err := drawBase62(random, IDLength+secretLength)
 	if err != nil {
 		return Key{}, fmt.Errorf("drawing a key: %w", err)
 	}
-	body := Prefix + environment + "_" + drawn[:idLength] + "_" + drawn[idLength:]
+	body := Prefix + environment + "_" + drawn[:IDLength] + "_" + drawn[IDLength:]
 	digits := checksum(body)
-	return newKey(body+string(digits[:]), environment, drawn[:idLength]), nil
+	return newKey(body+string(digits[:]), environment, drawn[:IDLength]), nil
 }
 
 // Parse reads a key text. The error is ErrMalformed, whatever is wrong. What is refused costs no memory: anybody can send
@@ -98,7 +100,7 @@ func parts(text string) (environment, id string, ok bool) {
 	}
 	environment, rest, _ := strings.Cut(text[len(Prefix):], "_")
 	id, tail, _ := strings.Cut(rest, "_")
-	if !validEnvironment(environment) || len(id) != idLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
+	if !validEnvironment(environment) || len(id) != IDLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
 		return "", "", false
 	}
 	body := text[:len(text)-checksumLength]

@@ -3,12 +3,14 @@
 package apikey
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 )
 
-// shape is what a key looks like in a text: also one that is cut off, or whose checksum is wrong.
-var shape = regexp.MustCompile(`(dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_)[0-9A-Za-z]{1,49}`)
+// shape matches a key text in other text, with or without its end and whatever its checksum. It ends where the longest key
+// would: keys that follow one another directly are masked one by one.
+var shape = regexp.MustCompile(fmt.Sprintf(`(%s)%s{1,%d}`, publicForm, base62, secretLength+checksumLength))
 
 // Redact masks every key in a text by others: an error, a line of a log.
 func Redact(text string) string { return shape.ReplaceAllString(text, "${1}…") }
@@ -16,7 +18,7 @@ func Redact(text string) string { return shape.ReplaceAllString(text, "${1}…")
 // encoded is what a key may look like once something has encoded it, cut it or broken it over lines: a long run of
 // characters that encodings use, a list of bytes, or a text spelled out letter by letter.
 // The masked form is matched first, to be left alone.
-var encoded = regexp.MustCompile(`dgbot_[a-z][a-z0-9-]{0,31}_[0-9A-Za-z]{12}_…|[0-9A-Za-z+/=_\\%]{20,}|\b(?:[0-9A-Fa-fx\\]{2,5}[ ,:]+){7,}[0-9A-Fa-fx\\]{2,5}|\b(?:[0-9A-Za-z+/=_-]{1,2}[ ,:.]+){11,}[0-9A-Za-z+/=_-]{1,2}\b`)
+var encoded = regexp.MustCompile(publicForm + `…|[0-9A-Za-z+/=_\\%]{20,}|\b(?:[0-9A-Fa-fx\\]{2,5}[ ,:]+){7,}[0-9A-Fa-fx\\]{2,5}|\b(?:[0-9A-Za-z+/=_-]{1,2}[ ,:.]+){11,}[0-9A-Za-z+/=_-]{1,2}\b`)
 
 // word says whether a run without a digit is a name, such as MutatingAdmissionPolicyBinding: lower case, or capitals that
 // are at least seven characters apart. Of a key's halves one in a thousand looks like that.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,29 @@ func TestNoEncodingOfAKeyIsLeft(t *testing.T) {
 				t.Errorf("%s takes too much: %q", name, left)
 			}
 		}
+	}
+}
+
+// TestRedact_FollowsTheForm: the longest and the shortest key, and each with its end cut off. A change of the lengths in
+// key.go reaches the expressions of this package, or this test fails.
+func TestRedact_FollowsTheForm(t *testing.T) {
+	for _, environment := range []string{"p", strings.Repeat("e", maxEnvironment)} {
+		key, err := Mint(environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, masked := key.Reveal(), key.Masked()
+		for length := len(masked) - len("…") + 1; length <= len(text); length++ {
+			if got := Redact(text[:length] + " and more"); got != masked+" and more" {
+				t.Fatalf("%d of %d characters: %q", length, len(text), got)
+			}
+		}
+		if full := regexp.MustCompile("^" + Form + "$"); !full.MatchString(text) || full.MatchString(text[1:]) || full.MatchString(text+"0") {
+			t.Errorf("the form %s does not match exactly a key of environment %s", Form, environment)
+		}
+	}
+	if longest, err := Mint(strings.Repeat("e", maxEnvironment)); err != nil || len(longest.Reveal()) != MaxLength {
+		t.Errorf("the longest key has %d bytes, MaxLength is %d (%v)", len(longest.Reveal()), MaxLength, err)
 	}
 }
 

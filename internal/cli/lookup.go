@@ -104,6 +104,8 @@ func (h *holder) sentence(now time.Time) string {
 	switch {
 	case h.Verdict == lifecycle.Disabled:
 		return "not valid while it is disabled: " + text
+	case h.Verdict == lifecycle.UnknownState:
+		return fmt.Sprintf("not valid (its record has the state %q, which this version does not know): %s", h.record.Spec.State, text)
 	case !h.Valid:
 		return fmt.Sprintf("not valid any more (%s): %s", h.Verdict, text)
 	case h.SupersededBy > 0:

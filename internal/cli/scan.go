@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // liveness is what a cluster says of a key that was found.
@@ -259,10 +258,10 @@ func livenessOf(h *holder) liveness {
 	switch {
 	case h == nil:
 		return unknown
-	case h.Verdict == lifecycle.Admitted, h.Verdict == lifecycle.Disabled:
-		return live
+	case h.Verdict.IsFinal():
+		return dead
 	}
-	return dead
+	return live
 }
 
 var leakColumns = []column[leak]{

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // selection are the keys that a verb is about: by name, by label, or all of the namespace.
@@ -115,7 +114,7 @@ func (s *session) keyOf(ctx context.Context, c *cluster) ([]v1alpha1.DGbotAPIKey
 		return nil, no("no record knows %s %s", text.Masked(), f.where())
 	}
 	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s is %s\n", text.Masked(), h.sentence(f.now))
-	if h.Verdict != lifecycle.Admitted && h.Verdict != lifecycle.Disabled {
+	if h.Verdict.IsFinal() {
 		_, err := fmt.Fprintln(s.streams.Out, "It does not verify any more: nothing was done")
 		return nil, err
 	}

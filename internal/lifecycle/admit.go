@@ -8,7 +8,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Verdict says whether a record admits its key, and if not, why.
+// Verdict is the result of Admit: Admitted, or the reason why a verifier rejects the key.
 type Verdict string
 
 // The verdicts of Admit, in the order in which they are asked.
@@ -16,9 +16,15 @@ const (
 	Orphaned Verdict = "Orphaned"
 	Revoked  Verdict = "Revoked"
 	Disabled Verdict = "Disabled"
-	Ended    Verdict = "Ended"
-	Admitted Verdict = "Admitted"
+	// UnknownState is for a state that this version does not know, the empty one included. The API server sets the state of
+	// every record, so only a newer version or a changed CRD can have written it.
+	UnknownState Verdict = "UnknownState"
+	Ended        Verdict = "Ended"
+	Admitted     Verdict = "Admitted"
 )
+
+// IsFinal reports whether the key can never be accepted again. A disabled key and one with an unknown state can.
+func (v Verdict) IsFinal() bool { return v == Orphaned || v == Revoked || v == Ended }
 
 // Standing is what of a record decides whether its key is good: all that a verifier has to keep for that.
 type Standing struct {
@@ -38,9 +44,10 @@ func StandingOf(record *v1alpha1.DGbotAPIKeyRecord) Standing {
 	return s
 }
 
-// Admit says whether a key whose hash is the record's is good at that time. A record without an owner reference to the
-// key it names is dead: it was orphaned or restored. A revision is refused from the instant notAfter on, without
-// leeway. issuedAt is not compared with the clock of whoever verifies.
+// Admit returns whether a verifier accepts the key with the record's hash at that time, and if not, the reason. Only the
+// state Active is accepted: an unknown state is rejected. A record without an owner reference to the key it names is
+// orphaned or was restored. A revision is rejected from the instant notAfter on, without leeway. issuedAt is not
+// compared with the verifier's clock.
 func (s Standing) Admit(now time.Time) Verdict {
 	switch {
 	case !s.Owned:
@@ -49,6 +56,8 @@ func (s Standing) Admit(now time.Time) Verdict {
 		return Revoked
 	case s.State == v1alpha1.StateDisabled:
 		return Disabled
+	case s.State != v1alpha1.StateActive:
+		return UnknownState
 	case !s.NotAfter.IsZero() && !now.Before(s.NotAfter):
 		return Ended
 	}

@@ -10,8 +10,11 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// maxCredential is the length in bytes from which on a credential is refused unread. No key is longer.
+// maxCredential is the largest number of bytes of a credential that is read; longer ones are rejected unread.
 const maxCredential = 128
+
+// The build fails here if a key text can be longer than maxCredential: verifiers would reject such keys.
+const _ = uint(maxCredential - apikey.MaxLength)
 
 const bearer = "bearer "
 

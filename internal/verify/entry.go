@@ -20,7 +20,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-const keyIDLength = 12
+const keyIDLength = apikey.IDLength
 
 type keyID [keyIDLength]byte
 
@@ -88,7 +88,7 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*en
 	shared := sharedPrefix(name, record.Name)
 	e := &entry{
 		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
-		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of four, and a bit
+		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of three, and a bit
 		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), source}),
 		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(record.Name) - shared), //nolint:gosec // looked at above
 		text: name + record.Name[shared:] + spec.Label,
@@ -109,8 +109,8 @@ func sharedPrefix(a, b string) int {
 	return n
 }
 
-// states by their byte in an entry. The API server makes none of them Active.
-var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked, ""}
+// states are the known states by their byte in an entry. A record with another one has no entry.
+var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}
 
 func (e *entry) standing() lifecycle.Standing {
 	s := lifecycle.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}

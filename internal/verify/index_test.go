@@ -73,6 +73,7 @@ func TestEveryReasonToRefuse(t *testing.T) {
 		"another hash":            {edit(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Hash = apikey.Hash([]byte("another")) }), epoch, wrong},
 		"another key ID":          {edit(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.KeyID = "000000000000" }), epoch, unknown},
 		"a state from the future": {edit(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.State = "Frozen" }), epoch, unknown},
+		"no state":                {edit(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.State = "" }), epoch, unknown},
 		"a hash that is none":     {edit(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Hash = "sha512:00" }), epoch, unknown},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,8 @@ const (
 var refusals = []refusal{malformed, unknown, wrong, orphaned, revoked, disabled, expired}
 
 var refusalOf = map[lifecycle.Verdict]refusal{
-	lifecycle.Orphaned: orphaned, lifecycle.Revoked: revoked, lifecycle.Disabled: disabled, lifecycle.Ended: expired,
+	lifecycle.Orphaned: orphaned, lifecycle.Revoked: revoked, lifecycle.Disabled: disabled, lifecycle.UnknownState: unknown,
+	lifecycle.Ended: expired,
 }
 
 // check returns the entry of a key that is good at a time; nil and the reason where it is not. A text that is no key is
