@@ -29,7 +29,7 @@ var (
 		"1 for the status that the key's condition Ready has (True, False or Unknown), 0 for the two others. Unknown: the key has no status yet.",
 		[]string{"condition", "environment", "name", "namespace"}, nil)
 	keyAbnormal = prometheus.NewDesc("dgbot_apikey_abnormal_condition",
-		"1 for each of the key's conditions Reconciling, Stalled, RequestInvalid, PreviousRevisionInUse, PolicyViolation and Unused while it is True, with its reason. No series otherwise.",
+		"1 for each of the key's conditions Reconciling, Stalled, RequestInvalid, PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused while it is True, with its reason. No series otherwise.",
 		[]string{"condition", "environment", "name", "namespace", "reason"}, nil)
 	keyExpiration = prometheus.NewDesc("dgbot_apikey_expiration_timestamp_seconds",
 		"When the key stops verifying: spec.expiresAt, or the end of the current revision where that is earlier. No series for a key without an end.",
@@ -165,7 +165,8 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 
 // abnormalTypes are conditions that are there only while True.
 var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition,
-	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.PolicyViolationCondition, v1alpha1.UnusedCondition}
+	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.PolicyViolationCondition,
+	v1alpha1.EnvironmentMissingCondition, v1alpha1.UnusedCondition}
 
 // collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
 func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *prometheus.Desc, conditions []metav1.Condition, which []*dto.LabelPair) {

@@ -22,6 +22,9 @@ const (
 	// PolicyViolationCondition is present only while True: a key that has been issued breaks a rule of its DGbotEnvironment,
 	// and is held to the nearest permitted value; the message names limit and value. Ready is not affected.
 	PolicyViolationCondition = "PolicyViolation"
+	// EnvironmentMissingCondition is present only while True: the manager requires environments, and the DGbotEnvironment of a
+	// key that was issued does not exist. The key goes on by its own spec, without rules. Ready is not affected.
+	EnvironmentMissingCondition = "EnvironmentMissing"
 	// UnusedCondition is present only while True: nobody has used the key for as long as the audit of its DGbotEnvironment
 	// allows. The message says since when, what comes next, and how to keep the key.
 	UnusedCondition = "Unused"
@@ -97,8 +100,8 @@ const (
 	// EnvironmentPolicyReason: a rule of the key's DGbotEnvironment keeps it from being issued; the message names limit and
 	// value. Also the reason of the condition PolicyViolation.
 	EnvironmentPolicyReason = "EnvironmentPolicy"
-	// EnvironmentUnknownReason: the manager runs with --require-environment, and the key's environment has no
-	// DGbotEnvironment. Nothing is issued.
+	// EnvironmentUnknownReason: the manager requires environments (--require-environment, the default), and the key's environment has
+	// no DGbotEnvironment. The key is not issued for the first time. Also the reason of the condition EnvironmentMissing.
 	EnvironmentUnknownReason = "EnvironmentUnknown"
 	// EnforcedReason: a DGbotEnvironment is Ready.
 	EnforcedReason = "Enforced"

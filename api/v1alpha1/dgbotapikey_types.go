@@ -274,7 +274,7 @@ type DGbotAPIKeyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid,
-	// PreviousRevisionInUse, PolicyViolation and Unused only while True.
+	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

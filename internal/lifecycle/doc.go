@@ -34,6 +34,8 @@
 //
 // and, where a revision is due:
 //
+//	environment    first issue, no DGbotEnvironment           Ready False, Reconciling for a minute, then Stalled
+//	rule           first issue, a rule is broken              Ready False, Stalled
 //	conflict       the Secret's name is somebody else's       Ready False, Stalled
 //	collection     a dead key's Secret holds the name         Ready False, Reconciling
 //	attempts       several were not published in a row        Ready as it is, Reconciling; Stalled once refused

@@ -18,8 +18,10 @@ import (
 type Environment struct {
 	// Rules of its DGbotEnvironment; nil where there is none.
 	Rules *v1alpha1.DGbotEnvironmentSpec
-	// Required: without rules nothing is issued.
+	// Required: without a DGbotEnvironment no key is issued for the first time, and no scope is added to a key.
 	Required bool
+	// Known are the names of the DGbotEnvironments that exist, in any order; empty where Rules is set.
+	Known []string
 	// Excluded: the rules do not select the key's namespace.
 	Excluded bool
 	// Rank of the key among those of the environment in its namespace, the oldest being 1, and among those of them that are
@@ -227,18 +229,20 @@ func (p *planner) endsByRule(r *v1alpha1.DGbotAPIKeyRecord) bool {
 	return p.held.lifetime > 0 && end != nil && r.Spec.IssuedAt.Before(end) && (p.Key.Spec.ExpiresAt == nil || end.Before(p.Key.Spec.ExpiresAt))
 }
 
-// environmentObstacle: without rules that are required nothing is issued, and nothing is issued first that breaks one.
+// environmentObstacle returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
+// rule that the key breaks. A key that was issued has none: it goes on without its environment (condition EnvironmentMissing), and
+// against a rule (condition PolicyViolation).
 func (p *planner) environmentObstacle() *obstacle {
-	switch env := p.Key.Spec.Environment; {
-	case p.cause == "":
+	if !p.issuesFirst() {
 		return nil
-	case p.Environment.Rules == nil && p.Environment.Required:
-		return &obstacle{reason: v1alpha1.EnvironmentUnknownReason, stalled: true, message: fmt.Sprintf(
-			"There is no DGbotEnvironment %q, and this operator issues keys of known environments only: create it, or correct spec.environment in a new key", env)}
-	case p.issuesFirst() && len(p.held.violations) > 0:
-		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
 	}
-	if rules := p.Environment.Rules; p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot) {
+	rules := p.Environment.Rules
+	switch {
+	case rules == nil && p.Environment.Required:
+		return p.environmentUnknown()
+	case len(p.held.violations) > 0:
+		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
+	case p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
 		// Of the keys of one second the rank is only known when that is over.
 		if counted := p.Key.CreationTimestamp.Add(countedAfter); p.now.Before(counted) {
 			return &obstacle{reason: v1alpha1.ProgressingReason, until: counted, message: "The keys of the environment are being counted"}
@@ -247,8 +251,51 @@ func (p *planner) environmentObstacle() *obstacle {
 	return nil
 }
 
-// issuesFirst says whether the next revision would be the key's first. Without a record and a status there has been none,
-// whatever somebody has put into the Secret.
+const (
+	// environmentGrace is how long after its creation a key waits for its DGbotEnvironment before it is Stalled. Tools that apply
+	// both in one go send the key first, and give up at once where an object is Stalled.
+	environmentGrace = time.Minute
+	// maxEnvironmentsNamed bounds how many DGbotEnvironments a message names.
+	maxEnvironmentsNamed = 8
+)
+
+// environmentUnknown holds back the first issue of a key whose environment has no DGbotEnvironment.
+func (p *planner) environmentUnknown() *obstacle {
+	o := &obstacle{reason: v1alpha1.EnvironmentUnknownReason, stalled: true, message: fmt.Sprintf(
+		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
+			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", p.Key.Spec.Environment, existing(p.Environment.Known))}
+	// A clock that is far from the API server's must not make the key wait for longer.
+	if age := p.now.Sub(p.Key.CreationTimestamp.Time); age.Abs() < environmentGrace {
+		o.stalled, o.until = false, p.Key.CreationTimestamp.Add(environmentGrace)
+	}
+	return o
+}
+
+// existing names the DGbotEnvironments that exist.
+func existing(names []string) string {
+	if len(names) == 0 {
+		return "there is no DGbotEnvironment yet"
+	}
+	names = slices.Sorted(slices.Values(names))
+	more := ""
+	if n := len(names) - maxEnvironmentsNamed; n > 0 {
+		names, more = names[:maxEnvironmentsNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return "existing: " + strings.Join(names, ", ") + more
+}
+
+// environmentMissing returns the message of the condition EnvironmentMissing; empty where the condition is absent.
+func (p *planner) environmentMissing() string {
+	if p.Environment.Rules != nil || !p.Environment.Required || p.issuesFirst() {
+		return ""
+	}
+	return fmt.Sprintf("DGbotEnvironment %q does not exist: no rule for namespaces, scopes, rotation, lifetime or the number of keys is enforced, "+
+		"and no audit; the key goes on by its own spec, and gets no further scope; create the DGbotEnvironment (config/environments has examples)", p.Key.Spec.Environment)
+}
+
+// issuesFirst reports whether the next revision would be the key's first, as far as can be proven. Records and status.current, which
+// only the operator may write, prove an earlier one, each alone: the loss of one stops no key, and the loss of both grants nothing.
+// The Secret proves nothing, since any user of the namespace may write it.
 func (p *planner) issuesFirst() bool {
 	return p.cause == v1alpha1.CauseFirstIssue || p.cause != "" && p.highest == 0
 }
@@ -256,16 +303,18 @@ func (p *planner) issuesFirst() bool {
 // countedAfter is how long after a key's creation no older one appears any more.
 const countedAfter = 2 * time.Second
 
-// scopes are those that the key's records are to have: of those that the rules do not allow only what they have already. A rule that
-// comes takes nothing away, and a change of the key brings nothing in.
+// scopes returns those that the key's records are to have: of those that the environment does not grant, only what the records have
+// already. A rule that comes takes nothing away, and a change of the key brings nothing in. The same holds while the environment is
+// missing: the change of a key that arrives before the environment must not escape its rules.
 func (p *planner) scopes() []v1alpha1.Scope {
-	wanted, rules := p.Key.Spec.Scopes, p.Environment.Rules
-	if rules == nil || len(p.live) == 0 {
+	wanted, env := p.Key.Spec.Scopes, &p.Environment
+	if env.Rules == nil && !env.Required || len(p.live) == 0 {
 		return slices.Clone(wanted)
 	}
 	has := p.live[0].Spec.Scopes
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
-		return !slices.Contains(has, scope) && !allowed(rules, scope)
+		granted := env.Rules != nil && allowed(env.Rules, scope)
+		return !granted && !slices.ContainsFunc(has, func(held v1alpha1.Scope) bool { return held.Covers(scope) })
 	})
 }
 

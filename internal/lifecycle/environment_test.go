@@ -251,29 +251,6 @@ func TestDefaultsOfAnEnvironmentAreNoViolation(t *testing.T) {
 	}
 }
 
-func TestWithoutTheRulesThatAreRequiredNothingIsIssued(t *testing.T) {
-	key := testKey("a-uid")
-	s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Environment: Environment{Required: true}}, Now: start}
-	settle(t, s)
-	stalled := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.StalledCondition)
-	if stalled == nil || stalled.Reason != v1alpha1.EnvironmentUnknownReason || len(s.Records) != 0 {
-		t.Fatalf("%+v, %d records", stalled, len(s.Records))
-	}
-	s.Environment.Rules = &v1alpha1.DGbotEnvironmentSpec{}
-	if steps := settle(t, s); issued(steps) != "FirstIssue" {
-		t.Errorf("%s", issued(steps))
-	}
-	s.Environment.Rules = nil
-	settle(t, s)
-	if ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition); ready.Status != metav1.ConditionTrue {
-		t.Errorf("what was issued is %s", ready.Reason)
-	}
-	key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: s.Now.Format(time.RFC3339)}
-	if steps := settle(t, s); issued(steps) != "" || s.rev(1).Spec.State != v1alpha1.StateRevoked {
-		t.Errorf("a revocation issues %q, and leaves revision 1 %s", issued(steps), s.rev(1).Spec.State)
-	}
-}
-
 // TestScheduledRotationsKeepToWindows for a year; requests and revocations wait for none.
 func TestScheduledRotationsKeepToWindows(t *testing.T) {
 	berlin := zone(t, "Europe/Berlin")

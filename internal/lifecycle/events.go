@@ -40,19 +40,36 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 	if audited != nil {
 		events = append(events, *audited)
 	}
-	if is != nil && (audited == nil || audited.Note != is.Message) && (was == nil || was.Status != is.Status || was.Reason != is.Reason) && (record == nil || is.Status != metav1.ConditionTrue) {
-		events = append(events, Event{Warning: unwanted(is.Reason), Reason: is.Reason, Action: "Reconcile", Note: is.Message})
+	stalls := stallsAfterWaiting(old, next)
+	changed := is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason || stalls)
+	if changed && (audited == nil || audited.Note != is.Message) && (record == nil || is.Status != metav1.ConditionTrue) {
+		warning := stalls || unwanted(is.Reason) && !waitsForEnvironment(next)
+		events = append(events, Event{Warning: warning, Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
 	for _, abnormal := range []struct{ condition, action string }{
 		{v1alpha1.RequestInvalidCondition, "ReadRequest"},
 		{v1alpha1.PreviousRevisionInUseCondition, "Retire"},
 		{v1alpha1.PolicyViolationCondition, "Enforce"},
+		{v1alpha1.EnvironmentMissingCondition, "Enforce"},
 	} {
 		if is := newly(abnormal.condition, old.Conditions, next.Conditions); is != nil {
 			events = append(events, Event{Warning: true, Reason: is.Reason, Action: abnormal.action, Note: is.Message})
 		}
 	}
 	return events
+}
+
+// waitsForEnvironment reports whether a new key waits for its DGbotEnvironment and is not Stalled yet: not worth a warning, since
+// the two are often applied together.
+func waitsForEnvironment(s *v1alpha1.DGbotAPIKeyStatus) bool {
+	reconciling := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ReconcilingCondition)
+	return reconciling != nil && reconciling.Reason == v1alpha1.EnvironmentUnknownReason
+}
+
+// stallsAfterWaiting reports whether a key has waited for its DGbotEnvironment for too long: Ready has the same reason before and after.
+func stallsAfterWaiting(old, next *v1alpha1.DGbotAPIKeyStatus) bool {
+	stalled := newly(v1alpha1.StalledCondition, old.Conditions, next.Conditions)
+	return stalled != nil && stalled.Reason == v1alpha1.EnvironmentUnknownReason && waitsForEnvironment(old)
 }
 
 // stageEvent tells of a stage of the audit that a key has reached; nil where it has reached none.

@@ -72,6 +72,8 @@ func (p *planner) conditions() []metav1.Condition {
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
 	violates := len(p.held.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
+	missing := p.environmentMissing()
+	c.whileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
 	reason, message = p.unused()
 	c.whileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
 	reason, message = p.previousInUse()

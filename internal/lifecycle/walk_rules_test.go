@@ -10,7 +10,7 @@ import (
 
 // actOnRules gives the key's environment other rules, or none.
 func (w *walk) actOnRules() {
-	env := Environment{}
+	env := Environment{Required: w.rng.Intn(2) == 0}
 	hours := func(most int) time.Duration { return time.Duration(1+w.rng.Intn(most)) * time.Hour }
 	if w.rng.Intn(4) > 0 {
 		env.Rules = &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{}}
@@ -35,7 +35,7 @@ func (w *walk) actOnRules() {
 		}
 	}
 	w.sim.Environment = env
-	w.note("rules %+v, excluded %t, windows %v", env.Rules, env.Excluded, env.Windows)
+	w.note("rules %+v, required %t, excluded %t, windows %v", env.Rules, env.Required, env.Excluded, env.Windows)
 }
 
 // intervalByRules is how long a revision may stay, told from spec and rules without the policy; zero for as long as it likes.
@@ -82,6 +82,9 @@ func (w *walk) lifetime() time.Duration {
 func (w *walk) checkRulesOf(issue IssueRevision) {
 	env := &w.sim.Environment
 	if env.Rules == nil {
+		if issue.Cause == v1alpha1.CauseFirstIssue && env.Required {
+			w.failf("a key without the environment that is required is issued for the first time")
+		}
 		return
 	}
 	if issue.Cause == v1alpha1.CauseFirstIssue && (env.Excluded || w.lifetime() > 0) {

@@ -103,7 +103,13 @@ var keyScenarios = []keyState{
 	{name: "record-conflict", kstatus: status.FailedStatus, before: refused(v1alpha1.RecordConflictReason)},
 	{name: "environment-policy", kstatus: status.FailedStatus, before: scopesForbidden},
 	{name: "policy-violation", kstatus: status.CurrentStatus, after: scopesForbidden},
-	{name: "environment-unknown", kstatus: status.FailedStatus, before: func(w *world) { w.Environment.Required = true }},
+	{name: "waiting-for-environment", kstatus: status.InProgressStatus, before: func(w *world) {
+		w.Environment.Required, w.Key.CreationTimestamp = true, *at(start)
+	}},
+	{name: "environment-unknown", kstatus: status.FailedStatus, before: func(w *world) {
+		w.Environment.Required, w.Environment.Known = true, []string{"development", "staging"}
+	}},
+	{name: "environment-missing", kstatus: status.CurrentStatus, after: func(w *world) { w.Environment.Required = true }},
 	{name: "disabled", kstatus: status.FailedStatus, after: spec(v1alpha1.StateDisabled)},
 	{name: "revoked", kstatus: status.FailedStatus, after: spec(v1alpha1.StateRevoked)},
 	{name: "revocation-refused", kstatus: status.FailedStatus, after: func(w *world) {
