@@ -63,7 +63,7 @@ type APIKeyReconciler struct {
 	SecretCheckInterval time.Duration
 	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
 	UsageNamespace string
-	// RequireEnvironment: without a DGbotEnvironment of its environment no key is issued.
+	// RequireEnvironment holds back the first issue of a key whose environment has no DGbotEnvironment.
 	RequireEnvironment bool
 
 	memory memory

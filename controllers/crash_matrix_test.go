@@ -36,6 +36,7 @@ const (
 func TestCrashMatrix(t *testing.T) {
 	all := maps.Clone(scenarios)
 	maps.Copy(all, auditScenarios)
+	maps.Copy(all, environmentScenarios)
 	crashMatrix(t, slices.Sorted(maps.Keys(all)), func(t *testing.T, name string, f *faults, how interruption) {
 		runScenario(t, all[name], f, how)
 	}, func(file string) bool { return !strings.HasPrefix(file, "chatbot_") })

@@ -17,16 +17,15 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// environmentOf returns what the rules of the key's environment say of it. Where there are none, which the cache may say, nothing
-// else is read; what a revision is issued by is read from the reader that everything else of the pass is.
+// environmentOf returns what the rules of the key's environment say of it, as the reader has them. A revision is issued by what the
+// live reader says, the absence of an environment included: a cache may lack one that was created a moment ago, whose rules the key
+// would escape, and may have one that is gone.
 func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (lifecycle.Environment, error) {
 	env := lifecycle.Environment{Required: r.RequireEnvironment}
 	rules := &v1alpha1.DGbotEnvironment{}
-	name := types.NamespacedName{Name: key.Spec.Environment}
-	found, err := get(ctx, r.Client, name, rules)
-	if found && err == nil {
-		rules = &v1alpha1.DGbotEnvironment{}
-		found, err = get(ctx, reader, name, rules)
+	found, err := get(ctx, reader, types.NamespacedName{Name: key.Spec.Environment}, rules)
+	if err == nil && !found && r.RequireEnvironment {
+		env.Known, err = r.knownEnvironments(ctx)
 	}
 	if err != nil || !found {
 		return env, err
@@ -39,6 +38,19 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 		env.Rank, env.ChatbotRank, err = ranksOf(ctx, reader, key)
 	}
 	return env, err
+}
+
+// knownEnvironments returns the names of the DGbotEnvironments that the cache has. They only stand in a message.
+func (r *APIKeyReconciler) knownEnvironments(ctx context.Context) ([]string, error) {
+	var all v1alpha1.DGbotEnvironmentList
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the environments: %w", err)
+	}
+	names := make([]string, 0, len(all.Items))
+	for i := range all.Items {
+		names = append(names, all.Items[i].Name)
+	}
+	return names, nil
 }
 
 // excluded says whether the rules of an environment do not select a namespace.

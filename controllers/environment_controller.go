@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -151,24 +152,44 @@ func (r *EnvironmentReconciler) selecting(ctx context.Context, _ client.Object) 
 	return requests
 }
 
+// unknownEnvironmentIndex finds the keys that wait for their environment to exist: their message names those that do.
+const (
+	unknownEnvironmentIndex = "unknownEnvironment"
+	waiting                 = "waiting"
+)
+
 // setUpEnvironments registers what wakes keys because of the rules of their environment: a change of the rules, of a namespace's
 // labels, and of an older key that counted.
 func (r *APIKeyReconciler) setUpEnvironments(mgr ctrl.Manager, keys *builder.Builder) (*builder.Builder, error) {
-	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotAPIKey{}, environmentField, func(o client.Object) []string {
-		key, ok := o.(*v1alpha1.DGbotAPIKey)
-		if !ok {
-			return nil
+	for name, valueOf := range map[string]func(*v1alpha1.DGbotAPIKey) []string{
+		environmentField: func(key *v1alpha1.DGbotAPIKey) []string { return []string{key.Spec.Environment} },
+		unknownEnvironmentIndex: func(key *v1alpha1.DGbotAPIKey) []string {
+			if ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Reason != v1alpha1.EnvironmentUnknownReason {
+				return nil
+			}
+			return []string{waiting}
+		},
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotAPIKey{}, name, func(o client.Object) []string {
+			key, ok := o.(*v1alpha1.DGbotAPIKey)
+			if !ok {
+				return nil
+			}
+			return valueOf(key)
+		}); err != nil {
+			return nil, err
 		}
-		return []string{key.Spec.Environment}
-	})
+	}
+	all := func(*v1alpha1.DGbotAPIKey) bool { return true }
 	return keys.
 		Watches(&v1alpha1.DGbotEnvironment{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-			return r.keysWhere(ctx, func(*v1alpha1.DGbotAPIKey) bool { return true }, client.MatchingFields{environmentField: o.GetName()})
+			return append(r.keysWhere(ctx, all, client.MatchingFields{environmentField: o.GetName()}),
+				r.keysWhere(ctx, all, client.MatchingFields{unknownEnvironmentIndex: waiting})...)
 		}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-			return r.keysWhere(ctx, func(*v1alpha1.DGbotAPIKey) bool { return true }, client.InNamespace(o.GetName()))
+			return r.keysWhere(ctx, all, client.InNamespace(o.GetName()))
 		}), builder.OnlyMetadata, builder.WithPredicates(labelsChanged())).
-		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.younger), builder.WithPredicates(movesUp())), err
+		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.younger), builder.WithPredicates(movesUp())), nil
 }
 
 // labelsChanged leaves out that a namespace appears: its keys come after it.

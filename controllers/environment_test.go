@@ -170,22 +170,6 @@ func TestRulesThatComeLater(t *testing.T) {
 	}
 }
 
-func TestRequiredEnvironments(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.ofEnvironment(w.namespace))
-	operator := w.operator(live)
-	operator.RequireEnvironment = true
-	w.restWith(operator)
-	if ready := w.ready(); ready.Reason != v1alpha1.EnvironmentUnknownReason || len(w.records()) != 0 {
-		t.Fatalf("%s: %s", ready.Reason, ready.Message)
-	}
-	w.environment(func(*v1alpha1.DGbotEnvironmentSpec) {})
-	w.restWith(operator)
-	if ready := w.ready(); ready.Status != metav1.ConditionTrue {
-		t.Errorf("%s: %s", ready.Reason, ready.Message)
-	}
-}
-
 // TestTheStatusOfAnEnvironment sums up its keys, and says what of its rules cannot be kept to.
 func TestTheStatusOfAnEnvironment(t *testing.T) {
 	w := newWorld(t)

@@ -43,7 +43,7 @@ type Options struct {
 	SecretCheckInterval time.Duration
 	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
 	UsageNamespace string
-	// RequireEnvironment: keys are issued for environments with a DGbotEnvironment only.
+	// RequireEnvironment holds back the first issue of keys whose environment has no DGbotEnvironment.
 	RequireEnvironment bool
 }
 

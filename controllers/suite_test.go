@@ -57,6 +57,8 @@ type world struct {
 	namespace string
 	clock     *clocktesting.FakePassiveClock
 	client    client.Client
+	// requireEnvironment is the manager's flag.
+	requireEnvironment bool
 	// onCreate is called after a record was created, once.
 	onCreate func()
 }
@@ -73,7 +75,10 @@ func newWorld(t *testing.T) *world {
 
 // operator returns a freshly started operator that writes through the given client.
 func (w *world) operator(writes client.Client) *APIKeyReconciler {
-	return &APIKeyReconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock, UsageNamespace: w.namespace}
+	return &APIKeyReconciler{
+		Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock,
+		UsageNamespace: w.namespace, RequireEnvironment: w.requireEnvironment,
+	}
 }
 
 const keyName = "production-server"

@@ -99,7 +99,7 @@ func TestPlan_FirstIssueIsToldFromWhatOnlyTheOperatorWrites(t *testing.T) {
 		"records and Secret are lost":        {func(s *Simulation) { s.Records, s.Secret = nil, Secret{State: SecretAbsent} }, "SecretLost"},
 		"status and Secret are lost":         {func(s *Simulation) { s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, forged }, "SecretAltered"},
 		"records and status are lost":        {func(s *Simulation) { s.Records, s.Key.Status = nil, v1alpha1.DGbotAPIKeyStatus{} }, ""},
-		"a record that was never published":  {func(s *Simulation) { neverPublished(s, Secret{State: SecretAbsent}) }, ""},
+		"a record that was never published":  {neverPublished, ""},
 		"the binding is all that is left":    {func(s *Simulation) { s.Records, s.Key.Status.Current, s.Secret = nil, nil, Secret{State: SecretAbsent} }, ""},
 		"the key is active after Revoked":    {func(s *Simulation) { revokedAndBack(t, s) }, "Reactivation"},
 		"the key was Revoked from the start": {func(s *Simulation) { *s = *withoutEnvironment(); revokedAndBack(t, s) }, ""},
@@ -125,8 +125,8 @@ func TestPlan_FirstIssueIsToldFromWhatOnlyTheOperatorWrites(t *testing.T) {
 }
 
 // neverPublished leaves of an issued key what a crash between record and Secret leaves of a new one.
-func neverPublished(s *Simulation, secret Secret) {
-	s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, secret
+func neverPublished(s *Simulation) {
+	s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, Secret{State: SecretAbsent}
 }
 
 func revokedAndBack(t *testing.T, s *Simulation) {
