@@ -79,6 +79,9 @@ var risky = map[string]struct {
 	"against the rules": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.PolicyViolationCondition, Status: metav1.ConditionTrue, Message: "too long"})
 	}, high, "breaks a rule of its environment: too long"},
+	"without an environment": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.EnvironmentMissingCondition, Status: metav1.ConditionTrue})
+	}, high, "held to no rule: DGbotEnvironment \"production\" does not exist"},
 	"stalled": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SecretConflictReason, LastTransitionTime: *at(-time.Hour),

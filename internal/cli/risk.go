@@ -58,6 +58,9 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	if violation := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.PolicyViolationCondition); violation != nil {
 		add(high, "breaks a rule of its environment: %s", violation.Message)
 	}
+	if apimeta.IsStatusConditionTrue(k.Status.Conditions, v1alpha1.EnvironmentMissingCondition) {
+		add(high, "held to no rule: DGbotEnvironment %q does not exist", k.Spec.Environment)
+	}
 	if stalled := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.StalledCondition); stalled != nil && withheld(k) == "" {
 		add(medium, "stalled for %s: %s", since(stalled.LastTransitionTime, now), stalled.Reason)
 	}
