@@ -87,8 +87,8 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 		"With get-only, how often each key's and chatbot's Secret is looked at; at least 1s.")
 	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
 		"Namespace of the Leases by which verifiers say since when they have reported uses, their --usage-namespace; by default the one the manager runs in.")
-	flags.BoolVar(&options.RequireEnvironment, "require-environment", false,
-		"Issue keys only of environments that have a DGbotEnvironment.")
+	flags.BoolVar(&options.RequireEnvironment, "require-environment", true,
+		"Issue a key for the first time only if its environment has a DGbotEnvironment; keys that were issued go on without one. With false, such a key's own spec is all that applies.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {

@@ -46,7 +46,7 @@ func (s *stack) start(ctx context.Context) error {
 			s.cluster, err = controlplane.Start(controlplane.Options{})
 			return err
 		}},
-		{"CRDs, admission policies, RBAC (kubectl apply -k config/default)", func() error { return s.cluster.Install(ctx) }},
+		{"CRDs, admission policies, RBAC, environments (kubectl apply -k config/default, then config/environments)", func() error { return s.cluster.Install(ctx) }},
 		{"controller manager (garbage collection, namespaces)", func() error { return s.cluster.StartControllerManager(ctx, nil) }},
 		{"operator, as service account " + controlplane.OperatorNamespace + "/" + controlplane.OperatorAccount, func() error { return s.startOperator(ctx) }},
 		{"verifier (kubectl apply -k config/verifier), as service account " + controlplane.OperatorNamespace + "/" + controlplane.VerifierAccount, func() error { return s.startVerifier(ctx) }},

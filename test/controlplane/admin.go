@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Furnish installs config/default and what else of config is named, starts a controller manager, and returns a client that
+// Furnish installs config/default, config/environments and what else of config is named, starts a controller manager, and returns a client that
 // may do everything.
 func (c *Cluster) Furnish(ctx context.Context, more ...string) (client.WithWatch, error) {
 	if err := c.Install(ctx); err != nil {

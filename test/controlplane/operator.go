@@ -25,22 +25,32 @@ func Repository() string {
 	return filepath.Join(filepath.Dir(self), "..", "..")
 }
 
-// Install applies config/default as a user does, and waits for the CRDs.
+// Install applies config/default and config/environments as a user does.
 func (c *Cluster) Install(ctx context.Context) error {
-	return c.InstallFrom(ctx, filepath.Join(Repository(), "config", "default"))
+	if err := c.InstallFrom(ctx, filepath.Join(Repository(), "config", "default")); err != nil {
+		return err
+	}
+	return c.InstallEnvironments(ctx)
+}
+
+// InstallEnvironments applies config/environments: without an environment the operator issues no key. The CRDs must be established.
+func (c *Cluster) InstallEnvironments(ctx context.Context) error {
+	return c.kubectl(ctx, "apply", "-k", filepath.Join(Repository(), "config", "environments"))
+}
+
+func (c *Cluster) kubectl(ctx context.Context, args ...string) error {
+	if out, err := c.Kubectl(ctx, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
 
 // InstallFrom applies a kustomization that contains config/default, and waits for the CRDs.
 func (c *Cluster) InstallFrom(ctx context.Context, folder string) error {
-	for _, args := range [][]string{
-		{"apply", "-k", folder},
-		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
-	} {
-		if out, err := c.Kubectl(ctx, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
+	if err := c.kubectl(ctx, "apply", "-k", folder); err != nil {
+		return err
 	}
-	return nil
+	return c.kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 }
 
 // BuildOperator builds bin/manager: what is tested is what is in the tree, not what somebody built earlier.

@@ -55,14 +55,13 @@ func TestRulesAreKeptToAsTheyCome(t *testing.T) {
 	p.environmentSays(name, "it selects nothing", func(s *v1alpha1.DGbotEnvironmentStatus) bool {
 		return apimeta.IsStatusConditionTrue(s.Conditions, v1alpha1.SelectsNothingCondition)
 	})
-	of := func(k *v1alpha1.DGbotAPIKey) { k.Spec.Environment = name }
-	p.apply("first", of)
+	p.apply("first", of(name))
 	p.notReady("first", v1alpha1.EnvironmentPolicyReason)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
 	must(t, admin.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"metadata":{"labels":{"rules":%q}}}`, p.name)))))
 	p.ready("first")
 	p.eventually("another second", func() bool { return time.Now().Nanosecond() < 200_000_000 })
-	p.apply("second", of)
+	p.apply("second", of(name))
 	p.notReady("second", v1alpha1.EnvironmentPolicyReason)
 	p.environmentSays(name, "its keys are summed up", func(s *v1alpha1.DGbotEnvironmentStatus) bool {
 		return s.Keys == 2 && s.Violating == 1 && apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition) == nil

@@ -50,9 +50,8 @@ func TestUnusedKeysGo(t *testing.T) {
 		UnusedAfter: lasts(time.Second), DisableAfter: lasts(3 * time.Second),
 		Exemptions: []v1alpha1.AuditExemption{{Namespace: p.name, Name: "exempt", Reason: "Needed in January", Until: &metav1.Time{Time: time.Now().Add(time.Hour)}}},
 	}})
-	of := func(k *v1alpha1.DGbotAPIKey) { k.Spec.Environment = name }
-	p.apply("forgotten", of)
-	p.apply("exempt", of)
+	p.apply("forgotten", of(name))
+	p.apply("exempt", of(name))
 	p.ready("forgotten")
 	p.stage("forgotten", v1alpha1.AuditDisabled)
 	p.notReady("forgotten", v1alpha1.DisabledReason)

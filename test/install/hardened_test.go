@@ -71,6 +71,9 @@ func startHardened(t *testing.T, kustomization string) *hardened {
 	if err := cluster.InstallFrom(t.Context(), filepath.Join(controlplane.Repository(), "config", kustomization)); err != nil {
 		t.Fatal(err)
 	}
+	if err := cluster.InstallEnvironments(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := cluster.StartControllerManager(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}

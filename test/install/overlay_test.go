@@ -119,6 +119,9 @@ func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := cluster.InstallEnvironments(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := cluster.StartControllerManager(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
