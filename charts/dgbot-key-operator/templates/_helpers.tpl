@@ -55,6 +55,22 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/*
+Environments are hooks, since Helm maps the kinds of everything else before it has installed the CRDs. They are the cluster admin's
+from then on: one that exists is left alone, and Argo CD, which would replace a hook at each sync, skips them.
+*/}}
+{{- define "dgbot.environmentHook" -}}
+helm.sh/hook: post-install,post-upgrade
+argocd.argoproj.io/hook: Skip
+{{- end }}
+
+{{/* Whether the DGbotEnvironment "name" is missing in the cluster of "root". A lookup of a kind that does not exist would fail. */}}
+{{- define "dgbot.environmentMissing" -}}
+{{- if not (and (.root.Capabilities.APIVersions.Has "keys.dgbot.io/v1alpha1/DGbotEnvironment") (lookup "keys.dgbot.io/v1alpha1" "DGbotEnvironment" "" .name)) -}}
+true
+{{- end }}
+{{- end }}
+
 {{/* Which of config/default and its overlays the rights are those of. */}}
 {{- define "dgbot.rights" -}}
 {{- $getOnly := eq .Values.manager.secretAccess "get-only" -}}
@@ -218,8 +234,8 @@ strategy: {{ ternary (omit . "rollingUpdate") . (eq (.type | default "") "Recrea
 {{- if ne .secretAccess "watch" }}
 - --secret-access={{ .secretAccess }}
 {{- end }}
-{{- if .requireEnvironment }}
-- --require-environment
+{{- if not .requireEnvironment }}
+- --require-environment=false
 {{- end }}
 {{- include "dgbot.items" .extraArgs }}
 {{- end }}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ var sources = []struct {
 		{"default", "default"}, {"get-only", "overlays/get-only"},
 		{"namespaced", "overlays/namespaced"}, {"namespaced-get-only", "overlays/namespaced-get-only"},
 	}},
+	{file: "environments.yaml", conditions: []string{"$.Values.environments.create"}, variants: []variant{{folder: "environments"}}},
 	{file: "manager.yaml", conditions: []string{"$.Values.networkPolicy.restrictedEgress"}, variants: []variant{{folder: "components/restricted-egress"}}},
 	// With the other rights no namespaces are named.
 	{file: "watched.yaml", perNamespace: true, variants: []variant{
@@ -142,6 +144,8 @@ func conditions(object *yaml.RNode) []string {
 		if ports, err := servicePorts(object); err == nil && len(ports) == 1 {
 			return []string{listens(componentOf(object), ports[0])}
 		}
+	case object.GetKind() == environmentKind:
+		return []string{fmt.Sprintf(`include "dgbot.environmentMissing" (dict "root" $ "name" %q)`, object.GetName())}
 	case object.GetKind() == "Namespace" && object.GetName() == operatorNamespace:
 		return []string{"$.Values.namespace.create"}
 	case object.GetKind() == "Namespace":

@@ -40,6 +40,7 @@ func TestAReleaseLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.notesNameTheMissingLabel(installed.Info.Notes)
+	h.createsEnvironmentsOnce(installed.Info.Notes)
 	h.works()
 	h.takesOneReleaseOnly()
 	h.upgradesOfNothingChangeNothing()
@@ -57,6 +58,31 @@ func (h *helm) notesNameTheMissingLabel(notes string) {
 		h.t.Errorf("the notes do not say that the namespace lacks its label:\n%s", notes)
 	}
 	h.must("", strings.Fields(command)...)
+}
+
+// createsEnvironmentsOnce as the notes say: each that is missing, and none that exists is changed.
+func (h *helm) createsEnvironmentsOnce(notes string) {
+	h.t.Helper()
+	if !strings.Contains(notes, "--set environments.create=true") {
+		h.t.Errorf("the notes do not say how environments are created:\n%s", notes)
+	}
+	const strict = `{"metadata":{"name":"production"},"apiVersion":"keys.dgbot.io/v1alpha1","kind":"DGbotEnvironment","spec":{"allowedScopes":["reports.read"]}}`
+	h.must(strict, "apply", "-f", "-")
+	scopes := func() string {
+		return h.must("", "get", "dgenv", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.allowedScopes} {end}`)
+	}
+	create := values{"environments": values{"create": true}}
+	h.upgrade(loadChart(h.t), create)
+	if got, want := scopes(), `development ["*"] production ["reports.read"] staging ["*"] `; got != want {
+		h.t.Errorf("created: %s, want %s", got, want)
+	}
+	h.must("", "patch", "dgenv", "staging", "--type=merge", "-p", `{"spec":{"allowedScopes":["contacts.read"]}}`)
+	h.must("", "delete", "dgenv", "development")
+	h.upgrade(loadChart(h.t), create)
+	h.upgrade(loadChart(h.t), nil)
+	if got, want := scopes(), `development ["*"] production ["reports.read"] staging ["contacts.read"] `; got != want {
+		h.t.Errorf("after further upgrades: %s, want %s", got, want)
+	}
 }
 
 // works: the manager has the rights that it needs, and the policies hold.

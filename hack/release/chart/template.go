@@ -10,7 +10,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-const operatorNamespace = "dgbot-system"
+const (
+	operatorNamespace = "dgbot-system"
+	environmentKind   = "DGbotEnvironment"
+)
 
 // slots holds what comes in the place of scalars once the object is text: YAML would quote it, or take it for something else.
 type slots []string
@@ -99,6 +102,8 @@ func (d document) metadata(object *yaml.RNode, slots *slots) error {
 	switch {
 	case object.GetKind() == "CustomResourceDefinition":
 		return set(object, "", "metadata", "annotations", slots.put(`include "dgbot.keep" $`))
+	case object.GetKind() == environmentKind:
+		return set(object, "", "metadata", "annotations", slots.put(`include "dgbot.environmentHook" $`))
 	case object.GetKind() == "Namespace" && object.GetName() != operatorNamespace:
 		// It has no annotations: a map that may be left without an entry would be null.
 		return set(object, "", "metadata", slots.put(`include "dgbot.keepAnnotation" $`))

@@ -150,7 +150,7 @@ image: {repository: registry.example:5000/keys/operator, tag: 1.2.3, digest: "` 
 imagePullSecrets: [{name: registry}]
 manager:
   replicas: 3
-  requireEnvironment: true
+  requireEnvironment: false
   extraArgs: [--max-concurrent-reconciles=16, '--zap-time-encoding="quoted"']
   resources: {limits: {memory: 1Gi, cpu: 2}}
   nodeSelector: {kubernetes.io/os: linux}
@@ -175,7 +175,7 @@ func TestValuesArrive(t *testing.T) {
 	}
 	equal(t, container.Image, "registry.example:5000/keys/operator@"+digest)
 	equal(t, container.ImagePullPolicy, corev1.PullAlways)
-	equal(t, container.Args[len(container.Args)-3:], []string{"--require-environment", "--max-concurrent-reconciles=16", `--zap-time-encoding="quoted"`})
+	equal(t, container.Args[len(container.Args)-3:], []string{"--require-environment=false", "--max-concurrent-reconciles=16", `--zap-time-encoding="quoted"`})
 	equal(t, container.Resources.Limits.Memory().String()+" "+container.Resources.Limits.Cpu().String(), "1Gi 2")
 	equal(t, container.Resources.Requests.Memory().String(), "64Mi")
 	pod := manager.Spec.Template.Spec
