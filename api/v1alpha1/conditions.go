@@ -15,6 +15,10 @@ const (
 	// RequestInvalidCondition is present only while True: one of the annotations that ask for something cannot be read and is
 	// ignored. Ready is not affected.
 	RequestInvalidCondition = "RequestInvalid"
+	// RequestPendingCondition is present only while True: a request to rotate, to revoke or to keep the key, in spec or in an
+	// annotation, lies in the future and does nothing until then. The message names instant and source, and the revisions that
+	// still verify. Ready is not affected.
+	RequestPendingCondition = "RequestPending"
 	// PreviousRevisionInUseCondition is present only while True: with spec.rotation.retire: WhenUnused an earlier revision
 	// goes on verifying beyond its overlap, because it is used or because no verifier says that it is not. The message
 	// names revision and last use. Ready is not affected.
@@ -34,6 +38,9 @@ const (
 	// ImportIgnoredCondition is present only while True: spec.identityVerification.importFrom names something else than what
 	// the chatbot's HMAC secret began with. Ready is not affected.
 	ImportIgnoredCondition = "ImportIgnored"
+	// ImportPaddedCondition is present only while True: the present HMAC secret was imported and begins or ends with white
+	// space, which is probably not meant. Ready is not affected.
+	ImportPaddedCondition = "ImportPadded"
 )
 
 // Reasons. The same words stand in conditions, events and logs.
@@ -92,6 +99,8 @@ const (
 	ImportChangedReason = "ImportChanged"
 	// ImportTooLateReason belongs to the condition ImportIgnored: an HMAC secret had been issued before importFrom was set.
 	ImportTooLateReason = "ImportTooLate"
+	// SurroundingWhiteSpaceReason belongs to the condition ImportPadded; the message says how to create the Secret again.
+	SurroundingWhiteSpaceReason = "SurroundingWhiteSpace"
 	// WaitingForChatbotReason: spec.chatbotRef names a DGbotChatbot that is not there, or has no ID yet. Before its first
 	// revision a key waits for it; afterwards it goes on with the ID that it had. Reconciling only: a key that is Ready
 	// stays so.
@@ -122,6 +131,17 @@ const (
 
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"
+
+	// RevocationPendingReason belongs to the condition RequestPending: a revocation lies in the future; other requests may as
+	// well.
+	RevocationPendingReason = "RevocationPending"
+	// RotationPendingReason belongs to the condition RequestPending: a rotation lies in the future, and no revocation.
+	RotationPendingReason = "RotationPending"
+	// KeepPendingReason belongs to the condition RequestPending: the annotation keys.dgbot.io/kept-at lies in the future, and
+	// no rotation or revocation.
+	KeepPendingReason = "KeepPending"
+	// RequestPendingReason is a Warning event: a revocation lies in the future, and revokes nothing until then.
+	RequestPendingReason = "RequestPending"
 
 	// RecentlyUsedReason belongs to the condition PreviousRevisionInUse: a verifier has reported a use within
 	// quietPeriod.

@@ -22,8 +22,8 @@ const (
 )
 
 // DGbotAPIKeySpec says which API key is wanted. The operator never changes it.
-// +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.requestedAt) || self.rotation.requestedAt < self.expiresAt",message="requestedAt must be before expiresAt: an expired key is not rotated",fieldPath=".rotation.requestedAt"
-// +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.revokeIssuedBefore) || self.rotation.revokeIssuedBefore < self.expiresAt",message="revokeIssuedBefore must be before expiresAt: to end the key now, set state: Revoked",fieldPath=".rotation.revokeIssuedBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.requestedAt) || !self.rotation.requestedAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.rotation.requestedAt).hasValue() || !self.expiresAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.expiresAt).hasValue() || timestamp(self.rotation.requestedAt) < timestamp(self.expiresAt)",message="requestedAt must be before expiresAt: an expired key is not rotated",fieldPath=".rotation.requestedAt"
+// +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.revokeIssuedBefore) || !self.rotation.revokeIssuedBefore.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.rotation.revokeIssuedBefore).hasValue() || !self.expiresAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.expiresAt).hasValue() || timestamp(self.rotation.revokeIssuedBefore) < timestamp(self.expiresAt)",message="revokeIssuedBefore must be before expiresAt: to end the key now, set state: Revoked",fieldPath=".rotation.revokeIssuedBefore"
 type DGbotAPIKeySpec struct {
 	// label is how people recognise the key: what uses it and where, such as "Production server". Required, 1 to 100
 	// characters on one line, not only spaces. It may be changed at any time.
@@ -69,14 +69,13 @@ type DGbotAPIKeySpec struct {
 	State KeyState `json:"state,omitempty"`
 
 	// expiresAt ends the key: from this instant on no revision verifies and none is issued. RFC 3339 in whole
-	// seconds. It must lie in the future when the key is created. Moving it earlier takes effect at once on all
-	// revisions; moving it later, or removing it, issues a new revision, because a revision's own end never moves later.
+	// seconds. A key that is created with a time in the past is accepted with a warning, and never issued. Moving it
+	// earlier takes effect at once on all revisions; moving it later, or removing it, issues a new revision, because a revision's own end never moves later.
 	// +optional
+	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="expiresAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="expiresAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
 	// rotation says when the key is replaced by a new revision, and how long the earlier one goes on verifying.
@@ -118,11 +117,10 @@ type Rotation struct {
 	// keys.dgbot.io/rotate-requested-at asks for the same; the later of the two counts, and one in the future never
 	// holds back one that is due. status.lastHandledRequest.rotateRequestedAt shows when it is done.
 	// +optional
+	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RequestedAt *metav1.Time `json:"requestedAt,omitempty"`
 
 	// revokeIssuedBefore revokes, at once and for good, all revisions issued up to and including this second, and
@@ -130,11 +128,10 @@ type Rotation struct {
 	// future it does nothing until then. Without touching spec, the annotation keys.dgbot.io/revoke-issued-before asks
 	// for the same. status.lastHandledRequest.revokeIssuedBefore shows when it is done.
 	// +optional
+	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
 
 	// retire says when earlier revisions stop verifying. AfterOverlap: at the end of the overlap; an absent value means the same.
@@ -273,7 +270,7 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid,
+	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid, RequestPending,
 	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused only while True.
 	// +optional
 	// +listType=map

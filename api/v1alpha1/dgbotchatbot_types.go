@@ -101,11 +101,10 @@ type IdentityRotation struct {
 	// the same; the later of the two counts, and one in the future never holds back one that is due.
 	// status.lastHandledRequest.rotateRequestedAt shows when it is done.
 	// +optional
+	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RequestedAt *metav1.Time `json:"requestedAt,omitempty"`
 
 	// revokeIssuedBefore ends, at once and for good, all secrets issued up to and including this second, and replaces the
@@ -113,11 +112,10 @@ type IdentityRotation struct {
 	// nothing until then. Without touching spec, the annotation keys.dgbot.io/revoke-issued-before asks for the same.
 	// status.lastHandledRequest.revokeIssuedBefore shows when it is done.
 	// +optional
+	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	// +kubebuilder:validation:XValidation:rule="self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
 }
 
@@ -144,7 +142,8 @@ type ImportSource struct {
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="importFrom.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	Name string `json:"name"`
 
-	// key is the entry that holds the HMAC secret: 16 to 1024 bytes, which are taken as they stand, a line end included.
+	// key is the entry that holds the HMAC secret: 16 to 1024 bytes, which are taken as they stand. White space at its begin or
+	// end, such as a line end, is taken as well, and the condition ImportPadded says so.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="importFrom.key must be a name that an entry of a Secret may have: letters, digits, -, _ and ."
@@ -185,7 +184,8 @@ type DGbotChatbotStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the chatbot: Ready always; Reconciling, Stalled, RequestInvalid and ImportIgnored only while True.
+	// conditions of the chatbot: Ready always; Reconciling, Stalled, RequestInvalid, RequestPending, ImportIgnored and ImportPadded only
+	// while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -121,13 +121,13 @@ type RotationWindow struct {
 
 	// start of the window on each of the days, as HH:MM.
 	// +required
-	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",message="start must be a time of day as HH:MM, from 00:00 to 23:59, such as 02:00"
 	Start string `json:"start"`
 
 	// end of the window on the same day, as HH:MM, after start; 24:00 is the end of the day.
 	// +required
-	// +kubebuilder:validation:MaxLength=5
+	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",message="end must be a time of day as HH:MM, up to 24:00, such as 05:30"
 	End string `json:"end"`
 
