@@ -109,9 +109,12 @@ func (r *ChatbotReconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotC
 
 // plan plans with what is at hand.
 func (seen *seenChatbot) plan(now time.Time) lifecycle.ChatbotDecision {
-	seen.HMAC.Known = map[string]bool{}
-	for hash := range seen.texts {
+	seen.HMAC.Known, seen.HMAC.Padded = map[string]bool{}, map[string]bool{}
+	for hash, text := range seen.texts {
 		seen.HMAC.Known[hash] = true
+		if identity.HasSurroundingSpace(text) {
+			seen.HMAC.Padded[hash] = true
+		}
 	}
 	return lifecycle.PlanChatbot(seen.ChatbotObservation, now)
 }

@@ -14,7 +14,7 @@ var (
 		"1 for the status that the chatbot's condition Ready has (True, False or Unknown), 0 for the two others. Unknown: the chatbot has no status yet.",
 		[]string{"condition", "environment", "name", "namespace"}, nil)
 	chatbotAbnormal = prometheus.NewDesc("dgbot_chatbot_abnormal_condition",
-		"1 for each of the chatbot's conditions Reconciling, Stalled, RequestInvalid and ImportIgnored while it is True, with its reason. No series otherwise.",
+		"1 for each of the chatbot's conditions Reconciling, Stalled, RequestInvalid, RequestPending, ImportIgnored and ImportPadded while it is True, with its reason. No series otherwise.",
 		[]string{"condition", "environment", "name", "namespace", "reason"}, nil)
 )
 

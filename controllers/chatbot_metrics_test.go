@@ -39,7 +39,7 @@ dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="su
 	series(ready + `
 dgbot_chatbot_ready_status{condition="False",environment="production",name="support-bot",namespace="NAMESPACE"} 1
 dgbot_chatbot_ready_status{condition="Unknown",environment="production",name="support-bot",namespace="NAMESPACE"} 0
-# HELP dgbot_chatbot_abnormal_condition 1 for each of the chatbot's conditions Reconciling, Stalled, RequestInvalid and ImportIgnored while it is True, with its reason. No series otherwise.
+# HELP dgbot_chatbot_abnormal_condition 1 for each of the chatbot's conditions Reconciling, Stalled, RequestInvalid, RequestPending, ImportIgnored and ImportPadded while it is True, with its reason. No series otherwise.
 # TYPE dgbot_chatbot_abnormal_condition gauge
 dgbot_chatbot_abnormal_condition{condition="Stalled",environment="production",name="support-bot",namespace="NAMESPACE",reason="ChatbotIDConflict"} 1
 `)

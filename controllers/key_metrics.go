@@ -29,7 +29,7 @@ var (
 		"1 for the status that the key's condition Ready has (True, False or Unknown), 0 for the two others. Unknown: the key has no status yet.",
 		[]string{"condition", "environment", "name", "namespace"}, nil)
 	keyAbnormal = prometheus.NewDesc("dgbot_apikey_abnormal_condition",
-		"1 for each of the key's conditions Reconciling, Stalled, RequestInvalid, PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused while it is True, with its reason. No series otherwise.",
+		"1 for each of the key's conditions Reconciling, Stalled, RequestInvalid, RequestPending, PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused while it is True, with its reason. No series otherwise.",
 		[]string{"condition", "environment", "name", "namespace", "reason"}, nil)
 	keyExpiration = prometheus.NewDesc("dgbot_apikey_expiration_timestamp_seconds",
 		"When the key stops verifying: spec.expiresAt, or the end of the current revision where that is earlier. No series for a key without an end.",
@@ -164,8 +164,8 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 }
 
 // abnormalTypes are conditions that are there only while True.
-var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition,
-	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.PolicyViolationCondition,
+var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition, v1alpha1.RequestPendingCondition,
+	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition, v1alpha1.PolicyViolationCondition,
 	v1alpha1.EnvironmentMissingCondition, v1alpha1.UnusedCondition}
 
 // collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
@@ -231,11 +231,13 @@ var abnormalReasons = []string{
 	v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.RecordWriteRefusedReason,
 	v1alpha1.SecretLossDampedReason, v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForOverlapReason, v1alpha1.WaitingForChatbotReason,
 	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason,
+	v1alpha1.RevocationPendingReason, v1alpha1.RotationPendingReason, v1alpha1.KeepPendingReason,
 	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
 	v1alpha1.ChatbotIDConflictReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapConflictReason, v1alpha1.ConfigMapWriteRefusedReason,
 	v1alpha1.EnvironmentPolicyReason, v1alpha1.EnvironmentUnknownReason,
 	v1alpha1.NotUsedReason, v1alpha1.DisabledByAuditReason, v1alpha1.RevokedByAuditReason,
 	v1alpha1.CopyWriteRefusedReason, v1alpha1.ImportRefusedReason, v1alpha1.ImportChangedReason, v1alpha1.ImportTooLateReason,
+	v1alpha1.SurroundingWhiteSpaceReason,
 }
 
 // unknown stands where there is nothing to say, and other where what is said is not a word of this operator's: whoever may

@@ -12,6 +12,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -92,6 +94,12 @@ func CheckImported(secret []byte) error {
 		return fmt.Errorf("it has %d bytes, at most %d are taken", n, maxImportedBytes)
 	}
 	return nil
+}
+
+// HasSurroundingSpace reports whether a secret begins or ends with white space or a byte order mark: "echo" ends its output
+// with a line feed, and editors and PowerShell add the others. A server that reads the secret from elsewhere signs without them.
+func HasSurroundingSpace(secret []byte) bool {
+	return len(bytes.TrimFunc(secret, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })) < len(secret)
 }
 
 // KID returns the name of a secret in tokens: 16 lower-case hex digits that follow from the secret, so that nothing has to

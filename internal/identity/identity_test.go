@@ -58,3 +58,15 @@ func TestWhatCanBeImported(t *testing.T) {
 		}
 	}
 }
+
+func TestHasSurroundingSpace(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0123456789abcdef": false, "0123456789 abcdef": false, "": false, "\xff\xfe0123456789": false,
+		"0123456789abcdef\n": true, "0123456789abcdef\r\n": true, " 0123456789abcdef": true, "\t0123456789abcdef": true,
+		"0123456789abcdef\u00a0": true, "\ufeff0123456789abcdef": true, "\n\n": true,
+	} {
+		if got := HasSurroundingSpace([]byte(text)); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}

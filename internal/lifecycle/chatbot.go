@@ -209,13 +209,16 @@ func (o *ChatbotObservation) conditions(obstacle *obstacle, hmac *hmacPlan, step
 	default:
 		c.progress(false, !ready, v1alpha1.ProgressingReason, message)
 	}
-	invalid, reason, ignored := "", "", ""
+	invalid, pending, inFuture, reason, ignored, padded := "", "", "", "", "", ""
 	if p != nil {
-		invalid = p.requests.invalid
+		invalid, pending, inFuture = p.requests.invalid, p.pendingReason(), p.pendingMessage()
 		reason, ignored = o.importIgnored(hmac.ledger)
+		padded = o.importPadded(hmac.ledger)
 	}
 	c.whileTrue(v1alpha1.RequestInvalidCondition, invalid != "", v1alpha1.AnnotationUnreadableReason, invalid)
+	c.whileTrue(v1alpha1.RequestPendingCondition, pending != "", pending, inFuture)
 	c.whileTrue(v1alpha1.ImportIgnoredCondition, reason != "", reason, ignored)
+	c.whileTrue(v1alpha1.ImportPaddedCondition, padded != "", v1alpha1.SurroundingWhiteSpaceReason, padded)
 	return c.list
 }
 
@@ -233,8 +236,10 @@ func ChatbotEvents(o ChatbotObservation, next *v1alpha1.DGbotChatbotStatus, now 
 		observation.Records = append(observation.Records, asRecord(revision, observation.Key, nil))
 	}
 	events := Events(observation, asKeyStatus(next), now)
-	if ignored := newly(v1alpha1.ImportIgnoredCondition, o.Chatbot.Status.Conditions, next.Conditions); ignored != nil {
-		events = append(events, Event{Warning: true, Reason: ignored.Reason, Action: "Import", Note: ignored.Message})
+	for _, abnormal := range []string{v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition} {
+		if is := newly(abnormal, o.Chatbot.Status.Conditions, next.Conditions); is != nil {
+			events = append(events, Event{Warning: true, Reason: is.Reason, Action: "Import", Note: is.Message})
+		}
 	}
 	return events
 }

@@ -46,6 +46,9 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 		warning := stalls || unwanted(is.Reason) && !waitsForEnvironment(next)
 		events = append(events, Event{Warning: warning, Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
+	if pending := pendingEvent(o, next, now); pending != nil {
+		events = append(events, *pending)
+	}
 	for _, abnormal := range []struct{ condition, action string }{
 		{v1alpha1.RequestInvalidCondition, "ReadRequest"},
 		{v1alpha1.PreviousRevisionInUseCondition, "Retire"},

@@ -32,6 +32,8 @@ type HMACObservation struct {
 	Copy HMACCopy
 	// Known are the hashes of what is at hand: in the Secret, in the copy, or just minted.
 	Known map[string]bool
+	// Padded are the hashes of those at hand that begin or end with white space.
+	Padded map[string]bool
 	// Source is what importFrom names.
 	Source ImportSource
 	// Refusal is what the API server answered to a step of the last plan; nil where there was none.
@@ -336,4 +338,22 @@ func (o *ChatbotObservation) importIgnored(l Ledger) (reason, message string) {
 			"Entry %q of Secret %q is not what was imported from it: the change is ignored. %s", from.Key, from.Name, advice)
 	}
 	return "", ""
+}
+
+// importPadded returns the message of the condition ImportPadded; empty where the present HMAC secret has no white space
+// around it. Only an imported one can have: those that the operator issues are hex digits.
+func (o *ChatbotObservation) importPadded(l Ledger) string {
+	if l.Current == nil || !o.HMAC.Padded[l.Current.Hash] {
+		return ""
+	}
+	name, entry, source := "NAME", "ENTRY", "The HMAC secret that was imported"
+	if from := o.Chatbot.Spec.IdentityVerification.ImportFrom; from != nil {
+		name, entry = from.Name, from.Key
+		source += fmt.Sprintf(" from entry %q of Secret %q", entry, name)
+	}
+	return fmt.Sprintf(`%s begins or ends with white space, such as the line end that "echo" adds. It is used as it stands, white space included: `+
+		`tokens of a server that signs without the white space are rejected. If the white space is not meant, write the Secret again: `+
+		`printf %%s "$SECRET" | kubectl create secret generic %s -n %s --from-file=%s=/dev/stdin --dry-run=client -o yaml | kubectl replace -f -; `+
+		`then remove spec.identityVerification, which ends the present HMAC secret, and set it again`,
+		source, name, o.Chatbot.Namespace, entry)
 }

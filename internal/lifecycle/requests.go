@@ -43,6 +43,8 @@ type requests struct {
 	kept request
 	// invalid says which annotations cannot be read; empty if all can.
 	invalid string
+	// pending are the requests that lie in the future, revocations first.
+	pending []PendingRequest
 }
 
 // readRequests sorts what spec and annotations ask for by whether its time has come. A time in the future does nothing
@@ -53,29 +55,47 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 	if key.Spec.Rotation != nil {
 		fromSpec = *key.Spec.Rotation
 	}
+	var r requests
 	var invalid []string
-	fromAnnotation := func(name string) *metav1.Time {
-		text, ok := key.Annotations[name]
+	read := func(kind RequestKind, field string, inSpec *metav1.Time, annotation string) request {
+		inAnnotation, ok := timeInAnnotation(key, annotation)
 		if !ok {
-			return nil
+			invalid = append(invalid, annotation)
 		}
-		at, ok := parseTime(text)
-		if !ok {
-			invalid = append(invalid, name)
-			return nil
+		for _, p := range []PendingRequest{{Kind: kind, Field: field}, {Kind: kind, Annotation: annotation}} {
+			at := inAnnotation
+			if p.Annotation == "" {
+				at = inSpec
+			}
+			if at != nil && at.After(now) {
+				p.At = *at
+				r.pending = append(r.pending, p)
+			}
 		}
-		return &at
+		return sortRequest(now, inSpec, inAnnotation)
 	}
-	r := requests{
-		rotate: sortRequest(now, fromSpec.RequestedAt, fromAnnotation(v1alpha1.RotateRequestedAtAnnotation)),
-		revoke: sortRequest(now, fromSpec.RevokeIssuedBefore, fromAnnotation(v1alpha1.RevokeIssuedBeforeAnnotation)),
-		kept:   sortRequest(now, fromAnnotation(v1alpha1.KeptAtAnnotation)),
-	}
+	r.revoke = read(RevocationRequest, keySubject.rotationField+".revokeIssuedBefore", fromSpec.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
+	r.rotate = read(RotationRequest, keySubject.rotationField+".requestedAt", fromSpec.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
+	r.kept = read(KeepRequest, "", nil, v1alpha1.KeptAtAnnotation)
 	if len(invalid) > 0 {
 		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",
 			strings.Join(invalid, " and "))
 	}
 	return r
+}
+
+// timeInAnnotation returns the time in an annotation, nil where there is none, and reports whether the annotation is absent
+// or can be read.
+func timeInAnnotation(key *v1alpha1.DGbotAPIKey, name string) (at *metav1.Time, ok bool) {
+	text, found := key.Annotations[name]
+	if !found {
+		return nil, true
+	}
+	read, ok := parseTime(text)
+	if !ok {
+		return nil, false
+	}
+	return &read, true
 }
 
 func sortRequest(now time.Time, times ...*metav1.Time) request {

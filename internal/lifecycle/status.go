@@ -70,6 +70,8 @@ func (p *planner) conditions() []metav1.Condition {
 	}
 	c.progress(stalled, reconciling, reason, message)
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
+	reason = p.pendingReason()
+	c.whileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, p.pendingMessage())
 	violates := len(p.held.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
 	missing := p.environmentMissing()

@@ -12,6 +12,8 @@ type Subject struct {
 	// What people call whoever has the revisions, and the public name of what is issued; and the fields that say where it is
 	// published and when it is replaced.
 	owner, textID, secretField, rotationField string
+	// resource is what kubectl calls the kind.
+	resource string
 
 	// losses say what has happened where a revision replaces one that was lost, given the Secret's name.
 	losses map[v1alpha1.Cause]string
@@ -20,7 +22,7 @@ type Subject struct {
 var (
 	// keySubject is a DGbotAPIKey.
 	keySubject = Subject{
-		MaxPrevious: 10, owner: "key", textID: "key ID",
+		MaxPrevious: 10, owner: "key", textID: "key ID", resource: "dgkey",
 		secretField: "spec.secret.name", rotationField: "spec.rotation",
 		losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
@@ -30,7 +32,7 @@ var (
 	}
 	// hmacSubject is the HMAC secret of a DGbotChatbot. Its Secret has room for one that was before.
 	hmacSubject = Subject{
-		MaxPrevious: 1, owner: "chatbot", textID: "kid",
+		MaxPrevious: 1, owner: "chatbot", textID: "kid", resource: "dgbotcb",
 		secretField: "spec.identityVerification.secret.name", rotationField: "spec.identityVerification.rotation",
 		losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    lostHMAC,

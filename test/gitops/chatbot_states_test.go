@@ -84,6 +84,15 @@ var chatbotScenarios = []struct {
 		vouches(o)
 		imports(o, "sha256:another")
 	}, status.CurrentStatus},
+	{"import-padded", func(o *lifecycle.ChatbotObservation) {
+		vouches(o)
+		imports(o, firstSecret)
+		o.Chatbot.Status.Imported, o.HMAC.Padded = firstSecret, map[string]bool{firstSecret: true}
+	}, status.CurrentStatus},
+	{"revocation-pending", func(o *lifecycle.ChatbotObservation) {
+		vouches(o)
+		o.Chatbot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: start.Add(9 * time.Hour).Format(time.RFC3339)}
+	}, status.CurrentStatus},
 	{"waiting-for-overlap", overlappingSecret, status.InProgressStatus},
 	{"annotation-unreadable", func(o *lifecycle.ChatbotObservation) {
 		vouches(o)

@@ -134,6 +134,9 @@ var keyScenarios = []keyState{
 	{name: "annotation-unreadable", kstatus: status.CurrentStatus, after: func(w *world) {
 		w.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: "tomorrow"}
 	}},
+	{name: "revocation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RevokeIssuedBeforeAnnotation)},
+	{name: "rotation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RotateRequestedAtAnnotation)},
+	{name: "keep-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.KeptAtAnnotation)},
 	{name: "previous-revision-in-use", kstatus: status.CurrentStatus, before: (*world).lingering, after: func(w *world) {
 		w.pass(2 * time.Hour)
 		w.Records[0].Status.LastUsedAt = at(w.Now)
@@ -146,6 +149,13 @@ var keyScenarios = []keyState{
 		w.rest()
 		w.Key.Generation++
 	}},
+}
+
+// pending has an annotation make a request for a time to come.
+func pending(annotation string) func(*world) {
+	return func(w *world) {
+		w.Key.Annotations = map[string]string{annotation: start.Add(9 * time.Hour).Format(time.RFC3339)}
+	}
 }
 
 func overlapping(w *world) { w.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(day)} }

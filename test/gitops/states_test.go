@@ -60,7 +60,7 @@ func states(t *testing.T) []state {
 }
 
 // eventsOnly are the reasons that no condition has.
-var eventsOnly = []string{v1alpha1.SecretLostReason, v1alpha1.SecretAlteredReason, v1alpha1.RecordLostReason}
+var eventsOnly = []string{v1alpha1.SecretLostReason, v1alpha1.SecretAlteredReason, v1alpha1.RecordLostReason, v1alpha1.RequestPendingReason}
 
 // TestNoStateIsMissed: every reason that the API has stands in a condition of one of the states.
 func TestNoStateIsMissed(t *testing.T) {

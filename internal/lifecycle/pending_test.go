@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const (
+	annotateKey = `"kubectl annotate dgkey production-server -n support --overwrite keys.dgbot.io/%s=$(date -u +%%FT%%TZ)"`
+	asPrinted   = `, as printed by "date -u +%FT%TZ"`
+)
+
+func TestPlan_ReportsRequestsInTheFuture(t *testing.T) {
+	later := at(start.Add(9 * time.Hour)) // 2026-11-23T19:00:00Z
+	text := later.Format(time.RFC3339)
+	for name, test := range map[string]struct {
+		change          func(*v1alpha1.DGbotAPIKey)
+		reason, message string
+	}{
+		"a revocation in an annotation": {
+			func(k *v1alpha1.DGbotAPIKey) {
+				k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: text}
+			}, v1alpha1.RevocationPendingReason,
+			"The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-23T19:00:00Z lies in the future: until then it revokes nothing, " +
+				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "revoke-issued-before"),
+		},
+		"a revocation in spec": {
+			func(k *v1alpha1.DGbotAPIKey) {
+				k.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: later}
+			}, v1alpha1.RevocationPendingReason,
+			"The revocation that spec.rotation.revokeIssuedBefore requests for 2026-11-23T19:00:00Z lies in the future: until then it revokes nothing, " +
+				"and revision 1 still verifies. If it should act now, set spec.rotation.revokeIssuedBefore to the current time in UTC" + asPrinted,
+		},
+		"a rotation in an annotation": {
+			func(k *v1alpha1.DGbotAPIKey) {
+				k.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: text}
+			}, v1alpha1.RotationPendingReason,
+			"The rotation that annotation keys.dgbot.io/rotate-requested-at requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
+				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "rotate-requested-at"),
+		},
+		"a rotation in spec": {
+			func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: later} }, v1alpha1.RotationPendingReason,
+			"The rotation that spec.rotation.requestedAt requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
+				"and revision 1 still verifies. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
+		},
+		"a decision of the audit": {
+			func(k *v1alpha1.DGbotAPIKey) { k.Annotations = map[string]string{v1alpha1.KeptAtAnnotation: text} }, v1alpha1.KeepPendingReason,
+			"The decision to keep the key, which annotation keys.dgbot.io/kept-at makes for 2026-11-23T19:00:00Z, lies in the future: until then the audit ignores it, " +
+				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "kept-at"),
+		},
+		"a disabled key": {
+			func(k *v1alpha1.DGbotAPIKey) {
+				k.Spec.State = v1alpha1.StateDisabled
+				k.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: later}
+			}, v1alpha1.RotationPendingReason,
+			"The rotation that spec.rotation.requestedAt requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
+				"and no revision verifies. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSimulation(t, nil)
+			s.Now = start.Add(time.Hour)
+			test.change(s.Key)
+			if got := issued(settle(t, s)); got != "" {
+				t.Errorf("issued %q", got)
+			}
+			pending := condition(s, v1alpha1.RequestPendingCondition)
+			if pending == nil || pending.Status != metav1.ConditionTrue || pending.Reason != test.reason || pending.Message != test.message {
+				t.Errorf("condition %+v, want reason %s, message\n%s", pending, test.reason, test.message)
+			}
+			if s.Key.Spec.State == v1alpha1.StateActive {
+				wantReady(t, s, metav1.ConditionTrue, v1alpha1.IssuedReason)
+			}
+			s.Now = later.Time
+			settle(t, s)
+			if got := condition(s, v1alpha1.RequestPendingCondition); got != nil {
+				t.Errorf("due, and still pending: %+v", got)
+			}
+		})
+	}
+}
+
+func TestPlan_WakesWhenAPendingRequestIsDue(t *testing.T) {
+	s := newSimulation(t, nil)
+	s.Now = start.Add(time.Hour)
+	s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(start.Add(2 * time.Hour)).Format(time.RFC3339)}
+	settle(t, s)
+	if steps := advance(t, s, time.Hour); issued(steps) != "Revocation" || condition(s, v1alpha1.RequestPendingCondition) != nil {
+		t.Errorf("issued %q, condition %+v", issued(steps), condition(s, v1alpha1.RequestPendingCondition))
+	}
+}
+
+// TestPlan_ReportsARevocationBeforeOtherRequests: the reason names the request that matters most, and the message all.
+func TestPlan_ReportsARevocationBeforeOtherRequests(t *testing.T) {
+	s := newSimulation(t, func(spec *v1alpha1.DGbotAPIKeySpec) {
+		spec.Rotation = &v1alpha1.Rotation{Overlap: of(24 * time.Hour), RequestedAt: at(start.Add(time.Hour))}
+	})
+	advance(t, s, time.Hour)
+	s.Key.Spec.Rotation.RequestedAt = at(start.Add(48 * time.Hour))
+	s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(start.Add(3 * time.Hour)).Format(time.RFC3339)}
+	settle(t, s)
+	pending := condition(s, v1alpha1.RequestPendingCondition)
+	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-23T13:00:00Z lies in the future: until then it revokes nothing, " +
+		"and revisions 2 and 1 still verify. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "revoke-issued-before") +
+		". The rotation that spec.rotation.requestedAt requests for 2026-11-25T10:00:00Z lies in the future: until then it issues nothing, " +
+		"and revisions 2 and 1 still verify. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted
+	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || pending.Message != want {
+		t.Errorf("condition %+v, want\n%s", pending, want)
+	}
+}
+
+func TestEvents_WarnOnceOfARevocationInTheFuture(t *testing.T) {
+	s := newSimulation(t, nil)
+	s.Now = start.Add(time.Hour)
+	warnings := func() (notes []string) {
+		next := Plan(s.Observation, s.Now).Status
+		for _, event := range Events(s.Observation, next, s.Now) {
+			if event.Reason == v1alpha1.RequestPendingReason && event.Warning {
+				notes = append(notes, event.Note)
+			}
+		}
+		s.Key.Status = *next
+		return notes
+	}
+	s.Key.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(start.Add(9 * time.Hour))}
+	if got := warnings(); len(got) != 0 {
+		t.Errorf("a planned rotation warns: %q", got)
+	}
+	s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(start.Add(8 * time.Hour)).Format(time.RFC3339)}
+	if got := warnings(); len(got) != 1 || got[0] != condition(s, v1alpha1.RequestPendingCondition).Message {
+		t.Errorf("a revocation in the future warns: %q", got)
+	}
+	if got := warnings(); len(got) != 0 {
+		t.Errorf("warns again: %q", got)
+	}
+	s.Key.Annotations = nil
+	warnings()
+	s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(s.Now.Add(time.Second)).Format(time.RFC3339)}
+	if got := warnings(); len(got) != 0 {
+		t.Errorf("a revocation that is due within a second, because the current revision was issued then, warns: %q", got)
+	}
+}
+
+func TestPlanChatbot_ReportsRequestsInTheFuture(t *testing.T) {
+	w := newHMACWorld(t, nil)
+	w.rest()
+	w.o.Chatbot.Annotations = map[string]string{
+		v1alpha1.RevokeIssuedBeforeAnnotation: w.now.Add(time.Hour).Format(time.RFC3339),
+		v1alpha1.KeptAtAnnotation:             w.now.Add(time.Hour).Format(time.RFC3339), // for keys only
+	}
+	w.o.Chatbot.Spec.IdentityVerification.Rotation.RequestedAt = &metav1.Time{Time: w.now.Add(2 * time.Hour)}
+	w.events = nil
+	w.rest()
+	pending := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.RequestPendingCondition)
+	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-27T11:00:00Z lies in the future: until then it revokes nothing, " +
+		`and revision 1 still verifies. If it should act now, set the current time in UTC: "kubectl annotate dgbotcb bot -n support ` +
+		`--overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)". The rotation that spec.identityVerification.rotation.requestedAt requests for ` +
+		"2026-11-27T12:00:00Z lies in the future: until then it issues nothing, and revision 1 still verifies. If it should act now, set " +
+		"spec.identityVerification.rotation.requestedAt to the current time in UTC" + asPrinted
+	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || pending.Message != want {
+		t.Errorf("condition %+v, want\n%s", pending, want)
+	}
+	if len(w.events) != 1 || !w.events[0].Warning || w.events[0].Reason != v1alpha1.RequestPendingReason || w.events[0].Note != want {
+		t.Errorf("events %+v", w.events)
+	}
+	if w.reason() != v1alpha1.PublishedReason {
+		t.Errorf("Ready: %s", w.reason())
+	}
+	w.now = w.now.Add(3 * time.Hour)
+	w.rest()
+	if pending := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.RequestPendingCondition); pending != nil {
+		t.Errorf("due, and still pending: %+v", pending)
+	}
+}
+
+// TestPlan_NeverIssuesARevokedOrExpiredKey: a key that Git creates anew keeps its state.
+func TestPlan_NeverIssuesARevokedOrExpiredKey(t *testing.T) {
+	for reason, change := range map[string]func(*v1alpha1.DGbotAPIKeySpec){
+		v1alpha1.RevokedReason: func(spec *v1alpha1.DGbotAPIKeySpec) { spec.State = v1alpha1.StateRevoked },
+		v1alpha1.ExpiredReason: func(spec *v1alpha1.DGbotAPIKeySpec) { spec.ExpiresAt = at(start.Add(-time.Hour)) },
+	} {
+		for name, also := range map[string]func(*v1alpha1.DGbotAPIKeySpec){
+			"as it is":    func(*v1alpha1.DGbotAPIKeySpec) {},
+			"on schedule": func(spec *v1alpha1.DGbotAPIKeySpec) { spec.Rotation = &v1alpha1.Rotation{Interval: of(time.Hour)} },
+			"with requests": func(spec *v1alpha1.DGbotAPIKeySpec) {
+				spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(start.Add(-2 * time.Hour)), RevokeIssuedBefore: at(start.Add(-2 * time.Hour))}
+			},
+			"for a chatbot": func(spec *v1alpha1.DGbotAPIKeySpec) {
+				spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "support-bot"}
+			},
+		} {
+			t.Run(reason+" "+name, func(t *testing.T) {
+				s := newSimulation(t, func(spec *v1alpha1.DGbotAPIKeySpec) { change(spec); also(spec) })
+				wantReady(t, s, metav1.ConditionFalse, reason)
+				if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || stalled.Reason != reason {
+					t.Errorf("Stalled is %+v", stalled)
+				}
+				if steps := advance(t, s, 100*time.Hour); len(steps) != 0 || len(s.Records) != 0 || s.Secret.State != SecretAbsent {
+					t.Errorf("steps %+v, records %+v, Secret %+v", steps, s.Records, s.Secret)
+				}
+				s.Key.Spec.State, s.Key.Spec.ExpiresAt, s.Key.Spec.ChatbotRef = v1alpha1.StateActive, nil, nil
+				if got := issued(settle(t, s)); got != string(v1alpha1.CauseFirstIssue) {
+					t.Errorf("issued %q once it may be", got)
+				}
+			})
+		}
+	}
+}
+
+func TestPlanChatbot_ReportsWhiteSpaceAroundAnImportedSecret(t *testing.T) {
+	w := newHMACWorld(t, func(iv *v1alpha1.IdentityVerification) {
+		iv.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
+	})
+	w.o.HMAC.Source, w.o.HMAC.Padded = ImportSource{Hash: "sha256:theirs"}, map[string]bool{"sha256:theirs": true}
+	w.rest()
+	padded := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportPaddedCondition)
+	want := `The HMAC secret that was imported from entry "hmac" of Secret "existing" begins or ends with white space, such as the line end that "echo" adds. ` +
+		`It is used as it stands, white space included: tokens of a server that signs without the white space are rejected. If the white space is not meant, ` +
+		`write the Secret again: printf %s "$SECRET" | kubectl create secret generic existing -n support --from-file=hmac=/dev/stdin --dry-run=client -o yaml | ` +
+		`kubectl replace -f -; then remove spec.identityVerification, which ends the present HMAC secret, and set it again`
+	if padded == nil || padded.Reason != v1alpha1.SurroundingWhiteSpaceReason || padded.Message != want {
+		t.Errorf("condition %+v, want\n%s", padded, want)
+	}
+	warnings := 0
+	for _, event := range w.events {
+		if event.Warning && event.Reason == v1alpha1.SurroundingWhiteSpaceReason && event.Note == want {
+			warnings++
+		}
+	}
+	if warnings != 1 {
+		t.Errorf("%d warnings among %+v", warnings, w.events)
+	}
+	if w.reason() != v1alpha1.PublishedReason {
+		t.Errorf("Ready: %s", w.reason())
+	}
+	w.o.Chatbot.Spec.IdentityVerification.ImportFrom = nil
+	w.rest()
+	if apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportPaddedCondition) == nil {
+		t.Error("the condition is gone, and the secret is the same")
+	}
+	rotateHMAC(w)
+	w.rest()
+	if padded := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportPaddedCondition); padded != nil {
+		t.Errorf("after a rotation: %+v", padded)
+	}
+}
