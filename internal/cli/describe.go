@@ -199,6 +199,9 @@ func (d *description) facts() [][2]string {
 	for _, request := range []string{v1alpha1.RotateRequestedAtAnnotation, v1alpha1.RevokeIssuedBeforeAnnotation, v1alpha1.KeptAtAnnotation} {
 		add("Annotation "+strings.TrimPrefix(request, v1alpha1.GroupVersion.Group+"/"), k.Annotations[request])
 	}
+	for _, line := range pendingRequests(k, d.now) {
+		add("Pending request", line)
+	}
 	switch {
 	case k.Status.TrackedSince == nil:
 		add("Last used", strings.TrimSpace(told(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))

@@ -143,7 +143,7 @@ func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 
 // standing is what a key says of itself while something is to come.
 func standing(key *v1alpha1.DGbotAPIKey) string {
-	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition} {
+	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition, v1alpha1.RequestPendingCondition} {
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {
 			return c.Reason + ": " + c.Message
 		}

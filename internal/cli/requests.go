@@ -124,6 +124,7 @@ func (a *asking) run(ctx context.Context, names []string) error {
 			return err
 		}
 		asked[key.UID] = at
+		a.warnPending(key, now)
 		_, err := fmt.Fprintf(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 		return err
 	})

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// clockTolerance is how far ahead a request may lie without a warning: requestTime is up to a second ahead of the API server,
+// and clocks differ.
+const clockTolerance = 2 * time.Second
+
+// pendingRequests describes the requests of a key that lie in the future at now, one a line.
+func pendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
+	var lines []string
+	for _, request := range lifecycle.PendingRequests(key, now) {
+		if !request.At.After(now.Add(clockTolerance)) {
+			continue
+		}
+		effect := map[lifecycle.RequestKind]string{
+			lifecycle.RevocationRequest: "nothing is revoked", lifecycle.RotationRequest: "nothing is issued", lifecycle.KeepRequest: "the audit ignores it",
+		}[request.Kind]
+		lines = append(lines, fmt.Sprintf("the %s request in %s lies in the future: until %s, %s because of it", request.Kind, request.Source(),
+			request.At.UTC().Format(time.RFC3339), effect))
+	}
+	return lines
+}
+
+// warnPending warns of the requests of a key that lie in the future.
+func (s *session) warnPending(key *v1alpha1.DGbotAPIKey, now time.Time) {
+	for _, line := range pendingRequests(key, now) {
+		_, _ = fmt.Fprintf(s.streams.ErrOut, "warning: %s: %s\n", key.Name, line)
+	}
+}

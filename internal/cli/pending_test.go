@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+func TestWarnPending_NamesEachRequestInTheFuture(t *testing.T) {
+	key := &v1alpha1.DGbotAPIKey{}
+	key.Name = "crm"
+	key.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(48 * time.Hour)}
+	key.Annotations = map[string]string{
+		v1alpha1.RevokeIssuedBeforeAnnotation: "2026-11-27T19:00:00Z",
+		v1alpha1.RotateRequestedAtAnnotation:  at(time.Second).Format(time.RFC3339), // a request for a revision that was issued this second
+	}
+	var warned bytes.Buffer
+	s := &session{}
+	s.streams.ErrOut = &warned
+	s.warnPending(key, now)
+	want := "warning: crm: the revocation request in annotation keys.dgbot.io/revoke-issued-before lies in the future: until 2026-11-27T19:00:00Z, nothing is revoked because of it\n" +
+		"warning: crm: the rotation request in spec.rotation.requestedAt lies in the future: until 2026-11-29T10:00:00Z, nothing is issued because of it\n"
+	if warned.String() != want {
+		t.Errorf("warned\n%swant\n%s", warned.String(), want)
+	}
+
+	warned.Reset()
+	s.warnPending(key, now.Add(72*time.Hour))
+	if warned.Len() > 0 {
+		t.Errorf("warned of requests that are due: %s", warned.String())
+	}
+}
+
+func TestDescribe_ShowsPendingRequests(t *testing.T) {
+	key := &v1alpha1.DGbotAPIKey{}
+	key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: "2026-11-27T19:00:00Z"}
+	var out bytes.Buffer
+	if err := (&description{Key: key, now: now}).print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "the revocation request in annotation keys.dgbot.io/revoke-issued-before lies in the future"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is missing:\n%s", want, out.String())
+	}
+}
+
+func TestStanding_NamesARequestInTheFuture(t *testing.T) {
+	key := &v1alpha1.DGbotAPIKey{}
+	key.Status.Conditions = []metav1.Condition{{Type: v1alpha1.RequestPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.RevocationPendingReason, Message: "later"}}
+	if got := standing(key); got != "RevocationPending: later" {
+		t.Errorf("standing: %q", got)
+	}
+}
