@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package policy tests what the API server says of keys in clear text with config/default installed: warnings, refusals,
-// and what passes without a word. No operator runs.
+// Package policy tests the admission policies of config/default on an API server, without an operator: what they warn of, what
+// they reject, and what passes without a message. It covers keys in clear text, and requests and metadata of our kinds.
 package policy
 
 import (
@@ -91,11 +91,17 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 
 // waitForPolicies waits until each binding has said something: they take effect about a second after they are created.
 func waitForPolicies(ctx context.Context) error {
+	labelled := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "probe", Labels: map[string]string{label: "yes"}}}
 	leak, large := configMap(map[string]string{"x": key}), configMap(map[string]string{"x": padded(key, 300_000)})
 	for binding, probe := range map[string]func() (said, error){
 		"dgbot-leaks":        func() (said, error) { return create(ctx, ordinary, leak) },
 		"dgbot-leaks-deny":   func() (said, error) { return create(ctx, strict, leak) },
 		"dgbot-leaks-notice": func() (said, error) { return create(ctx, ordinary, large) },
+		"dgbot-requests":     func() (said, error) { return create(ctx, ordinary, apiKey(annotated("keys.dgbot.io/unknown", ""))) },
+		"dgbot-notices":      func() (said, error) { return create(ctx, ordinary, apiKey(annotated("helm.sh/hook", "pre-install"))) },
+		"dgbot-namespace-labels": func() (said, error) {
+			return during(func() error { return admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll) })
+		},
 	} {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
 			said, err := probe()
@@ -138,7 +144,7 @@ func during(write func() error) (said, error) {
 	heard.mutex.Lock()
 	defer heard.mutex.Unlock()
 	result := said{warnings: slices.Clone(heard.warnings)}
-	if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+	if (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
 		result.refusal, err = err.Error(), nil
 	}
 	return result, err
