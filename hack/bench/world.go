@@ -40,7 +40,7 @@ func newWorld(ctx context.Context, s settings) (*world, error) {
 	if err := controlplane.BuildOperator(); err != nil {
 		return nil, err
 	}
-	cluster, err := controlplane.Start(controlplane.Options{Crashable: true})
+	cluster, err := controlplane.Start(controlplane.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ type stack struct {
 
 func (s *stack) start(ctx context.Context) error {
 	var err error
-	if s.folder, err = os.MkdirTemp("", "dgbot-run-"); err != nil {
+	if s.folder, err = controlplane.TempDir("logs"); err != nil {
 		return err
 	}
 	steps := []struct {

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
 func (t *tour) loseSecret() error {
@@ -61,7 +62,7 @@ func (t *tour) compromise() error {
 	if err != nil {
 		return err
 	}
-	folder, err := os.MkdirTemp("", "dgbot-demo-")
+	folder, err := controlplane.TempDir("demo")
 	if err != nil {
 		return err
 	}

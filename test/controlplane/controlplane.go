@@ -33,6 +33,7 @@ type Cluster struct {
 	// Kubeconfig is the path of a file with the same.
 	Kubeconfig string
 
+	run               *run
 	assets            string
 	folder            string
 	environment       *envtest.Environment
@@ -44,8 +45,6 @@ type Cluster struct {
 type Options struct {
 	// APIServerArgs are added to the API server's, without leading dashes, such as {"audit-log-path": {"x"}}.
 	APIServerArgs map[string][]string
-	// Crashable lets CrashEtcd and CrashAPIServer be called.
-	Crashable bool
 }
 
 // minSpace is what etcd and the API server need of the folder for temporary files in bytes, of which etcd reserves 128 MiB for its log.
@@ -69,16 +68,17 @@ func Start(options Options) (*Cluster, error) {
 	if err := os.Setenv("KUBEBUILDER_ASSETS", assets); err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "dgbot-controlplane-")
-	if err != nil {
+	c := &Cluster{assets: assets}
+	if c.run, err = currentRun(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{assets: assets, folder: folder, Kubeconfig: filepath.Join(folder, "admin.kubeconfig")}
+	if c.folder, err = TempDir("controlplane"); err != nil {
+		return nil, err
+	}
+	c.Kubeconfig = filepath.Join(c.folder, "admin.kubeconfig")
 	c.environment = &envtest.Environment{BinaryAssetsDirectory: assets, ControlPlaneStopTimeout: 20 * time.Second}
-	if options.Crashable {
-		if err := c.crashable(); err != nil {
-			return nil, err
-		}
+	if err := c.keepFiles(); err != nil {
+		return nil, err
 	}
 	args := c.environment.ControlPlane.GetAPIServer().Configure()
 	// Tests run with the strictest admission that users have: this plugin is on in OpenShift.
@@ -88,6 +88,10 @@ func Start(options Options) (*Cluster, error) {
 	}
 	if c.Config, err = c.environment.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting etcd and the API server from %s: %w", assets, err), c.Stop())
+	}
+	// envtest makes certificates for webhooks outside of the folder of the run. There are no webhooks.
+	if err := c.environment.WebhookInstallOptions.Cleanup(); err != nil {
+		return nil, errors.Join(err, c.Stop())
 	}
 	c.Config.QPS, c.Config.Burst = -1, -1
 	if err := c.writeKubeconfig(); err != nil {
@@ -142,9 +146,9 @@ func (c *Cluster) StartControllerManager(ctx context.Context, log io.Writer) err
 	if _, err := os.Stat(serviceAccountKey); err != nil {
 		return fmt.Errorf("the API server's service account key: %w", err)
 	}
-	c.controllerManager = exec.Command(filepath.Join(c.assets, "kube-controller-manager"), args...)
+	const program = "kube-controller-manager"
+	c.controllerManager = c.run.command(c.processName(program), filepath.Join(c.assets, program), args...)
 	c.controllerManager.Stdout, c.controllerManager.Stderr = log, log
-	dieWithParent(c.controllerManager)
 	if err := c.controllerManager.Start(); err != nil {
 		return err
 	}

@@ -15,28 +15,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// crashable makes etcd and the API server survive being killed: their files lie where nobody removes them with the
-// process, and each writes its process number, which envtest does not tell.
-func (c *Cluster) crashable() error {
+// keepFiles lets etcd and the API server start again after a crash: their files lie in the cluster's folder, where envtest
+// does not remove them with the process. Each writes its process number, which envtest does not tell.
+func (c *Cluster) keepFiles() error {
 	etcd, apiServer := &envtest.Etcd{}, c.environment.ControlPlane.GetAPIServer()
 	c.environment.ControlPlane.Etcd = etcd
 	etcd.DataDir, apiServer.CertDir = filepath.Join(c.folder, "etcd-data"), filepath.Join(c.folder, "apiserver-certs")
-	var err error
-	if etcd.Path, err = c.numbered("etcd"); err != nil {
-		return err
-	}
-	if apiServer.Path, err = c.numbered("kube-apiserver"); err != nil {
-		return err
-	}
-	return errors.Join(os.Mkdir(etcd.DataDir, 0o700), os.Mkdir(apiServer.CertDir, 0o700))
+	etcd.Path, apiServer.Path = filepath.Join(c.folder, "etcd"), filepath.Join(c.folder, "kube-apiserver")
+	return errors.Join(
+		c.run.script(etcd.Path, c.processName("etcd"), filepath.Join(c.assets, "etcd")),
+		c.run.script(apiServer.Path, c.processName("kube-apiserver"), filepath.Join(c.assets, "kube-apiserver")),
+		os.Mkdir(etcd.DataDir, 0o700), os.Mkdir(apiServer.CertDir, 0o700),
+	)
 }
 
-// numbered returns a script that leaves the process number in a file and becomes the program.
-func (c *Cluster) numbered(program string) (path string, err error) {
-	path = filepath.Join(c.folder, program)
-	script := fmt.Sprintf("#!/bin/sh\necho $$ > %q\nexec %q \"$@\"\n", path+".pid", filepath.Join(c.assets, program))
-	return path, os.WriteFile(path, []byte(script), 0o700)
-}
+// processName is that of a program of this cluster among all of this process.
+func (c *Cluster) processName(program string) string { return filepath.Base(c.folder) + "-" + program }
 
 // EtcdURL is where etcd serves, without TLS or a password.
 func (c *Cluster) EtcdURL() string { return c.environment.ControlPlane.Etcd.URL.String() }
@@ -96,11 +90,11 @@ func (c *Cluster) whileStopped(change func(data string) error) error {
 	return apiServer.Start()
 }
 
-// ProcessNumber is that of etcd or kube-apiserver.
+// ProcessNumber returns that of etcd or kube-apiserver.
 func (c *Cluster) ProcessNumber(program string) (int, error) {
-	content, err := os.ReadFile(filepath.Join(c.folder, program+".pid"))
+	content, err := os.ReadFile(c.run.processFile(c.processName(program)))
 	if err != nil {
-		return 0, fmt.Errorf("%s was not started to be crashed (Options.Crashable): %w", program, err)
+		return 0, fmt.Errorf("reading the process number of %s: %w", program, err)
 	}
 	return strconv.Atoi(strings.TrimSpace(string(content)))
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 )
@@ -46,4 +47,11 @@ func ResidentMiB(number int) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("process %d says nothing of its memory", number)
+}
+
+// IsRunning reports whether a process exists and has not ended: a container's first process may never collect zombies.
+func IsRunning(number int) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(number)).Output()
+	state := strings.TrimSpace(string(out))
+	return err == nil && state != "" && !strings.HasPrefix(state, "Z")
 }

@@ -48,9 +48,9 @@ func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w (make build builds it)", err)
 	}
-	p := &Program{command: exec.Command(binary, append([]string{"--kubeconfig=" + kubeconfig}, args...)...), exited: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = log, log
-	dieWithParent(p.command)
+	command := c.run.command(c.processName(filepath.Base(folder)), binary, append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
+	command.Stdout, command.Stderr = log, log
+	p := &Program{command: command, exited: make(chan struct{})}
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}

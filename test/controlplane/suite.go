@@ -42,8 +42,18 @@ func runSuite(options Options, prepare func(context.Context, *Cluster) error, ru
 // stopOnSignal keeps an interrupted test run from leaving a control plane behind: deferred calls do not run then.
 func stopOnSignal(cluster *Cluster) {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, StopSignals()...)
 	<-signals
 	_ = cluster.Stop()
 	os.Exit(1)
+}
+
+// StopSignals returns the signals by which users stop a program. SIGHUP, which a closed terminal sends, is missing where it is
+// ignored, as with nohup: Notify would take it all the same.
+func StopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }

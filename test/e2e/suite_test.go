@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	folder, err := os.MkdirTemp("", "dgbot-audit-")
+	folder, err := controlplane.TempDir("audit")
 	var audit map[string][]string
 	if err == nil {
 		defer func() { _ = os.RemoveAll(folder) }()

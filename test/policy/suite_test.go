@@ -49,7 +49,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	folder, err := os.MkdirTemp("", "dgbot-policy-")
+	folder, err := controlplane.TempDir("policy")
 	if err == nil {
 		audit = filepath.Join(folder, "audit.log")
 		err = os.WriteFile(filepath.Join(folder, "policy.yaml"),

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(controlplane.RunSuite(controlplane.Options{Crashable: true}, prepare, func() (int, error) { return m.Run(), nil }))
+	os.Exit(controlplane.RunSuite(controlplane.Options{}, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
 func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	options := controlplane.Options{Crashable: true, APIServerArgs: map[string][]string{
+	options := controlplane.Options{APIServerArgs: map[string][]string{
 		// The history is read when all is over.
 		"etcd-compaction-interval": {"0"},
 	}}
