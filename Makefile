@@ -25,7 +25,7 @@ example_plugin := VERSION=v0.1.0 URL=https://example.com/releases/v0.1.0
 
 .PHONY: demo
 demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
-	@go build -o bin/demo ./hack/demo && exec bin/demo
+	@go build -o bin/demo ./hack/demo && exec bin/demo --parent=$$PPID
 
 .PHONY: test
 test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
@@ -42,7 +42,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 
 .PHONY: run
 run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
-	@go build -o bin/demo ./hack/demo && exec bin/demo --stay
+	@go build -o bin/demo ./hack/demo && exec bin/demo --stay --parent=$$PPID
 
 .PHONY: build
 build: bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot.

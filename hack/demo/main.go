@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"dgbot.io/key-operator/hack/scratch"
@@ -23,8 +21,15 @@ import (
 func main() {
 	stay := flag.Bool("stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
 	verbose := flag.Bool("verbose", false, "show the logs of operator and verifier")
+	parent := flag.Int("parent", 0, "stop when this process, which started the demo, has ended")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), controlplane.StopSignals()...)
+	if *parent != 0 {
+		go func() {
+			waitForParent(*parent)
+			stop()
+		}()
+	}
 	err := run(ctx, *stay, *verbose)
 	stop()
 	if err != nil {
@@ -51,11 +56,8 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n", since(began))
-		fmt.Printf("  export KUBECONFIG=%s\n  export PATH=%s:%s:$PATH\n", s.cluster.Kubeconfig, assets, filepath.Join(controlplane.Repository(), "bin"))
-		fmt.Printf("  kubectl create namespace support\n  kubectl apply -k config/samples\n  kubectl get dgkey -n support\n\n")
-		fmt.Printf("  key=$(kubectl get secret dgbot-production -n support -o jsonpath='{.data.api-key}' | base64 -d)\n")
-		fmt.Printf("  curl -X POST -H \"Authorization: Bearer $key\" %s/v1/verify\n\n", s.verifierURL)
+		i := instructions{kubeconfig: s.cluster.Kubeconfig, assets: assets, repository: controlplane.Repository(), verifierURL: s.verifierURL}
+		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n%s\n", since(began), i.commands())
 		fmt.Printf("Logs: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", strings.Join(s.logPaths, ", "))
 		return s.wait(ctx)
 	}
@@ -68,6 +70,13 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 	}
 	fmt.Printf("\nAll %d checks passed in %s.\n", t.checks, since(began))
 	return nil
+}
+
+// waitForParent returns when the parent of this process is no longer the given one. SIGKILL of make reaches no child.
+func waitForParent(parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 func since(began time.Time) time.Duration { return time.Since(began).Round(100 * time.Millisecond) }
