@@ -143,7 +143,7 @@ lint: ## Lint the Go sources (builds the pinned linter the first time: minutes).
 	cd hack/release && go tool -modfile=../tools/go.mod golangci-lint-kube-api-linter run ./...
 
 .PHONY: verify
-verify: ## Regenerate everything in a copy and find no difference; check formatting, modules, vet and lint.
+verify: ## Regenerate everything in a copy and find no difference; check tracked files, formatting, modules, vet and lint.
 	@hack/verify/verify.sh
 
 .PHONY: clean

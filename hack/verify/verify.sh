@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails if a generated file is not what the sources generate, if a Go file is not formatted, if a go.mod is not tidy, or
-# if vet or the linter object. Generates in a copy: the tree is as it was afterwards, whatever comes out.
+# Fails if Git tracks a built file, if a generated file is not what the sources generate, if a Go file is not formatted, if a
+# go.mod is not tidy, or if vet or the linter object. Generates in a copy: the tree is as it was afterwards, whatever comes out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,6 +16,9 @@ fi
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0
+
+echo "verify: tracked files"
+hack/verify/files.sh . || failed=1
 
 echo "verify: generated files"
 git ls-files -z -co --exclude-standard | while IFS= read -r -d '' file; do
