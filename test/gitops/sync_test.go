@@ -56,7 +56,6 @@ func TestATeamsRepository(t *testing.T) {
 	flux.lives()
 	flux.undoesWhatKubectlHasSet()
 	flux.endsWithoutARest()
-	s.configuresArgoCD()
 }
 
 // lives is a repository's life, from after it was applied.
