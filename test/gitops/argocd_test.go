@@ -63,7 +63,7 @@ func (a argoCD) reconcile(git manifests) (changed []string) {
 	}
 	for _, object := range a.everything() {
 		tracked := object.GetLabels()[instanceLabel] == application || strings.HasPrefix(object.GetAnnotations()[trackingAnnotation], application+":")
-		kept := object.GetAnnotations()["argocd.argoproj.io/sync-options"] == "Prune=false"
+		kept := slices.Contains(strings.Split(object.GetAnnotations()["argocd.argoproj.io/sync-options"], ","), "Prune=false")
 		if git[id(&object)] == nil && tracked && !kept {
 			a.must(client.IgnoreNotFound(a.admin.Delete(a.t.Context(), &object, client.PropagationPolicy(metav1.DeletePropagationForeground))))
 			changed = append(changed, "pruned "+id(&object))

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -126,6 +128,50 @@ func TestOverlaysDifferInWhatTheyAreToDifferIn(t *testing.T) {
 		if got := text(t, key, "spec", "rotation", "interval"); got != in.interval {
 			t.Errorf("%s: the key is rotated every %q, want %q", environment, got, in.interval)
 		}
+	}
+}
+
+// TestOverlays_KeepTheProductionChatbot: its ID is on the pages. Argo CD deletes it neither when it leaves Git nor with the
+// Application; Flux has one annotation for both.
+func TestOverlays_KeepTheProductionChatbot(t *testing.T) {
+	for _, environment := range []string{"production", "staging", "development"} {
+		for name, object := range overlay(t, environment) {
+			argo, flux := "", ""
+			if environment == "production" && object.GetKind() == "DGbotChatbot" {
+				argo, flux = "Prune=false,Delete=false", "disabled"
+			}
+			annotations := object.GetAnnotations()
+			if got := annotations["argocd.argoproj.io/sync-options"]; got != argo {
+				t.Errorf("%s of %s has the sync options %q, want %q", name, environment, got, argo)
+			}
+			if got := annotations["kustomize.toolkit.fluxcd.io/prune"]; got != flux {
+				t.Errorf("%s of %s has Flux's prune %q, want %q", name, environment, got, flux)
+			}
+		}
+	}
+}
+
+// TestSamples_ReplaceNoKey: the options by which Argo CD and Flux delete a live key are not set, and Argo CD's server-side diff
+// sees what the API server changes.
+func TestSamples_ReplaceNoKey(t *testing.T) {
+	application := readYAML[struct {
+		Metadata struct{ Annotations map[string]string }
+		Spec     struct {
+			SyncPolicy struct{ SyncOptions []string }
+		}
+	}](t, filepath.Join(layout, "argocd", "application.yaml"))
+	options := strings.Split(application.Metadata.Annotations["argocd.argoproj.io/compare-options"], ",")
+	if slices.Contains(options, "ServerSideDiff=true") && !slices.Contains(options, "IncludeMutationWebhook=true") {
+		t.Errorf("ServerSideDiff without IncludeMutationWebhook hides defaults that replace a removed field: %v", options)
+	}
+	for _, option := range application.Spec.SyncPolicy.SyncOptions {
+		if option == "Force=true" || option == "Replace=true" {
+			t.Errorf("the Application has the option %s", option)
+		}
+	}
+	kustomization := readYAML[struct{ Spec struct{ Force bool } }](t, filepath.Join(layout, "flux", "kustomization.yaml"))
+	if kustomization.Spec.Force {
+		t.Error("the Kustomization has force: true")
 	}
 }
 
