@@ -54,6 +54,10 @@ const (
 	RevokedReason = "Revoked"
 	// ExpiredReason: spec.expiresAt has passed.
 	ExpiredReason = "Expired"
+	// ObservationFailedReason: the operator could not read something that it decides on, such as the Secret, the
+	// DGbotEnvironment or the DGbotChatbot; the message names it, with the API server's answer. Revocation, disabling, expiry
+	// and deletion are applied all the same; nothing is issued, published or repaired until the read succeeds.
+	ObservationFailedReason = "ObservationFailed"
 	// SecretConflictReason: the Secret's name is taken by a Secret that is not this key's. It is never touched.
 	SecretConflictReason = "SecretConflict"
 	// SecretWriteRefusedReason: the API server refuses to write the Secret (immutable, another type, quota, webhook,

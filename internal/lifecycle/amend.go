@@ -83,7 +83,7 @@ func (p *planner) wantedState(record *v1alpha1.DGbotAPIKeyRecord) v1alpha1.KeySt
 // supersededBy returns the published revision for a lower record on which no one is noted yet, 0 otherwise. It is noted
 // on revoked and ended records too: it is what tells their restored bytes from a key in use.
 func (p *planner) supersededBy(record *v1alpha1.DGbotAPIKeyRecord) int64 {
-	if p.published == nil || record.Spec.Revision >= p.published.Spec.Revision || SupersededBy(record) != 0 {
+	if p.published == nil || record.Spec.Revision >= p.published.Spec.Revision || SupersededBy(record) != 0 || p.Failed.Any(ReadRecords) {
 		return 0
 	}
 	return p.published.Spec.Revision
@@ -92,7 +92,7 @@ func (p *planner) supersededBy(record *v1alpha1.DGbotAPIKeyRecord) int64 {
 // wantedEnd returns the earliest end that anything asks for; nil if nothing does.
 func (p *planner) wantedEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 	end := p.Key.Spec.ExpiresAt
-	if p.published == nil || record == p.published {
+	if p.published == nil || record == p.published || p.overlapUnknown() {
 		return end
 	}
 	if record.Spec.Revision > p.published.Spec.Revision {

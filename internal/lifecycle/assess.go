@@ -26,13 +26,14 @@ type planner struct {
 	// the number of the next revision.
 	live    []*v1alpha1.DGbotAPIKeyRecord
 	highest int64
-	// matched is the record whose hash the Secret's bytes match; nil if there is none.
+	// matched is the record whose hash the Secret's bytes match; nil if there is none. While the Secret is unknown it is the
+	// one that the status remembers.
 	matched *v1alpha1.DGbotAPIKeyRecord
-	// published is matched, unless it was superseded: then somebody has put an older key back.
+	// published is matched, unless it was superseded: then an older key was restored. Nil while the Secret is unknown.
 	published *v1alpha1.DGbotAPIKeyRecord
-	// loss is what happened to the Secret or the record in it; empty if nothing.
+	// loss is what happened to the Secret or the record in it; empty if nothing, or if a read failed.
 	loss v1alpha1.Cause
-	// cause is why a revision is due; empty if none is.
+	// cause is why a revision is due; empty if none is, or if a read failed.
 	cause v1alpha1.Cause
 	// obstacle stands in the way; nil if nothing does.
 	obstacle *obstacle
@@ -54,19 +55,23 @@ func assess(o Observation, now time.Time) *planner {
 		p.highest = max(p.highest, current.Revision)
 	}
 	slices.SortFunc(p.live, func(a, b *v1alpha1.DGbotAPIKeyRecord) int { return int(b.Spec.Revision - a.Spec.Revision) })
-	if o.Secret.State == SecretOwned && o.Secret.Hash != "" {
+	if o.Secret.State == SecretUnknown {
+		p.matched = p.remembered()
+	} else if o.Secret.State == SecretOwned && o.Secret.Hash != "" {
 		for _, record := range p.live {
 			if record.Spec.Hash == o.Secret.Hash {
 				p.matched = record
 			}
 		}
 	}
-	if p.matched != nil && SupersededBy(p.matched) == 0 {
+	if p.matched != nil && SupersededBy(p.matched) == 0 && o.Secret.State != SecretUnknown {
 		p.published = p.matched
 	}
 	p.holdToAudit()
-	p.loss = p.findLoss()
-	p.cause = p.findCause()
+	if len(o.Failed) == 0 {
+		p.loss = p.findLoss()
+		p.cause = p.findCause()
+	}
 	p.obstacle = p.findObstacle()
 	return p
 }

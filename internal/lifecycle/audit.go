@@ -73,6 +73,9 @@ func (p *planner) findAudit() audit {
 		// Whatever has become of the rules: nothing is issued that nobody has decided on.
 		return audit{mark: mark, shown: showMark(mark, nil)}
 	}
+	if p.auditUnknown() {
+		return audit{mark: mark, shown: p.Key.Status.Audit}
+	}
 	rules := p.auditRules()
 	if rules == nil {
 		return audit{}

@@ -26,13 +26,17 @@
 //
 //	deleted        every record Revoked, nothing else
 //	record refused the API server refuses a record's write    Ready False, Stalled
+//	read failed    part of the observation is unknown         Ready False, Stalled
 //	audit          unused: Disabled or Revoked as below       Ready False, Stalled
 //	Revoked        every record Revoked                       Ready False, Stalled
 //	Disabled       every record Disabled, requests wait       Ready False, Stalled
 //	Expired        nothing minted                             Ready False, Stalled
 //	Secret refused the API server refuses the Secret's write  Ready False, Stalled
 //
-// and, where a revision is due:
+// A failed read (failed_reads.go) keeps a plan from issuing, repairing and deleting. What only takes away it still does: the
+// steps for Revoked, Disabled, expiry and revokeIssuedBefore depend on the key and its records alone.
+//
+// And, where a revision is due:
 //
 //	environment    first issue, no DGbotEnvironment           Ready False, Reconciling for a minute, then Stalled
 //	rule           first issue, a rule is broken              Ready False, Stalled

@@ -36,6 +36,8 @@ type Observation struct {
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
 	// none. With it Plan asks for no step of that kind, and reports it.
 	Refusal *Refusal
+	// Failed are the reads that failed. With any, Plan only takes away: see FailedRead.
+	Failed FailedReads
 	// KeepEnded: the API server refused to delete a record that ended long ago. It is in nobody's way; the next pass
 	// tries again.
 	KeepEnded bool
@@ -71,6 +73,8 @@ const (
 	SecretCollectable SecretState = "Collectable"
 	// SecretForeign: anything else. It is never touched.
 	SecretForeign SecretState = "Foreign"
+	// SecretUnknown: the Secret, or whether the owner that it names exists, could not be read.
+	SecretUnknown SecretState = "Unknown"
 )
 
 // Secret is what is known of the Secret, without its bytes.

@@ -38,6 +38,11 @@ func (p *planner) findObstacle() *obstacle {
 		// Even before spec.state: a key whose records cannot be revoked is not revoked.
 		return p.refusedObstacle()
 	}
+	if len(p.Failed) > 0 {
+		// Before spec.state as well: its records follow spec.state, but whether the rest of the status is right is unknown.
+		return p.Failed.obstacle("Revocation, disabling and expiry are applied all the same; until the read succeeds, nothing is issued, published or repaired. The operator retries by itself",
+			p.Key.Status.Conditions, p.now)
+	}
 	if o := p.auditObstacle(); o != nil {
 		return o
 	}

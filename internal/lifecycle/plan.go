@@ -52,7 +52,7 @@ func Plan(o Observation, now time.Time) Decision {
 	issue := p.issue()
 	var replaced []Step
 	for _, record := range p.live {
-		amendment := p.amend(record)
+		amendment := p.permitted(record, p.amend(record))
 		switch {
 		case amendment.empty(), p.recordsRefused():
 		case issue != nil && record == p.published && amendment.State == v1alpha1.StateRevoked:
@@ -65,7 +65,7 @@ func Plan(o Observation, now time.Time) Decision {
 	}
 	if issue != nil {
 		d.Steps = append(append(d.Steps, *issue), replaced...)
-	} else {
+	} else if len(p.Failed) == 0 {
 		d.Steps = append(d.Steps, p.prune()...)
 		if p.Secret.State == SecretOwned && p.Secret.Drifted && p.Refusal == nil {
 			d.Steps = append(d.Steps, RepairSecret{})

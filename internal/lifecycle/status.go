@@ -31,8 +31,8 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 	switch old := p.Key.Status.Current; {
 	case p.matched != nil:
 		s.Current = p.describe(p.matched)
-	case old != nil && p.Secret.State == SecretOwned && p.Secret.KeyID == old.KeyID:
-		// The record is gone and the Secret still holds its key. Nothing else knows the number that was used.
+	case old != nil && (len(p.Failed) > 0 || p.Secret.State == SecretOwned && p.Secret.KeyID == old.KeyID):
+		// The record is gone and the Secret still holds its key, or may hold it. Nothing else knows the number that was used.
 		s.Current = old.DeepCopy()
 	}
 	if p.published != nil {
@@ -42,6 +42,9 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 		if len(s.Previous) < maxPreviousShown {
 			s.Previous = append(s.Previous, *p.describe(record))
 		}
+	}
+	if p.Failed.Any(ReadRecords) && len(p.live) == 0 {
+		s.Previous = p.Key.Status.Previous
 	}
 	return s
 }
@@ -72,12 +75,16 @@ func (p *planner) conditions() []metav1.Condition {
 	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
 	reason = p.pendingReason()
 	c.whileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, p.pendingMessage())
+	reason, message = p.unused()
+	c.whileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
+	if len(p.Failed) > 0 {
+		// Whether these are still so is unknown. They stay as they were reported last.
+		return c.list
+	}
 	violates := len(p.held.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
 	missing := p.environmentMissing()
 	c.whileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
-	reason, message = p.unused()
-	c.whileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
 	reason, message = p.previousInUse()
 	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
 	return c.list
@@ -102,8 +109,14 @@ func (p *planner) progress() string {
 // the past while something stands in the way of a revision that is due.
 func (p *planner) nextRotation() *metav1.Time {
 	spec := &p.Key.Spec
+	if StateOf(p.Key) != v1alpha1.StateActive {
+		return nil
+	}
+	if len(p.Failed) > 0 {
+		return p.Key.Status.NextRotationAt
+	}
 	reference := p.reference()
-	if reference == nil || StateOf(p.Key) != v1alpha1.StateActive {
+	if reference == nil {
 		return nil
 	}
 	var next *metav1.Time
@@ -129,7 +142,7 @@ func (p *planner) handled() *v1alpha1.HandledRequest {
 	if due := p.requests.rotate.due; due != nil && p.published != nil && !p.requests.rotate.covers(p.published.Spec.IssuedAt) {
 		h.RotateRequestedAt = &metav1.Time{Time: due.UTC()}
 	}
-	if due := p.requests.revoke.due; due != nil && !slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
+	if due := p.requests.revoke.due; due != nil && !p.Failed.Any(ReadRecords) && !slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
 		return r.Spec.State != v1alpha1.StateRevoked && p.requests.revoke.covers(r.Spec.IssuedAt)
 	}) {
 		h.RevokeIssuedBefore = &metav1.Time{Time: due.UTC()}

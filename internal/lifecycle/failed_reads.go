@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// ReadPart names a part of an observation that is read on its own.
+type ReadPart string
+
+// The parts that a plan can do without, and what it then does not know.
+const (
+	// ReadSecret is the Secret: whether it exists, who owns it, and which revision it holds. Secret.State is SecretUnknown.
+	ReadSecret ReadPart = "Secret"
+	// ReadRecords is the consistent list of records. Records holds those of the cache, some of which may be missing.
+	ReadRecords ReadPart = "Records"
+	// ReadEnvironment is the DGbotEnvironment (Environment.Rules is nil where it could not be read), the labels of the
+	// namespace, or the number of keys that its rules count.
+	ReadEnvironment ReadPart = "Environment"
+	// ReadChatbot is the DGbotChatbot that spec.chatbotRef names.
+	ReadChatbot ReadPart = "Chatbot"
+	// ReadTracking is the Lease by which verifiers report since when uses are tracked.
+	ReadTracking ReadPart = "Tracking"
+
+	// ReadClaim is the ConfigMap that reserves a chatbot ID, or the chatbot that holds it. Claim is ClaimUnknown.
+	ReadClaim ReadPart = "Claim"
+	// ReadWidget is a chatbot's ConfigMap. Widget is WidgetUnknown.
+	ReadWidget ReadPart = "Widget"
+	// ReadCopy is the replica of a chatbot's HMAC secrets. HMACCopy.Unknown is set.
+	ReadCopy ReadPart = "Copy"
+	// ReadSource is the Secret that importFrom names.
+	ReadSource ReadPart = "Source"
+
+	// ReadNamespaces is the list of namespaces, for the status of a DGbotEnvironment.
+	ReadNamespaces ReadPart = "Namespaces"
+	// ReadKeys is the list of keys, for the status of a DGbotEnvironment.
+	ReadKeys ReadPart = "Keys"
+)
+
+// FailedRead describes a read of an observation that failed. What it was to find is unknown, and unknown grants nothing: a
+// plan with failed reads has only steps that make records verify for less time or for fewer scopes.
+type FailedRead struct {
+	Of ReadPart
+	// What was read, with its name: `Secret "production-server"`.
+	What string
+	// Message is the API server's, without any key.
+	Message string
+	// Remedy is what a person can do.
+	Remedy string
+}
+
+// FailedReads are the failed reads of one observation.
+type FailedReads []FailedRead
+
+// Any reports whether a read of one of the parts failed.
+func (f FailedReads) Any(parts ...ReadPart) bool {
+	return slices.ContainsFunc(f, func(r FailedRead) bool { return slices.Contains(parts, r.Of) })
+}
+
+// Without returns the failed reads of all other parts.
+func (f FailedReads) Without(parts ...ReadPart) FailedReads {
+	return slices.DeleteFunc(slices.Clone(f), func(r FailedRead) bool { return slices.Contains(parts, r.Of) })
+}
+
+// message is a function of the failed reads alone: a retry that fails in the same way must not write the status.
+func (f FailedReads) message(consequence string) string {
+	var reads, remedies []string
+	for _, read := range f {
+		reads = append(reads, fmt.Sprintf("%s cannot be read: %s", read.What, read.Message))
+		if read.Remedy != "" && !slices.Contains(remedies, read.Remedy) {
+			remedies = append(remedies, read.Remedy)
+		}
+	}
+	text := strings.Join(reads, "; ")
+	if len(remedies) > 0 {
+		text += "; " + strings.Join(remedies, ", and ")
+	}
+	return text + ". " + consequence
+}
+
+func (f FailedReads) obstacle(consequence string, conditions []metav1.Condition, now time.Time) *obstacle {
+	return &obstacle{
+		reason: v1alpha1.ObservationFailedReason, stalled: true, message: f.message(consequence),
+		until: now.Add(refusedDelay(conditions, v1alpha1.ObservationFailedReason, now)),
+	}
+}
+
+// rulesUnknown reports whether the rules of the environment could not be read. Without them neither the overlap nor the audit
+// of a key is known.
+func (p *planner) rulesUnknown() bool {
+	return p.Failed.Any(ReadEnvironment) && p.Environment.Rules == nil
+}
+
+// auditUnknown reports whether the audit could not read what it decides on: the rules, the tracking, and the last uses in the
+// records.
+func (p *planner) auditUnknown() bool {
+	return p.rulesUnknown() || p.Failed.Any(ReadTracking, ReadRecords)
+}
+
+// overlapUnknown reports whether the ends of superseded revisions cannot be computed: a default overlap may be in the rules,
+// and a record that the cache lacks may be the one that was published last.
+func (p *planner) overlapUnknown() bool {
+	return p.rulesUnknown() || p.Failed.Any(ReadRecords)
+}
+
+// remembered returns the record that the status names as the current one, nil if it is gone. It stands for the matched one
+// while the Secret is unknown: so the status keeps status.current, and no loss is found.
+func (p *planner) remembered() *v1alpha1.DGbotAPIKeyRecord {
+	for _, record := range p.live {
+		if current := p.Key.Status.Current; current != nil && record.Name == current.RecordName {
+			return record
+		}
+	}
+	return nil
+}
+
+// permitted returns the part of an amendment that does not depend on what could not be read: with failed reads only what takes
+// away. Ends are computed from what is known, see wantedEnd.
+func (p *planner) permitted(record *v1alpha1.DGbotAPIKeyRecord, a AmendRecord) AmendRecord {
+	if len(p.Failed) == 0 {
+		return a
+	}
+	less := AmendRecord{Name: a.Name, UID: a.UID, NotAfter: a.NotAfter, Version: a.Version, SupersededBy: a.SupersededBy}
+	if strictness[a.State] > strictness[record.Spec.State] {
+		less.State = a.State
+	}
+	if a.Audit != nil && *a.Audit != "" {
+		less.Audit = a.Audit
+	}
+	if a.Scopes != nil {
+		less.Scopes = fewerScopes(record.Spec.Scopes, *a.Scopes)
+	}
+	return less
+}
+
+// fewerScopes returns the wanted scopes that a record's scopes cover; nil if the record would not lose any.
+func fewerScopes(has, wanted []v1alpha1.Scope) *[]v1alpha1.Scope {
+	covered := slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
+		return !slices.ContainsFunc(has, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
+	})
+	loses := slices.ContainsFunc(has, func(scope v1alpha1.Scope) bool {
+		return !slices.ContainsFunc(covered, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
+	})
+	if !loses {
+		return nil
+	}
+	return &covered
+}
