@@ -23,6 +23,8 @@ const (
 	ClaimStale ClaimState = "Stale"
 	// ClaimTaken: another one has.
 	ClaimTaken ClaimState = "Taken"
+	// ClaimUnknown: the claim, or the chatbot that it names, could not be read.
+	ClaimUnknown ClaimState = "Unknown"
 )
 
 // WidgetState says whose the ConfigMap of a chatbot's name is, and whether it is as it should be.
@@ -39,6 +41,8 @@ const (
 	WidgetCollectable WidgetState = "Collectable"
 	// WidgetForeign: anything else. It is never touched.
 	WidgetForeign WidgetState = "Foreign"
+	// WidgetUnknown: the ConfigMap, or its owner, could not be read.
+	WidgetUnknown WidgetState = "Unknown"
 )
 
 // ChatbotObservation is everything the policy of chatbots looks at.
@@ -56,6 +60,8 @@ type ChatbotObservation struct {
 	Refusal *Refusal
 	// HMAC is what is known of the chatbot's HMAC secret.
 	HMAC HMACObservation
+	// Failed are the reads that failed. What depends on them is only taken away: see FailedRead.
+	Failed FailedReads
 }
 
 // ChatbotStep is one thing to do for a chatbot.
@@ -85,15 +91,22 @@ type ChatbotDecision struct {
 // secret comes before the widget, because it can be leaked, and neither waits for what is wrong with the other.
 func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 	if !o.Chatbot.DeletionTimestamp.IsZero() {
-		return ChatbotDecision{Step: o.withdraw().step}
+		d := ChatbotDecision{Step: o.withdraw().step}
+		if len(o.Failed) > 0 {
+			d.Wake = now.Add(lookAgain)
+		}
+		return d
 	}
 	obstacle := o.obstacle(now)
 	var d ChatbotDecision
 	var hmac hmacPlan
-	if o.Claim == ClaimOwn {
+	switch {
+	case o.hmacUnknown() && (o.Claim == ClaimOwn || o.Claim == ClaimUnknown):
+		hmac = o.planWithdrawal(now)
+	case o.Claim == ClaimOwn:
 		hmac = o.planHMAC(now)
-		d.Step, d.Issue, d.Ledger = hmac.step, hmac.issue, hmac.shown
 	}
+	d.Step, d.Issue, d.Ledger = hmac.step, hmac.issue, hmac.shown
 	switch refused := o.HMAC.Refusal; {
 	case hmac.planner != nil:
 		d.Wake = hmac.planner.wake()
@@ -126,6 +139,8 @@ func (o *ChatbotObservation) obstacle(now time.Time) *obstacle {
 	switch {
 	case o.Refusal != nil:
 		return o.refused(o.Refusal, now)
+	case len(o.Failed) > 0:
+		return o.failedObstacle(now)
 	case o.Claim == ClaimTaken:
 		return &obstacle{reason: v1alpha1.ChatbotIDConflictReason, stalled: true, until: now.Add(lookAgain), message: fmt.Sprintf(
 			"Chatbot ID %q belongs to DGbotChatbot %s: an ID is unique in the cluster; delete that one, or create this one with another spec.chatbotID", o.ID, o.Holder)}
@@ -156,6 +171,14 @@ func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step Cha
 		if o.Claim != ClaimOwn {
 			// Whose the ID is, is not clear at the moment: what is known stays known.
 			o.keep(s)
+		}
+		return s
+	}
+	if hmac.withdrawal {
+		o.keep(s)
+		hmac.ledger.ApplyTo(s)
+		if !o.HMAC.Copy.Unknown && !o.copyRefused() {
+			s.LastHandledRequest = p.handled()
 		}
 		return s
 	}
@@ -217,8 +240,10 @@ func (o *ChatbotObservation) conditions(obstacle *obstacle, hmac *hmacPlan, step
 	}
 	c.whileTrue(v1alpha1.RequestInvalidCondition, invalid != "", v1alpha1.AnnotationUnreadableReason, invalid)
 	c.whileTrue(v1alpha1.RequestPendingCondition, pending != "", pending, inFuture)
-	c.whileTrue(v1alpha1.ImportIgnoredCondition, reason != "", reason, ignored)
-	c.whileTrue(v1alpha1.ImportPaddedCondition, padded != "", v1alpha1.SurroundingWhiteSpaceReason, padded)
+	if len(o.Failed) == 0 && !o.HMAC.Source.Unknown {
+		c.whileTrue(v1alpha1.ImportIgnoredCondition, reason != "", reason, ignored)
+		c.whileTrue(v1alpha1.ImportPaddedCondition, padded != "", v1alpha1.SurroundingWhiteSpaceReason, padded)
+	}
 	return c.list
 }
 

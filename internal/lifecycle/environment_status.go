@@ -21,33 +21,51 @@ type EnvironmentObservation struct {
 	UnknownZone bool
 	// SelectsNothing: no namespace that there is may hold its keys.
 	SelectsNothing bool
+	// Failed are the reads that failed: ReadNamespaces and ReadKeys.
+	Failed FailedReads
 }
 
 // EnvironmentStatus describes an environment, and says from when on time alone makes the description another; zero for never.
 func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGbotEnvironmentStatus, wake time.Time) {
 	env := o.Environment
 	c := newConditions(env.Status.Conditions, env.Generation, now)
-	if o.UnknownZone {
+	var failed *obstacle
+	switch {
+	case len(o.Failed) > 0:
+		failed = o.Failed.obstacle("The rules are enforced key by key all the same; this status shows what was read last. The operator retries by itself", env.Status.Conditions, now)
+		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, failed.reason, failed.message)
+		c.progress(true, false, failed.reason, failed.message)
+	case o.UnknownZone:
 		const message = "A window of spec.rotation.windows is in a time zone that the operator does not know: no key is rotated on schedule until it is corrected"
 		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.TimeZoneUnknownReason, message)
 		c.progress(true, false, v1alpha1.TimeZoneUnknownReason, message)
-	} else {
+	default:
 		c.set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.EnforcedReason, "The rules are enforced")
 		c.progress(false, false, "", "")
 	}
 	nothing := fmt.Sprintf("No namespace has the labels that spec.namespaceSelector asks for (%s): no key can be issued", selectorText(env.Spec.NamespaceSelector))
-	c.whileTrue(v1alpha1.SelectsNothingCondition, o.SelectsNothing, v1alpha1.NoNamespaceReason, nothing)
+	if !o.Failed.Any(ReadNamespaces) {
+		c.whileTrue(v1alpha1.SelectsNothingCondition, o.SelectsNothing, v1alpha1.NoNamespaceReason, nothing)
+	}
 	s = &v1alpha1.DGbotEnvironmentStatus{ObservedGeneration: env.Generation, Conditions: c.list, Keys: int64(len(o.Keys))}
+	if failed != nil {
+		wake = failed.until
+	}
+	if o.Failed.Any(ReadKeys) {
+		s.Keys, s.Violating, s.Audit = env.Status.Keys, env.Status.Violating, env.Status.Audit
+		return s, wake
+	}
 	for i := range o.Keys {
 		if ViolatesRules(&o.Keys[i]) {
 			s.Violating++
 		}
 	}
 	if env.Spec.Audit == nil {
-		return s, time.Time{}
+		return s, wake
 	}
-	s.Audit, wake = sumUp(env.Spec.Audit, o.Keys, now)
-	return s, wake
+	var next time.Time
+	s.Audit, next = sumUp(env.Spec.Audit, o.Keys, now)
+	return s, sooner(wake, next)
 }
 
 // ViolatesRules says whether a key's status says that it breaks a rule of its environment.

@@ -45,6 +45,8 @@ type HMACObservation struct {
 // HMACCopy is the copy of a chatbot's HMAC secrets that verifiers read.
 type HMACCopy struct {
 	There bool
+	// Unknown: its content could not be read. There then reports whether its metadata is known.
+	Unknown bool
 	// Shows are those in it.
 	Shows Ledger
 	// Abandoned is the kid with which it was marked.
@@ -59,6 +61,8 @@ type ImportSource struct {
 	Hash string
 	// Problem is why it cannot be imported; empty where it can.
 	Problem string
+	// Unknown: the Secret could not be read, and nothing has to be imported from it any more.
+	Unknown bool
 }
 
 // Steps for an HMAC secret.
@@ -84,6 +88,8 @@ type hmacPlan struct {
 	ledger Ledger
 	// planner is nil where the chatbot has no HMAC secret.
 	planner *planner
+	// withdrawal: a part of the observation is unknown, and only the ledger was judged.
+	withdrawal bool
 }
 
 func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {

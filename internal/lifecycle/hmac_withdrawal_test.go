@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// chatbotParts are the parts of a chatbot's observation that can fail to be read.
+var chatbotParts = []ReadPart{ReadClaim, ReadWidget, ReadSecret, ReadCopy, ReadSource}
+
+// withLedger returns the observation of a chatbot with a current and a previous HMAC secret, both in the copy and in the Secret.
+func withLedger() ChatbotObservation {
+	chatbot := &v1alpha1.DGbotChatbot{
+		ObjectMeta: metav1.ObjectMeta{Name: "support-bot", Namespace: "support", UID: "bot", Generation: 2},
+		Spec: v1alpha1.DGbotChatbotSpec{
+			DisplayName: "Support bot", Environment: "production",
+			IdentityVerification: &v1alpha1.IdentityVerification{Rotation: &v1alpha1.IdentityRotation{}},
+		},
+	}
+	current := &v1alpha1.IdentityRevision{Revision: 2, KID: "k2", Hash: "h2", Cause: v1alpha1.CauseRequest, IssuedAt: *at(start)}
+	previous := v1alpha1.IdentityRevision{Revision: 1, KID: "k1", Hash: "h1", Cause: v1alpha1.CauseFirstIssue, IssuedAt: *at(start.Add(-time.Hour)), NotAfter: at(start.Add(time.Hour))}
+	chatbot.Status = v1alpha1.DGbotChatbotStatus{
+		ChatbotID: "cb_1", Current: current, Previous: []v1alpha1.IdentityRevision{previous}, Binding: &v1alpha1.Binding{Name: "support-bot-identity"},
+	}
+	return ChatbotObservation{
+		Chatbot: chatbot, ID: "cb_1", Claim: ClaimOwn, Widget: WidgetPublished,
+		HMAC: HMACObservation{
+			Secret: Secret{State: SecretOwned, Hash: "h2"}, PreviousHash: "h1",
+			Copy:  HMACCopy{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
+			Known: map[string]bool{"h1": true, "h2": true},
+		},
+	}
+}
+
+// without returns the observation as it is where a part cannot be read.
+func (o ChatbotObservation) without(parts ...ReadPart) ChatbotObservation {
+	for _, part := range parts {
+		o.Failed = append(o.Failed, FailedRead{Of: part, What: "the " + string(part), Message: "KMS is down"})
+		switch part {
+		case ReadClaim:
+			o.Claim = ClaimUnknown
+		case ReadWidget:
+			o.Widget = WidgetUnknown
+		case ReadSecret:
+			o.HMAC.Secret, o.HMAC.PreviousHash = Secret{State: SecretUnknown}, ""
+		case ReadCopy:
+			o.HMAC.Copy, o.HMAC.Known = HMACCopy{There: true, Unknown: true}, map[string]bool{}
+		}
+	}
+	return o
+}
+
+// settleChatbot carries out the steps of plans in memory, and returns them with the last plan.
+func settleChatbot(t *testing.T, o *ChatbotObservation, now time.Time) ([]ChatbotStep, ChatbotDecision) {
+	t.Helper()
+	var steps []ChatbotStep
+	for range 20 {
+		d := PlanChatbot(*o, now)
+		switch d.Step {
+		case "":
+			if d.Status != nil {
+				o.Chatbot.Status = *d.Status
+			}
+			return steps, d
+		case WriteLedger:
+			o.Chatbot = o.Chatbot.DeepCopy()
+			d.Ledger.Replace(&o.Chatbot.Status)
+		case WriteCopy:
+			o.HMAC.Copy.Shows = d.Ledger
+		case DeleteCopy:
+			o.HMAC.Copy = HMACCopy{}
+		case WriteSecret:
+			o.HMAC.Secret.Hash, o.HMAC.PreviousHash = d.Ledger.Current.Hash, ""
+		default:
+			t.Fatalf("planned %s", d.Step)
+		}
+		steps = append(steps, d.Step)
+	}
+	t.Fatal("a plan with failed reads does not converge")
+	return nil, ChatbotDecision{}
+}
+
+func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
+	now := start.Add(time.Minute)
+	for part, steps := range map[ReadPart][]ChatbotStep{
+		ReadClaim: {WriteLedger, WriteCopy}, ReadSecret: {WriteLedger, WriteCopy}, ReadSource: {WriteLedger, WriteCopy},
+		ReadCopy: {WriteLedger, DeleteCopy},
+	} {
+		t.Run(string(part), func(t *testing.T) {
+			o := withLedger().without(part)
+			o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
+			got, d := settleChatbot(t, &o, now)
+			if !reflect.DeepEqual(got, steps) {
+				t.Errorf("the steps are %v, want %v", got, steps)
+			}
+			if !o.HMAC.Copy.Shows.Empty() {
+				t.Errorf("the copy still shows %+v", o.HMAC.Copy.Shows)
+			}
+			if c := d.Status.Current; c == nil || !c.Revoked || len(d.Status.Previous) > 0 {
+				t.Errorf("the ledger is %+v, %+v", d.Status.Current, d.Status.Previous)
+			}
+			if h := d.Status.LastHandledRequest; h == nil || h.RevokeIssuedBefore == nil {
+				t.Errorf("the revocation is not reported: %+v", h)
+			}
+			if stalled := apimeta.FindStatusCondition(d.Status.Conditions, v1alpha1.StalledCondition); stalled == nil || stalled.Reason != v1alpha1.ObservationFailedReason {
+				t.Errorf("Stalled is %+v", stalled)
+			}
+		})
+	}
+}
+
+// TestPlanChatbot_FailedReadsRevokeTheEarlierOne: the copy loses what was revoked and keeps the rest. One that cannot be read is
+// left alone as long as something in it may verify, and the revocation is not reported as handled.
+func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
+	now := start.Add(time.Minute)
+	for _, part := range []ReadPart{ReadSecret, ReadCopy} {
+		o := withLedger().without(part)
+		o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start.Add(-time.Hour))
+		_, d := settleChatbot(t, &o, now)
+		if c := d.Status.Current; c == nil || c.Revoked || len(d.Status.Previous) > 0 {
+			t.Errorf("without %s the ledger is %+v, %+v", part, d.Status.Current, d.Status.Previous)
+		}
+		if shows := o.HMAC.Copy.Shows; part == ReadSecret && (shows.Current == nil || shows.Previous != nil) {
+			t.Errorf("the copy shows %+v", shows)
+		}
+		if handled := d.Status.LastHandledRequest != nil; handled != (part == ReadSecret) {
+			t.Errorf("without %s the revocation is reported as handled: %v", part, handled)
+		}
+	}
+}
+
+func TestPlanChatbot_FailedReadsWithdraw(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.DGbotChatbot){
+		"identityVerification removed": func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification = nil },
+		"deleted":                      func(c *v1alpha1.DGbotChatbot) { c.DeletionTimestamp = at(start) },
+	} {
+		for _, part := range []ReadPart{ReadClaim, ReadWidget, ReadCopy} {
+			o := withLedger().without(part)
+			change(o.Chatbot)
+			if _, _ = settleChatbot(t, &o, start); o.HMAC.Copy.There {
+				t.Errorf("%s, without %s: the copy is still there", name, part)
+			}
+		}
+	}
+}
+
+// TestPlanChatbot_FailedReadsGrantNothing: nothing is announced, restored or claimed, and retries write nothing.
+func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
+	for name, happen := range map[string]func(*ChatbotObservation){
+		"nothing":           func(*ChatbotObservation) {},
+		"a rotation is due": func(o *ChatbotObservation) { o.Chatbot.Spec.IdentityVerification.Rotation.RequestedAt = at(start) },
+		"the copy drifted":  func(o *ChatbotObservation) { o.HMAC.Copy.Drifted = true },
+		"the copy is gone":  func(o *ChatbotObservation) { o.HMAC.Copy = HMACCopy{}; o.HMAC.Known = map[string]bool{} },
+		"the Secret is gone": func(o *ChatbotObservation) {
+			o.HMAC.Secret, o.HMAC.PreviousHash, o.HMAC.Known = Secret{State: SecretAbsent}, "", map[string]bool{}
+		},
+	} {
+		for _, part := range chatbotParts {
+			if part == ReadWidget {
+				continue // the HMAC secret does not depend on it
+			}
+			t.Run(name+", "+string(part), func(t *testing.T) {
+				o := withLedger()
+				happen(&o)
+				o = o.without(part)
+				ledger := LedgerOf(&o.Chatbot.Status)
+				now := start.Add(time.Minute)
+				if steps, d := settleChatbot(t, &o, now); len(steps) > 0 || !LedgerOf(d.Status).Equal(ledger) || d.Status.Binding == nil || d.Status.ChatbotID != "cb_1" {
+					t.Errorf("planned %v: %+v", steps, d.Status)
+				}
+				status := o.Chatbot.Status.DeepCopy()
+				if _, d := settleChatbot(t, &o, now.Add(time.Hour)); !reflect.DeepEqual(status, d.Status) {
+					t.Errorf("a retry writes\n%+v\nafter\n%+v", d.Status, status)
+				}
+			})
+		}
+	}
+}
+
+// TestPlanChatbot_UnknownWidgetDelaysNoRotation: the HMAC secret does not depend on the ConfigMap.
+func TestPlanChatbot_UnknownWidgetDelaysNoRotation(t *testing.T) {
+	o := withLedger()
+	o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
+	o.Chatbot.Status.Previous, o.HMAC.Copy.Shows.Previous, o.HMAC.PreviousHash = nil, nil, ""
+	now := start.Add(time.Minute)
+	if with, without := PlanChatbot(o, now), PlanChatbot(o.without(ReadWidget), now); with.Step != AnnounceRevision || without.Step != with.Step {
+		t.Errorf("planned %q, with the ConfigMap %q", without.Step, with.Step)
+	}
+}
+
+func TestEnvironmentStatus_FailedReads(t *testing.T) {
+	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production"}}
+	env.Status.Keys, env.Status.Violating = 7, 2
+	o := EnvironmentObservation{Environment: env, Failed: FailedReads{{ReadKeys, "the DGbotAPIKeys of the environment", "forbidden", "grant it"}}}
+	s, wake := EnvironmentStatus(o, start)
+	ready := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil || ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.ObservationFailedReason {
+		t.Errorf("Ready is %+v", ready)
+	}
+	if s.Keys != 7 || s.Violating != 2 {
+		t.Errorf("the status counts %d keys, %d violating: want what was read last", s.Keys, s.Violating)
+	}
+	if !wake.After(start) {
+		t.Errorf("the read is retried at %s", wake)
+	}
+}
