@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -91,8 +92,10 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	caches := &caches{scheme: scheme, namespaced: len(options.WatchNamespaces) > 0}
 	history := newHistory(scheme)
-	cacheOptions.NewInformer = history.informers(cacheOptions.NewInformer)
+	// The history sees what the API server answers; the caches also hand on an empty list in place of one that fails.
+	cacheOptions.NewInformer = history.informers(caches.newInformer)
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -118,10 +121,15 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
-	if err := mgr.Add(history); err != nil {
+	for _, runnable := range []manager.Runnable{caches, history} {
+		if err := mgr.Add(runnable); err != nil {
+			return nil, err
+		}
+	}
+	if err := caches.addChecks(mgr); err != nil {
 		return nil, err
 	}
-	if err := addReconcilers(mgr, history.reader(mgr.GetAPIReader()), options); err != nil {
+	if err := addReconcilers(mgr, caches, history.reader(mgr.GetAPIReader()), options); err != nil {
 		return nil, err
 	}
 	if err := addKeyMetrics(mgr); err != nil {
@@ -133,26 +141,27 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, live client.Reader, options Options) error {
+func addReconcilers(mgr ctrl.Manager, caches *caches, live client.Reader, options Options) error {
 	concurrency := options.MaxConcurrentReconciles
-	records := &RecordReconciler{Client: mgr.GetClient(), Live: live}
+	cached := &cachedClient{Client: mgr.GetClient(), live: live, caches: caches}
+	records := &RecordReconciler{Client: cached, Live: live}
 	if err := records.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
 	}
 	keys := &APIKeyReconciler{
-		Client:   mgr.GetClient(),
+		Client:   cached,
 		Live:     live,
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    clock.RealClock{},
 
 		UsageNamespace: options.UsageNamespace, RequireEnvironment: options.RequireEnvironment,
 	}
-	environments := &EnvironmentReconciler{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
+	environments := &EnvironmentReconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
 	if err := environments.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the environment controller: %w", err)
 	}
 	chatbots := &ChatbotReconciler{
-		Client: mgr.GetClient(), Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
+		Client: cached, Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
 		Namespaces: options.WatchNamespaces,
 	}
 	if options.SecretAccess == SecretAccessGetOnly {
@@ -184,7 +193,6 @@ func cacheOptions(o Options) (cache.Options, error) {
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: {}}},
 		},
-		NewInformer: newInformer,
 	}
 	if len(o.WatchNamespaces) > 0 {
 		options.DefaultNamespaces = map[string]cache.Config{}
@@ -194,7 +202,6 @@ func cacheOptions(o Options) (cache.Options, error) {
 		// The claims of chatbot IDs, and the copies of HMAC secrets, are the cluster's.
 		configMaps.Namespaces, secrets.Namespaces = maps.Clone(options.DefaultNamespaces), maps.Clone(options.DefaultNamespaces)
 		configMaps.Namespaces[v1alpha1.IdentityNamespace], secrets.Namespaces[v1alpha1.IdentityNamespace] = cache.Config{}, cache.Config{}
-		options.NewInformer = newPatientInformer
 	}
 	if o.SecretAccess == SecretAccessGetOnly {
 		secrets.Namespaces = map[string]cache.Config{v1alpha1.IdentityNamespace: {}}

@@ -9,12 +9,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -187,36 +182,5 @@ func TestALeaseWakesTheKeysOfItsEnvironmentOnly(t *testing.T) {
 		if !slices.Contains(queue.added, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(other)}) || slices.Contains(queue.added, w.request()) {
 			t.Errorf("a Lease that is %s wakes %v", name, queue.added)
 		}
-	}
-}
-
-// TestLeasesThatMayNotBeReadHoldNobodyUp: an operator that was upgraded before its Role must serve keys.
-func TestLeasesThatMayNotBeReadHoldNobodyUp(t *testing.T) {
-	forbidden := apierrors.NewForbidden(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, "", nil)
-	for name, tc := range map[string]struct {
-		example runtime.Object
-		synced  bool
-	}{
-		"Leases": {&coordinationv1.Lease{}, true},
-		"keys":   {&v1alpha1.DGbotAPIKey{}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			refused := make(chan struct{}, 100)
-			reads := &toolscache.ListWatch{
-				ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
-					refused <- struct{}{}
-					return nil, forbidden
-				},
-				WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return nil, forbidden },
-			}
-			informer := newInformer(reads, tc.example, 0, nil)
-			go informer.RunWithContext(t.Context())
-			for range 2 { // once it is listed again, the first answer has been taken in
-				<-refused
-			}
-			if informer.HasSynced() != tc.synced {
-				t.Errorf("with a refusal the informer has synced: %v, want %v", informer.HasSynced(), tc.synced)
-			}
-		})
 	}
 }
