@@ -85,7 +85,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
-	if len(decision.Steps) > 0 || older || seen.unconfirmed && differs(decision.Status, seen.Key) {
+	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) || seen.unconfirmed && differs(decision.Status, seen.Key) {
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.carryOut(ctx, request.NamespacedName)
 		if err != nil {
@@ -94,6 +94,9 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		if seen == nil {
 			return ctrl.Result{}, nil
 		}
+	}
+	if err := r.memory.retryReads(request.NamespacedName, &seen.failures, r.Clock.Now()); err != nil {
+		return resultOf(err)
 	}
 	if err := r.report(ctx, seen, decision); err != nil {
 		return resultOf(err)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -78,7 +77,7 @@ func (r *ChatbotReconciler) describeHolder(ctx context.Context, seen *seenChatbo
 	}
 	var all v1alpha1.DGbotChatbotList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("looking for another DGbotChatbot with ID %s: %w", seen.ID, err)
+		return reading(err, "the DGbotChatbots, of which another may have ID %s", seen.ID)
 	}
 	for i := range all.Items {
 		other := &all.Items[i]
@@ -101,11 +100,14 @@ func (r *ChatbotReconciler) isHeld(ctx context.Context, name types.NamespacedNam
 	if !r.worksIn(name.Namespace) {
 		return true, nil
 	}
-	for _, reader := range []client.Reader{r.Client, r.Live} {
+	for i, reader := range []client.Reader{r.Client, r.Live} {
 		holder := &v1alpha1.DGbotChatbot{}
 		found, err := get(ctx, reader, name, holder)
 		if err != nil {
-			return false, fmt.Errorf("looking for DGbotChatbot %s, which has something in namespace %s: %w", name, v1alpha1.IdentityNamespace, err)
+			if i == 0 {
+				continue // only the API server may report that the chatbot is gone
+			}
+			return false, reading(err, "DGbotChatbot %s, which has something in namespace %s", name, v1alpha1.IdentityNamespace)
 		}
 		if found && holder.UID == uid {
 			return true, nil
@@ -155,7 +157,7 @@ func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error 
 		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
 		return identityNamespaceGone(v1alpha1.ChatbotIDRefusedReason)
 	case err != nil:
-		return judge(err, v1alpha1.ChatbotIDRefusedReason)
+		return adviseIdentity(judge(err, v1alpha1.ChatbotIDRefusedReason), err)
 	}
 	return r.describeClaim(ctx, seen, lock)
 }

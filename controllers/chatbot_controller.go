@@ -60,28 +60,51 @@ type seenChatbot struct {
 	texts map[string][]byte
 	// source is what importFrom names.
 	source []byte
+	// failures are the reads behind ChatbotObservation.Failed.
+	failures failures
+}
+
+// failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+func (seen *seenChatbot) failed(part lifecycle.ReadPart, err error) {
+	seen.failures.note(part, err)
+	seen.Failed = seen.failures.reads
 }
 
 // Reconcile brings one chatbot closer to what its spec asks for, and forgets the claims of those that are gone.
 func (r *ChatbotReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	if err := r.releaseClaims(ctx, request.NamespacedName); err != nil {
-		return resultOf(err)
-	}
+	released := r.releaseClaims(ctx, request.NamespacedName)
 	chatbot := &v1alpha1.DGbotChatbot{}
 	found, err := get(ctx, r.Client, request.NamespacedName, chatbot)
 	if err != nil {
-		return ctrl.Result{}, err
+		return resultOf(errors.Join(released, err))
 	}
 	if !found {
 		r.looks.forget(request.NamespacedName)
 		r.memory.forget(request.NamespacedName)
-		return ctrl.Result{}, nil
+		return resultOf(released)
 	}
+	result, err := r.reconcile(ctx, chatbot)
+	if err == nil && released != nil {
+		// What an earlier chatbot of the name left must not keep this one from being revoked.
+		ctrl.LoggerFrom(ctx).Error(released, "Failed to release what an earlier chatbot of this name left; it is retried within a minute")
+		result.RequeueAfter = min(result.RequeueAfter, sourceCheckInterval)
+	}
+	return result, err
+}
+
+func (r *ChatbotReconciler) reconcile(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (ctrl.Result, error) {
+	name := client.ObjectKeyFromObject(chatbot)
 	if wake, ok := r.unchanged(ctx, chatbot); ok {
 		return r.again(chatbot, wake), nil
 	}
 	seen, decision, err := r.lookAt(ctx, chatbot)
 	if seen == nil {
+		return resultOf(err)
+	}
+	if err == nil {
+		err = r.memory.retryReads(name, &seen.failures, r.Clock.Now())
+	}
+	if err != nil && len(seen.Failed) > 0 {
 		return resultOf(err)
 	}
 	if failure := r.report(ctx, seen, decision.Status); failure != nil {
@@ -135,7 +158,7 @@ func (r *ChatbotReconciler) again(chatbot *v1alpha1.DGbotChatbot, wake time.Time
 }
 
 // carryOut observes live and carries plans out until one has no step. It returns that plan with what it was made from; nil where
-// the chatbot is gone, or where nothing is to be said of it.
+// the chatbot is gone, or where a step failed.
 func (r *ChatbotReconciler) carryOut(ctx context.Context, name types.NamespacedName) (*seenChatbot, lifecycle.ChatbotDecision, error) {
 	minted := map[string][]byte{}
 	var err error
@@ -153,7 +176,7 @@ func (r *ChatbotReconciler) carryOut(ctx context.Context, name types.NamespacedN
 			}
 			continue
 		}
-		if decision.Status == nil {
+		if err != nil && decision.Status == nil {
 			seen = nil
 		}
 		return seen, decision, err
@@ -271,44 +294,81 @@ func (seen *seenChatbot) refuse(refusal *lifecycle.Refusal) {
 	}
 }
 
-// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because that nothing is there is found out by trying
-// to create it.
+// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because a missing one is found by trying to create
+// it. A read that fails is noted in the observation; only the end of the context is an error.
 func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*seenChatbot, error) {
 	seen := &seenChatbot{
 		ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: chatbotID(chatbot)}, texts: map[string][]byte{},
 	}
 	maps.Copy(seen.texts, minted)
-	lock, widget := &corev1.ConfigMap{}, &corev1.ConfigMap{}
-	found, err := get(ctx, r.Client, lockName(seen.ID), lock)
-	if err != nil {
-		return nil, err
+	r.observeClaim(ctx, seen)
+	r.observeWidget(ctx, seen)
+	if seen.Claim == lifecycle.ClaimOwn || seen.Claim == lifecycle.ClaimUnknown {
+		r.observeHMAC(ctx, seen)
 	}
+	return seen, ctx.Err()
+}
+
+// observeClaim reads the claim of the chatbot's ID.
+func (r *ChatbotReconciler) observeClaim(ctx context.Context, seen *seenChatbot) {
+	lock := &corev1.ConfigMap{}
+	found, err := r.getCached(ctx, lockName(seen.ID), lock)
+	err = reading(err, "ConfigMap %s", lockName(seen.ID))
 	if !found {
 		lock = nil
 	}
-	if err := r.describeClaim(ctx, seen, lock); err != nil {
-		return nil, err
+	if err == nil {
+		err = bounded(ctx, func(ctx context.Context) error { return r.describeClaim(ctx, seen, lock) })
 	}
-	if found, err = get(ctx, r.widgetReader(chatbot), widgetName(chatbot), widget); err != nil {
-		return nil, err
+	if err != nil {
+		seen.Claim = lifecycle.ClaimUnknown
 	}
+	seen.failed(lifecycle.ReadClaim, err)
+}
+
+// observeWidget reads the chatbot's ConfigMap.
+func (r *ChatbotReconciler) observeWidget(ctx context.Context, seen *seenChatbot) {
+	widget, name := &corev1.ConfigMap{}, widgetName(seen.Chatbot)
+	read := r.getCached
+	if widgetWasForeign(seen.Chatbot) {
+		read = r.getLive
+	}
+	found, err := read(ctx, name, widget)
+	err = reading(err, "ConfigMap %q", name.Name)
 	if !found {
 		widget = nil
 	}
-	if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Claim != lifecycle.ClaimOwn {
-		return seen, err
+	if err == nil {
+		err = bounded(ctx, func(ctx context.Context) error { return r.describeWidget(ctx, seen, widget) })
 	}
-	return seen, r.observeHMAC(ctx, seen)
+	if err != nil {
+		seen.Widget = lifecycle.WidgetUnknown
+	}
+	seen.failed(lifecycle.ReadWidget, err)
 }
 
-// widgetReader is the cache, which knows what carries the chatbot label; or the API server where the name was in use by
-// something else, so that looking whether it still is takes no attempt to write.
-func (r *ChatbotReconciler) widgetReader(chatbot *v1alpha1.DGbotChatbot) client.Reader {
-	ready := apimeta.FindStatusCondition(chatbot.Status.Conditions, v1alpha1.ReadyCondition)
-	if ready != nil && (ready.Reason == v1alpha1.ConfigMapConflictReason || ready.Reason == v1alpha1.WaitingForGarbageCollectionReason) {
-		return r.Live
+// getCached reads an object from the cache, or from the API server where the cache fails.
+func (r *ChatbotReconciler) getCached(ctx context.Context, name types.NamespacedName, into client.Object) (bool, error) {
+	if found, err := get(ctx, r.Client, name, into); err == nil {
+		return found, nil
 	}
-	return r.Client
+	return r.getLive(ctx, name, into)
+}
+
+// getLive reads an object from the API server, within readTimeout.
+func (r *ChatbotReconciler) getLive(ctx context.Context, name types.NamespacedName, into client.Object) (found bool, err error) {
+	err = bounded(ctx, func(ctx context.Context) (err error) {
+		found, err = get(ctx, r.Live, name, into)
+		return err
+	})
+	return found, err
+}
+
+// widgetWasForeign reports whether the name of the chatbot's ConfigMap was in use by another object. The cache knows what carries the
+// chatbot label; whether the other object is still there takes a live read, and no attempt to write.
+func widgetWasForeign(chatbot *v1alpha1.DGbotChatbot) bool {
+	ready := apimeta.FindStatusCondition(chatbot.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && (ready.Reason == v1alpha1.ConfigMapConflictReason || ready.Reason == v1alpha1.WaitingForGarbageCollectionReason)
 }
 
 // chatbotID is the ID that is the chatbot's: adopted, or issued.

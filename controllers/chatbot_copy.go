@@ -152,7 +152,7 @@ func (r *ChatbotReconciler) changeCopy(ctx context.Context, seen *seenChatbot, s
 	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
 	case err != nil:
-		return ofCopy(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create)
+		return adviseIdentity(ofCopy(judge(withoutOwnWords(withoutKeys(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
 	}
 	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
 		return refuse(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
@@ -226,9 +226,26 @@ func (r *ChatbotReconciler) releaseCopies(ctx context.Context, name types.Namesp
 	return nil
 }
 
+// identityNamespaceGone names everything that was in the namespace and that only a person can bring back. The operator restores
+// claims and replicas by itself.
 func identityNamespaceGone(reason string) error {
-	return refuse(reason,
-		"Namespace %s is missing or being deleted, in which the operator keeps what is the whole cluster's: apply config/identity", v1alpha1.IdentityNamespace)
+	return refuse(reason, "Namespace %s, which stores chatbot ID reservations and the replicas of HMAC secrets, is missing or being deleted; %s",
+		v1alpha1.IdentityNamespace, applyIdentityAgain)
+}
+
+const applyIdentityAgain = "apply again what was in it: config/identity (the namespace), config/verifier/identity (the rights of the verifiers) and, " +
+	"where the manager was installed from one of config/overlays, that overlay (the rights of the manager); with Helm, run helm upgrade with the values " +
+	"of the release. The operator then restores the rest"
+
+// adviseIdentity adds what helps where the manager may not write in the identity namespace: its Role there goes with the namespace.
+func adviseIdentity(err, answer error) error {
+	var refused *refusedError
+	if apierrors.IsForbidden(answer) && errors.As(err, &refused) {
+		if _, found := ownWords(answer.Error()); !found {
+			refused.refusal.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created anew, " + applyIdentityAgain
+		}
+	}
+	return err
 }
 
 // withoutOwnWords leaves out what an admission plugin says that was shown an HMAC secret in use.

@@ -5,7 +5,6 @@ package controllers
 import (
 	"bytes"
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -22,41 +21,66 @@ import (
 
 // observeHMAC reads what belongs to the chatbot's HMAC secret from the API server. The chatbot has to be read before and
 // after it: see observeLive.
-func (r *ChatbotReconciler) observeHMAC(ctx context.Context, seen *seenChatbot) error {
+func (r *ChatbotReconciler) observeHMAC(ctx context.Context, seen *seenChatbot) {
 	seen.HMAC = lifecycle.HMACObservation{}
+	seen.secret, seen.copied, seen.stale = nil, nil, nil
 	if !wantsHMAC(seen.Chatbot) {
-		// The copy is in the cache, by its metadata: a chatbot without an HMAC secret is to cost no requests. Where it has had
-		// one until now, the copy may have lost the label by which the cache knows it.
-		reader := client.Reader(r.Client)
-		if !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty() {
-			reader = r.Live
-		}
-		copied := metadataOf("Secret")
-		found, err := get(ctx, reader, lockName(seen.ID), copied)
-		if uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel]); found && (uid == seen.Chatbot.UID || uid == "") {
-			seen.HMAC.Copy.There, seen.stale = true, copied
-		}
-		return err
+		r.observeStaleCopy(ctx, seen)
+		return
 	}
-	secret, copied := &corev1.Secret{}, &corev1.Secret{}
-	found, err := get(ctx, r.Live, identitySecretName(seen.Chatbot), secret)
+	copied := &corev1.Secret{}
+	found, err := r.getLive(ctx, lockName(seen.ID), copied)
+	switch {
+	case err != nil:
+		r.describeUnknownCopy(ctx, seen)
+	case !found:
+		seen.describeCopy(nil)
+	default:
+		seen.describeCopy(copied)
+	}
+	seen.failed(lifecycle.ReadCopy, reading(err, "Secret %s, the replica of the HMAC secret", lockName(seen.ID)))
+	secret := &corev1.Secret{}
+	if found, err = r.getLive(ctx, identitySecretName(seen.Chatbot), secret); err != nil {
+		seen.HMAC.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
+		seen.failed(lifecycle.ReadSecret, reading(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
+	} else {
+		if !found {
+			secret = nil
+		}
+		r.describeIdentitySecret(ctx, seen, secret)
+	}
+	r.observeSource(ctx, seen)
+}
+
+// observeStaleCopy looks for the copy of a chatbot that is to have no HMAC secret. The copy is in the cache, by its metadata: a
+// chatbot without an HMAC secret is to cost no requests. Where it has had one until now, the copy may have lost the label by
+// which the cache knows it.
+func (r *ChatbotReconciler) observeStaleCopy(ctx context.Context, seen *seenChatbot) {
+	copied := metadataOf("Secret")
+	read := r.getCached
+	if !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty() {
+		read = r.getLive
+	}
+	found, err := read(ctx, lockName(seen.ID), copied)
+	seen.failed(lifecycle.ReadCopy, reading(err, "Secret %s, the replica of the HMAC secret", lockName(seen.ID)))
 	if err != nil {
-		return fmt.Errorf("reading Secret %s: %w", identitySecretName(seen.Chatbot), err)
+		r.describeUnknownCopy(ctx, seen)
+		return
 	}
-	if !found {
-		secret = nil
+	uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel])
+	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == lifecycle.ClaimOwn) {
+		seen.HMAC.Copy.There, seen.stale = true, copied
 	}
-	if found, err = get(ctx, r.Live, lockName(seen.ID), copied); err != nil {
-		return fmt.Errorf("reading the copy %s: %w", lockName(seen.ID), err)
+}
+
+// describeUnknownCopy is for a copy that cannot be read: the metadata in the cache suffices to delete it.
+func (r *ChatbotReconciler) describeUnknownCopy(ctx context.Context, seen *seenChatbot) {
+	seen.HMAC.Copy = lifecycle.HMACCopy{Unknown: true}
+	metadata := metadataOf("Secret")
+	found, err := get(ctx, r.Client, lockName(seen.ID), metadata)
+	if err == nil && found && types.UID(metadata.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID {
+		seen.HMAC.Copy.There, seen.stale = true, metadata
 	}
-	if !found {
-		copied = nil
-	}
-	seen.describeCopy(copied)
-	if err := r.describeIdentitySecret(ctx, seen, secret); err != nil {
-		return err
-	}
-	return r.observeSource(ctx, seen)
 }
 
 // wantsHMAC says whether a chatbot is to have an HMAC secret.
@@ -69,24 +93,30 @@ func identitySecretName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
 }
 
 // describeIdentitySecret puts what is known of the Secret into the observation; nil stands for none.
-func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *seenChatbot, secret *corev1.Secret) error {
+func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *seenChatbot, secret *corev1.Secret) {
 	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, lifecycle.Secret{State: lifecycle.SecretAbsent}, ""
+	seen.failed(lifecycle.ReadSecret, nil)
 	if secret == nil {
-		return nil
+		return
 	}
 	state, otherUID := claimOn(secret, seen.Chatbot.UID, chatbotOwner)
 	if otherUID != "" {
-		exists, err := ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, secret.Namespace, otherUID)
-		if err != nil {
+		exists := false
+		err := bounded(ctx, func(ctx context.Context) (err error) {
+			exists, err = ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, secret.Namespace, otherUID)
 			return err
-		}
-		if exists {
+		})
+		switch {
+		case err != nil:
+			state = lifecycle.SecretUnknown
+			seen.failed(lifecycle.ReadSecret, reading(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
+		case exists:
 			state = lifecycle.SecretForeign
 		}
 	}
 	seen.HMAC.Secret.State = state
 	if state != lifecycle.SecretOwned {
-		return nil
+		return
 	}
 	hash := func(entry string) string {
 		text, ok := secret.Data[entry]
@@ -102,7 +132,6 @@ func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *se
 	wanted := secret.DeepCopy()
 	dressIdentitySecret(wanted, seen, seen.HMAC.Secret.Hash, seen.HMAC.PreviousHash)
 	seen.HMAC.Secret.Drifted = !equality.Semantic.DeepEqual(wanted, secret)
-	return nil
 }
 
 // dressIdentitySecret gives a Secret everything that is published with two HMAC secrets, which are given by their hashes. What
@@ -129,26 +158,29 @@ func dressIdentitySecret(secret *corev1.Secret, seen *seenChatbot, present, prev
 	setEntries(secret, v1alpha1.IdentitySecretEntries[:], entries)
 }
 
-// observeSource reads what importFrom names.
-func (r *ChatbotReconciler) observeSource(ctx context.Context, seen *seenChatbot) error {
+// observeSource reads what importFrom names. Once there is an HMAC secret, nothing depends on it but a hint in a condition.
+func (r *ChatbotReconciler) observeSource(ctx context.Context, seen *seenChatbot) {
 	from := seen.Chatbot.Spec.IdentityVerification.ImportFrom
 	if from == nil {
-		return nil
+		return
 	}
 	name := types.NamespacedName{Namespace: seen.Chatbot.Namespace, Name: from.Name}
 	source := &corev1.Secret{}
-	found, err := get(ctx, r.Live, name, source)
+	found, err := r.getLive(ctx, name, source)
 	if err != nil {
-		return fmt.Errorf("reading Secret %s, which is to be imported: %w", name, err)
+		if seen.HMAC.Source.Unknown = !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty(); !seen.HMAC.Source.Unknown {
+			seen.failed(lifecycle.ReadSource, reading(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
+		}
+		return
 	}
 	text, there := source.Data[from.Key]
 	switch {
 	case !found:
 		seen.HMAC.Source.Problem = "there is no such Secret"
-		return nil
+		return
 	case !there:
 		seen.HMAC.Source.Problem = "the Secret has no such entry"
-		return nil
+		return
 	}
 	seen.HMAC.Source.Hash, seen.source = identity.Hash(text), text
 	if err := identity.CheckImported(text); err != nil {
@@ -158,7 +190,6 @@ func (r *ChatbotReconciler) observeSource(ctx context.Context, seen *seenChatbot
 		// It would be copied to where verifiers read it.
 		seen.HMAC.Source.Problem = "it is an API key"
 	}
-	return nil
 }
 
 // writeIdentitySecret publishes a ledger: into the Secret that was observed, with its resourceVersion, or into a new one where none
@@ -177,9 +208,7 @@ func (r *ChatbotReconciler) writeIdentitySecret(ctx context.Context, seen *seenC
 		secretsIssued.WithLabelValues(string(shows.Current.Cause)).Inc()
 	}
 	ctrl.LoggerFrom(ctx).Info("Published an HMAC secret", "revision", shows.Current.Revision, "kid", shows.Current.KID, "secret", secret.Name)
-	if err := r.describeIdentitySecret(ctx, seen, secret); err != nil {
-		return err
-	}
+	r.describeIdentitySecret(ctx, seen, secret)
 	if seen.HMAC.Secret.Drifted {
 		return refuse(v1alpha1.SecretWriteRefusedReason,
 			"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", secret.Name)

@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -26,9 +25,10 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 	found, err := get(ctx, reader, types.NamespacedName{Name: key.Spec.Environment}, rules)
 	if err == nil && !found && r.RequireEnvironment {
 		env.Known, err = r.knownEnvironments(ctx)
+		return env, err
 	}
 	if err != nil || !found {
-		return env, err
+		return env, reading(err, "DGbotEnvironment %q", key.Spec.Environment)
 	}
 	env.Rules, env.Windows = &rules.Spec, lifecycle.WindowsOf(&rules.Spec, locationOf)
 	if env.Excluded, err = excluded(ctx, reader, &rules.Spec, key.Namespace); err != nil {
@@ -44,7 +44,7 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 func (r *APIKeyReconciler) knownEnvironments(ctx context.Context) ([]string, error) {
 	var all v1alpha1.DGbotEnvironmentList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing the environments: %w", err)
+		return nil, reading(err, "the list of DGbotEnvironments")
 	}
 	names := make([]string, 0, len(all.Items))
 	for i := range all.Items {
@@ -66,7 +66,7 @@ func excluded(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEn
 	of := metadataOf("Namespace")
 	found, err := get(ctx, reader, types.NamespacedName{Name: namespace}, of)
 	if err != nil || !found {
-		return false, err // it is about to go
+		return false, reading(err, "Namespace %q", namespace) // it is about to go
 	}
 	return !selector.Matches(labels.Set(of.Labels)), nil
 }
@@ -79,7 +79,7 @@ const environmentField = "spec.environment"
 func ranksOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
 	var keys v1alpha1.DGbotAPIKeyList
 	if err := reader.List(ctx, &keys, client.InNamespace(key.Namespace), client.MatchingFields{environmentField: key.Spec.Environment}, client.UnsafeDisableDeepCopy); err != nil {
-		return 0, 0, fmt.Errorf("counting the keys of environment %q: %w", key.Spec.Environment, err)
+		return 0, 0, reading(err, "the DGbotAPIKeys of environment %q in namespace %q", key.Spec.Environment, key.Namespace)
 	}
 	rank, chatbotRank = 1, 1
 	for i := range keys.Items {

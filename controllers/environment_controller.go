@@ -41,6 +41,8 @@ type EnvironmentReconciler struct {
 	Client   client.Client
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
+
+	memory memory
 }
 
 // Reconcile writes the status of one environment.
@@ -55,15 +57,19 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 			seen.UnknownZone = true
 		}
 	}
+	var failed failures
 	var err error
-	if seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec); err != nil {
-		return ctrl.Result{}, err
-	}
+	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
+	failed.note(lifecycle.ReadNamespaces, reading(err, "the list of namespaces"))
 	var keys v1alpha1.DGbotAPIKeyList
-	if err := r.Client.List(ctx, &keys, client.MatchingFields{environmentField: env.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		return ctrl.Result{}, err
+	err = bounded(ctx, func(ctx context.Context) error {
+		return r.Client.List(ctx, &keys, client.MatchingFields{environmentField: env.Name}, client.UnsafeDisableDeepCopy)
+	})
+	failed.note(lifecycle.ReadKeys, reading(err, "the DGbotAPIKeys of the environment"))
+	if err := r.memory.retryReads(request.NamespacedName, &failed, r.Clock.Now()); err != nil {
+		return resultOf(err)
 	}
-	seen.Keys = keys.Items
+	seen.Keys, seen.Failed = keys.Items, failed.reads
 	status, wake := lifecycle.EnvironmentStatus(seen, r.Clock.Now())
 	again := ctrl.Result{}
 	if !wake.IsZero() {
@@ -99,7 +105,7 @@ func (r *EnvironmentReconciler) selectsNothing(ctx context.Context, rules *v1alp
 	}
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
-	if err := r.Client.List(ctx, namespaces, client.UnsafeDisableDeepCopy); err != nil {
+	if err := bounded(ctx, func(ctx context.Context) error { return r.Client.List(ctx, namespaces, client.UnsafeDisableDeepCopy) }); err != nil {
 		return false, err
 	}
 	return !slices.ContainsFunc(namespaces.Items, func(n metav1.PartialObjectMetadata) bool { return selector.Matches(labels.Set(n.Labels)) }), nil

@@ -84,6 +84,13 @@ func (m *memory) rememberSecret(key *v1alpha1.DGbotAPIKey, facts *secretFacts, n
 	m.secrets[client.ObjectKeyFromObject(key)] = look{key: key.UID, facts: facts, at: now}
 }
 
+// forgetSecret forgets the last look at a key's Secret.
+func (m *memory) forgetSecret(key types.NamespacedName) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.secrets, key)
+}
+
 func (m *memory) lastLook(key types.NamespacedName) (look, bool) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

@@ -27,6 +27,14 @@ type observed struct {
 	unconfirmed bool
 	// keyConfirmed: the key says the same after the records were read as before, or was read again.
 	keyConfirmed bool
+	// failures are the reads behind Observation.Failed.
+	failures failures
+}
+
+// failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+func (o *observed) failed(part lifecycle.ReadPart, err error) {
+	o.failures.note(part, err)
+	o.Failed = o.failures.reads
 }
 
 // observeCached observes without requests as long as the Secret has not moved; nil where there is no key. It is good
@@ -39,111 +47,128 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if key.Status.ObservedGeneration <= 0 {
 		// A new key, most likely: a revision is due, and all will be read live in a moment. Reading the Secret twice for
 		// every key that is created would be the price of knowing it now.
-		seen, err := r.complete(ctx, r.Client, key, nil, nil)
+		seen, err := r.complete(ctx, r.Client, key, secretLook{})
 		if err != nil {
 			return nil, err
 		}
 		seen.unconfirmed = true
 		return seen, nil
 	}
-	if last, err := r.recallSecret(ctx, key); err != nil {
-		return nil, err
-	} else if last != nil {
-		seen, err := r.complete(ctx, r.Client, key, nil, last.facts)
+	if last := r.recallSecret(ctx, key); last != nil {
+		seen, err := r.complete(ctx, r.Client, key, secretLook{facts: last.facts})
 		if err != nil {
 			return nil, err
 		}
 		seen.unconfirmed = !r.watchesSecrets()
 		return seen, nil
 	}
-	secret, facts, err := r.readSecret(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	return r.complete(ctx, r.Client, key, secret, facts)
+	return r.complete(ctx, r.Client, key, r.readSecret(ctx, key))
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
 // was read fails the compare-and-swap, and a record created after the records were read fails the create. The key may say
-// something else by the time the records are read, see confirmKey.
+// something else by the time the records are read, see confirmKey. The key has to be readable; every other read that fails
+// becomes part of the observation.
 func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.NamespacedName) (*observed, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if found, err := get(ctx, r.Live, name, key); err != nil || !found {
 		return nil, err
 	}
-	secret, facts, err := r.readSecret(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	return r.complete(ctx, r.Live, key, secret, facts)
+	return r.complete(ctx, r.Live, key, r.readSecret(ctx, key))
 }
 
 // recallSecret returns the last look at the Secret, if the cache says that it has not moved since, or if it is too early
 // for another one; nil if the Secret is to be read. One that is not in the cache may still exist: its label may have been
 // removed.
-func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*look, error) {
+func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) *look {
 	last, ok := r.memory.lastLook(client.ObjectKeyFromObject(key))
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	if !r.watchesSecrets() {
 		if !last.current(key, r.Clock.Now(), r.SecretCheckInterval) {
-			return nil, nil
+			return nil
 		}
-		return &last, nil
+		return &last
 	}
 	metadata := metadataOf("Secret")
 	found, err := get(ctx, r.Client, secretNameOf(key), metadata)
 	if err != nil || !found || last.facts == nil || last.key != key.UID ||
 		last.facts.metadata.UID != metadata.UID || last.facts.metadata.ResourceVersion != metadata.ResourceVersion {
-		return nil, err
+		return nil
 	}
-	return &last, nil
+	return &last
 }
 
-func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) (*corev1.Secret, *secretFacts, error) {
+// secretLook is what reading a Secret has come to. The zero value stands for a Secret that does not exist.
+type secretLook struct {
+	secret *corev1.Secret
+	facts  *secretFacts
+	err    error
+}
+
+// readSecret reads the Secret live. While it cannot be read, nothing that was seen of it before counts: otherwise a pass that
+// remembers would report what a pass that reads could not confirm.
+func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) secretLook {
 	// The look is as old as its beginning.
 	began := r.Clock.Now()
 	secret := &corev1.Secret{}
-	found, err := get(ctx, r.Live, secretNameOf(key), secret)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading Secret %s: %w", secretNameOf(key), err)
+	found := false
+	if err := bounded(ctx, func(ctx context.Context) (err error) {
+		found, err = get(ctx, r.Live, secretNameOf(key), secret)
+		return err
+	}); err != nil {
+		r.memory.forgetSecret(client.ObjectKeyFromObject(key))
+		return secretLook{err: reading(err, "Secret %q", lifecycle.SecretName(key))}
 	}
 	if !found {
 		secret = nil
 	}
 	facts := factsOf(secret, key)
 	r.memory.rememberSecret(key, facts, began)
-	return secret, facts, nil
+	return secretLook{secret: secret, facts: facts}
 }
 
 func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
 	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
 }
 
-// complete adds the records, found by uid and not by label: labels can be edited.
-func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, secret *corev1.Secret, facts *secretFacts) (*observed, error) {
+// complete adds everything else to what is known of the Secret. A read that fails is noted in the observation; only the end of
+// the context is an error.
+func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, look secretLook) (*observed, error) {
+	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
+	seen.failed(lifecycle.ReadSecret, look.err)
+	r.observeRecords(ctx, reader, seen)
+	var err error
+	seen.Tracking, err = r.tracking(ctx, key.Spec.Environment)
+	seen.failed(lifecycle.ReadTracking, err)
+	seen.failed(lifecycle.ReadChatbot, bounded(ctx, func(ctx context.Context) (err error) {
+		seen.Chatbot, err = chatbotOf(ctx, reader, key)
+		return err
+	}))
+	seen.failed(lifecycle.ReadEnvironment, bounded(ctx, func(ctx context.Context) (err error) {
+		seen.Environment, err = r.environmentOf(ctx, reader, key)
+		return err
+	}))
+	if look.err != nil {
+		seen.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
+	} else {
+		r.describeSecret(ctx, seen, look.facts)
+	}
+	return seen, ctx.Err()
+}
+
+// observeRecords lists the records, found by uid and not by label: labels can be edited. Where the API server does not list
+// them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.
+func (r *APIKeyReconciler) observeRecords(ctx context.Context, reader client.Reader, seen *observed) {
 	var records v1alpha1.DGbotAPIKeyRecordList
-	if err := reader.List(ctx, &records, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(key.UID)}); err != nil {
-		return nil, fmt.Errorf("listing the records: %w", err)
+	selection := []client.ListOption{client.InNamespace(seen.Key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(seen.Key.UID)}}
+	err := bounded(ctx, func(ctx context.Context) error { return reader.List(ctx, &records, selection...) })
+	if err != nil && r.Client.List(ctx, &records, selection...) != nil {
+		records.Items = nil
 	}
-	tracking, err := r.tracking(ctx, key.Spec.Environment)
-	if err != nil {
-		return nil, err
-	}
-	chatbot, err := chatbotOf(ctx, reader, key)
-	if err != nil {
-		return nil, err
-	}
-	environment, err := r.environmentOf(ctx, reader, key)
-	if err != nil {
-		return nil, fmt.Errorf("looking for the rules of environment %q: %w", key.Spec.Environment, err)
-	}
-	seen := &observed{
-		Observation: lifecycle.Observation{Key: key, Records: records.Items, Chatbot: chatbot, Environment: environment, Tracking: tracking},
-		secret:      secret,
-	}
-	return seen, r.describeSecret(ctx, seen, facts)
+	seen.Records = records.Items
+	seen.failed(lifecycle.ReadRecords, reading(err, "the records of DGbotAPIKey %q", seen.Key.Name))
 }
 
 // chatbotOf reads the chatbot that the key is for. What is minted is minted with its ID, so it is read live then: a cache may
@@ -155,24 +180,26 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 	chatbot := &v1alpha1.DGbotChatbot{}
 	found, err := get(ctx, reader, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}, chatbot)
 	if err != nil {
-		return lifecycle.Chatbot{}, fmt.Errorf("looking for the key's chatbot: %w", err)
+		return lifecycle.Chatbot{}, reading(err, "DGbotChatbot %q", key.Spec.ChatbotRef.Name)
 	}
 	return lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found}, nil
 }
 
 // describeSecret puts what is known of the Secret into the observation.
-func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, facts *secretFacts) error {
+func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, facts *secretFacts) {
+	seen.failed(lifecycle.ReadSecret, nil)
 	if facts == nil {
 		seen.Secret = lifecycle.Secret{State: lifecycle.SecretAbsent}
-		return nil
+		return
 	}
 	state, otherUID := facts.claim(seen.Key)
 	if otherUID != "" {
 		exists, err := r.keyExists(ctx, seen.Key.Namespace, otherUID)
-		if err != nil {
-			return err
-		}
-		if exists {
+		switch {
+		case err != nil:
+			state = lifecycle.SecretUnknown
+			seen.failed(lifecycle.ReadSecret, reading(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
+		case exists:
 			state = lifecycle.SecretForeign
 		}
 	}
@@ -180,7 +207,6 @@ func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, f
 	if state == lifecycle.SecretOwned {
 		seen.Secret.Drifted = facts.drifted(seen.Key, seen.recordOf(facts.hash))
 	}
-	return nil
 }
 
 func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
@@ -192,9 +218,13 @@ func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
 	return nil
 }
 
-// keyExists says whether a key with that uid is in the namespace.
-func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (bool, error) {
-	return ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotAPIKeyList{}, keyOwner, namespace, uid)
+// keyExists reports whether a key with that uid is in the namespace.
+func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (exists bool, err error) {
+	err = bounded(ctx, func(ctx context.Context) (err error) {
+		exists, err = ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotAPIKeyList{}, keyOwner, namespace, uid)
+		return err
+	})
+	return exists, err
 }
 
 // ownerExists says whether an object of a kind of ours with that uid is in the namespace. That one is, the cache may say: nothing
@@ -202,11 +232,14 @@ func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid 
 func ownerExists(ctx context.Context, cached, live client.Reader, known client.ObjectList, owner secretOwner, namespace string, uid types.UID) (bool, error) {
 	there := &metav1.PartialObjectMetadataList{}
 	there.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(owner.kind + "List"))
-	for _, look := range []struct {
+	for i, look := range []struct {
 		reader client.Reader
 		list   client.ObjectList
 	}{{cached, known}, {live, there}} {
 		if err := look.reader.List(ctx, look.list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+			if i == 0 {
+				continue // only the API server may report that the owner is gone
+			}
 			return false, fmt.Errorf("looking for the %s with uid %s: %w", owner.kind, uid, err)
 		}
 		found := false

@@ -165,6 +165,9 @@ func (o *observed) secretVersion() string {
 // published. It is tidying up: where it fails, nothing else waits for it, and the next pass tries again.
 func (r *APIKeyReconciler) settleDoubts(ctx context.Context, seen *observed) {
 	key := client.ObjectKeyFromObject(seen.Key)
+	if len(seen.Failed) > 0 {
+		return // whether the Secret is the one that was to be replaced may be unknown
+	}
 	for _, d := range r.memory.takeDoubts(key, r.Clock.Now().Add(-doubtful)) {
 		known := seen.recordOf(d.hash)
 		if known == nil || d.secretVersion != seen.secretVersion() || lifecycle.EndUnpublished(known, seen.Key).NotAfter.Equal(known.Spec.NotAfter) {
@@ -307,5 +310,6 @@ func (r *APIKeyReconciler) adopt(ctx context.Context, seen *observed, secret *co
 	facts := factsOf(secret, seen.Key)
 	r.memory.rememberSecret(seen.Key, facts, r.Clock.Now())
 	seen.secret = secret
-	return r.describeSecret(ctx, seen, facts)
+	r.describeSecret(ctx, seen, facts)
+	return nil
 }

@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -39,10 +38,15 @@ func trackingOf(lease *coordinationv1.Lease) *lifecycle.Tracking {
 // is behind vouches for less.
 func (r *APIKeyReconciler) tracking(ctx context.Context, environment string) (*lifecycle.Tracking, error) {
 	lease, name := &coordinationv1.Lease{}, types.NamespacedName{Namespace: r.UsageNamespace, Name: v1alpha1.UsageLeasePrefix + environment}
-	if found, err := get(ctx, r.Client, name, lease); err != nil {
-		return nil, fmt.Errorf("reading Lease %s: %w", name, err)
-	} else if !found {
-		return nil, nil
+	found, err := get(ctx, r.Client, name, lease)
+	if err != nil {
+		err = bounded(ctx, func(ctx context.Context) (err error) {
+			found, err = get(ctx, r.Live, name, lease)
+			return err
+		})
+	}
+	if err != nil || !found {
+		return nil, reading(err, "Lease %s", name)
 	}
 	return trackingOf(lease), nil
 }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// readTimeout bounds each read that a plan can do without: a KMS that does not answer must not delay a revocation.
+	readTimeout = 5 * time.Second
+	// maxTransientReads is how many passes in a row retry a read that got no answer from the API server before the failure is
+	// reported. With minRetry this takes about 1.5 s, which is longer than a dropped connection.
+	maxTransientReads = 5
+)
+
+// readError is an error with what was to be read, as the condition names it.
+type readError struct {
+	what string
+	err  error
+}
+
+func (e *readError) Error() string { return fmt.Sprintf("reading %s: %s", e.what, e.err) }
+
+func (e *readError) Unwrap() error { return e.err }
+
+// reading adds what was to be read to an error; nil stays nil.
+func reading(err error, format string, arguments ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &readError{fmt.Sprintf(format, arguments...), err}
+}
+
+// bounded calls a read with a context that ends after readTimeout.
+func bounded(ctx context.Context, read func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return read(ctx)
+}
+
+// failures collects the failed reads of one observation, and the errors that they failed with.
+type failures struct {
+	reads lifecycle.FailedReads
+	errs  map[lifecycle.ReadPart]error
+}
+
+// note records the outcome of reading a part; nil removes an earlier failure of it.
+func (f *failures) note(part lifecycle.ReadPart, err error) {
+	f.reads = f.reads.Without(part)
+	delete(f.errs, part)
+	if err == nil {
+		return
+	}
+	if f.errs == nil {
+		f.errs = map[lifecycle.ReadPart]error{}
+	}
+	f.errs[part] = err
+	failed := lifecycle.FailedRead{Of: part, What: "the " + string(part), Message: answerTo(err), Remedy: remedyFor(err)}
+	var read *readError
+	if errors.As(err, &read) {
+		failed.What = read.what
+	}
+	f.reads = append(f.reads, failed)
+}
+
+// all joins the errors of the failed reads.
+func (f *failures) all() error {
+	var all error
+	for _, read := range f.reads {
+		all = errors.Join(all, f.errs[read.Of])
+	}
+	return all
+}
+
+// transient reports whether each failed read may succeed in a moment: the API server did not answer, or asked for a retry.
+func (f *failures) transient() bool {
+	for _, err := range f.errs {
+		if answered(err) {
+			return false
+		}
+	}
+	return len(f.errs) > 0
+}
+
+// answered reports whether an error is an answer of the API server that an immediate retry cannot change.
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) {
+		return false
+	}
+	switch status.Status().Code {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return false
+	}
+	return true
+}
+
+// answerTo returns what a read failed with, in the same words each time it fails in the same way: the local port of a lost
+// connection, which changes each time, is left out.
+func answerTo(err error) string {
+	var status apierrors.APIStatus
+	var connection *net.OpError
+	switch {
+	case errors.As(err, &status):
+		return apikey.RedactEncoded(status.Status().Message)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the API server did not answer within %s", readTimeout)
+	case errors.As(err, &connection):
+		return fmt.Sprintf("%s %s: %s", connection.Op, connection.Addr, connection.Err)
+	}
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	return apikey.RedactEncoded(err.Error())
+}
+
+func remedyFor(err error) string {
+	switch {
+	case apierrors.IsForbidden(err):
+		return "grant the manager's service account this right: its roles are in config/rbac and config/overlays"
+	case apierrors.IsInternalError(err):
+		return "correct what the API server names, such as its encryption configuration or KMS"
+	}
+	return "check that the API server answers"
+}
+
+// reportsFailedReads reports whether a key's status names a failed read. The cache cannot clear it: it may know what the API server
+// does not answer.
+func reportsFailedReads(key *v1alpha1.DGbotAPIKey) bool {
+	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.ObservationFailedReason
+}
+
+// observing is the undoing under which memory counts observations that failed in a row.
+const observing = "observation"
+
+// retryReads returns the error to retry with where the reads of an observation failed for lack of an answer, and have not often
+// done so: a connection that was dropped once must not make a condition, and an event. Nil where the failure is to be reported.
+func (m *memory) retryReads(name types.NamespacedName, f *failures, now time.Time) error {
+	counter := undoing{name, observing}
+	if len(f.errs) == 0 {
+		m.leftAlone(counter)
+		return nil
+	}
+	if f.transient() && m.rememberUndone(counter, now) <= maxTransientReads {
+		return f.all()
+	}
+	return nil
+}
