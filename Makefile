@@ -45,11 +45,11 @@ run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_comp
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay --parent=$$PPID
 
 .PHONY: build
-build: bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot.
+build: bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Build bin/manager, bin/verifier and bin/kubectl-dgbot (VERSION where Git does not have it).
 
 .PHONY: bin/manager bin/verifier bin/kubectl-dgbot
 bin/manager bin/verifier bin/kubectl-dgbot: bin/%:
-	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/$*
+	@CGO_ENABLED=0 go build -trimpath $(if $(VERSION),-ldflags='-X dgbot.io/key-operator/internal/version.value=$(VERSION)') -o $@ ./cmd/$*
 
 bin/kubectl_complete-dgbot: hack/kubectl_complete-dgbot
 	@install -m 0755 $< $@

@@ -45,6 +45,10 @@ var boundaries = map[string]boundary{
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,
 	},
+	"internal/version": {
+		mustNot: []string{"log", "net", "os"},
+		noClock: true,
+	},
 	"internal/lifecycle": {
 		may:     []string{module + "/api/v1alpha1", "k8s.io/apimachinery"},
 		mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},
@@ -75,7 +79,7 @@ var boundaries = map[string]boundary{
 	},
 	"internal/cli": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/version",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/cli-runtime", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/yaml",
 			"github.com/spf13/cobra", "golang.org/x/term",
 		},
@@ -84,11 +88,14 @@ var boundaries = map[string]boundary{
 		may: []string{module + "/internal/cli", "k8s.io/cli-runtime", "k8s.io/client-go"},
 	},
 	"cmd/manager": {
-		may: []string{module + "/controllers", module + "/internal/listening", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime"},
+		may: []string{
+			module + "/controllers", module + "/internal/listening", module + "/internal/version",
+			"k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime",
+		},
 	},
 	"cmd/verifier": {
 		may: []string{
-			module + "/internal/verify", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime",
+			module + "/internal/verify", module + "/internal/version", "k8s.io/client-go", "k8s.io/klog/v2", "go.uber.org/zap", "sigs.k8s.io/controller-runtime",
 		},
 	},
 	// To be copied into somebody's own API.

@@ -20,6 +20,7 @@ import (
 
 	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/internal/listening"
+	"dgbot.io/key-operator/internal/version"
 )
 
 // bodyLevel is the verbosity from which on client-go prints requests and answers whole: published keys among them.
@@ -89,10 +90,15 @@ func parse(args []string) (controllers.Options, *zap.Options, error) {
 		"Namespace of the Leases by which verifiers say since when they have reported uses, their --usage-namespace; by default the one the manager runs in.")
 	flags.BoolVar(&options.RequireEnvironment, "require-environment", true,
 		"Issue a key for the first time only if its environment has a DGbotEnvironment; keys that were issued go on without one. With false, such a key's own spec is all that applies.")
+	showVersion := flags.Bool("version", false, "Print the version and exit.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return options, nil, err
+	}
+	if *showVersion {
+		fmt.Println("manager", version.Get())
+		return options, nil, flag.ErrHelp // as after --help, there is nothing else to do
 	}
 	if flags.NArg() > 0 {
 		return options, nil, fmt.Errorf("unexpected argument %q: the manager takes flags only, see --help", flags.Arg(0))

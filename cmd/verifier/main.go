@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"dgbot.io/key-operator/internal/verify"
+	"dgbot.io/key-operator/internal/version"
 )
 
 func main() {
@@ -56,7 +57,7 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&options.HTTPBindAddress, "http-bind-address", ":8080",
-		"Address for POST /v1/verify, /check, POST /v1/identity/verify, /healthz and /readyz; 0 for none.")
+		"Address for POST /v1/verify, /check, POST /v1/identity/verify, /healthz and /readyz; 0 for none. Service dgbot-verifier has port 80 for it.")
 	flags.StringVar(&options.GRPCBindAddress, "grpc-bind-address", ":9090",
 		"Address for Envoy's ext_authz (envoy.service.auth.v3.Authorization) and gRPC health; 0 for none.")
 	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
@@ -80,10 +81,15 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
 		"Namespace of the Leases dgbot-usage-<environment>, which say since when uses are tracked; by default the one the verifier runs in. "+
 			"With --namespace there are none.")
+	showVersion := flags.Bool("version", false, "Print the version and exit.")
 	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
 	logging.BindFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		return options, nil, err
+	}
+	if *showVersion {
+		fmt.Println("verifier", version.Get())
+		return options, nil, flag.ErrHelp // as after --help, there is nothing else to do
 	}
 	if flags.NArg() > 0 {
 		return options, nil, fmt.Errorf("unexpected argument %q: the verifier takes flags only, see --help", flags.Arg(0))

@@ -79,7 +79,7 @@ func run(ctx context.Context, version, url, out string, platforms []string) erro
 		}
 		var p *platform
 		err := progress.Step("building kubectl-dgbot for "+name, func() (err error) {
-			p, err = pack(ctx, goos, arch, out)
+			p, err = pack(ctx, version, goos, arch, out)
 			return err
 		})
 		if err != nil {
@@ -102,7 +102,7 @@ func run(ctx context.Context, version, url, out string, platforms []string) erro
 }
 
 // pack builds for one platform and writes the archive. Its URI is the name of it.
-func pack(ctx context.Context, goos, arch, out string) (*platform, error) {
+func pack(ctx context.Context, version, goos, arch, out string) (*platform, error) {
 	p := &platform{OS: goos, Arch: arch, Binary: "kubectl-dgbot", URI: fmt.Sprintf("kubectl-dgbot_%s_%s.tar.gz", goos, arch)}
 	if goos == "windows" {
 		p.Binary += ".exe"
@@ -112,8 +112,9 @@ func pack(ctx context.Context, goos, arch, out string) (*platform, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	//nolint:gosec // the platform is that of whoever releases
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
+	flags := "-ldflags=-s -w -X dgbot.io/key-operator/internal/version.value=" + version
+	//nolint:gosec // version and platform are checked, and those of the person who releases
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", flags, "-o", filepath.Join(folder, p.Binary), "./cmd/kubectl-dgbot")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
 	if printed, err := build.CombinedOutput(); err != nil {
 		return nil, scratch.Explain(fmt.Errorf("building: %w\n%s", err, printed))

@@ -94,6 +94,9 @@ func TestTheArchiveIsWhatTheManifestSays(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(folder, "kubectl-dgbot"), "--help").CombinedOutput(); err != nil || !strings.Contains(string(out), "compromise") {
 		t.Errorf("%v: %s", err, out)
 	}
+	if out, err := exec.CommandContext(t.Context(), filepath.Join(folder, "kubectl-dgbot"), "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "kubectl-dgbot v0.1.0 ") {
+		t.Errorf("%v: %s", err, out)
+	}
 	if _, err := os.Stat(filepath.Join(folder, "LICENSE")); err != nil {
 		t.Error(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
+
+	"dgbot.io/key-operator/internal/version"
 )
 
 // NewCommand returns kubectl dgbot with all its verbs.
@@ -21,7 +23,8 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 
 Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was called wrongly, and nothing has been done;
 3 it was done, and the answer is no: what was given is no key, or to verify not a good one; scan has found keys; one has the risk of
---fail-on; what was waited for has not come in time, or will not come; somebody said no.`,
+--fail-on; what was waited for has not come in time, or will not come; the user
+said no.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {
@@ -33,6 +36,8 @@ Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was
 		SilenceUsage:  true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl dgbot"},
 	}
+	root.Version = version.Get().String()
+	root.SetVersionTemplate("kubectl-dgbot {{.Version}}\n")
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
@@ -42,7 +47,7 @@ Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was
 	flags.AddFlags(root.PersistentFlags())
 	s := &session{flags: flags, streams: streams, terminal: terminal, clock: clock.RealClock{}}
 	root.AddCommand(newList(s), newDescribe(s), newAudit(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s),
-		newIdentify(s), newVerify(s), newScan(s))
+		newIdentify(s), newVerify(s), newScan(s), newVersion(s))
 	for _, verb := range root.Commands() {
 		s.completeFlags(verb)
 	}
