@@ -19,13 +19,15 @@ import (
 
 // audited is one key as an audit sees it.
 type audited struct {
-	Risk         risk                `json:"risk"`
-	Findings     []finding           `json:"findings"`
-	Namespace    string              `json:"namespace"`
-	Name         string              `json:"name"`
-	Environment  string              `json:"environment"`
-	Label        string              `json:"label"`
-	State        string              `json:"state"`
+	Risk        risk      `json:"risk"`
+	Findings    []finding `json:"findings"`
+	Namespace   string    `json:"namespace"`
+	Name        string    `json:"name"`
+	Environment string    `json:"environment"`
+	Label       string    `json:"label"`
+	State       string    `json:"state"`
+	// Observed reports whether the operator has seen the present spec. If not, the state may be of an earlier one.
+	Observed     bool                `json:"observed"`
 	KeyID        string              `json:"keyID,omitempty"`
 	Revision     int64               `json:"revision,omitempty"`
 	CreatedAt    metav1.Time         `json:"createdAt"`
@@ -36,6 +38,8 @@ type audited struct {
 	NextStageAt  *metav1.Time        `json:"nextStageAt,omitempty"`
 	NextRotation *metav1.Time        `json:"nextRotationAt,omitempty"`
 	ExpiresAt    *metav1.Time        `json:"expiresAt,omitempty"`
+	// stateText is the state for people.
+	stateText string
 }
 
 // report is an audit as programs read it.
@@ -49,7 +53,7 @@ type audit struct {
 	*session
 	listing
 	page, failOn string
-	unusedAfter  time.Duration
+	unusedAfter  timeSpan
 	// limit is the risk of --fail-on.
 	limit risk
 }
@@ -72,7 +76,8 @@ With --fail-on the exit code is 3 where a key has that risk or a higher one.`,
 	a.addFlags(c)
 	c.Flags().StringVar(&a.page, "html", "", "File to write the audit to as one page, instead of showing it; - for standard output")
 	c.Flags().StringVar(&a.failOn, "fail-on", "", "End with code 3 where a key has this risk or a higher one: low, medium or high")
-	c.Flags().DurationVar(&a.unusedAfter, "unused-after", quarter, "From when on a key that is not used is called unused")
+	a.unusedAfter = timeSpan(quarter)
+	c.Flags().Var(&a.unusedAfter, "unused-after", "From when on a key that is not used is called unused, such as 30d or 720h")
 	return c
 }
 
@@ -82,7 +87,7 @@ func (a *audit) check(c *cobra.Command, arguments []string) error {
 	case err != nil:
 		return err
 	case a.unusedAfter <= 0:
-		return usage("--unused-after is %s: want more than nothing, such as 2160h", a.unusedAfter)
+		return usage("--unused-after is %s: want more than nothing, such as 90d", a.unusedAfter.String())
 	case c.Flags().Changed("html") && a.page == "":
 		return usage("--html is empty: want a file, or - for standard output")
 	case a.page != "" && c.Flags().Changed("output"):
@@ -96,9 +101,10 @@ func (a *audit) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := auditOf(keys, a.unusedAfter, a.clock.Now())
+	unusedAfter := time.Duration(a.unusedAfter)
+	all := auditOf(keys, unusedAfter, a.clock.Now())
 	if a.page != "" {
-		err = a.writePage(a.page, all, where, a.unusedAfter)
+		err = a.writePage(a.page, all, where, unusedAfter)
 	} else {
 		err = a.printAudit(a.output, all)
 	}
@@ -138,7 +144,7 @@ func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Ti
 		k := &keys[i]
 		a := audited{
 			Findings: judge(k, unusedAfter, now), Namespace: k.Namespace, Name: k.Name, Environment: k.Spec.Environment, Label: k.Spec.Label,
-			State: stateOf(k), CreatedAt: k.CreationTimestamp, LastUsedAt: k.Status.LastUsedAt, TrackedSince: k.Status.TrackedSince,
+			State: stateOf(k), Observed: isObserved(k), stateText: stateText(stateOf(k), k), CreatedAt: k.CreationTimestamp, LastUsedAt: k.Status.LastUsedAt, TrackedSince: k.Status.TrackedSince,
 			NextRotation: k.Status.NextRotationAt, ExpiresAt: k.Spec.ExpiresAt,
 		}
 		if current := k.Status.Current; current != nil {
@@ -182,7 +188,7 @@ var auditColumns = []column[audited]{
 	{"NAME", false, func(a *audited, _ time.Time) string { return a.Name }},
 	{"ENVIRONMENT", false, func(a *audited, _ time.Time) string { return a.Environment }},
 	{"LABEL", true, func(a *audited, _ time.Time) string { return a.Label }},
-	{"STATE", false, func(a *audited, _ time.Time) string { return a.State }},
+	{"STATE", false, func(a *audited, _ time.Time) string { return a.stateText }},
 	{"ISSUED", false, func(a *audited, now time.Time) string { return told(a.IssuedAt, now) }},
 	{"LAST-USED", false, func(a *audited, now time.Time) string { return told(a.LastUsedAt, now) }},
 	{"KEY-ID", true, func(a *audited, _ time.Time) string { return a.KeyID }},

@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,42 +41,40 @@ type total struct {
 // pageRow is a key in the table.
 type pageRow struct {
 	audited
-	RiskName, Issued, LastUsed, Next string
-	Whys                             []string
+	RiskName, StateText, Issued, LastUsed, Next string
+	Whys                                        []string
 }
 
-// environmentPicture shows, of each key of an environment, how old it is and when it was used last. Lengths are in the units of
-// its SVG.
+// environmentPicture shows, of each key of an environment, how old it is and when it was used last. Places are in percent of its width,
+// so that it fits any screen and its texts keep their size.
 type environmentPicture struct {
-	Name               string
-	Height             int
-	Left, Right, Width float64
-	Ticks              []tick
-	// Bound is where unused keys begin; nil where that is off the scale.
+	Name  string
+	Ticks []tick
+	// Bound is where unused keys begin; nil if that is off the scale.
 	Bound *tick
 	Bars  []bar
 	// More is how many keys the picture leaves out.
 	More int
 }
 
+// tick is a time on the axis. Anchor is the part of its text that is there.
 type tick struct {
-	X    float64
-	Text string
+	X            float64
+	Text, Anchor string
 }
 
 // bar is a key: from when it was issued until now, with a dot where it was used last.
 type bar struct {
-	Y, X, Length, Used float64
-	IsUsed             bool
-	Name, Risk, Title  string
+	X, Length, Used   float64
+	IsUsed            bool
+	Name, Risk, Title string
 }
 
-// The measures of a picture.
 const (
-	nameWidth  = 260.0
-	timeWidth  = 560.0
-	rowHeight  = 18
-	axisHeight = 34
+	// nowAt is the right end of a picture.
+	nowAt = 100.0
+	// atEdge is how near to the left edge half of a text would be outside.
+	atEdge = 8.0
 	// mostBars keeps a picture on a printed page; those with the highest risk come first.
 	mostBars = 40
 )
@@ -134,7 +131,7 @@ func totals(all []audited) []total {
 }
 
 func rowOf(a *audited, now time.Time) pageRow {
-	row := pageRow{audited: *a, RiskName: a.Risk.String(), Issued: told(a.IssuedAt, now), LastUsed: lastUse(a, now)}
+	row := pageRow{audited: *a, RiskName: a.Risk.String(), StateText: a.stateText, Issued: told(a.IssuedAt, now), LastUsed: lastUse(a, now)}
 	switch {
 	case a.NextStageAt != nil:
 		row.Next = "next stage of the audit " + told(a.NextStageAt, now)
@@ -158,7 +155,7 @@ func lastUse(a *audited, now time.Time) string {
 
 // draw makes the picture of one environment. What is revoked is not in it.
 func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) environmentPicture {
-	p := environmentPicture{Name: name, Left: nameWidth, Right: nameWidth + timeWidth, Width: nameWidth + timeWidth + 20}
+	p := environmentPicture{Name: name}
 	var keys []*audited
 	longest := 7 * 24 * time.Hour
 	for i := range all {
@@ -174,20 +171,23 @@ func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) 
 		longest = max(longest, now.Sub(a.IssuedAt.Time), age(a.LastUsedAt, now))
 	}
 	at := func(ago time.Duration) float64 {
-		return math.Round((p.Right-timeWidth*min(1, float64(max(0, ago))/float64(longest)))*10) / 10
+		return math.Round(10*nowAt*(1-min(1, float64(max(0, ago))/float64(longest)))) / 10
 	}
-	for i, a := range keys {
+	for _, a := range keys {
 		b := bar{
-			Y: float64(axisHeight + i*rowHeight), X: at(now.Sub(a.IssuedAt.Time)), Used: at(age(a.LastUsedAt, now)), IsUsed: a.LastUsedAt != nil,
-			Name: shortened(a.Namespace + "/" + a.Name), Risk: a.Risk.String(),
+			X: at(now.Sub(a.IssuedAt.Time)), Used: at(age(a.LastUsedAt, now)), IsUsed: a.LastUsedAt != nil,
+			Name: a.Namespace + "/" + a.Name, Risk: a.Risk.String(),
 			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, told(a.IssuedAt, now), lastUse(a, now), a.why()),
 		}
-		b.Length = max(1, p.Right-b.X)
+		b.Length = max(0.2, math.Round(10*(nowAt-b.X))/10)
 		p.Bars = append(p.Bars, b)
 	}
-	p.Height = axisHeight + len(keys)*rowHeight + 6
 	for _, days := range ticksFor(longest) {
-		p.Ticks = append(p.Ticks, tick{at(time.Duration(days) * 24 * time.Hour), fmt.Sprintf("%dd ago", days)})
+		t := tick{at(time.Duration(days) * oneDay), fmt.Sprintf("%dd ago", days), "middle"}
+		if t.X < atEdge {
+			t.Anchor = "start"
+		}
+		p.Ticks = append(p.Ticks, t)
 	}
 	if unusedAfter < longest {
 		p.Bound = &tick{X: at(unusedAfter)}
@@ -217,13 +217,4 @@ func ticksFor(longest time.Duration) []int {
 		all = append(all, d)
 	}
 	return all
-}
-
-// shortened is a name that fits in front of the bars.
-func shortened(name string) string {
-	const most = 38
-	if runes := []rune(name); len(runes) > most {
-		return strings.TrimSpace(string(runes[:most-1])) + "…"
-	}
-	return name
 }

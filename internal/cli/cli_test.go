@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -96,4 +97,14 @@ func TestEveryKeyIsTried(t *testing.T) {
 		said.String() != "a: not a\nc: not c\n" {
 		t.Errorf("%v: %v", tried, err)
 	}
+}
+
+// call runs kubectl dgbot, and returns what it writes and its exit code.
+func call(t *testing.T, stdin string, args ...string) (out, said string, code int) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	command := NewCommand(genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &stdout, ErrOut: &stderr})
+	command.SetArgs(args)
+	code = Exit(&stderr, command.ExecuteContext(t.Context()))
+	return stdout.String(), stderr.String(), code
 }

@@ -69,7 +69,8 @@ func (s *session) connect() (*cluster, error) {
 	}
 	metav1.AddToGroupVersion(scheme, v1alpha1.GroupVersion)
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = 50, 300 // kubectl's own
+	// The API server's priority and fairness protects it. A limit here would only add waiting that has nothing to do with its answer.
+	config.QPS = -1
 	if config.Timeout == 0 {
 		config.Timeout = requestTimeout
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -22,7 +24,7 @@ const (
 	// ExitUsage: it was called wrongly, and nothing has been done.
 	ExitUsage = 2
 	// ExitNo: it was done, and the answer is no: what was given is no key, or to verify not a good one; keys were found where none
-	// should be; one has the risk that was asked about; what was waited for has not come in time, or will not; somebody said no.
+	// should be; one has the risk that was asked about; what was waited for has not come in time, or will not; the user said no.
 	ExitNo = 3
 )
 
@@ -52,15 +54,49 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // whoever read has had enough
 	}
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
-	_, _ = fmt.Fprintln(harmless{stderr}, "error:", oneLine(err.Error())+advice(err))
+	_, _ = fmt.Fprintln(harmless{stderr}, "error:", oneLine(explain(err))+advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}
 	return ExitFailed
 }
+
+// explain returns an error for people. What libraries say of a deadline or an interrupt names their own parts, such as a rate limiter,
+// and neither what took too long nor what to do.
+func explain(err error) string {
+	var status apierrors.APIStatus
+	var timeout net.Error
+	var late *lateError
+	var failed *failedKey
+	switch {
+	case errors.As(err, &late), errors.As(err, &failed):
+		return err.Error() // it is explained already
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.As(err, &status) && (apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)):
+		return "the API server did not complete the request in time: it may be overloaded; try again"
+	case errors.As(err, &status):
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time from " + addressOf(err) + ": check that it can be reached, or allow more with --request-timeout"
+	}
+	return err.Error()
+}
+
+// addressOf is the server that a request was for.
+func addressOf(err error) string {
+	var request *url.Error
+	if errors.As(err, &request) {
+		if target, err := url.Parse(request.URL); err == nil && target.Host != "" {
+			return target.Scheme + "://" + target.Host
+		}
+	}
+	return "the API server"
+}
+
+// lateError is a deadline of the plugin's own, which says what was waited for.
+type lateError struct{ message string }
+
+func (e *lateError) Error() string { return e.message }
 
 // advice says what to do about an error that the API server does not explain.
 func advice(err error) string {

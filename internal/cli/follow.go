@@ -31,6 +31,8 @@ type following struct {
 	// asked is what was asked of each.
 	asked map[types.UID]metav1.Time
 	said  map[types.UID]string
+	// request is what was asked, such as "rotation requested".
+	request string
 	// failures are the keys of which it is clear that nothing will come, or nothing came in time.
 	failures []failure
 }
@@ -56,13 +58,23 @@ func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeou
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && !wait.Interrupted(err) && !errors.Is(err, context.DeadlineExceeded):
+	case err != nil && waiting.Err() == nil:
 		return err
 	}
 	for i := range pending {
-		f.fail(&pending[i], no("not done in time (%s)", f.said[pending[i].UID]))
+		f.fail(&pending[i], f.late(&pending[i], timeout))
 	}
 	return f.tellFailures(f.failures, total)
+}
+
+// late is the error for a key whose request has not been handled at the deadline. The request stays in force.
+func (f *following) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
+	says := f.said[key.UID]
+	if says == "" {
+		says = "nothing yet: the API server did not answer"
+	}
+	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; the key says %s; the request stays in force: see 'kubectl dgbot describe %s -n %s'",
+		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, oneLine(says), key.Name, key.Namespace)}}
 }
 
 // look returns the keys as they are now, those that are gone aside: one by name, several by one list.
@@ -147,6 +159,9 @@ func standing(key *v1alpha1.DGbotAPIKey) string {
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {
 			return c.Reason + ": " + c.Message
 		}
+	}
+	if c := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition); c != nil && key.Status.Current != nil {
+		return fmt.Sprintf("waiting for the operator; Ready is %s for revision %d: %s: %s", c.Status, key.Status.Current.Revision, c.Reason, c.Message)
 	}
 	return "waiting for the operator"
 }

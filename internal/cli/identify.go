@@ -94,7 +94,7 @@ func (s *session) lookUp(ctx context.Context, key apikey.Key, it *identification
 		return err
 	}()
 	if err != nil {
-		_, _ = fmt.Fprintln(s.streams.ErrOut, "note: no cluster was asked whose it is:", err)
+		_, _ = fmt.Fprintln(s.streams.ErrOut, "note: no cluster was asked whose it is:", oneLine(explain(err)))
 	}
 }
 

@@ -79,7 +79,7 @@ var keyColumns = []column[v1alpha1.DGbotAPIKey]{
 	}},
 	{"ENVIRONMENT", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
 	{"LABEL", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
-	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateOf(k) }},
+	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateText(stateOf(k), k) }},
 	{"LAST-USED", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return told(k.Status.LastUsedAt, now) }},
 	{"UNUSED", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Audit == nil {
@@ -101,6 +101,17 @@ var keyColumns = []column[v1alpha1.DGbotAPIKey]{
 		}
 		return duration.HumanDuration(now.Sub(k.CreationTimestamp.Time))
 	}},
+}
+
+// isObserved reports whether the status of a key is about its present spec. It is not from a change on until the operator has seen it.
+func isObserved(k *v1alpha1.DGbotAPIKey) bool { return k.Status.ObservedGeneration >= k.Generation }
+
+// stateText is a state for people, with what makes it out of date.
+func stateText(state string, k *v1alpha1.DGbotAPIKey) string {
+	if isObserved(k) {
+		return state
+	}
+	return fmt.Sprintf("%s (generation %d not yet observed)", state, k.Generation)
 }
 
 // stateOf is whether a key is ready, or why it is not.

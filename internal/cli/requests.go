@@ -61,7 +61,7 @@ type asking struct {
 	request
 	which         selection
 	waits, dryRun bool
-	timeout       time.Duration
+	timeout       timeSpan
 	output        string
 }
 
@@ -79,7 +79,8 @@ func newRequest(s *session, r request) *cobra.Command {
 	}
 	a.which.addFlags(c)
 	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until it is done, and show what is going on")
-	c.Flags().DurationVar(&a.timeout, "timeout", time.Minute, "How long to wait at most, with --wait")
+	a.timeout = timeSpan(time.Minute)
+	c.Flags().Var(&a.timeout, "timeout", "How long to wait at most, with --wait, such as 90s")
 	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen when")
 	c.Flags().StringVarP(&a.output, "output", "o", "", "json or yaml, for what --dry-run shows in a form for programs")
 	return c
@@ -93,7 +94,7 @@ func (a *asking) check(names []string) error {
 	case a.output != "" && !a.dryRun:
 		return usage("--output goes with --dry-run")
 	case a.timeout <= 0:
-		return usage("--timeout is %s: want more than nothing", a.timeout)
+		return usage("--timeout is %s: want more than nothing", a.timeout.String())
 	}
 	if a.dryRun {
 		a.which.yes = true // nothing is done that could not be taken back
@@ -131,8 +132,8 @@ func (a *asking) run(ctx context.Context, names []string) error {
 	if !a.waits || len(asked) == 0 {
 		return err
 	}
-	f := &following{session: a.session, cluster: cluster, handled: a.handled, always: a.always, asked: asked, said: map[types.UID]string{}}
-	return cmp.Or(err, f.all(ctx, keys, a.timeout))
+	f := &following{session: a.session, cluster: cluster, handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
+	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
 }
 
 // requestTime is now, and never before the revision in use was issued: a request is served by a revision issued after it.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -42,7 +43,7 @@ func newVerify(s *session) *cobra.Command {
 cluster, which is what verifiers go by; or with --url, by asking a verifier. The latter is a use of the key, and counts as one.
 
     kubectl dgbot verify --scope conversations.read <key.txt
-    kubectl port-forward -n dgbot-system svc/dgbot-verifier 8080:8080 & kubectl dgbot verify --url http://localhost:8080 <key.txt
+    kubectl port-forward -n dgbot-system svc/dgbot-verifier 8080:80 & kubectl dgbot verify --url http://localhost:8080 <key.txt
 
 Exit code 3: it is not good, or not for these scopes.`,
 		Args: noKeys,
@@ -132,7 +133,7 @@ func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []
 const answerLimit = 64 << 10
 
 // askVerifier asks a verifier as a REST API would.
-func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []string) (verification, error) {
+func askVerifier(parent context.Context, address string, key apikey.Key, scopes []string) (verification, error) {
 	target, err := url.Parse(address)
 	if err != nil || target.Host == "" || target.Scheme != "https" && !(target.Scheme == "http" && local(target.Hostname())) {
 		return verification{}, usage("--url wants https://HOST, or http://localhost: the key is not sent in the open")
@@ -143,7 +144,7 @@ func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []s
 	if err != nil {
 		return verification{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	ctx, cancel := context.WithTimeout(parent, lookupTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.JoinPath("v1", "verify").String(), bytes.NewReader(body))
 	if err != nil {
@@ -152,15 +153,15 @@ func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []s
 	request.Header.Set("Authorization", "Bearer "+key.Reveal())
 	request.Header.Set("Content-Type", "application/json")
 	// A redirect would send the key to somebody else.
-	client := &http.Client{Timeout: lookupTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {
-		return verification{}, fmt.Errorf("asking the verifier: %w", err)
+		return verification{}, verifierError(parent, target, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, answerLimit))
 	if err != nil {
-		return verification{}, fmt.Errorf("reading the verifier's answer: %w", err)
+		return verification{}, verifierError(parent, target, err)
 	}
 	v := verification{}
 	switch response.StatusCode {
@@ -176,6 +177,15 @@ func askVerifier(ctx context.Context, address string, key apikey.Key, scopes []s
 	v.Answer = answer
 	v.explain("the verifier refuses it")
 	return v, nil
+}
+
+// verifierError is why a verifier has not answered.
+func verifierError(ctx context.Context, target *url.URL, err error) error {
+	var timeout net.Error
+	if ctx.Err() == nil && errors.As(err, &timeout) && timeout.Timeout() {
+		return &lateError{fmt.Sprintf("no answer within %s from the verifier at %s: check that it can be reached", lookupTime, target.Redacted())}
+	}
+	return fmt.Errorf("asking the verifier: %w", err)
 }
 
 func local(host string) bool {

@@ -152,16 +152,42 @@ func workloadsOf(ctx context.Context, client kubernetes.Interface, namespace str
 	return all, notes, nil
 }
 
-// consumersIn are the workloads that read a Secret.
+// consumersIn are the workloads that read a Secret, each once: what is seen several times, such as a Rollout by each of its ReplicaSets,
+// is merged.
 func consumersIn(workloads []workload, secret string) []consumer {
 	all := []consumer{}
 	for i := range workloads {
-		if c := consumptionOf(&workloads[i], secret); c != nil {
+		c := consumptionOf(&workloads[i], secret)
+		if c == nil {
+			continue
+		}
+		if at := slices.IndexFunc(all, func(other consumer) bool { return other.Kind == c.Kind && other.Name == c.Name }); at >= 0 {
+			all[at].merge(c)
+		} else {
 			all = append(all, *c)
 		}
 	}
 	slices.SortFunc(all, func(a, b consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	return slices.CompactFunc(all, func(a, b consumer) bool { return a.Kind == b.Kind && a.Name == b.Name })
+	return all
+}
+
+// effects are in order: the last one wants the most attention.
+var effects = []effect{follows, nextRun, needsRestart}
+
+// merge adds what is known of a workload from another of its templates, and keeps the worst.
+func (c *consumer) merge(other *consumer) {
+	for _, use := range other.Uses {
+		if !slices.Contains(c.Uses, use) {
+			c.Uses = append(c.Uses, use)
+		}
+	}
+	// Reloader has to restart the template that needs it.
+	switch worse := cmp.Compare(slices.Index(effects, other.Effect), slices.Index(effects, c.Effect)); {
+	case worse > 0:
+		c.Effect, c.Reloader = other.Effect, other.Reloader
+	case worse == 0:
+		c.Reloader = c.Reloader && other.Reloader
+	}
 }
 
 // consumptionOf says how a workload reads a Secret; nil where it does not. It goes by the name of whatever controls it, such as a
@@ -188,7 +214,7 @@ func consumptionOf(w *workload, secret string) *consumer {
 	return c
 }
 
-// usesOf says where a Pod names a Secret, and whether one of these places keeps the old key until the Pod is replaced.
+// usesOf returns where a Pod names a Secret, each place once, and whether one of these places keeps the old key until the Pod is replaced.
 func usesOf(pod *corev1.PodSpec, secret string) (uses []string, restart bool) {
 	volumes := map[string]bool{}
 	for i := range pod.Volumes {
@@ -196,28 +222,58 @@ func usesOf(pod *corev1.PodSpec, secret string) (uses []string, restart bool) {
 			volumes[pod.Volumes[i].Name] = true
 		}
 	}
-	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+	add := func(use string, keepsOld bool) {
+		if !slices.Contains(uses, use) {
+			uses = append(uses, use)
+		}
+		restart = restart || keepsOld
+	}
+	for _, c := range containersOf(pod) {
 		for _, env := range c.Env {
 			if from := env.ValueFrom; from != nil && from.SecretKeyRef != nil && from.SecretKeyRef.Name == secret {
-				uses, restart = append(uses, fmt.Sprintf("environment variable %s of container %s", env.Name, c.Name)), true
+				add(fmt.Sprintf("environment variable %s of %s", env.Name, c.title), true)
 			}
 		}
 		for _, env := range c.EnvFrom {
 			if env.SecretRef != nil && env.SecretRef.Name == secret {
-				uses, restart = append(uses, "environment variables of container "+c.Name), true
+				add("environment variables of "+c.title, true)
 			}
 		}
 		for _, mount := range c.VolumeMounts {
 			switch {
 			case !volumes[mount.Name]:
 			case mount.SubPath != "" || mount.SubPathExpr != "":
-				uses, restart = append(uses, fmt.Sprintf("file %s (subPath) of container %s", mount.MountPath, c.Name)), true
+				add(fmt.Sprintf("file %s (subPath) of %s", mount.MountPath, c.title), true)
 			default:
-				uses = append(uses, fmt.Sprintf("volume at %s of container %s", mount.MountPath, c.Name))
+				add(fmt.Sprintf("volume at %s of %s", mount.MountPath, c.title), c.endsBeforeOthers)
 			}
 		}
 	}
 	return uses, restart
+}
+
+// titledContainer is a container of a Pod, of whatever kind.
+type titledContainer struct {
+	corev1.Container
+	title string
+	// endsBeforeOthers: whatever it has read and passed on stays as it is.
+	endsBeforeOthers bool
+}
+
+// containersOf are all containers of a Pod. An init container that is always restarted is a sidecar, which runs on.
+func containersOf(pod *corev1.PodSpec) []titledContainer {
+	var all []titledContainer
+	for _, c := range pod.InitContainers {
+		isSidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		all = append(all, titledContainer{c, "init container " + c.Name, !isSidecar})
+	}
+	for _, c := range pod.Containers {
+		all = append(all, titledContainer{c, "container " + c.Name, false})
+	}
+	for _, c := range pod.EphemeralContainers {
+		all = append(all, titledContainer{corev1.Container(c.EphemeralContainerCommon), "ephemeral container " + c.Name, false})
+	}
+	return all
 }
 
 func mountsSecret(volume *corev1.Volume, secret string) bool {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +45,50 @@ var reading = map[string]struct {
 	"a volume of another": {pod: mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "other"}})},
 	"an init container": {pod: corev1.PodSpec{InitContainers: []corev1.Container{container(func(c *corev1.Container) {
 		c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("web")}}
-	})}}, uses: "environment variable KEY of container app", restart: true},
+	})}}, uses: "environment variable KEY of init container app", restart: true},
+	"a volume of an init container": {
+		pod: ofInitContainer(mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}), ""), uses: "volume at /key of init container app", restart: true,
+	},
+	"a volume of a sidecar": {
+		pod:  ofInitContainer(mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}), corev1.ContainerRestartPolicyAlways),
+		uses: "volume at /key of init container app",
+	},
+	"a variable, a volume and an init container": {
+		pod: together("a variable", "a volume", "an init container", "a volume"), restart: true,
+		uses: "environment variable KEY of init container app; environment variable KEY of container app; volume at /key of container app",
+	},
+	"an ephemeral container": {
+		pod: corev1.PodSpec{EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+			Name: "debug", EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "web"}}}},
+		}}}}, uses: "environment variables of ephemeral container debug", restart: true,
+	},
+}
+
+func ofInitContainer(p corev1.PodSpec, policy corev1.ContainerRestartPolicy) corev1.PodSpec {
+	p.InitContainers, p.Containers = p.Containers, nil
+	if policy != "" {
+		p.InitContainers[0].RestartPolicy = &policy
+	}
+	return p
+}
+
+// together is a Pod with the containers and volumes of several.
+func together(names ...string) (all corev1.PodSpec) {
+	for _, name := range names {
+		one := parts[name]
+		all.InitContainers, all.Containers = append(all.InitContainers, one.InitContainers...), append(all.Containers, one.Containers...)
+		all.Volumes = append(all.Volumes, one.Volumes...)
+	}
+	return all
+}
+
+// parts are Pods that others are put together from.
+var parts = map[string]corev1.PodSpec{
+	"a variable": pod(container(func(c *corev1.Container) { c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("web")}} })),
+	"a volume":   mounting("", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "web"}}),
+	"an init container": {InitContainers: []corev1.Container{container(func(c *corev1.Container) {
+		c.Env = []corev1.EnvVar{{Name: "KEY", ValueFrom: fromSecret("web")}}
+	})}},
 }
 
 func container(change func(*corev1.Container)) corev1.Container {
@@ -85,6 +129,36 @@ func meta(name, controller, kind string) metav1.ObjectMeta {
 		m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: controller, Controller: &yes}}
 	}
 	return m
+}
+
+// TestConsumersIn_MergesUsesAndKeepsTheWorstEffect, in whatever order the templates of a workload come.
+func TestConsumersIn_MergesUsesAndKeepsTheWorstEffect(t *testing.T) {
+	reloaded := map[string]string{reloaderAuto: "true"}
+	template := func(name string, annotations map[string]string) workload {
+		owned := meta(name, "canary", "Rollout")
+		owned.OwnerReferences[0].APIVersion = "argoproj.io/v1alpha1"
+		return workload{"ReplicaSet", &appsv1.ReplicaSet{ObjectMeta: owned}, &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Spec: parts[name]}}
+	}
+	for name, tc := range map[string]struct {
+		all      []workload
+		effect   effect
+		uses     int
+		reloader bool
+	}{
+		"follows and restart": {[]workload{template("a volume", nil), template("a variable", nil)}, needsRestart, 2, false},
+		"all three":           {[]workload{template("a volume", nil), template("a variable", nil), template("an init container", nil)}, needsRestart, 3, false},
+		"the same twice":      {[]workload{template("a volume", nil), template("a volume", nil)}, follows, 1, false},
+		"Reloader for one":    {[]workload{template("an init container", reloaded), template("a variable", nil)}, needsRestart, 2, false},
+		"Reloader for worse":  {[]workload{template("a volume", nil), template("a variable", reloaded)}, needsRestart, 2, true},
+	} {
+		for range 2 {
+			got := consumersIn(tc.all, "web")
+			if len(got) != 1 || got[0].Kind != "Rollout" || got[0].Effect != tc.effect || len(got[0].Uses) != tc.uses || got[0].Reloader != tc.reloader {
+				t.Errorf("%s: %+v", name, got)
+			}
+			slices.Reverse(tc.all)
+		}
+	}
 }
 
 // TestWhoReadsASecret: every workload once, by the name that people know it by.

@@ -4,43 +4,31 @@ package e2e
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/test/controlplane"
 )
 
-// browserOrSkip returns the path of a Chromium that starts. Where CI has found one, it must be there.
+// browserOrSkip returns the path of a Chromium that starts. If CI has found one, it must be there.
 func browserOrSkip(t *testing.T) string {
 	t.Helper()
-	failure := "there is no chromium on this machine"
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			continue
-		}
-		if _, err = dump(t, path, "about:blank"); err == nil {
-			return path
-		}
-		failure = err.Error()
+	browser, err := controlplane.Browser(t.Context())
+	if errors.Is(err, controlplane.ErrNoBrowser) {
+		t.Skipf("nothing is tried in a browser: %v", err)
 	}
-	if os.Getenv("REQUIRE_CHROMIUM") != "" {
-		t.Fatalf("REQUIRE_CHROMIUM is set, and %s", failure)
-	}
-	t.Skipf("the snippet is not tried in a browser: %s", failure)
-	return ""
+	must(t, err)
+	return browser
 }
 
 // website serves a page with a snippet in it, and the script that the snippet loads, and keeps what it has sent.
@@ -91,7 +79,7 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	site.snippet = widget.Data[v1alpha1.WidgetSnippet]
 	site.mutex.Unlock()
 
-	page, err := dump(t, browser, server.URL+"/shop")
+	page, err := controlplane.DumpPage(t.Context(), browser, server.URL+"/shop")
 	must(t, err)
 	if want := fmt.Sprintf("I am %s at /shop", id); !strings.Contains(page, want) {
 		t.Errorf("the page does not say %q:\n%s", want, page)
@@ -118,21 +106,4 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 			t.Errorf("what was %s holds something of a key, or the name of the chatbot as markup:\n%s", what, got)
 		}
 	}
-}
-
-// dump returns a page as the browser has it in the end. The server's certificate is its own, so it is not checked.
-func dump(t *testing.T, browser, url string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
-		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=10000", "--dump-dom", url)
-	var complaints bytes.Buffer
-	command.Stderr = &complaints
-	page, err := command.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", browser, err, tail(complaints.String(), 5))
-	}
-	return string(page), nil
 }

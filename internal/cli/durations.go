@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// timeSpan is a flag for a duration that takes days as well: 30d, 1d12h, 90m. A day has 24 hours.
+type timeSpan time.Duration
+
+// oneDay is what d stands for.
+const oneDay = 24 * time.Hour
+
+// withDays is a duration that begins with days.
+var withDays = regexp.MustCompile(`^([+-]?)([0-9]+)d(.*)$`)
+
+// String implements pflag.Value. Whole days are shown as days.
+func (s *timeSpan) String() string {
+	d := time.Duration(*s)
+	days := d / oneDay
+	if rest := d % oneDay; days != 0 && rest == 0 {
+		return fmt.Sprintf("%dd", days)
+	}
+	return d.String()
+}
+
+// Set implements pflag.Value.
+func (s *timeSpan) Set(text string) error {
+	d, err := parseTimeSpan(text)
+	if err != nil {
+		return err
+	}
+	*s = timeSpan(d)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (s *timeSpan) Type() string { return "duration" }
+
+func parseTimeSpan(text string) (time.Duration, error) {
+	invalid := fmt.Errorf("%q is no duration: want one such as 30d, 1d12h or 90m", text)
+	parts := withDays.FindStringSubmatch(text)
+	if parts == nil {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return 0, invalid
+		}
+		return d, nil
+	}
+	sign, rest := parts[1], time.Duration(0)
+	days, err := strconv.ParseInt(parts[2], 10, 32)
+	if err == nil && parts[3] != "" {
+		// A sign within would be read as one of its own.
+		if c := parts[3][0]; c != '.' && (c < '0' || c > '9') {
+			return 0, invalid
+		}
+		rest, err = time.ParseDuration(parts[3])
+	}
+	if err != nil {
+		return 0, invalid
+	}
+	if days > int64((math.MaxInt64-rest)/oneDay) {
+		return 0, fmt.Errorf("%q is too long: want less than 292 years", text)
+	}
+	d := time.Duration(days)*oneDay + rest
+	if sign == "-" {
+		d = -d
+	}
+	return d, nil
+}

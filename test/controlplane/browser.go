@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// ErrNoBrowser is returned by Browser if there is none, and by the rules of this machine there need not be one.
+var ErrNoBrowser = errors.New("there is no chromium on this machine that starts")
+
+// browserTime bounds how long a page may take.
+const browserTime = time.Minute
+
+// Browser returns the path of a Chromium that starts. With REQUIRE_CHROMIUM set, which CI does after it has found one, any error is
+// another one than ErrNoBrowser.
+func Browser(ctx context.Context) (string, error) {
+	err := ErrNoBrowser
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		path, lookupErr := exec.LookPath(name)
+		if lookupErr != nil {
+			continue
+		}
+		_, startErr := DumpPage(ctx, path, "about:blank")
+		if startErr == nil {
+			return path, nil
+		}
+		err = fmt.Errorf("%w: %s", ErrNoBrowser, startErr.Error())
+	}
+	if os.Getenv("REQUIRE_CHROMIUM") != "" {
+		return "", fmt.Errorf("REQUIRE_CHROMIUM is set, and %s", err.Error())
+	}
+	return "", err
+}
+
+// DumpPage returns a page as a browser has it once its scripts have run. The certificate of its server is not checked.
+func DumpPage(ctx context.Context, browser, url string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, browserTime)
+	defer cancel()
+	profile, err := os.MkdirTemp("", "dgbot-browser-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(profile) }()
+	//nolint:gosec // the path is the one that Browser has found
+	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
+		"--user-data-dir="+profile, "--virtual-time-budget=10000", "--dump-dom", url)
+	var complaints bytes.Buffer
+	command.Stderr = &complaints
+	page, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", browser, err, complaints.String())
+	}
+	return string(page), nil
+}
