@@ -4,15 +4,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -38,10 +37,13 @@ const (
 type leak struct {
 	Path string `json:"path"`
 	// Line and Column count from 1, and are left out for what is no text.
-	Line        int      `json:"line,omitempty"`
-	Column      int      `json:"column,omitempty"`
-	Offset      int64    `json:"offset"`
-	Base64      bool     `json:"base64,omitempty"`
+	Line   int   `json:"line,omitempty"`
+	Column int   `json:"column,omitempty"`
+	Offset int64 `json:"offset"`
+	Base64 bool  `json:"base64,omitempty"`
+	// Commit and File are where a Git history has the key: Path is the history itself.
+	Commit      string   `json:"commit,omitempty"`
+	File        string   `json:"file,omitempty"`
 	Key         string   `json:"key"`
 	Environment string   `json:"environment"`
 	KeyID       string   `json:"keyID"`
@@ -51,13 +53,18 @@ type leak struct {
 	text apikey.Key
 }
 
+// unsearched is something that may hold keys that were not found.
+type unsearched struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
 // scanned is what came of a scan.
 type scanned struct {
-	Files      int      `json:"files"`
-	Bytes      int64    `json:"bytes"`
-	Skipped    []string `json:"skipped"`
-	Unreadable []string `json:"unreadable"`
-	Leaks      []leak   `json:"leaks"`
+	Files       int          `json:"files"`
+	Bytes       int64        `json:"bytes"`
+	NotSearched []unsearched `json:"notSearched"`
+	Leaks       []leak       `json:"leaks"`
 }
 
 // scan is one call of the verb.
@@ -73,25 +80,30 @@ type scan struct {
 }
 
 func newScan(s *session) *cobra.Command {
-	v := &scan{session: s, result: scanned{Skipped: []string{}, Unreadable: []string{}, Leaks: []leak{}}}
+	v := &scan{session: s, result: scanned{NotSearched: []unsearched{}, Leaks: []leak{}}}
 	c := &cobra.Command{
 		Use:   "scan (PATH... | -)",
-		Short: "Find keys in files, and say which are live",
-		Long: `Reads files, folders with all that is in them, or with - standard input, and shows the keys in them: also in binary files, and as base64, as in
-the manifest of a Secret. A key counts whose checksum is right, so there are no false alarms. Where a cluster can be asked, it says
-which of them are live, and whose.
+		Short: "Find keys in files, and report which are live",
+		Long: `Reads files, folders with all that is in them, or with - standard input, and shows the keys in them. A key counts if its checksum is
+right, so there are no false alarms. If a cluster can be asked, the answer has which of them are live, and whose.
 
     kubectl dgbot scan .
-    git log -p --all | kubectl dgbot scan -
+    git log -p -m --text --all | kubectl dgbot scan -
 
-Not looked into: .git folders (what Git has packed is read as in the example), symbolic links, archives and what is compressed.
+Keys are found as they stand, also in binary files; in base64, also of a text around the key, as in the manifest of a Secret; in UTF-16;
+in quoted-printable; with % and other escapes for single characters; and broken over lines by any of these, in quoted mail or in a diff.
+In a Git history, the commit and the file are shown.
 
-Exit code 3: keys were found. 1: none, but not everything could be read.`,
+Searched in: gzip, bzip2, zip and tar, and these in each other. Not searched, and listed on standard error and in notSearched of -o json:
+other archives, such as xz and zstd; encrypted ones; archives that expand to --max-size; files from --max-size on; what cannot be read.
+Not searched, and not listed: .git folders (read the history as above) and symbolic links.
+
+Exit code 3: keys were found. 1: no key was found, but not everything was searched.`,
 		Args: func(_ *cobra.Command, paths []string) error { return v.check(paths) },
 		RunE: func(c *cobra.Command, paths []string) error { return v.run(c.Context(), paths) },
 	}
 	c.Flags().StringVarP(&v.output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
-	c.Flags().StringVar(&v.maxSize, "max-size", "1Gi", "Size from which on files are skipped, and named on standard error; 0 for none")
+	c.Flags().StringVar(&v.maxSize, "max-size", "1Gi", "Size from which on files are not searched, as they are or unpacked; 0 for no limit")
 	c.Flags().BoolVar(&v.offline, "offline", false, "Do not ask the cluster")
 	c.Flags().BoolVar(&v.ignoreDead, "ignore-dead", false, "Leave out keys that do not verify any more, as far as a cluster says so")
 	return c
@@ -120,7 +132,7 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	v.progress = newProgress(v.terminal, v.clock)
 	v.ctx = ctx
 	if paths[0] == "-" {
-		v.read("<stdin>", v.streams.In)
+		v.read("<stdin>", v.streams.In, nil)
 	} else {
 		for _, path := range paths {
 			if err := v.walk(ctx, path); err != nil {
@@ -144,8 +156,8 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	switch n := len(v.result.Leaks); {
 	case n > 0:
 		return no("%s found", counted(n, "key"))
-	case len(v.result.Unreadable) > 0:
-		return fmt.Errorf("%s could not be read", counted(len(v.result.Unreadable), "file"))
+	case len(v.result.NotSearched) > 0:
+		return fmt.Errorf("no key was found, but %s not searched: see above", wereCounted(len(v.result.NotSearched), "file"))
 	}
 	return nil
 }
@@ -168,7 +180,7 @@ func (v *scan) walk(ctx context.Context, root string) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			v.unreadable(path, err)
+			v.notSearched(path, err)
 			return nil
 		case entry.IsDir() && entry.Name() == ".git" && path != root:
 			return fs.SkipDir
@@ -182,38 +194,45 @@ func (v *scan) walk(ctx context.Context, root string) error {
 }
 
 func (v *scan) open(path string) {
-	file, err := os.Open(path) //nolint:gosec // it is for files of whoever calls
+	file, err := os.Open(path) //nolint:gosec // the user names the files
 	if err != nil {
-		v.unreadable(path, err)
+		v.notSearched(path, err)
 		return
 	}
 	defer func() { _ = file.Close() }()
 	if info, err := file.Stat(); err == nil && v.limit > 0 && info.Size() >= v.limit {
-		v.result.Skipped = append(v.result.Skipped, path)
-		_, _ = fmt.Fprintf(v.streams.ErrOut, "skipped: %s is not smaller than %s\n", path, v.maxSize)
+		v.notSearched(path, fmt.Errorf("it is not smaller than %s (--max-size)", v.maxSize))
 		return
 	}
-	v.read(path, file)
+	v.read(path, file, file)
 }
 
-func (v *scan) read(path string, in io.Reader) {
-	size, err := search(&watched{v.ctx, in, &v.progress}, func(m match) {
-		v.result.Leaks = append(v.result.Leaks, leak{
-			Path: path, Line: m.line, Column: m.column, Offset: m.offset, Base64: m.encoded,
-			Key: m.key.Masked(), Environment: m.key.Environment(), KeyID: m.key.ID(), Standing: unasked, text: m.key,
-		})
-	})
+// read searches something. As a file it can be read in any order; nil if it is none.
+func (v *scan) read(path string, in io.Reader, file *os.File) {
+	p := &packed{scan: v, path: path, file: file, left: v.limit}
+	p.read(path, &watched{v.ctx, in, &v.progress}, 0)
 	v.result.Files++
-	v.result.Bytes += size
 	v.progress.files++
-	if err != nil && v.ctx.Err() == nil {
-		v.unreadable(path, err)
-	}
 }
 
-func (v *scan) unreadable(path string, err error) {
-	v.result.Unreadable = append(v.result.Unreadable, path)
-	_, _ = fmt.Fprintf(v.streams.ErrOut, "unreadable: %s: %v\n", path, err)
+func (v *scan) found(path string, m match) {
+	v.result.Leaks = append(v.result.Leaks, leak{
+		Path: path, Line: m.line, Column: m.column, Offset: m.offset, Base64: m.encoded, Commit: m.commit, File: m.file,
+		Key: m.key.Masked(), Environment: m.key.Environment(), KeyID: m.key.ID(), Standing: unasked, text: m.key,
+	})
+}
+
+func (v *scan) notSearched(path string, err error) {
+	if v.ctx.Err() != nil {
+		return // it was interrupted
+	}
+	// os says again which file it is.
+	var ofPath *fs.PathError
+	if errors.As(err, &ofPath) {
+		err = fmt.Errorf("%s: %w", ofPath.Op, ofPath.Err)
+	}
+	v.result.NotSearched = append(v.result.NotSearched, unsearched{path, err.Error()})
+	_, _ = fmt.Fprintf(v.streams.ErrOut, "not searched: %s: %s\n", oneLine(path), oneLine(err.Error()))
 }
 
 // standings asks a cluster which keys are live. That none can be asked is no failure.
@@ -238,7 +257,7 @@ func (v *scan) standings(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: no cluster was asked which of them are live:", err)
+		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: no cluster was asked which of them are live:", oneLine(explain(err)))
 	}
 	return ctx.Err()
 }
@@ -262,56 +281,4 @@ func livenessOf(h *holder) liveness {
 		return dead
 	}
 	return live
-}
-
-var leakColumns = []column[leak]{
-	{"STANDING", false, func(l *leak, _ time.Time) string { return string(l.Standing) }},
-	{"WHERE", false, func(l *leak, _ time.Time) string { return l.where() }},
-	{"KEY", false, func(l *leak, _ time.Time) string { return l.Key }},
-	{"OF", false, func(l *leak, _ time.Time) string {
-		if l.Holder == nil {
-			return ""
-		}
-		return l.Holder.Namespace + "/" + l.Holder.Name
-	}},
-	{"REVISION", false, func(l *leak, _ time.Time) string {
-		if l.Holder == nil {
-			return ""
-		}
-		return strconv.FormatInt(l.Holder.Revision, 10)
-	}},
-	{"LABEL", true, func(l *leak, _ time.Time) string {
-		if l.Holder == nil {
-			return ""
-		}
-		return l.Holder.Label
-	}},
-	{"VERDICT", true, func(l *leak, _ time.Time) string {
-		if l.Holder == nil {
-			return ""
-		}
-		return string(l.Holder.Verdict)
-	}},
-	{"BASE64", true, func(l *leak, _ time.Time) string { return strconv.FormatBool(l.Base64) }},
-}
-
-// where is the place in a form that editors and terminals know.
-func (l *leak) where() string {
-	if l.Line > 0 {
-		return fmt.Sprintf("%s:%d:%d", l.Path, l.Line, l.Column)
-	}
-	return fmt.Sprintf("%s (byte %d)", l.Path, l.Offset)
-}
-
-func (v *scan) print() error {
-	if v.output == "json" || v.output == "yaml" {
-		return printValue(v.streams.Out, v.output, v.result)
-	}
-	if len(v.result.Leaks) > 0 || v.output == "csv" {
-		if err := printTable(v.streams.Out, v.output, leakColumns, v.result.Leaks, v.clock.Now()); err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintf(v.streams.ErrOut, "%s read, %s\n", counted(v.result.Files, "file"), sizeText(v.result.Bytes))
-	return err
 }

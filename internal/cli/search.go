@@ -4,11 +4,9 @@ package cli
 
 import (
 	"bytes"
-	"encoding/base64"
-	"errors"
+	"cmp"
 	"io"
-	"regexp"
-	"strings"
+	"slices"
 
 	"dgbot.io/key-operator/internal/apikey"
 )
@@ -16,158 +14,175 @@ import (
 // match is a key in something that was searched.
 type match struct {
 	key apikey.Key
-	// line and column count from 1, the column in bytes; both are 0 in what is no text. offset counts bytes from 0.
+	// line and column count from 1, the column in characters of one byte, or of two in UTF-16; both are 0 in what is no text. offset
+	// counts bytes from 0.
 	line, column int
 	offset       int64
-	// encoded: it was the base64 of a key, as in the manifest of a Secret.
+	// encoded: it is in base64, as in the manifest of a Secret.
 	encoded bool
+	// commit and file are where the change that adds or removes the key is, in the output of git log -p and its like.
+	commit, file string
 }
 
 const (
 	// chunk is how much of a file is in memory.
 	chunk = 256 << 10
-	// window is more than a key takes, encoded or not, with the character behind it.
-	window = 2 * apikey.MaxLength
-	// sniffed is how much of a file says whether it is a text; Git does the same.
+	// window is how much of a file a key may take, in all its encodings and with the margins of the lines that it is wrapped over.
+	window = 4 << 10
+	// lead is how much of the chunk before is looked at again: a group of base64 may begin in it, or a line of a diff.
+	lead = 256
+	// sniffed is how much of a file decides whether it is a text; Git does the same.
 	sniffed = 8000
 )
 
-// How a key begins, and how its base64 does where a value begins with it.
-var (
-	plainPrefix   = []byte(apikey.Prefix)
-	encodedPrefix = []byte(base64.StdEncoding.EncodeToString([]byte(apikey.Prefix)))
-
-	plainKey   = regexp.MustCompile(`^` + apikey.InText)
-	encodedRun = regexp.MustCompile(`^[0-9A-Za-z+/_-]+`)
-	// brokenRun is base64 over several lines, as base64 and PEM write it, and YAML may.
-	brokenRun = regexp.MustCompile(`^[0-9A-Za-z+/_-]+(?:\r?\n[ \t]*[0-9A-Za-z+/_-]+)+`)
-	breaks    = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "")
-)
-
-// search finds the keys with a right checksum in something of any length, and returns how long it is. Memory is for one chunk of it.
+// search finds the keys with a right checksum in something of any length, and returns how much of it was searched. After an error that
+// is what was read before. Memory is for one chunk.
 func search(in io.Reader, found func(match)) (size int64, err error) {
-	buffer, filled := make([]byte, chunk), 0
+	return searchIn(in, make([]byte, chunk), found)
+}
+
+// searchIn searches with a buffer for one chunk, which has to be larger than a window and a lead.
+func searchIn(in io.Reader, buffer []byte, found func(match)) (size int64, err error) {
+	filled, done, views := 0, 0, &views{}
 	var position *place
-	for {
-		n, err := io.ReadFull(in, buffer[filled:])
-		atEnd := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !atEnd {
-			return size, err
-		}
+	for err == nil {
+		var n int
+		n, err = fill(in, buffer[filled:])
 		filled += n
 		data := buffer[:filled]
 		if position == nil {
-			position = &place{line: 1, isText: !bytes.Contains(data[:min(len(data), sniffed)], []byte{0})}
+			position = newPlace(data)
 		}
 		// What begins behind this may go on in the next chunk.
 		whole := len(data)
-		if !atEnd {
+		if err == nil {
 			whole -= window
 		}
-		next := keysIn(data, whole, func(at int, m match) {
-			position.mark(data, at, &m)
-			found(m)
-		})
-		if atEnd {
-			return size + int64(len(data)), nil
+		for _, h := range views.in(data, done, whole, position.log != nil) {
+			found(position.mark(data, h))
 		}
-		position.leave(data, next)
-		size += int64(next)
-		filled = copy(buffer, data[next:])
+		size += int64(whole - done)
+		if err == nil {
+			done = lead
+			position.leave(data, whole, whole-lead)
+			filled = copy(buffer, data[whole-lead:])
+		}
 	}
+	if err == io.EOF { //nolint:errorlint // what wraps it ended too early
+		err = nil
+	}
+	return size, err
+}
+
+// fill reads until a buffer is full. Unlike io.ReadFull it keeps the end of a file apart from a file that ends too early, as what is
+// compressed may.
+func fill(in io.Reader, buffer []byte) (n int, err error) {
+	for n < len(buffer) && err == nil {
+		var more int
+		more, err = in.Read(buffer[n:])
+		n += more
+	}
+	return n, err
+}
+
+// in returns the keys that begin in a part of a text, in their order, each once.
+func (s *views) in(data []byte, from, before int, inDiff bool) []hit {
+	var all []hit
+	s.keys(sourceView(data), inDiff, layers, func(h hit) {
+		if h.at >= from && h.at < before {
+			all = append(all, h)
+		}
+	})
+	slices.SortStableFunc(all, func(a, b hit) int { return cmp.Compare(a.at, b.at) })
+	return slices.CompactFunc(all, func(a, b hit) bool { return a.at == b.at && a.key.Hash() == b.key.Hash() })
 }
 
 // place is where in a text a search is.
 type place struct {
 	isText bool
-	line   int
+	// width is how many bytes a character has: 1, or 2 in UTF-16.
+	width int64
+	line  int
 	// began is where the line began, and chunk the piece of text that is looked at; seen is how far in that piece lines are counted.
 	began, chunk int64
 	seen         int
+	// log follows the commits and files of a Git history; nil where the text is none.
+	log *gitLog
+}
+
+// The marks that UTF-16 may begin with.
+var littleEndian, bigEndian = []byte{0xff, 0xfe}, []byte{0xfe, 0xff}
+
+func newPlace(data []byte) *place {
+	head := data[:min(len(data), sniffed)]
+	p := &place{isText: bytes.IndexByte(head, 0) < 0, width: 1, line: 1}
+	if isMarked := bytes.HasPrefix(head, littleEndian) || bytes.HasPrefix(head, bigEndian); isMarked || isUTF16(head) {
+		p.isText, p.width = true, 2
+		if isMarked {
+			p.began = p.width
+		}
+	}
+	if isGitLog(withoutMark(head)) {
+		p.isText, p.log = true, &gitLog{} // with --text it has binary files in it
+	}
+	return p
+}
+
+// isUTF16 reports whether a text without a mark is ASCII for the most part, in UTF-16: its zero bytes are all in even places, or all in
+// odd ones, and at least a third of it.
+func isUTF16(head []byte) bool {
+	var zeros [2]int
+	for i, c := range head {
+		if c == 0 {
+			zeros[i%2]++
+		}
+	}
+	return zeros[0]+zeros[1] > 0 && min(zeros[0], zeros[1]) == 0 && 3*max(zeros[0], zeros[1]) >= len(head)
+}
+
+// withoutMark is the ASCII in a text that may be in UTF-16.
+func withoutMark(text []byte) []byte {
+	text = bytes.TrimPrefix(bytes.TrimPrefix(text, littleEndian), bigEndian)
+	if bytes.IndexByte(text, 0) < 0 {
+		return text
+	}
+	return bytes.ReplaceAll(text, []byte{0}, nil)
 }
 
 func (p *place) count(data []byte, to int) {
+	if to <= p.seen {
+		return
+	}
 	passed := data[p.seen:to]
 	p.line += bytes.Count(passed, []byte{'\n'})
 	if i := bytes.LastIndexByte(passed, '\n'); i >= 0 {
 		p.began = p.chunk + int64(p.seen+i) + 1
 	}
+	if p.log != nil {
+		p.log.follow(withoutMark(passed))
+	}
 	p.seen = to
 }
 
-// mark notes where a match is.
-func (p *place) mark(data []byte, at int, m *match) {
-	m.offset = p.chunk + int64(at)
+// mark notes where a hit is.
+func (p *place) mark(data []byte, h hit) match {
+	m := match{key: h.key, encoded: h.encoded, offset: p.chunk + int64(h.at)}
 	if p.isText {
-		p.count(data, at)
-		m.line, m.column = p.line, int(m.offset-p.began)+1
+		p.count(data, h.at)
 	}
+	if p.isText {
+		m.line, m.column = p.line, int((m.offset-p.began)/p.width)+1
+	}
+	if p.log != nil {
+		m.commit, m.file = p.log.commit, p.log.file
+	}
+	return m
 }
 
-// leave goes on with the piece that begins there.
-func (p *place) leave(data []byte, next int) {
-	p.count(data, next)
-	p.chunk, p.seen = p.chunk+int64(next), 0
-}
-
-// keysIn finds the keys that begin before a place, in their order, and returns from where the next chunk goes on.
-func keysIn(data []byte, before int, found func(at int, m match)) (next int) {
-	candidates := []struct {
-		prefix []byte
-		at     int
-	}{{plainPrefix, -1}, {encodedPrefix, -1}}
-	for at := 0; ; {
-		begin := before
-		for i := range candidates {
-			c := &candidates[i]
-			if c.at < at {
-				c.at = before
-				if n := bytes.Index(data[at:], c.prefix); n >= 0 {
-					c.at = at + n
-				}
-			}
-			begin = min(begin, c.at)
-		}
-		if begin >= before {
-			return max(at, before)
-		}
-		m, length := keyAt(data[begin:min(len(data), begin+window)])
-		if length == 0 {
-			at = begin + 1
-			continue
-		}
-		found(begin, m)
-		at = begin + length
+// leave goes on with the piece that begins at next; what is before whole has been searched.
+func (p *place) leave(data []byte, whole, next int) {
+	if p.isText {
+		p.count(data, whole)
 	}
-}
-
-// keyAt reads the key that a text begins with, and how much of it that is; 0 where it begins with none.
-func keyAt(text []byte) (m match, length int) {
-	if bytes.HasPrefix(text, encodedPrefix) {
-		run := encodedRun.Find(text)
-		for _, encoded := range [][]byte{run, []byte(breaks.Replace(string(brokenRun.Find(text))))} {
-			if m, n := keyAt(decode(encoded)); n > 0 {
-				m.encoded = true
-				return m, len(run)
-			}
-		}
-		return match{}, 0
-	}
-	at := plainKey.FindSubmatchIndex(text)
-	if at == nil {
-		return match{}, 0
-	}
-	key, err := apikey.Parse(string(text[:at[3]]))
-	if err != nil {
-		return match{}, 0
-	}
-	return match{key: key}, at[3]
-}
-
-// decode reads base64 of either alphabet, as far as it is whole.
-func decode(run []byte) []byte {
-	run = bytes.ReplaceAll(bytes.ReplaceAll(run, []byte{'-'}, []byte{'+'}), []byte{'_'}, []byte{'/'})
-	out := make([]byte, base64.RawStdEncoding.DecodedLen(len(run)))
-	n, _ := base64.RawStdEncoding.Decode(out, run) // what comes behind an error is no key
-	return out[:n]
+	p.chunk, p.seen = p.chunk+int64(next), whole-next
 }

@@ -135,7 +135,7 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 	}
 	s.gives(3, "log: "+live, live, []string{"Live", "<stdin>:1:6", s.name + "/web"}, "scan", "-")
 	s.gives(3, "", live, []string{`"standing": "Live"`, `"base64": true`}, "scan", folder, "-o", "json")
-	s.gives(0, "", live, []string{"skipped: "}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
+	s.gives(1, "", live, []string{"not searched: ", "1 file was not searched"}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
 	s.gives(3, "log: "+live, live, []string{"NotAsked", "note: no cluster was asked"}, "scan", "-", "--server=https://127.0.0.1:1")
 	s.refuses(2, "", "no such file", "scan", filepath.Join(folder, "gone"))
 	pipe := filepath.Join(folder, "pipe")

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// scanOf scans a file with some content, offline, and returns the result.
+func scanOf(t *testing.T, name, content string, args ...string) (result scanned, said string, code int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, said, code := call(t, "", append([]string{"scan", path, "--offline", "-o", "json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		t.Fatalf("%v: %q, %q", err, out, said)
+	}
+	for i := range result.Leaks {
+		result.Leaks[i].Path = strings.TrimPrefix(result.Leaks[i].Path, filepath.Dir(path)+"/")
+	}
+	for i := range result.NotSearched {
+		result.NotSearched[i].Path = strings.TrimPrefix(result.NotSearched[i].Path, filepath.Dir(path)+"/")
+	}
+	return result, said, code
+}
+
+func gzipped(content string) string {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, _ = w.Write([]byte(content))
+	_ = w.Close()
+	return out.String()
+}
+
+func deflated(content string) string {
+	var out bytes.Buffer
+	w := zlib.NewWriter(&out)
+	_, _ = w.Write([]byte(content))
+	_ = w.Close()
+	return out.String()
+}
+
+func tarOf(name, content string) string {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))})
+	_, _ = w.Write([]byte(content))
+	_ = w.Close()
+	return out.String()
+}
+
+func zipOf(name, content string) string {
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	file, _ := w.Create(name)
+	_, _ = file.Write([]byte(content))
+	_ = w.Close()
+	return out.String()
+}
+
+// TestScan_SearchesArchives of the formats that the standard library reads, and in each other.
+func TestScan_SearchesArchives(t *testing.T) {
+	key := mint(t, "production")
+	env := "PORT=80\nKEY=" + key + "\n"
+	for name, tc := range map[string]struct{ content, path string }{
+		"a.gz":      {gzipped(env), "a.gz"},
+		"a.zlib":    {deflated(env), "a.zlib"},
+		"a.tar":     {tarOf("app/.env", env), "a.tar!app/.env"},
+		"a.tar.gz":  {gzipped(tarOf("app/.env", env)), "a.tar.gz!app/.env"},
+		"a.zip":     {zipOf("app/.env", env), "a.zip!app/.env"},
+		"a.zip.gz":  {gzipped(zipOf("app/.env", env)), "a.zip.gz!app/.env"},
+		"a.war":     {zipOf("lib/a.jar", zipOf("config", env)), "a.war!lib/a.jar!config"},
+		"image.tar": {tarOf("layer.tar.gz", gzipped(tarOf(".env", env))), "image.tar!layer.tar.gz!.env"},
+		"twice.gz":  {gzipped("nothing\n") + gzipped(env), "twice.gz"},
+	} {
+		result, said, code := scanOf(t, name, tc.content)
+		if code != ExitNo || len(result.Leaks) != 1 || result.Leaks[0].Path != tc.path || len(result.NotSearched) > 0 {
+			t.Errorf("%s: exit code %d, %+v, %s", name, code, result, said)
+		}
+		if strings.Contains(said, key) {
+			t.Errorf("%s: the key is shown", name)
+		}
+		// Standard input can only be read from the front.
+		if out, said, code := call(t, tc.content, "scan", "-", "--offline"); code != ExitNo || !strings.Contains(out, "<stdin>") {
+			t.Errorf("%s on standard input: exit code %d, %s%s", name, code, out, said)
+		}
+	}
+}
+
+// notSearched are files that are not searched as a whole, with why.
+var notSearched = map[string]struct{ content, reason string }{
+	"a.xz":        {"\xfd7zXZ\x00\x00\x04", "xz: unpack it"},
+	"a.zst":       {"\x28\xb5\x2f\xfd\x04\x00", "zstd: unpack it"},
+	"skip.zst":    {"\x50\x2a\x4d\x18\x00\x00\x00\x00", "zstd: unpack it"},
+	"a.7z":        {"7z\xbc\xaf\x27\x1c\x00\x04", "7z: unpack it"},
+	"a.rar":       {"Rar!\x1a\x07\x01\x00", "rar: unpack it"},
+	"a.lz4":       {"\x04\x22\x4d\x18\x64\x40", "lz4: unpack it"},
+	"a.deb":       {"!<arch>\ndebian-binary   ", "Debian package: unpack it"},
+	"a.pack":      {"PACK\x00\x00\x00\x02", "Git pack: unpack it"},
+	"broken.zip":  {"PK\x03\x04 and no more", "zip: "},
+	"broken.bz2":  {"BZh91AY&SY and no more", "bzip2 data invalid"},
+	"cut.gz":      {gzipped(strings.Repeat("0123456789", 1000))[:40], "unexpected EOF"},
+	"cut.tar":     {tarOf("a", strings.Repeat("0123456789", 1000))[:2000], "unexpected EOF"},
+	"locked.zip":  {encrypted(zipOf("a", "0123456789")), "it is encrypted"},
+	"deep.gz":     {gzipped(gzipped(gzipped(gzipped(gzipped("x"))))), "in more than 4 others"},
+	"bomb.gz":     {gzipped(strings.Repeat("0", 2<<20)), "it expands to more than --max-size"},
+	"bomb.zip":    {zipOf("a", strings.Repeat("0", 2<<20)), "it expands to more than --max-size"},
+	"bomb.tar.gz": {gzipped(tarOf("a", strings.Repeat("0", 2<<20)) + "\n"), "it expands to more than --max-size"},
+	"large":       {strings.Repeat("0123456789\n", 100_000), "it is not smaller than 1Mi (--max-size)"},
+}
+
+// encrypted sets the bit that says so, in the file's header and in the table of contents.
+func encrypted(archive string) string {
+	content := []byte(archive)
+	for signature, at := range map[string]int{"PK\x03\x04": 6, "PK\x01\x02": 8} {
+		content[strings.Index(archive, signature)+at] |= isEncrypted
+	}
+	return string(content)
+}
+
+// TestScan_ReportsWhatIsNotSearched on standard error, in its answer and by its exit code.
+func TestScan_ReportsWhatIsNotSearched(t *testing.T) {
+	for name, tc := range notSearched {
+		result, said, code := scanOf(t, name, tc.content, "--max-size=1Mi")
+		if code != ExitFailed || len(result.NotSearched) == 0 || !strings.Contains(result.NotSearched[0].Reason, tc.reason) ||
+			!strings.HasPrefix(result.NotSearched[0].Path, name) || !strings.Contains(said, "not searched: ") || !strings.Contains(said, "not searched: see above") {
+			t.Errorf("%s: exit code %d, %+v\n%s", name, code, result, said)
+		}
+	}
+	// What stands in it as it is is found all the same, and that keys were found comes first.
+	key := mint(t, "production")
+	result, said, code := scanOf(t, "a.xz", notSearched["a.xz"].content+" "+key+" ")
+	if code != ExitNo || len(result.Leaks) != 1 || len(result.NotSearched) != 1 || !strings.Contains(said, "not searched: ") {
+		t.Errorf("exit code %d, %+v\n%s", code, result, said)
+	}
+	// What a bomb holds before the bound is found.
+	result, _, code = scanOf(t, "bomb.gz", gzipped(key+strings.Repeat(" 0", 2<<20)), "--max-size=1Mi")
+	if code != ExitNo || len(result.Leaks) != 1 || len(result.NotSearched) != 1 {
+		t.Errorf("exit code %d, %+v", code, result)
+	}
+	if _, said, code := call(t, "", "scan", filepath.Join(t.TempDir()), "--offline"); code != 0 {
+		t.Errorf("an empty folder: exit code %d, %s", code, said)
+	}
+}
+
+// gitIn returns how to run Git in a folder, without the settings of the machine.
+func gitIn(t *testing.T, folder string) func(args ...string) string {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("there is no git on this machine")
+	}
+	return func(args ...string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), git, args...)
+		command.Dir = folder
+		command.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+		out, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+}
+
+// TestScan_NamesCommitAndFile of a Git history, as Git writes it.
+func TestScan_NamesCommitAndFile(t *testing.T) {
+	folder := t.TempDir()
+	run := gitIn(t, folder)
+	type where struct{ commit, file string }
+	want := map[string]where{} // by key ID
+	commit := func(name, format string) {
+		t.Helper()
+		key := mint(t, "production")
+		content := fmt.Sprintf(format, key)
+		if name == "wrapped" {
+			content = wrapped(key, 30, "\n") + "\n"
+		}
+		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run("add", "-A")
+		run("commit", "-q", "-m", "add "+name)
+		want[strings.Split(key, "_")[2]] = where{strings.TrimSpace(run("rev-parse", "HEAD")), name}
+	}
+	run("init", "-q", "-b", "main")
+	commit("app/.env", "PORT=80\nKEY=%s\n")
+	commit("with space/\u00fc.txt", "%s\n")
+	commit("binary", "\x00\x01\x02%s\x00")
+	commit("spoof", "++ b/elsewhere\n-- a/elsewhere\n@@ -1 +1 @@\n%s\n")
+	commit("wrapped", "%s")
+	// A key that only a merge brings in.
+	run("checkout", "-q", "-b", "side", "HEAD~1")
+	if err := os.WriteFile(filepath.Join(folder, "side"), []byte("side\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("add", "-A")
+	run("commit", "-q", "-m", "side")
+	run("checkout", "-q", "main")
+	run("merge", "-q", "--no-ff", "--no-commit", "side")
+	commit("merged", "%s\n")
+
+	history := run("log", "-p", "-m", "--text", "--all")
+	for name, text := range map[string]string{"as it is": history, "in UTF-16": utf16Of(binary.LittleEndian, true, strings.ReplaceAll(history, "\x00", " ")), "CR LF": strings.ReplaceAll(history, "\n", "\r\n")} {
+		out, said, code := call(t, text, "scan", "-", "--offline", "-o", "json")
+		var result scanned
+		if err := json.Unmarshal([]byte(out), &result); err != nil || code != ExitNo {
+			t.Fatalf("%s: exit code %d, %v, %s", name, code, err, said)
+		}
+		got := map[string][]where{}
+		for _, l := range result.Leaks {
+			got[l.KeyID] = append(got[l.KeyID], where{l.Commit, l.File})
+		}
+		for id, w := range want {
+			if !slices.Contains(got[id], w) {
+				t.Errorf("%s: %+v is not found: %v", name, w, got[id])
+			}
+		}
+	}
+	table, _, _ := call(t, history, "scan", "-", "--offline")
+	for _, w := range want {
+		if place := "commit " + w.commit[:12] + " " + w.file + " (<stdin>:"; !strings.Contains(table, place) {
+			t.Errorf("the table does not have %q:\n%s", place, table)
+		}
+	}
+	// A file that was deleted has only its old path, and a diff has no commit.
+	run("rm", "-q", "app/.env")
+	out, _, _ := call(t, run("diff", "--text", "HEAD"), "scan", "-", "--offline")
+	if !strings.Contains(out, " app/.env (<stdin>:") {
+		t.Errorf("of a deleted file:\n%s", out)
+	}
+	// The documented command is this one.
+	if help, _, _ := call(t, "", "scan", "--help"); !strings.Contains(help, "git log -p -m --text --all | kubectl dgbot scan -") {
+		t.Errorf("the help has another command:\n%s", help)
+	}
+}
