@@ -120,6 +120,14 @@ var boundaries = map[string]boundary{
 			module + "/test/controlplane", "k8s.io/apimachinery",
 		},
 	},
+	// It reads the schemas of the CRDs.
+	"test/api": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/lifecycle", module + "/test/controlplane",
+			"k8s.io/api", "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
+			"sigs.k8s.io/yaml", "github.com/evanphx/json-patch/v5",
+		},
+	},
 	// It runs scripts as Argo CD does, and asks kstatus as Flux does.
 	"test/gitops": {
 		may: []string{
@@ -163,6 +171,7 @@ var boundaries = map[string]boundary{
 	"hack/plugin":   {may: []string{module + "/hack/progress", module + "/hack/scratch", "sigs.k8s.io/yaml"}},
 	"hack/progress": {},
 	"hack/scratch":  {},
+	"hack/verify":   {},
 	// These rules themselves.
 	"internal": {},
 }
