@@ -44,25 +44,21 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if found, err := get(ctx, r.Client, name, key); err != nil || !found {
 		return nil, err
 	}
+	reads, cancel := r.patience(ctx, key)
+	defer cancel()
 	if key.Status.ObservedGeneration <= 0 {
 		// A new key, most likely: a revision is due, and all will be read live in a moment. Reading the Secret twice for
 		// every key that is created would be the price of knowing it now.
-		seen, err := r.complete(ctx, r.Client, key, secretLook{})
-		if err != nil {
-			return nil, err
-		}
+		seen := r.complete(reads, r.Client, key, secretLook{})
 		seen.unconfirmed = true
-		return seen, nil
+		return seen, ctx.Err()
 	}
-	if last := r.recallSecret(ctx, key); last != nil {
-		seen, err := r.complete(ctx, r.Client, key, secretLook{facts: last.facts})
-		if err != nil {
-			return nil, err
-		}
+	if last := r.recallSecret(reads, key); last != nil {
+		seen := r.complete(reads, r.Client, key, secretLook{facts: last.facts})
 		seen.unconfirmed = !r.watchesSecrets()
-		return seen, nil
+		return seen, ctx.Err()
 	}
-	return r.complete(ctx, r.Client, key, r.readSecret(ctx, key))
+	return r.complete(reads, r.Client, key, r.readSecret(reads, key)), ctx.Err()
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
@@ -74,7 +70,25 @@ func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.Namespace
 	if found, err := get(ctx, r.Live, name, key); err != nil || !found {
 		return nil, err
 	}
-	return r.complete(ctx, r.Live, key, r.readSecret(ctx, key))
+	reads, cancel := r.patience(ctx, key)
+	defer cancel()
+	return r.complete(reads, r.Live, key, r.readSecret(reads, key)), ctx.Err()
+}
+
+// patience returns a context for all reads of an observation beside that of the key. Where records wait to be revoked, disabled or
+// ended, it ends soon: a Secret behind a KMS that does not answer must not delay them. What was not read by then counts as unknown.
+func (r *APIKeyReconciler) patience(ctx context.Context, key *v1alpha1.DGbotAPIKey) (context.Context, context.CancelFunc) {
+	var records v1alpha1.DGbotAPIKeyRecordList
+	err := bounded(ctx, func(ctx context.Context) error { return r.Client.List(ctx, &records, recordsOf(key)...) })
+	if err == nil && lifecycle.Withdraws(key, records.Items, r.Clock.Now()) {
+		return context.WithTimeout(ctx, urgentTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// recordsOf selects the records of a key, by uid and not by label: labels can be edited.
+func recordsOf(key *v1alpha1.DGbotAPIKey) []client.ListOption {
+	return []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(key.UID)}}
 }
 
 // recallSecret returns the last look at the Secret, if the cache says that it has not moved since, or if it is too early
@@ -133,9 +147,9 @@ func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
 	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
 }
 
-// complete adds everything else to what is known of the Secret. A read that fails is noted in the observation; only the end of
-// the context is an error.
-func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, look secretLook) (*observed, error) {
+// complete adds everything else to what is known of the Secret. A read that fails is noted in the observation, and so is one for which
+// the context ends too early.
+func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, look secretLook) *observed {
 	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
 	seen.failed(lifecycle.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
@@ -155,17 +169,20 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	} else {
 		r.describeSecret(ctx, seen, look.facts)
 	}
-	return seen, ctx.Err()
+	return seen
 }
 
-// observeRecords lists the records, found by uid and not by label: labels can be edited. Where the API server does not list
-// them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.
+// observeRecords lists the records. Where the API server does not list them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.
 func (r *APIKeyReconciler) observeRecords(ctx context.Context, reader client.Reader, seen *observed) {
 	var records v1alpha1.DGbotAPIKeyRecordList
-	selection := []client.ListOption{client.InNamespace(seen.Key.Namespace), client.MatchingFields{v1alpha1.SelectableAPIKeyUID: string(seen.Key.UID)}}
+	selection := recordsOf(seen.Key)
 	err := bounded(ctx, func(ctx context.Context) error { return reader.List(ctx, &records, selection...) })
-	if err != nil && r.Client.List(ctx, &records, selection...) != nil {
-		records.Items = nil
+	if err != nil {
+		// The context may have ended with the read that failed.
+		known := bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return r.Client.List(ctx, &records, selection...) })
+		if known != nil {
+			records.Items = nil
+		}
 	}
 	seen.Records = records.Items
 	seen.failed(lifecycle.ReadRecords, reading(err, "the records of DGbotAPIKey %q", seen.Key.Name))

@@ -22,6 +22,9 @@ import (
 const (
 	// readTimeout bounds each read that a plan can do without: a KMS that does not answer must not delay a revocation.
 	readTimeout = 5 * time.Second
+	// urgentTimeout bounds all of these reads together while records wait to be revoked, disabled or ended. An API server that is not
+	// overloaded needs a quarter of it, most of which is the consistent list of records.
+	urgentTimeout = 400 * time.Millisecond
 	// maxTransientReads is how many passes in a row retry a read that got no answer from the API server before the failure is
 	// reported. With minRetry this takes about 1.5 s, which is longer than a dropped connection.
 	maxTransientReads = 5

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// unanswered is a client of which some reads get no answer.
+func unanswered(fails readOf) client.WithWatch {
+	return interceptor.NewClient(live, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if fails(o, name) {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return c.Get(ctx, name, o, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if fails(list, client.ObjectKey{}) {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return c.List(ctx, list, options...)
+		},
+	})
+}
+
+// TestObserve_WithdrawsWhileAReadHangs gives a pass less time than one read without an answer may take on its own: what only takes
+// away must not wait for it.
+func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
+	asks := map[string]func(*world, *v1alpha1.DGbotAPIKey){
+		"Revoked":   func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
+		"Disabled":  func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
+		"expiresAt": func(w *world, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
+	}
+	for name, read := range keyReads {
+		for ask, change := range asks {
+			t.Run(name+", "+ask, func(t *testing.T) {
+				w := newWorld(t)
+				w.issuedEverywhere()
+				if read.prepare != nil {
+					read.prepare(w)
+				}
+				w.edit(func(k *v1alpha1.DGbotAPIKey) { change(w, k) })
+				operator := w.operator(unanswered(read.fails))
+				if read.cached {
+					operator.Client = live
+				}
+				operator.Live = unanswered(read.fails)
+				ctx, cancel := context.WithTimeout(t.Context(), readTimeout-time.Second)
+				defer cancel()
+				_, _ = operator.Reconcile(ctx, w.request()) // it is retried
+				if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {
+					t.Errorf("the records are %+v", records)
+				}
+				w.rest()
+			})
+		}
+	}
+}
