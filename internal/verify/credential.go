@@ -38,6 +38,9 @@ func credential(authorization, apiKey []string) (found carried) {
 	}
 	for value := range elements(authorization) {
 		text, ok := bearerToken(value)
+		if strings.HasPrefix(value, apikey.Prefix) {
+			return carried{} // a key without a scheme: the rest of a list whose first element is another key
+		}
 		if found.inAPIKey && (!ok || !strings.HasPrefix(text, apikey.Prefix)) {
 			continue // a credential of another system beside a key in X-API-Key
 		}

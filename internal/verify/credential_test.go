@@ -30,6 +30,7 @@ func TestWhereTheKeyIs(t *testing.T) {
 		"two keys in Authorization":            {[]string{"Bearer dgbot_a", "Bearer dgbot_b"}, nil, carried{}},
 		"two keys in X-API-Key":                {nil, []string{key, "dgbot_b"}, carried{}},
 		"a key in each":                        {[]string{"Bearer dgbot_b"}, []string{key}, carried{}},
+		"a second key without its scheme":      {[]string{"Bearer dgbot_a, dgbot_b"}, []string{key}, carried{}},
 		"two credentials, one of them a key":   {[]string{"Bearer eyJ0", "Bearer dgbot_a"}, nil, carried{}},
 		"another scheme beside a Bearer":       {[]string{"Basic abc", "Bearer dgbot_a"}, nil, carried{}},
 		"too long":                             {nil, []string{"dgbot_" + strings.Repeat("a", 123)}, carried{}},

@@ -96,6 +96,15 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Connection", "close")
+	hurryBody(w, r)
+}
+
+// hurryBody bounds how long net/http waits for a body that the answer does not depend on. Where the body arrives in time, the
+// connection can be reused.
+func hurryBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
 	// A response writer of a test has no connection and supports no deadline.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering))
 }
@@ -140,9 +149,11 @@ type verification struct {
 
 func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
 	var why string
+	read := false
 	f := v.ask(question{
 		authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
 		scopes: func() ([]string, bool) {
+			read = true
 			required, err := readScopes(http.MaxBytesReader(w, r.Body, maxBody))
 			if err != nil {
 				why = err.Error()
@@ -150,6 +161,9 @@ func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
 			return required, err == nil
 		},
 	})
+	if !read {
+		hurryBody(w, r)
+	}
 	var body verification
 	switch f.answer {
 	case good:

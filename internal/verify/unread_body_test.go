@@ -77,6 +77,7 @@ func TestCheck_DoesNotWaitForABody(t *testing.T) {
 		"Expect":                       {"POST /check", b.key, "Content-Length: 1000\r\nExpect: 100-continue", 200},
 		"Expect, chunked":              {"POST /check", b.key, "Transfer-Encoding: chunked\r\nExpect: 100-continue", 200},
 		"a bad key":                    {"POST /check", "junk", "Content-Length: 1000", 401},
+		"verify with a bad key":        {"POST /v1/verify", "junk", "Content-Length: 1000", 401},
 		"an unknown path":              {"POST /nothing", b.key, "Content-Length: 1000", 404},
 		"a wrong method":               {"PUT /v1/verify", b.key, "Content-Length: 1000", 405},
 		"a probe":                      {"GET /healthz", b.key, "Content-Length: 1000", 200},
