@@ -96,8 +96,10 @@ func (s said) warns(t *testing.T, want ...string) {
 }
 
 const (
-	ofKeys     = `the annotations of a DGbotAPIKey are keys.dgbot.io/rotate-requested-at, keys.dgbot.io/revoke-issued-before, keys.dgbot.io/kept-at, such as keys.dgbot.io/rotate-requested-at=2027-11-23T10:00:00Z`
-	ofChatbots = `the annotations of a DGbotChatbot are keys.dgbot.io/rotate-requested-at, keys.dgbot.io/revoke-issued-before, such as keys.dgbot.io/rotate-requested-at=2027-11-23T10:00:00Z`
+	ofKeys     = `the annotations of a DGbotAPIKey are keys.dgbot.io/rotate-requested-at, keys.dgbot.io/revoke-issued-before, keys.dgbot.io/kept-at, such as `
+	ofChatbots = `the annotations of a DGbotChatbot are keys.dgbot.io/rotate-requested-at, keys.dgbot.io/revoke-issued-before, such as `
+	toRevoke   = `keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)`
+	toRotate   = `keys.dgbot.io/rotate-requested-at=$(date -u +%FT%TZ)`
 	noTime     = ` must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T10:00:00Z; "date -u +%FT%TZ" prints the current time`
 )
 
@@ -110,15 +112,17 @@ func TestRequests_RejectUnknownNames(t *testing.T) {
 		object *unstructured.Unstructured
 		want   string
 	}{
-		"a misspelt revocation of a key":     {apiKey(annotated("keys.dgbot.io/revoke-issued-befor", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/revoke-issued-befor", ofKeys)},
-		"a revocation in the field's case":   {apiKey(annotated("keys.dgbot.io/revokeIssuedBefore", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/revokeIssuedBefore", ofKeys)},
-		"an annotation of a Secret on a key": {apiKey(annotated(v1alpha1.RevisionAnnotation, "1")), unknownAnnotation(v1alpha1.RevisionAnnotation, ofKeys)},
-		"a misspelt rotation of a chatbot":   {chatbot(annotated("keys.dgbot.io/rotate", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/rotate", ofChatbots)},
-		"a chatbot that is kept":             {chatbot(annotated(keptAt, "2026-01-01T00:00:00Z")), unknownAnnotation(keptAt, ofChatbots)},
+		"a misspelt revocation of a key":   {apiKey(annotated("keys.dgbot.io/revoke-issued-befor", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/revoke-issued-befor", ofKeys+toRevoke)},
+		"a revocation in the field's case": {apiKey(annotated("keys.dgbot.io/revokeIssuedBefore", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/revokeIssuedBefore", ofKeys+toRevoke)},
+		"a revocation under the product's spelling": {apiKey(annotated("keys.DGbot.io/revoke-issued-before", "2026-01-01T00:00:00Z")),
+			unknownAnnotation("keys.DGbot.io/revoke-issued-before", ofKeys+toRevoke)},
+		"an annotation of a Secret on a key": {apiKey(annotated(v1alpha1.RevisionAnnotation, "1")), unknownAnnotation(v1alpha1.RevisionAnnotation, ofKeys+toRotate)},
+		"a misspelt rotation of a chatbot":   {chatbot(annotated("keys.dgbot.io/rotate", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/rotate", ofChatbots+toRotate)},
+		"a chatbot that is kept":             {chatbot(annotated(keptAt, "2026-01-01T00:00:00Z")), unknownAnnotation(keptAt, ofChatbots+toRotate)},
 		"a rotation of an environment": {environment(annotated(rotateAt, "2026-01-01T00:00:00Z")),
 			unknownAnnotation(rotateAt, "a DGbotEnvironment has no annotations under keys.dgbot.io/")},
 		"a request as a label of a key": {apiKey(labelled(revokeBefore, "now")),
-			`label "keys.dgbot.io/revoke-issued-before" is unknown, and the operator would ignore it: a DGbotAPIKey has no labels under keys.dgbot.io/; ` + ofKeys},
+			`label "keys.dgbot.io/revoke-issued-before" is unknown, and the operator would ignore it: a DGbotAPIKey has no labels under keys.dgbot.io/; ` + ofKeys + toRevoke},
 		"a label of a Namespace on an environment": {environment(labelled(label, "deny")),
 			`label "keys.dgbot.io/leaks" is unknown, and the operator would ignore it: a DGbotEnvironment has no labels under keys.dgbot.io/`},
 	} {
@@ -212,7 +216,7 @@ func TestRequests_LeaveObjectsFromBeforeWritable(t *testing.T) {
 			"another bad value":      {annotated(revokeBefore, "today"), "annotation " + revokeBefore + noTime},
 			"another bad annotation": {annotated(rotateAt, ""), "annotation " + rotateAt + noTime},
 			"another unknown name": {annotated("keys.dgbot.io/new", "x"), unknownAnnotation("keys.dgbot.io/new",
-				map[string]string{v1alpha1.APIKeyKind: ofKeys, v1alpha1.ChatbotKind: ofChatbots}[object.GetKind()])},
+				map[string]string{v1alpha1.APIKeyKind: ofKeys, v1alpha1.ChatbotKind: ofChatbots}[object.GetKind()]+toRotate)},
 		} {
 			t.Run(object.GetKind()+" "+name, func(t *testing.T) {
 				changed := object.DeepCopy()
