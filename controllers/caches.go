@@ -22,6 +22,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // caches knows which caches of the manager could be filled, and why the others could not.
@@ -31,7 +33,7 @@ import (
 // So the informer of a kind that has never been listed counts as filled, and as empty (see patientReads); until it is, reads of
 // that kind go to the API server (see cachedClient), and the log and /readyz name it.
 //
-// The alternative, sources that a controller does not wait for, would not do: the sources that it does wait for are filled when
+// The alternative, sources that a controller does not wait for, does not work: the sources that it does wait for are filled when
 // all informers of the cache are, and a read of a cache that is not filled blocks.
 type caches struct {
 	scheme *runtime.Scheme
@@ -46,14 +48,14 @@ type caches struct {
 func (c *caches) newInformer(reads toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	kind, err := apiutil.GVKForObject(example, c.scheme)
 	if err != nil {
-		return toolscache.NewSharedIndexInformer(reads, example, resync, indexers) // cannot be: the cache has found its kind
+		return toolscache.NewSharedIndexInformer(reads, example, resync, indexers) // impossible: the cache has found its kind
 	}
 	patient := newPatientReads(reads, kind)
 	_, leases := example.(*coordinationv1.Lease)
 	switch {
 	case leases:
 		patient.toleratesForbidden, patient.advice = true, leasesRefused
-	case c.namespaced:
+	case c.namespaced && !clusterScoped[kind.Kind]:
 		patient.toleratesForbidden, patient.advice = true, namespaceRefused
 	}
 	c.mutex.Lock()
@@ -61,6 +63,9 @@ func (c *caches) newInformer(reads toolscache.ListerWatcher, example runtime.Obj
 	c.reads = append(c.reads, patient)
 	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
 }
+
+// clusterScoped are the cached kinds that --watch-namespaces does not narrow.
+var clusterScoped = map[string]bool{v1alpha1.EnvironmentKind: true, "Namespace": true}
 
 func (c *caches) of(kind schema.GroupVersionKind) []*patientReads {
 	c.mutex.Lock()
@@ -130,12 +135,13 @@ type cachedClient struct {
 // Get reads an object. Where some namespaces of the kind could not be read, only the API server may report it missing.
 func (c *cachedClient) Get(ctx context.Context, name types.NamespacedName, into client.Object, options ...client.GetOption) error {
 	all, some := c.unfilled(into)
+	live := func(ctx context.Context) error { return c.live.Get(ctx, name, into, options...) }
 	if all {
-		return c.live.Get(ctx, name, into, options...)
+		return bounded(ctx, live)
 	}
 	err := c.Client.Get(ctx, name, into, options...)
 	if some && apierrors.IsNotFound(err) {
-		return c.live.Get(ctx, name, into, options...)
+		return bounded(ctx, live)
 	}
 	return err
 }
@@ -143,7 +149,7 @@ func (c *cachedClient) Get(ctx context.Context, name types.NamespacedName, into 
 // List lists objects.
 func (c *cachedClient) List(ctx context.Context, into client.ObjectList, options ...client.ListOption) error {
 	if all, _ := c.unfilled(into); all {
-		return c.live.List(ctx, into, options...)
+		return bounded(ctx, func(ctx context.Context) error { return c.live.List(ctx, into, options...) })
 	}
 	return c.Client.List(ctx, into, options...)
 }

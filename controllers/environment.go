@@ -24,8 +24,8 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 	rules := &v1alpha1.DGbotEnvironment{}
 	found, err := get(ctx, reader, types.NamespacedName{Name: key.Spec.Environment}, rules)
 	if err == nil && !found && r.RequireEnvironment {
-		env.Known, err = r.knownEnvironments(ctx)
-		return env, err
+		env.Known = r.knownEnvironments(ctx)
+		return env, nil
 	}
 	if err != nil || !found {
 		return env, reading(err, "DGbotEnvironment %q", key.Spec.Environment)
@@ -40,17 +40,18 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 	return env, err
 }
 
-// knownEnvironments returns the names of the DGbotEnvironments that the cache has. They only stand in a message.
-func (r *APIKeyReconciler) knownEnvironments(ctx context.Context) ([]string, error) {
+// knownEnvironments returns the names of the DGbotEnvironments that the cache has. Only a message uses them, so it returns none where
+// they cannot be listed.
+func (r *APIKeyReconciler) knownEnvironments(ctx context.Context) []string {
 	var all v1alpha1.DGbotEnvironmentList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, reading(err, "the list of DGbotEnvironments")
+		return nil
 	}
 	names := make([]string, 0, len(all.Items))
 	for i := range all.Items {
 		names = append(names, all.Items[i].Name)
 	}
-	return names, nil
+	return names
 }
 
 // excluded says whether the rules of an environment do not select a namespace.

@@ -48,7 +48,11 @@ type EnvironmentReconciler struct {
 // Reconcile writes the status of one environment.
 func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	env := &v1alpha1.DGbotEnvironment{}
-	if found, err := get(ctx, r.Client, request.NamespacedName, env); err != nil || !found || !env.DeletionTimestamp.IsZero() {
+	found, err := get(ctx, r.Client, request.NamespacedName, env)
+	if err == nil && !found {
+		r.memory.forget(request.NamespacedName)
+	}
+	if err != nil || !found || !env.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, err
 	}
 	seen := lifecycle.EnvironmentObservation{Environment: env}
@@ -58,7 +62,6 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		}
 	}
 	var failed failures
-	var err error
 	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
 	failed.note(lifecycle.ReadNamespaces, reading(err, "the list of namespaces"))
 	var keys v1alpha1.DGbotAPIKeyList

@@ -114,6 +114,7 @@ func (w *world) issuedEverywhere() {
 	env := w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
 		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}}
 		s.MaxKeysPerNamespace = &limit
+		s.Audit = &v1alpha1.EnvironmentAudit{UnusedAfter: &metav1.Duration{Duration: 2160 * time.Hour}}
 	})
 	w.createBot(botName, nil)
 	w.restBots(live, botName)

@@ -34,13 +34,16 @@ func unanswered(fails readOf) client.WithWatch {
 	})
 }
 
-// TestObserve_WithdrawsWhileAReadHangs gives a pass less time than one read without an answer may take on its own: what only takes
+// TestObserve_WithdrawsWhileAReadHangs gives a pass far less time than one read without an answer may take on its own: what only takes
 // away must not wait for it.
 func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 	asks := map[string]func(*world, *v1alpha1.DGbotAPIKey){
 		"Revoked":   func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
 		"Disabled":  func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
 		"expiresAt": func(w *world, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
+		"revokeIssuedBefore": func(w *world, k *v1alpha1.DGbotAPIKey) {
+			k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().UTC().Format(time.RFC3339)}
+		},
 	}
 	for name, read := range keyReads {
 		for ask, change := range asks {
@@ -56,7 +59,7 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 					operator.Client = live
 				}
 				operator.Live = unanswered(read.fails)
-				ctx, cancel := context.WithTimeout(t.Context(), readTimeout-time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), attemptTimeout+time.Second)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, w.request()) // it is retried
 				if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {

@@ -230,7 +230,7 @@ var abnormalReasons = []string{
 	v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason, v1alpha1.SecretConflictReason,
 	v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.RecordWriteRefusedReason,
 	v1alpha1.SecretLossDampedReason, v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForOverlapReason, v1alpha1.WaitingForChatbotReason,
-	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason,
+	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason, v1alpha1.ObservationFailedReason,
 	v1alpha1.RevocationPendingReason, v1alpha1.RotationPendingReason, v1alpha1.KeepPendingReason,
 	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
 	v1alpha1.ChatbotIDConflictReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapConflictReason, v1alpha1.ConfigMapWriteRefusedReason,

@@ -203,6 +203,7 @@ func TestReasonsAreWordsOfOurs(t *testing.T) {
 	elsewhere := []string{
 		v1alpha1.PublishedReason, v1alpha1.EnforcedReason, v1alpha1.TimeZoneUnknownReason, v1alpha1.NoNamespaceReason,
 		v1alpha1.IssuedReason, v1alpha1.SecretLostReason, v1alpha1.SecretAlteredReason, v1alpha1.RecordLostReason,
+		v1alpha1.RequestPendingReason,
 	}
 	for _, reason := range declared(t, "conditions.go", "Reason") {
 		want := reason

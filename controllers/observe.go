@@ -44,11 +44,11 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if found, err := get(ctx, r.Client, name, key); err != nil || !found {
 		return nil, err
 	}
-	reads, cancel := r.patience(ctx, key)
+	reads, cancel, urgent := r.patience(ctx, key)
 	defer cancel()
-	if key.Status.ObservedGeneration <= 0 {
-		// A new key, most likely: a revision is due, and all will be read live in a moment. Reading the Secret twice for
-		// every key that is created would be the price of knowing it now.
+	if key.Status.ObservedGeneration <= 0 || urgent {
+		// A step is due, and all will be read live in a moment. Reading the Secret twice for every key that is created would be the
+		// price of knowing it now, and a Secret that cannot be read would delay a withdrawal twice.
 		seen := r.complete(reads, r.Client, key, secretLook{})
 		seen.unconfirmed = true
 		return seen, ctx.Err()
@@ -70,20 +70,27 @@ func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.Namespace
 	if found, err := get(ctx, r.Live, name, key); err != nil || !found {
 		return nil, err
 	}
-	reads, cancel := r.patience(ctx, key)
+	reads, cancel, _ := r.patience(ctx, key)
 	defer cancel()
 	return r.complete(reads, r.Live, key, r.readSecret(reads, key)), ctx.Err()
 }
 
-// patience returns a context for all reads of an observation beside that of the key. Where records wait to be revoked, disabled or
-// ended, it ends soon: a Secret behind a KMS that does not answer must not delay them. What was not read by then counts as unknown.
-func (r *APIKeyReconciler) patience(ctx context.Context, key *v1alpha1.DGbotAPIKey) (context.Context, context.CancelFunc) {
+// patience returns a context for all reads of an observation beside that of the key, and reports whether it ends soon: where records
+// wait to be revoked, disabled or ended, a Secret behind a KMS that does not answer must not delay them. What was not read by then
+// counts as unknown.
+func (r *APIKeyReconciler) patience(ctx context.Context, key *v1alpha1.DGbotAPIKey) (reads context.Context, cancel context.CancelFunc, urgent bool) {
 	var records v1alpha1.DGbotAPIKeyRecordList
 	err := bounded(ctx, func(ctx context.Context) error { return r.Client.List(ctx, &records, recordsOf(key)...) })
-	if err == nil && lifecycle.Withdraws(key, records.Items, r.Clock.Now()) {
-		return context.WithTimeout(ctx, urgentTimeout)
+	timeout := urgentTimeout
+	switch withdrawal := lifecycle.WithdrawalOf(key, records.Items, r.Clock.Now()); {
+	case err != nil || withdrawal == lifecycle.WithdrawNothing:
+		reads, cancel = context.WithCancel(ctx)
+		return reads, cancel, false
+	case withdrawal == lifecycle.WithdrawAfterAttempt:
+		timeout = attemptTimeout
 	}
-	return context.WithCancel(ctx)
+	reads, cancel = context.WithTimeout(ctx, timeout)
+	return reads, cancel, true
 }
 
 // recordsOf selects the records of a key, by uid and not by label: labels can be edited.
@@ -114,7 +121,7 @@ func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbot
 	return &last
 }
 
-// secretLook is what reading a Secret has come to. The zero value stands for a Secret that does not exist.
+// secretLook holds the result of reading a Secret. The zero value stands for a Secret that does not exist.
 type secretLook struct {
 	secret *corev1.Secret
 	facts  *secretFacts
@@ -153,9 +160,8 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
 	seen.failed(lifecycle.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
-	var err error
-	seen.Tracking, err = r.tracking(ctx, key.Spec.Environment)
-	seen.failed(lifecycle.ReadTracking, err)
+	var unread error
+	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
 	seen.failed(lifecycle.ReadChatbot, bounded(ctx, func(ctx context.Context) (err error) {
 		seen.Chatbot, err = chatbotOf(ctx, reader, key)
 		return err
@@ -164,6 +170,9 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 		seen.Environment, err = r.environmentOf(ctx, reader, key)
 		return err
 	}))
+	if lifecycle.NeedsTracking(key, seen.Environment.Rules) {
+		seen.failed(lifecycle.ReadTracking, unread)
+	}
 	if look.err != nil {
 		seen.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
 	} else {

@@ -28,9 +28,9 @@ const (
 
 // patientReads are the reads of one kind, in one namespace or in all, as an informer makes them.
 //
-// As long as the objects could never be listed they count as none, so that the informer is filled and controllers start. Nothing is
-// minted or deleted on the word of a cache, and cachedClient does not read this one. The informer itself goes on asking, with a
-// back-off of up to a minute.
+// As long as the objects could never be listed they count as none, so that the informer is filled and controllers start. The operator
+// issues and deletes nothing because an object is missing in a cache, and cachedClient does not read this one. The informer retries
+// with a back-off of up to a minute.
 //
 // Once it has been read, a failure stays an error: what is in the cache stays there, and is not taken for deleted.
 type patientReads struct {
@@ -80,7 +80,8 @@ func (p *patientReads) ListWithContext(ctx context.Context, options metav1.ListO
 func (p *patientReads) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	lists := options.SendInitialEvents != nil && *options.SendInitialEvents
 	if failure := p.unfilled(); failure != nil && !lists {
-		return nil, failure
+		// Without its type, or the informer would repeat a refused connection or a 429 for good and never list again.
+		return nil, errors.New(failure.Error())
 	}
 	stream, err := p.reads.WatchWithContext(ctx, options)
 	switch {

@@ -25,8 +25,11 @@ const (
 	// urgentTimeout bounds all of these reads together while records wait to be revoked, disabled or ended. An API server that is not
 	// overloaded needs a quarter of it, most of which is the consistent list of records.
 	urgentTimeout = 400 * time.Millisecond
+	// attemptTimeout takes its place where a replacement of the revoked revision is to be published first, which needs the Secret.
+	attemptTimeout = 800 * time.Millisecond
 	// maxTransientReads is how many passes in a row retry a read that got no answer from the API server before the failure is
-	// reported. With minRetry this takes about 1.5 s, which is longer than a dropped connection.
+	// reported. With minRetry this takes about 1.5 s, which is longer than a dropped connection lasts. A read that ends at its deadline is
+	// retried once: the first deadline may have been that of a withdrawal.
 	maxTransientReads = 5
 )
 
@@ -119,9 +122,9 @@ func answerTo(err error) string {
 	var connection *net.OpError
 	switch {
 	case errors.As(err, &status):
-		return apikey.RedactEncoded(status.Status().Message)
+		return apikey.Redact(status.Status().Message)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("the API server did not answer within %s", readTimeout)
+		return "the API server did not answer in time"
 	case errors.As(err, &connection):
 		return fmt.Sprintf("%s %s: %s", connection.Op, connection.Addr, connection.Err)
 	}
@@ -159,7 +162,11 @@ func (m *memory) retryReads(name types.NamespacedName, f *failures, now time.Tim
 		m.leftAlone(counter)
 		return nil
 	}
-	if f.transient() && m.rememberUndone(counter, now) <= maxTransientReads {
+	most := maxTransientReads
+	if errors.Is(f.all(), context.DeadlineExceeded) {
+		most = 1
+	}
+	if f.transient() && m.rememberUndone(counter, now) <= most {
 		return f.all()
 	}
 	return nil

@@ -290,7 +290,7 @@ func (p *planner) environmentMissing() string {
 		return ""
 	}
 	return fmt.Sprintf("DGbotEnvironment %q does not exist: no rule for namespaces, scopes, rotation, lifetime or the number of keys is enforced, "+
-		"and no audit; the key goes on by its own spec, and gets no further scope; create the DGbotEnvironment (config/environments has examples)", p.Key.Spec.Environment)
+		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", p.Key.Spec.Environment)
 }
 
 // issuesFirst reports whether the next revision would be the key's first, as far as can be proven. Records and status.current, which
@@ -308,10 +308,13 @@ const countedAfter = 2 * time.Second
 // missing: the change of a key that arrives before the environment must not escape its rules.
 func (p *planner) scopes() []v1alpha1.Scope {
 	wanted, env := p.Key.Spec.Scopes, &p.Environment
-	if env.Rules == nil && !env.Required || len(p.live) == 0 {
+	if env.Rules == nil && !env.Required {
 		return slices.Clone(wanted)
 	}
-	has := p.live[0].Spec.Scopes
+	var has []v1alpha1.Scope // the loss of all records grants nothing
+	if len(p.live) > 0 {
+		has = p.live[0].Spec.Scopes
+	}
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
 		granted := env.Rules != nil && allowed(env.Rules, scope)
 		return !granted && !slices.ContainsFunc(has, func(held v1alpha1.Scope) bool { return held.Covers(scope) })

@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,32 @@ func TestPlan_AddsNoScopeWithoutTheEnvironment(t *testing.T) {
 	settle(t, s)
 	if got := s.rev(1).Spec.Scopes; !reflect.DeepEqual(got, []v1alpha1.Scope{"contacts.*"}) {
 		t.Errorf("with the environment the record has %q", got)
+	}
+}
+
+// TestPlan_LostRecordsGrantNoScope: what the rules withheld is withheld from the revision that replaces a lost record as well.
+func TestPlan_LostRecordsGrantNoScope(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rules *v1alpha1.DGbotEnvironmentSpec
+		want  []v1alpha1.Scope
+	}{
+		"rules":          {&v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"contacts.*"}}, []v1alpha1.Scope{"contacts.read"}},
+		"no environment": {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := issuedWithoutEnvironment(t, func(k *v1alpha1.DGbotAPIKeySpec) { k.Scopes = []v1alpha1.Scope{"contacts.read"} })
+			s.Environment.Rules = tc.rules
+			s.Key.Spec.Scopes = []v1alpha1.Scope{"*", "contacts.read"}
+			settle(t, s)
+			s.Records = nil
+			s.Now = s.Now.Add(5 * time.Minute)
+			if steps := settle(t, s); issued(steps) != "RecordLost" {
+				t.Fatalf("issued %q, want RecordLost", issued(steps))
+			}
+			if got := s.rev(2).Spec.Scopes; !slices.Equal(got, tc.want) {
+				t.Errorf("the record has %q, want %q", got, tc.want)
+			}
+		})
 	}
 }
 

@@ -32,7 +32,7 @@ func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGb
 	var failed *obstacle
 	switch {
 	case len(o.Failed) > 0:
-		failed = o.Failed.obstacle("The rules are enforced key by key all the same; this status shows what was read last. The operator retries by itself", env.Status.Conditions, now)
+		failed = o.Failed.obstacle("The operator still enforces the rules key by key; this status shows what it read last. It retries with back-off", env.Status.Conditions, now)
 		c.set(v1alpha1.ReadyCondition, metav1.ConditionFalse, failed.reason, failed.message)
 		c.progress(true, false, failed.reason, failed.message)
 	case o.UnknownZone:

@@ -105,6 +105,12 @@ func (p *planner) auditUnknown() bool {
 	return p.rulesUnknown() || p.Failed.Any(ReadTracking, ReadRecords)
 }
 
+// NeedsTracking reports whether a decision about the key depends on ReadTracking: earlier revisions retire when they are unused, or the
+// rules have an audit. Without either, a failed read of the Lease must not stop the key.
+func NeedsTracking(key *v1alpha1.DGbotAPIKey, rules *v1alpha1.DGbotEnvironmentSpec) bool {
+	return RetireOf(&key.Spec) == v1alpha1.RetireWhenUnused || rules != nil && rules.Audit != nil
+}
+
 // overlapUnknown reports whether the ends of superseded revisions cannot be computed: a default overlap may be in the rules,
 // and a record that the cache lacks may be the one that was published last.
 func (p *planner) overlapUnknown() bool {

@@ -40,7 +40,7 @@ func (p *planner) findObstacle() *obstacle {
 	}
 	if len(p.Failed) > 0 {
 		// Before spec.state as well: its records follow spec.state, but whether the rest of the status is right is unknown.
-		return p.Failed.obstacle("Revocation, disabling and expiry are applied all the same; until the read succeeds, nothing is issued, published or repaired. The operator retries by itself",
+		return p.Failed.obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
 			p.Key.Status.Conditions, p.now)
 	}
 	if o := p.auditObstacle(); o != nil {

@@ -8,23 +8,33 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Withdraws reports whether the key alone asks that a record verifies for less time than it does now: the key is being deleted, is
-// Disabled or Revoked, or has an expiresAt before the record's notAfter. Plan does these steps at once, whatever else is known. A
-// request to revoke is not among them, because Plan first tries to publish a replacement of the revision in use.
-func Withdraws(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
-	state := StateOf(key)
-	if !key.DeletionTimestamp.IsZero() {
-		state = v1alpha1.StateRevoked
-	}
-	for i := range records {
-		record := &records[i]
-		if Orphan(record) || record.Spec.State == v1alpha1.StateRevoked || ended(record, now) {
-			continue
+// Withdrawal describes what a key and its records alone, whatever else is unknown, ask to be taken away.
+type Withdrawal int
+
+// Withdrawals, the more urgent the higher.
+const (
+	// WithdrawNothing: every record may verify as it does.
+	WithdrawNothing Withdrawal = iota
+	// WithdrawAfterAttempt: a request revokes a revision. Plan first tries to publish a replacement of the one in use.
+	WithdrawAfterAttempt
+	// WithdrawNow: the key is being deleted, is Disabled or Revoked, or expires earlier. No replacement is wanted.
+	WithdrawNow
+)
+
+// WithdrawalOf returns the most urgent withdrawal that Plan finds with every read failed beside those of the key and the records.
+func WithdrawalOf(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) Withdrawal {
+	unread := FailedReads{{Of: ReadSecret}, {Of: ReadRecords}, {Of: ReadEnvironment}, {Of: ReadChatbot}, {Of: ReadTracking}}
+	decision := Plan(Observation{Key: key, Records: records, Secret: Secret{State: SecretUnknown}, Failed: unread}, now)
+	urgent := WithdrawNothing
+	for _, step := range decision.Steps {
+		amend, ok := step.(AmendRecord)
+		switch {
+		case !ok:
+		case amend.NotAfter != nil, !key.DeletionTimestamp.IsZero(), amend.State != "" && StateOf(key) != v1alpha1.StateActive:
+			return WithdrawNow
+		case amend.State == v1alpha1.StateRevoked:
+			urgent = WithdrawAfterAttempt
 		}
-		end := key.Spec.ExpiresAt
-		if strictness[state] > strictness[record.Spec.State] || end != nil && (record.Spec.NotAfter == nil || end.Before(record.Spec.NotAfter)) {
-			return true
-		}
 	}
-	return false
+	return urgent
 }
