@@ -60,7 +60,7 @@ type DGbotAPIKeySpec struct {
 	Scopes []Scope `json:"scopes,omitempty"`
 
 	// state of the key. Active: it verifies; an absent state means the same. Disabled: no revision verifies, nothing is
-	// issued, and requests wait; setting Active again brings the same key back. Revoked: all revisions are dead for good;
+	// issued, and requests wait; setting Active again brings the same key back. Revoked: all revisions are revoked for good;
 	// setting Active again issues a new revision and revives none. The API server adds no default, so that a GitOps tool
 	// sees when the field was set elsewhere. Field selectors therefore select keys without a state by spec.state= (empty)
 	// and not by spec.state=Active; spec.state!=Disabled,spec.state!=Revoked selects all keys that are active.
