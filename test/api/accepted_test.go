@@ -238,7 +238,8 @@ func TestWhatTheDocumentationShowsIsAccepted(t *testing.T) {
 		t.Error("the README shows no manifest")
 	}
 	out, err := kubectl(t, "", "apply", "--dry-run=server", "--validate=strict", "-k", filepath.Join(controlplane.Repository(), "config", "samples"))
-	if err != nil || strings.Count(out, "created") != 7 {
+	// The environments of those names exist already.
+	if err != nil || strings.Count(out, " created ") != 4 || strings.Count(out, " configured ") != 3 {
 		t.Errorf("the samples: %s", out)
 	}
 }
