@@ -134,6 +134,10 @@ var keyScenarios = []keyState{
 	{name: "annotation-unreadable", kstatus: status.CurrentStatus, after: func(w *world) {
 		w.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: "tomorrow"}
 	}},
+	{name: "observation-failed", kstatus: status.FailedStatus, after: func(w *world) {
+		w.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
+		w.Failed = lifecycle.FailedReads{{Of: lifecycle.ReadSecret, What: `Secret "production-server"`, Message: "KMS is down", Remedy: "correct what the API server names"}}
+	}},
 	{name: "revocation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RevokeIssuedBeforeAnnotation)},
 	{name: "rotation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RotateRequestedAtAnnotation)},
 	{name: "keep-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.KeptAtAnnotation)},
