@@ -105,7 +105,7 @@ func (h *hardened) issue(names ...string) {
 // when the right is back.
 func TestRevocation_WithoutRights(t *testing.T) {
 	h := startHardened(t, "default")
-	h.operate(nil, "--zap-log-level=0")
+	h.operate(nil, "--zap-log-level=info")
 	h.must(rules, "apply", "-f", "-")
 	h.must(chatbot, "apply", "-n", "default", "-f", "-")
 	rights := map[string]string{"secrets": `Secret "key-secrets"`, "dgbotenvironments": `DGbotEnvironment "production"`, "dgbotchatbots": `DGbotChatbot "front"`}
@@ -155,7 +155,7 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.operate(nil, "--zap-log-level=0", "--leader-elect=false", "--health-probe-bind-address="+address)
+	h.operate(nil, "--zap-log-level=info", "--leader-elect=false", "--health-probe-bind-address="+address)
 	h.eventually("/readyz names the resource", func() (bool, string) {
 		code, said := ask(t, "http://"+address+"/readyz")
 		return code == http.StatusInternalServerError && strings.Contains(said, "[-]secrets failed"), said

@@ -284,7 +284,12 @@ func nothingSpins(t *testing.T, manager *controlplane.Program) {
 		if namespace == Taken {
 			keys = *conflicts
 		}
-		if limit := keys * perMinute[namespace]; n > limit {
+		limit := keys * perMinute[namespace]
+		if namespace == "" {
+			// A pass that reads a key, its Secret and its records live reads its environment as well.
+			limit = (len(requests) - n) / 3
+		}
+		if n > limit {
 			t.Errorf("%d requests in a minute for %s, want at most %d", n, namespace, limit)
 		}
 	}
