@@ -65,7 +65,7 @@ func (p *patientReads) ListWithContext(ctx context.Context, options metav1.ListO
 	list, err := p.reads.ListWithContext(ctx, options)
 	if err != nil {
 		if p.failed(ctx, err); p.unfilled() != nil {
-			return &metav1.PartialObjectMetadataList{}, nil
+			return &metav1.PartialObjectMetadataList{}, nil //nolint:nilerr // the failure is noted, see check
 		}
 		return nil, err
 	}

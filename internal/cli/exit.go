@@ -67,7 +67,7 @@ func explain(err error) string {
 	var status apierrors.APIStatus
 	var timeout net.Error
 	var late *lateError
-	var failed *failedKey
+	var failed *keyError
 	switch {
 	case errors.As(err, &late), errors.As(err, &failed):
 		return err.Error() // it is explained already

@@ -49,7 +49,7 @@ func (g *gitLog) follow(text []byte) {
 }
 
 func (g *gitLog) take(line []byte) {
-	if len(line) == 0 || !bytes.ContainsRune([]byte("cFd-+@"), rune(line[0])) {
+	if len(line) == 0 || strings.IndexByte("cFd-+@", line[0]) < 0 {
 		return
 	}
 	rest, isDiff := bytes.CutPrefix(line, []byte("diff --"))

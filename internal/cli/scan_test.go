@@ -142,7 +142,7 @@ func TestScan_ReportsWhatIsNotSearched(t *testing.T) {
 			t.Errorf("%s: exit code %d, %+v\n%s", name, code, result, said)
 		}
 	}
-	// What stands in it as it is is found all the same, and that keys were found comes first.
+	// What stands in it in plain text is found all the same, and that keys were found comes first.
 	key := mint(t, "production")
 	result, said, code := scanOf(t, "a.xz", notSearched["a.xz"].content+" "+key+" ")
 	if code != ExitNo || len(result.Leaks) != 1 || len(result.NotSearched) != 1 || !strings.Contains(said, "not searched: ") {
@@ -153,7 +153,7 @@ func TestScan_ReportsWhatIsNotSearched(t *testing.T) {
 	if code != ExitNo || len(result.Leaks) != 1 || len(result.NotSearched) != 1 {
 		t.Errorf("exit code %d, %+v", code, result)
 	}
-	if _, said, code := call(t, "", "scan", filepath.Join(t.TempDir()), "--offline"); code != 0 {
+	if _, said, code := call(t, "", "scan", t.TempDir(), "--offline"); code != 0 {
 		t.Errorf("an empty folder: exit code %d, %s", code, said)
 	}
 }

@@ -184,19 +184,19 @@ func (s *session) tellFailures(failures []failure, of int) error {
 	case len(failures) == 0:
 		return nil
 	case of == 1:
-		return &failedKey{failures[0].name + ": ", failures[0].err}
+		return &keyError{failures[0].name + ": ", failures[0].err}
 	}
 	for _, f := range failures {
 		_, _ = fmt.Fprintf(s.streams.ErrOut, "%s: %s\n", f.name, oneLine(explain(f.err)))
 	}
-	return &failedKey{fmt.Sprintf("%d of %d keys, the first %s: ", len(failures), of, failures[0].name), failures[0].err}
+	return &keyError{fmt.Sprintf("%d of %d keys, the first %s: ", len(failures), of, failures[0].name), failures[0].err}
 }
 
-// failedKey is an error of one key, explained, with the key's name in front.
-type failedKey struct {
+// keyError is an error of one key, explained, with the key's name in front.
+type keyError struct {
 	which string
 	err   error
 }
 
-func (e *failedKey) Error() string { return e.which + explain(e.err) }
-func (e *failedKey) Unwrap() error { return e.err }
+func (e *keyError) Error() string { return e.which + explain(e.err) }
+func (e *keyError) Unwrap() error { return e.err }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strings"
 
 	"dgbot.io/key-operator/internal/apikey"
 )
@@ -136,7 +137,8 @@ func (v view) leaveOutNULs(b *buffers) view {
 		return v
 	}
 	text := v.text
-	out, pieces := b.withoutNULs[:0], append(b.narrow[:0], piece{})
+	out, pieces := b.withoutNULs[:0], b.narrow[:0]
+	pieces = append(pieces, piece{})
 	for i := 0; i < len(text); {
 		if text[i] == 0 {
 			i++
@@ -166,7 +168,8 @@ func next(pieces []piece, p piece) []piece {
 // unfold takes line breaks out, with the margins that belong to them, and replaces escapes by the characters they stand for.
 func (v view) unfold(b *buffers, inDiff bool) view {
 	text := v.text
-	out, pieces := b.unfolded[:0], append(b.folds[:0], piece{})
+	out, pieces := b.unfolded[:0], b.folds[:0]
+	pieces = append(pieces, piece{})
 	for i := 0; i < len(text); {
 		from := i
 		for i < len(text) && !isFolding[text[i]] {
@@ -301,9 +304,9 @@ func number(text []byte, from, end, base int) int {
 // digitValue is what a hexadecimal digit stands for; -1 for what is none.
 var digitValue = func() (table [256]int8) {
 	for c := range table {
-		table[c] = int8(bytes.IndexByte([]byte("0123456789abcdef"), byte(c))) //nolint:gosec // 15 at most
+		table[c] = int8(strings.IndexByte("0123456789abcdef", byte(c))) //nolint:gosec // 15 at most
 		if table[c] < 0 {
-			table[c] = int8(bytes.IndexByte([]byte("0123456789ABCDEF"), byte(c))) //nolint:gosec // 15 at most
+			table[c] = int8(strings.IndexByte("0123456789ABCDEF", byte(c))) //nolint:gosec // 15 at most
 		}
 	}
 	return table
@@ -319,7 +322,7 @@ const (
 // isBase64 are the characters of both alphabets.
 var isBase64 = func() (table [256]bool) {
 	for c := range table {
-		table[c] = isAlphanumeric(byte(c)) || bytes.IndexByte([]byte("+/-_"), byte(c)) >= 0
+		table[c] = isAlphanumeric(byte(c)) || strings.IndexByte("+/-_", byte(c)) >= 0
 	}
 	return table
 }()

@@ -13,7 +13,7 @@ func TestAdmit_RejectsUnknownStates(t *testing.T) {
 	s := newSimulation(t, nil)
 	for state, want := range map[v1alpha1.KeyState]Verdict{
 		v1alpha1.StateActive: Admitted, v1alpha1.StateDisabled: Disabled, v1alpha1.StateRevoked: Revoked,
-		"": UnknownState, "Paused": UnknownState, "active": UnknownState, "Active ": UnknownState,
+		"": UnknownState, "Paused": UnknownState, "active": UnknownState, "Activee": UnknownState,
 	} {
 		record := s.rev(1).DeepCopy()
 		record.Spec.State = state

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
@@ -106,7 +108,7 @@ func hurryBody(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A response writer of a test has no connection and supports no deadline.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingering))
+	_ = http.NewResponseController(w).SetReadDeadline(clock.RealClock{}.Now().Add(lingering))
 }
 
 func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {

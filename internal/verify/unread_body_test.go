@@ -84,7 +84,7 @@ func TestCheck_DoesNotWaitForABody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer, answered, closed := exchange(t, address, fmt.Sprintf("%s HTTP/1.1\r\nHost: v\r\nX-API-Key: %s\r\n%s\r\n\r\n", tc.line, tc.key, tc.declared))
+			answer, answered, closed := exchange(t, address, fmt.Sprintf("%s HTTP/1.1\r\nHost: v\r\nX-API-Key: %s\r\n%s\r\n\r\n", tc.line, tc.key, tc.declared)) //nolint:bodyclose // exchange has closed it
 			if answer.StatusCode != tc.want || answered > prompt {
 				t.Errorf("%d after %s, want %d within %s", answer.StatusCode, answered, tc.want, prompt)
 			}
@@ -147,7 +147,7 @@ func TestHandler_KeepsConnectionsWithoutABody(t *testing.T) {
 		"/v1/verify with a bad key":  "POST /v1/verify HTTP/1.1\r\nHost: v\r\nX-API-Key: junk\r\nContent-Length: 2\r\n\r\n{}",
 		"/v1/identity/verify, stale": "POST /v1/identity/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 2\r\n\r\n{}",
 	} {
-		if answer, _, _ := exchange(t, address, sent); answer.Close || strings.Contains(answer.Header.Get("Connection"), "close") {
+		if answer, _, _ := exchange(t, address, sent); answer.Close || strings.Contains(answer.Header.Get("Connection"), "close") { //nolint:bodyclose // exchange has closed it
 			t.Errorf("%s: %d closes the connection", name, answer.StatusCode)
 		}
 	}

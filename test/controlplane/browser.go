@@ -48,7 +48,6 @@ func DumpPage(ctx context.Context, browser, url string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(profile) }()
-	//nolint:gosec // the path is the one that Browser has found
 	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
 		"--user-data-dir="+profile, "--virtual-time-budget=10000", "--dump-dom", url)

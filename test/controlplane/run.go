@@ -111,7 +111,7 @@ func cleanupCommand(folder string) *exec.Cmd {
 }
 
 func lockFile(path string, flags int) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|flags, 0o600) //nolint:gosec // a name of ours
+	file, err := os.OpenFile(path, os.O_RDWR|flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func removeDeadRuns() {
 func removeDeadRun(folder string) error {
 	info, err := os.Lstat(folder)
 	if err != nil || !info.IsDir() {
-		return nil //nolint:nilerr // another run removed it
+		return nil // another run removed it
 	}
 	if owner, known := info.Sys().(*syscall.Stat_t); !known || int(owner.Uid) != os.Getuid() {
 		return nil

@@ -289,11 +289,11 @@ func (w *world) identifies(signature string, code int) {
 	body, err := json.Marshal(map[string]string{"chatbotId": w.bot.Status.ChatbotID, "userId": "u-1", "hash": signature})
 	must(w.t, err)
 	eventually(w.t, fmt.Sprintf("the signature of a visitor is answered with %d", code), func() bool {
-		return codeOf(http.Post("http://"+w.address+"/v1/identity/verify", "application/json", bytes.NewReader(body))) == code //nolint:noctx // a test
+		return codeOf(http.Post("http://"+w.address+"/v1/identity/verify", "application/json", bytes.NewReader(body))) == code
 	})
 }
 
-func (w *world) get(path string) int { return codeOf(http.Get("http://" + w.address + path)) } //nolint:noctx // a test
+func (w *world) get(path string) int { return codeOf(http.Get("http://" + w.address + path)) }
 
 func codeOf(response *http.Response, err error) int {
 	if err != nil {

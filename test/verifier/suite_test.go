@@ -192,6 +192,8 @@ func (p *place) key(name, environment string) string {
 			Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
 		},
 	}
+	rules := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: environment}}
+	must(p.t, client.IgnoreAlreadyExists(admin.Create(p.t.Context(), rules)))
 	must(p.t, admin.Create(p.t.Context(), key))
 	eventually(p.t, name+" is Ready", func() bool {
 		must(p.t, admin.Get(p.t.Context(), client.ObjectKeyFromObject(key), key))
