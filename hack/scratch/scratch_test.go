@@ -39,7 +39,7 @@ func TestExplain_NamesFolderAndVariableOfAFullDisk(t *testing.T) {
 	const want = "; temporary files are in /small: set TMPDIR to a folder with more space"
 	for _, err := range []error{
 		fmt.Errorf("writing: %w", &os.PathError{Op: "write", Path: "/small/a", Err: syscall.ENOSPC}),
-		errors.New("exit status 1\nlink: write /small/go-link-1/a.out: no space left on device\n"),
+		errors.New("exit status 1\nlink: write /small/go-link-1/a.out: no space left on device\n"), //nolint:revive // as the Go command prints it
 	} {
 		if got := Explain(err); got.Error() != err.Error()+want || !errors.Is(got, err) {
 			t.Errorf("%v", got)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,7 +93,7 @@ func TestRenderPage_FitsEveryWidth(t *testing.T) {
 func longNamedKeys() []v1alpha1.DGbotAPIKey {
 	keys := riskyKeys()
 	for i, length := range []int{63, 120, 253} {
-		k := healthy(strings.Repeat("production-server-", 20)[:length-1] + fmt.Sprint(i))
+		k := healthy(strings.Repeat("production-server-", 20)[:length-1] + strconv.Itoa(i))
 		k.Namespace = strings.Repeat("n", 63)
 		k.Spec.Environment = "e" + strings.Repeat("m", 31)
 		k.Spec.Label = strings.Repeat("W", 100)

@@ -304,9 +304,9 @@ func number(text []byte, from, end, base int) int {
 // digitValue is what a hexadecimal digit stands for; -1 for what is none.
 var digitValue = func() (table [256]int8) {
 	for c := range table {
-		table[c] = int8(strings.IndexByte("0123456789abcdef", byte(c))) //nolint:gosec // 15 at most
+		table[c] = int8(strings.IndexByte("0123456789abcdef", byte(c)))
 		if table[c] < 0 {
-			table[c] = int8(strings.IndexByte("0123456789ABCDEF", byte(c))) //nolint:gosec // 15 at most
+			table[c] = int8(strings.IndexByte("0123456789ABCDEF", byte(c)))
 		}
 	}
 	return table

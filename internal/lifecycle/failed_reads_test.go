@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 					t.Errorf("the read is retried in %s", wait)
 				}
 				handled := handledRevocation(d.Status)
-				if want := strings.HasPrefix(name, "revokeIssuedBefore") && !(FailedReads(failing(s.Observation, parts...).Failed)).Any(ReadRecords); (handled != nil) != want {
+				if want := strings.HasPrefix(name, "revokeIssuedBefore") && !failing(s.Observation, parts...).Failed.Any(ReadRecords); (handled != nil) != want {
 					t.Errorf("the revocation is reported as handled: %v, want %v", handled, want)
 				}
 			})
@@ -259,7 +260,7 @@ func admitted(s *Simulation) string {
 	var all []string
 	for i := range s.Records {
 		if Admit(&s.Records[i], s.Now) == Admitted {
-			all = append(all, fmt.Sprint(s.Records[i].Spec.Revision))
+			all = append(all, strconv.FormatInt(s.Records[i].Spec.Revision, 10))
 		}
 	}
 	return strings.Join(all, " ")

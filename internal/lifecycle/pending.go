@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,7 +111,7 @@ func (p *planner) whatVerifies() string {
 	var revisions []string
 	for _, record := range p.live {
 		if Admit(record, p.now) == Admitted {
-			revisions = append(revisions, fmt.Sprint(record.Spec.Revision))
+			revisions = append(revisions, strconv.FormatInt(record.Spec.Revision, 10))
 		}
 	}
 	switch n := len(revisions); {

@@ -24,11 +24,11 @@ func applyAs(t *testing.T, user client.Client, manager string, wanted *unstructu
 	return user.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(wanted.DeepCopy()), options...)
 }
 
-// applied applies a manifest that is to be accepted, and deletes it when the test ends.
-func applied(t *testing.T, manager, manifest string, patches ...string) *unstructured.Unstructured {
+// applied applies a manifest as Git does, which is to be accepted, and deletes it when the test ends.
+func applied(t *testing.T, manifest string, patches ...string) *unstructured.Unstructured {
 	t.Helper()
 	wanted := object(manifest, patches...)
-	must(t, applyAs(t, admin, manager, wanted))
+	must(t, applyAs(t, admin, git, wanted))
 	t.Cleanup(func() {
 		must(t, client.IgnoreNotFound(admin.Delete(context.Background(), object(manifest, patches...))))
 	})
@@ -102,7 +102,7 @@ func TestLists_GitTakesBackWhatAnotherManagerAdds(t *testing.T) {
 			must(t, unstructured.SetNestedField(wanted.Object, fromJSON(t, g.git), g.path...))
 			text, err := json.Marshal(wanted.Object)
 			must(t, err)
-			applied(t, git, string(text))
+			applied(t, string(text))
 			added := part(wanted, fromJSON(t, g.added), g.path...)
 			if err := applyAs(t, admin, "other", added); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), git) {
 				t.Errorf("without force: %v, want a conflict with %s", err, git)
@@ -125,7 +125,7 @@ func TestLists_GitTakesBackWhatAnotherManagerAdds(t *testing.T) {
 // TestLists_RotatorCannotKeepAScope: a user with patch and without update may apply the unchanged manifest and becomes a
 // co-owner of every field in it. Of a list that kept each of its items: what Git removed stayed.
 func TestLists_RotatorCannotKeepAScope(t *testing.T) {
-	both := applied(t, git, goodKey, `{"spec": {"scopes": ["conversations.read", "conversations.write"]}}`)
+	both := applied(t, goodKey, `{"spec": {"scopes": ["conversations.read", "conversations.write"]}}`)
 	must(t, applyAs(t, admin, "rotator", both))
 	fewer := object(goodKey)
 	if err := applyAs(t, admin, git, fewer); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "rotator") {

@@ -113,7 +113,7 @@ func waitForDefault(ctx context.Context, t *testing.T, want bool) {
 // TestUpgrade_ListsOfTwoManagers: an object on which two managers own items of the list, from when it was a set.
 func TestUpgrade_ListsOfTwoManagers(t *testing.T) {
 	upgrade, goBack := former(t)
-	wanted := applied(t, git, goodKey)
+	wanted := applied(t, goodKey)
 	must(t, applyAs(t, admin, "other", part(wanted, []any{"*"}, "spec", "scopes")))
 	scopesOf := func() any { return liveField(t, wanted, "spec", "scopes") }
 	if got := scopesOf(); !reflect.DeepEqual(got, []any{"conversations.read", "*"}) {
@@ -145,7 +145,7 @@ func TestUpgrade_ListsOfTwoManagers(t *testing.T) {
 // TestUpgrade_ListsOfOneManager: an object of Git alone is applied before, after and again before without a conflict.
 func TestUpgrade_ListsOfOneManager(t *testing.T) {
 	upgrade, goBack := former(t)
-	wanted := applied(t, git, goodKey)
+	wanted := applied(t, goodKey)
 	for _, change := range []func(context.Context){func(context.Context) {}, upgrade, goBack, upgrade} {
 		change(t.Context())
 		must(t, applyAs(t, admin, git, wanted))
@@ -158,7 +158,7 @@ func TestUpgrade_ListsOfOneManager(t *testing.T) {
 // TestUpgrade_StoredDefaultsStay: an object that was stored with defaults keeps them, and nothing writes it.
 func TestUpgrade_StoredDefaultsStay(t *testing.T) {
 	upgrade, _ := former(t)
-	wanted := applied(t, git, goodKey)
+	wanted := applied(t, goodKey)
 	before := liveField(t, wanted, "metadata", "resourceVersion")
 	upgrade(t.Context())
 	if got := liveField(t, wanted, "spec", "state"); got != "Active" {
@@ -181,7 +181,7 @@ func TestUpgrade_StoredDefaultsStay(t *testing.T) {
 // and rotated; only a change of the list has to correct it.
 func TestUpgrade_EmptySegmentsStayWritable(t *testing.T) {
 	upgrade, _ := former(t)
-	wanted := applied(t, git, goodKey, `{"spec": {"scopes": ["a..b", "x.", "y..*"]}}`)
+	wanted := applied(t, goodKey, `{"spec": {"scopes": ["a..b", "x.", "y..*"]}}`)
 	upgrade(t.Context())
 	for _, patch := range []string{
 		`{"spec": {"label": "Another"}}`, `{"spec": {"state": "Disabled"}}`, `{"metadata": {"annotations": {"keys.dgbot.io/rotate-requested-at": "2026-01-01T00:00:00Z"}}}`,
