@@ -57,8 +57,9 @@ func run(repository string) error {
 			file.WriteString(document.close())
 		}
 	}
-	files["extra.yaml"] = &strings.Builder{}
-	files["extra.yaml"].WriteString(extra)
+	objects := &strings.Builder{}
+	objects.WriteString(extra)
+	files["extra.yaml"] = objects
 	return replace(filepath.Join(repository, "charts", "dgbot-key-operator", "templates"), files)
 }
 

@@ -119,7 +119,8 @@ func TestTheManifestInstalls(t *testing.T) {
 		}
 	}
 	out, err := cluster.Kubectl(t.Context(), "get", "deployment", "-A", "-o", "jsonpath={.items[*].metadata.name} {.items[*].spec.template.spec.containers[0].image}").CombinedOutput()
-	if string(out) != "dgbot-manager dgbot-verifier registry.example/operator:1.2.3 registry.example/operator:1.2.3" {
+	const image = "registry.example/operator:1.2.3"
+	if string(out) != "dgbot-manager dgbot-verifier "+image+" "+image {
 		t.Errorf("%s, %v", out, err)
 	}
 }
