@@ -28,7 +28,7 @@ for _, condition in ipairs(obj.status.conditions) do
   elseif condition.type == "Stalled" then
     stalled = condition
   else
-    -- They do not affect Ready, and are worth knowing: that a key is about to be disabled because nobody uses it, for example.
+    -- They do not affect Ready, and are worth knowing: that a key is about to be disabled because no client uses it, for example.
     notes = notes .. "; " .. condition.type .. ": " .. condition.message
   end
 end

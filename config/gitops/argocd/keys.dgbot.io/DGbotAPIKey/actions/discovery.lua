@@ -11,7 +11,7 @@ end
 local without = obj.metadata.deletionTimestamp ~= nil or status == nil or status.binding == nil or reason == "Revoked" or reason == "Expired"
 
 return {
-  -- A disabled key would be rotated when it is enabled again, to the surprise of whoever does that.
+  -- A disabled key would be rotated when it is enabled again, to the surprise of the user who does that.
   ["rotate"] = { ["disabled"] = without or reason == "Disabled" },
   -- A disabled key that has leaked must not verify when it is enabled again.
   ["compromise"] = { ["disabled"] = without },
