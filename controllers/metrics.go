@@ -50,6 +50,12 @@ var (
 	})
 )
 
+// refusalReasons are all that a refused write is counted by.
+var refusalReasons = []string{
+	v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordWriteRefusedReason, v1alpha1.RecordConflictReason,
+	v1alpha1.CopyWriteRefusedReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapWriteRefusedReason,
+}
+
 // Why a record was a stray.
 const (
 	strayOrphaned = "Orphaned"
@@ -72,7 +78,7 @@ func init() {
 	} {
 		secretsIssued.WithLabelValues(string(cause))
 	}
-	for _, reason := range []string{v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.CopyWriteRefusedReason} {
+	for _, reason := range refusalReasons {
 		refusals.WithLabelValues(reason)
 	}
 	for _, stage := range []v1alpha1.AuditStage{v1alpha1.AuditUnused, v1alpha1.AuditDisabled, v1alpha1.AuditRevoked} {
