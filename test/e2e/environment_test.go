@@ -126,6 +126,9 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	others, _ := p.sinceLeaseRenewals(settled, 3)
 	written, requests := map[string]int{}, 0
 	for _, request := range others {
+		if namespace := request.ObjectRef.Namespace; request.ObjectRef.APIGroup == v1alpha1.GroupVersion.Group && namespace != "" && namespace != p.name {
+			continue // a key that another test left, and that waits for its environment
+		}
 		if request.Right() == "get secrets" && request.ObjectRef.Name >= fmt.Sprintf("key-%04d", issued) {
 			continue // that a key has no Secret, no cache can say
 		}
