@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -165,12 +166,11 @@ func (r *ChatbotReconciler) claim(ctx context.Context, seen *seenChatbot) error 
 // releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The copy of its HMAC secret
 // goes first: nobody is to have the ID while what the last one signed still verifies.
 func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
-	if err := r.releaseCopies(ctx, name); err != nil {
-		return err
-	}
+	// Replicas that cannot be listed do not keep the replica from going whose name follows from a reservation.
+	unreleased := r.releaseCopies(ctx, name)
 	var claims corev1.ConfigMapList
 	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: holderLabel(name)}); err != nil {
-		return err
+		return errors.Join(unreleased, err)
 	}
 	for i := range claims.Items {
 		lock := &claims.Items[i]
@@ -179,24 +179,29 @@ func (r *ChatbotReconciler) releaseClaims(ctx context.Context, name types.Namesp
 		}
 		held, err := r.held(ctx, lock)
 		if err != nil {
-			return err
+			return errors.Join(unreleased, err)
 		}
 		if held {
 			continue
 		}
 		if err := r.release(ctx, lock); err != nil {
-			return err
+			return errors.Join(unreleased, err)
 		}
 	}
-	return nil
+	return unreleased
 }
 
 // release deletes a lock unless it has changed since, and before it a copy that has lost the label by which it would be found.
 func (r *ChatbotReconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
 	copied := metadataOf("Secret")
-	found, err := get(ctx, r.Live, client.ObjectKeyFromObject(lock), copied)
+	found, err := r.getLive(ctx, client.ObjectKeyFromObject(lock), copied)
 	if err != nil {
-		return err
+		// The holder of the reservation is gone, so that whatever replica has its name is not to verify.
+		copied.SetNamespace(lock.Namespace)
+		copied.SetName(lock.Name)
+		if err := r.deleteCopy(ctx, copied); err != nil {
+			return err
+		}
 	}
 	if uid := copied.Labels[v1alpha1.ChatbotLabel]; found && (uid == "" || uid == lock.Data[holderUID]) {
 		if err := r.deleteCopy(ctx, copied); err != nil {

@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -120,6 +118,9 @@ func (r *ChatbotReconciler) reconcile(ctx context.Context, chatbot *v1alpha1.DGb
 // lookAt observes a chatbot as the cache has it, which is good enough to find that nothing is to be done; otherwise it is
 // observed live.
 func (r *ChatbotReconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*seenChatbot, lifecycle.ChatbotDecision, error) {
+	if chatbot.DeletionTimestamp.IsZero() && lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) != lifecycle.WithdrawNothing {
+		return r.carryOut(ctx, client.ObjectKeyFromObject(chatbot)) // reads that do not end would delay it twice
+	}
 	seen, err := r.observe(ctx, chatbot, nil)
 	if err != nil {
 		return nil, lifecycle.ChatbotDecision{}, err
@@ -194,7 +195,7 @@ func (r *ChatbotReconciler) observeLive(ctx context.Context, name types.Namespac
 			return nil, err
 		}
 		seen, err := r.observe(ctx, chatbot, minted)
-		if err != nil || !wantsHMAC(chatbot) || seen.Claim != lifecycle.ClaimOwn {
+		if err != nil || !wantsHMAC(chatbot) || seen.Claim != lifecycle.ClaimOwn && seen.Claim != lifecycle.ClaimUnknown {
 			return seen, err
 		}
 		after := &v1alpha1.DGbotChatbot{}
@@ -261,6 +262,8 @@ func (r *ChatbotReconciler) execute(ctx context.Context, seen *seenChatbot, deci
 		return r.markCopy(ctx, seen)
 	case lifecycle.WriteSecret:
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
+	case lifecycle.PruneCopy:
+		return r.pruneCopy(ctx, seen, decision.Kids)
 	case lifecycle.DeleteCopy:
 		err := r.deleteCopy(ctx, seen.stale)
 		if err == nil {
@@ -292,83 +295,6 @@ func (seen *seenChatbot) refuse(refusal *lifecycle.Refusal) {
 	default:
 		seen.Refusal = refusal
 	}
-}
-
-// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because a missing one is found by trying to create
-// it. A read that fails is noted in the observation; only the end of the context is an error.
-func (r *ChatbotReconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*seenChatbot, error) {
-	seen := &seenChatbot{
-		ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: chatbotID(chatbot)}, texts: map[string][]byte{},
-	}
-	maps.Copy(seen.texts, minted)
-	r.observeClaim(ctx, seen)
-	r.observeWidget(ctx, seen)
-	if seen.Claim == lifecycle.ClaimOwn || seen.Claim == lifecycle.ClaimUnknown {
-		r.observeHMAC(ctx, seen)
-	}
-	return seen, ctx.Err()
-}
-
-// observeClaim reads the claim of the chatbot's ID.
-func (r *ChatbotReconciler) observeClaim(ctx context.Context, seen *seenChatbot) {
-	lock := &corev1.ConfigMap{}
-	found, err := r.getCached(ctx, lockName(seen.ID), lock)
-	err = reading(err, "ConfigMap %s", lockName(seen.ID))
-	if !found {
-		lock = nil
-	}
-	if err == nil {
-		err = bounded(ctx, func(ctx context.Context) error { return r.describeClaim(ctx, seen, lock) })
-	}
-	if err != nil {
-		seen.Claim = lifecycle.ClaimUnknown
-	}
-	seen.failed(lifecycle.ReadClaim, err)
-}
-
-// observeWidget reads the chatbot's ConfigMap.
-func (r *ChatbotReconciler) observeWidget(ctx context.Context, seen *seenChatbot) {
-	widget, name := &corev1.ConfigMap{}, widgetName(seen.Chatbot)
-	read := r.getCached
-	if widgetWasForeign(seen.Chatbot) {
-		read = r.getLive
-	}
-	found, err := read(ctx, name, widget)
-	err = reading(err, "ConfigMap %q", name.Name)
-	if !found {
-		widget = nil
-	}
-	if err == nil {
-		err = bounded(ctx, func(ctx context.Context) error { return r.describeWidget(ctx, seen, widget) })
-	}
-	if err != nil {
-		seen.Widget = lifecycle.WidgetUnknown
-	}
-	seen.failed(lifecycle.ReadWidget, err)
-}
-
-// getCached reads an object from the cache, or from the API server where the cache fails.
-func (r *ChatbotReconciler) getCached(ctx context.Context, name types.NamespacedName, into client.Object) (bool, error) {
-	if found, err := get(ctx, r.Client, name, into); err == nil {
-		return found, nil
-	}
-	return r.getLive(ctx, name, into)
-}
-
-// getLive reads an object from the API server, within readTimeout.
-func (r *ChatbotReconciler) getLive(ctx context.Context, name types.NamespacedName, into client.Object) (found bool, err error) {
-	err = bounded(ctx, func(ctx context.Context) (err error) {
-		found, err = get(ctx, r.Live, name, into)
-		return err
-	})
-	return found, err
-}
-
-// widgetWasForeign reports whether the name of the chatbot's ConfigMap was in use by another object. The cache knows what carries the
-// chatbot label; whether the other object is still there takes a live read, and no attempt to write.
-func widgetWasForeign(chatbot *v1alpha1.DGbotChatbot) bool {
-	ready := apimeta.FindStatusCondition(chatbot.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && (ready.Reason == v1alpha1.ConfigMapConflictReason || ready.Reason == v1alpha1.WaitingForGarbageCollectionReason)
 }
 
 // chatbotID is the ID that is the chatbot's: adopted, or issued.

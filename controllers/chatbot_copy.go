@@ -182,11 +182,14 @@ func ofCopy(err error, name types.NamespacedName, create bool) error {
 	return err
 }
 
-// deleteCopy ends verification for a chatbot.
+// deleteCopy ends verification for a chatbot. The replica is deleted as it was seen; one without a uid, which could not be read,
+// whatever it is.
 func (r *ChatbotReconciler) deleteCopy(ctx context.Context, copied client.Object) error {
-	uid, version := copied.GetUID(), copied.GetResourceVersion()
-	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: copied.GetNamespace(), Name: copied.GetName()}},
-		client.Preconditions{UID: &uid, ResourceVersion: &version})
+	var as client.Preconditions
+	if uid, version := copied.GetUID(), copied.GetResourceVersion(); uid != "" {
+		as = client.Preconditions{UID: &uid, ResourceVersion: &version}
+	}
+	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: copied.GetNamespace(), Name: copied.GetName()}}, as)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

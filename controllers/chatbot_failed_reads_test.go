@@ -3,6 +3,10 @@
 package controllers
 
 import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +19,7 @@ import (
 	clientevents "k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -40,6 +45,15 @@ var chatbotReads = map[string]struct {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				_, typed := o.(*corev1.Secret)
 				return typed && name.Namespace == v1alpha1.IdentityNamespace
+			}
+		},
+		named: "the replica of the HMAC secret",
+	},
+	"the replica and its metadata": { // as with a cache that was never filled
+		fails: func(*world) readOf {
+			return func(o runtime.Object, name client.ObjectKey) bool {
+				list, ok := o.(*metav1.PartialObjectMetadataList)
+				return isSecret(o) && name.Namespace == v1alpha1.IdentityNamespace || ok && list.Kind == "SecretList"
 			}
 		},
 		named: "the replica of the HMAC secret",
@@ -175,20 +189,101 @@ func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
 		},
 		"deleted": func(w *world) { w.deleteBot(botName) },
 	} {
-		for _, read := range []string{"the Secret", "the replica's bytes", "the claim", "the widget"} {
+		for _, read := range []string{"the Secret", "the replica's bytes", "the replica and its metadata", "the claim", "the widget"} {
 			t.Run(name+", "+read, func(t *testing.T) {
 				w := newWorld(t)
 				hmacBot(w)
 				w.restBots(live, botName)
 				copied := w.hmacCopy()
+				text := copied.Data[v1alpha1.IdentitySecretKey]
 				withdraw(w)
 				operator, _ := w.failingChatbots(chatbotReads[read].fails(w))
-				w.reconcileBot(operator)
-				if w.secretOf(copied.Namespace, copied.Name) != nil {
+				if name == "deleted" {
+					// Replicas that cannot be listed are an error, which is retried: others may be left over.
+					_, _ = operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+				} else {
+					w.reconcileBot(operator)
+				}
+				left := w.secretOf(copied.Namespace, copied.Name)
+				if left != nil && (read != "the replica and its metadata" || verifiesHMAC(left, text, w.clock.Now())) {
 					t.Error("the replica is still there")
+				}
+				w.restBots(live, botName)
+				if w.secretOf(copied.Namespace, copied.Name) != nil {
+					t.Error("once everything can be read, the replica is still there")
 				}
 			})
 		}
+	}
+}
+
+// TestChatbot_OnlyTheEarlierSecretIsRevoked: from a replica that cannot be read, the revoked one is removed and the one in use stays.
+func TestChatbot_OnlyTheEarlierSecretIsRevoked(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	w.restBots(live, botName)
+	earlier := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
+	revokeBefore := w.second()
+	w.advance(time.Minute)
+	change := func(change func(*v1alpha1.IdentityRotation)) {
+		bot := w.bot(botName)
+		change(bot.Spec.IdentityVerification.Rotation)
+		if err := live.Update(t.Context(), bot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(r *v1alpha1.IdentityRotation) { r.RequestedAt = w.second() })
+	w.restBots(live, botName)
+	present := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
+	if now := w.clock.Now(); bytes.Equal(earlier, present) || !verifiesHMAC(w.hmacCopy(), earlier, now) || !verifiesHMAC(w.hmacCopy(), present, now) {
+		t.Fatal("no two HMAC secrets verify")
+	}
+	change(func(r *v1alpha1.IdentityRotation) { r.RevokeIssuedBefore = revokeBefore })
+	operator, _ := w.failingChatbots(chatbotReads["the replica and its metadata"].fails(w))
+	w.reconcileBot(operator)
+	if now := w.clock.Now(); verifiesHMAC(w.hmacCopy(), earlier, now) || !verifiesHMAC(w.hmacCopy(), present, now) {
+		t.Errorf("the replica has %v", slices.Sorted(maps.Keys(w.hmacCopy().Data)))
+	}
+	if bot := w.bot(botName); len(bot.Status.Previous) > 0 || bot.Status.LastHandledRequest == nil || bot.Status.LastHandledRequest.RevokeIssuedBefore == nil {
+		t.Errorf("the status is %+v", bot.Status)
+	}
+}
+
+// TestChatbot_ReplicaNeitherReadNorWritten: as while the KMS is down. The condition says that what was revoked may verify, the
+// request stays open, and the revocation is done once the replica can be written.
+func TestChatbot_ReplicaNeitherReadNorWritten(t *testing.T) {
+	w := newWorld(t)
+	hmacBot(w)
+	w.restBots(live, botName)
+	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
+	w.advance(time.Minute)
+	bot := w.bot(botName)
+	bot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.second()
+	if err := live.Update(t.Context(), bot); err != nil {
+		t.Fatal(err)
+	}
+	operator, _ := w.failingChatbots(chatbotReads["the replica and its metadata"].fails(w))
+	readable := operator.Client
+	operator.Client = interceptor.NewClient(readable.(client.WithWatch), interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if o.GetNamespace() == v1alpha1.IdentityNamespace {
+				return errDecrypt
+			}
+			return c.Patch(ctx, o, patch, options...)
+		},
+	})
+	w.reconcileBot(operator)
+	if reason := w.botReason(botName); reason != v1alpha1.CopyWriteRefusedReason {
+		t.Errorf("Ready is %s", reason)
+	}
+	if bot := w.bot(botName); !bot.Status.Current.Revoked || bot.Status.LastHandledRequest != nil {
+		t.Errorf("the status is %+v", bot.Status)
+	}
+	operator.Client = readable
+	w.advance(10 * time.Minute)
+	w.reconcileBot(operator)
+	if verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) || w.bot(botName).Status.LastHandledRequest == nil {
+		t.Error("once the replica can be written, the HMAC secret verifies on")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	clientevents "k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -66,6 +67,43 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 					t.Errorf("the records are %+v", records)
 				}
 				w.rest()
+			})
+		}
+	}
+}
+
+// TestChatbot_WithdrawsWhileAReadHangs is the same for HMAC secrets.
+func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
+	asks := map[string]func(*world, *v1alpha1.DGbotChatbot){
+		"revokeIssuedBefore": func(w *world, b *v1alpha1.DGbotChatbot) {
+			b.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.second()
+		},
+		"identityVerification removed": func(_ *world, b *v1alpha1.DGbotChatbot) { b.Spec.IdentityVerification = nil },
+	}
+	for name, read := range chatbotReads {
+		for ask, change := range asks {
+			t.Run(name+", "+ask, func(t *testing.T) {
+				w := newWorld(t)
+				hmacBot(w)
+				w.restBots(live, botName)
+				replica := w.hmacCopy()
+				w.advance(time.Minute)
+				bot := w.bot(botName)
+				change(w, bot)
+				if err := live.Update(t.Context(), bot); err != nil {
+					t.Fatal(err)
+				}
+				reads := unanswered(read.fails(w))
+				operator := &ChatbotReconciler{Client: reads, Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
+				ctx, cancel := context.WithTimeout(t.Context(), attemptTimeout+time.Second)
+				defer cancel()
+				// What it returns is retried. An earlier chatbot of the name is looked for first, in the cache.
+				_, _ = operator.reconcile(ctx, w.bot(botName))
+				text := replica.Data[v1alpha1.IdentitySecretKey]
+				if left := w.secretOf(replica.Namespace, replica.Name); left != nil && verifiesHMAC(left, text, w.clock.Now()) {
+					t.Error("the HMAC secret verifies on")
+				}
+				w.restBots(live, botName)
 			})
 		}
 	}

@@ -78,8 +78,10 @@ const (
 type ChatbotDecision struct {
 	// Step to carry out before planning again; empty where there is none.
 	Step ChatbotStep
-	// Issue is the revision that AnnounceRevision announces, and Ledger what the other steps for an HMAC secret write.
+	// Issue is the revision that AnnounceRevision announces, Kids those that PruneCopy removes, and Ledger what the other steps for an
+	// HMAC secret write.
 	Issue  *IssueRevision
+	Kids   []string
 	Ledger Ledger
 	// Status is the chatbot's new status once there is no step. Nil for one that is being deleted.
 	Status *v1alpha1.DGbotChatbotStatus
@@ -91,7 +93,8 @@ type ChatbotDecision struct {
 // secret comes before the widget, because it can be leaked, and neither waits for what is wrong with the other.
 func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 	if !o.Chatbot.DeletionTimestamp.IsZero() {
-		d := ChatbotDecision{Step: o.withdraw().step}
+		plan := o.withdraw()
+		d := ChatbotDecision{Step: plan.step, Kids: plan.kids}
 		if len(o.Failed) > 0 {
 			d.Wake = now.Add(lookAgain)
 		}
@@ -106,7 +109,7 @@ func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 	case o.Claim == ClaimOwn:
 		hmac = o.planHMAC(now)
 	}
-	d.Step, d.Issue, d.Ledger = hmac.step, hmac.issue, hmac.shown
+	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
 	switch refused := o.HMAC.Refusal; {
 	case hmac.planner != nil:
 		d.Wake = hmac.planner.wake()
@@ -168,8 +171,8 @@ func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step Cha
 	}
 	p := hmac.planner
 	if p == nil {
-		if o.Claim != ClaimOwn {
-			// Whose the ID is, is not clear at the moment: what is known stays known.
+		if o.Claim != ClaimOwn || o.HMAC.Copy.Unknown {
+			// Whose the ID is, or what its replica shows, is not clear at the moment: what is known stays known.
 			o.keep(s)
 		}
 		return s
@@ -177,7 +180,7 @@ func (o *ChatbotObservation) status(obstacle *obstacle, hmac *hmacPlan, step Cha
 	if hmac.withdrawal {
 		o.keep(s)
 		hmac.ledger.ApplyTo(s)
-		if !o.HMAC.Copy.Unknown && !o.copyRefused() {
+		if !o.copyRefused() {
 			s.LastHandledRequest = p.handled()
 		}
 		return s

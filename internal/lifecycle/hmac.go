@@ -47,6 +47,8 @@ type HMACCopy struct {
 	There bool
 	// Unknown: its content could not be read. There then reports whether its metadata is known.
 	Unknown bool
+	// Pruned are the kids of the revisions that PruneCopy has removed from it, or not found in it.
+	Pruned map[string]bool
 	// Shows are those in it.
 	Shows Ledger
 	// Abandoned is the kid with which it was marked.
@@ -76,6 +78,8 @@ const (
 	WriteSecret ChatbotStep = "WriteSecret"
 	// MarkCopy: note in the copy which announced revision it will never have.
 	MarkCopy ChatbotStep = "MarkCopy"
+	// PruneCopy: remove the decision's Kids from a replica that cannot be read.
+	PruneCopy ChatbotStep = "PruneCopy"
 	// DeleteCopy: nothing verifies any more.
 	DeleteCopy ChatbotStep = "DeleteCopy"
 )
@@ -84,7 +88,8 @@ const (
 type hmacPlan struct {
 	step   ChatbotStep
 	issue  *IssueRevision
-	shown  Ledger // what the step is to make the copy or the Secret show
+	shown  Ledger   // what the step is to make the copy or the Secret show
+	kids   []string // what PruneCopy removes
 	ledger Ledger
 	// planner is nil where the chatbot has no HMAC secret.
 	planner *planner
@@ -108,18 +113,6 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 	}
 	plan.step, plan.shown = o.nextHMACStep(&plan, now)
 	return plan
-}
-
-// withdraw ends an HMAC secret that is no longer wanted. What is in the Secret stays.
-func (o *ChatbotObservation) withdraw() hmacPlan {
-	switch deleted := !o.Chatbot.DeletionTimestamp.IsZero(); {
-	case o.HMAC.Refusal != nil:
-	case !deleted && !LedgerOf(&o.Chatbot.Status).Empty():
-		return hmacPlan{step: WriteLedger}
-	case o.HMAC.Copy.There:
-		return hmacPlan{step: DeleteCopy}
-	}
-	return hmacPlan{}
 }
 
 // trustedLedger is the one in the status. Where that was lost, the Secret and the copy vouch for each other: whoever could

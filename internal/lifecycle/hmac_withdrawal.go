@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -29,8 +30,71 @@ func (o *ChatbotObservation) planWithdrawal(now time.Time) hmacPlan {
 		}
 	}
 	plan := hmacPlan{planner: assess(observation, now), ledger: before.revoking(observation.Records), withdrawal: true}
+	if o.HMAC.Copy.Unknown {
+		o.planUnseen(&plan, before, now)
+		return plan
+	}
 	plan.step, plan.shown = o.nextWithdrawal(&plan, before, now)
 	return plan
+}
+
+// withdraw ends an HMAC secret that is no longer wanted. What is in the Secret stays. The ledger is emptied first, unless the
+// replica cannot be read: then only the ledger knows what to remove from it.
+func (o *ChatbotObservation) withdraw() hmacPlan {
+	ledger, deleted := LedgerOf(&o.Chatbot.Status), !o.Chatbot.DeletionTimestamp.IsZero()
+	unpruned := o.unpruned(ledger.Revisions())
+	switch c := o.HMAC.Copy; {
+	case o.HMAC.Refusal != nil:
+	case c.Unknown && c.There:
+		return hmacPlan{step: DeleteCopy}
+	case c.Unknown && len(unpruned) > 0:
+		return hmacPlan{step: PruneCopy, kids: unpruned}
+	case !deleted && !ledger.Empty():
+		return hmacPlan{step: WriteLedger}
+	case c.There:
+		return hmacPlan{step: DeleteCopy}
+	}
+	return hmacPlan{}
+}
+
+// planUnseen plans for a replica that cannot be read. What may no longer verify can be removed from it all the same, because a
+// patch needs no read. An earlier or announced revision stays in the ledger until it is known not to be in the replica: the ledger
+// is all that is left to remove it by.
+func (o *ChatbotObservation) planUnseen(plan *hmacPlan, before Ledger, now time.Time) {
+	verifying := plan.ledger.verifying(plan.ledger.hashes(), now)
+	plan.kids = o.unpruned(o.withoutHandled(before.without(verifying)))
+	plan.ledger.Pending = before.Pending
+	plan.ledger.Previous = verifying.Previous
+	if previous := before.Previous; previous != nil && slices.Contains(plan.kids, previous.KID) {
+		plan.ledger.Previous = previous
+	}
+	switch {
+	case len(plan.kids) > 0 && !o.copyRefused():
+		plan.step = PruneCopy
+	case !plan.ledger.Equal(before):
+		plan.step = WriteLedger
+	}
+	plan.shown = plan.ledger
+}
+
+// withoutHandled leaves out the revisions whose revocation is reported as handled: the replica had lost them by then.
+func (o *ChatbotObservation) withoutHandled(revisions []*v1alpha1.IdentityRevision) []*v1alpha1.IdentityRevision {
+	handled := o.Chatbot.Status.LastHandledRequest
+	if handled == nil || handled.RevokeIssuedBefore == nil {
+		return revisions
+	}
+	return slices.DeleteFunc(revisions, func(r *v1alpha1.IdentityRevision) bool { return !r.IssuedAt.After(handled.RevokeIssuedBefore.Time) })
+}
+
+// unpruned returns the kids of the revisions that may be in a replica that cannot be read.
+func (o *ChatbotObservation) unpruned(revisions []*v1alpha1.IdentityRevision) []string {
+	var kids []string
+	for _, revision := range revisions {
+		if !o.HMAC.Copy.Pruned[revision.KID] {
+			kids = append(kids, revision.KID)
+		}
+	}
+	return kids
 }
 
 // revoking returns the ledger after the revocations in the records that stand for it. A revoked revision stays only as the
@@ -53,30 +117,17 @@ func (l Ledger) revoking(records []v1alpha1.DGbotAPIKeyRecord) Ledger {
 	return l
 }
 
-// nextWithdrawal returns the next step: the ledger first, then the copy. A copy that cannot be read cannot be shortened; it is
-// deleted once nothing in it may verify.
+// nextWithdrawal returns the next step: the ledger first, then the replica, which can only show less.
 func (o *ChatbotObservation) nextWithdrawal(plan *hmacPlan, before Ledger, now time.Time) (ChatbotStep, Ledger) {
 	c := o.HMAC.Copy
-	known := map[string]bool{}
-	for _, revision := range plan.ledger.Revisions() {
-		known[revision.Hash] = true
-	}
-	verifying := plan.ledger.verifying(known, now)
 	switch {
 	case !plan.ledger.Equal(before):
 		return WriteLedger, plan.ledger
 	case o.copyRefused() || !c.There:
 		return "", plan.ledger
-	case c.Unknown && verifying.Empty():
-		return DeleteCopy, Ledger{}
-	case c.Unknown:
-		return "", plan.ledger
 	}
-	allowed := map[string]bool{}
-	for _, revision := range verifying.Revisions() {
-		allowed[revision.Hash] = true
-	}
-	if kept := c.Shows.verifying(allowed, now); !kept.Equal(c.Shows) {
+	allowed := plan.ledger.verifying(plan.ledger.hashes(), now)
+	if kept := c.Shows.verifying(allowed.hashes(), now); !kept.Equal(c.Shows) {
 		return WriteCopy, kept
 	}
 	return "", plan.ledger
@@ -96,6 +147,5 @@ func (o *ChatbotObservation) failedObstacle(now time.Time) *obstacle {
 	if o.copyRefused() {
 		return o.refused(o.HMAC.Refusal, now)
 	}
-	return o.Failed.obstacle("Revocation and deletion are applied all the same, as far as they depend on the chatbot alone; until the read succeeds, nothing is issued, published or repaired. "+
-		"The operator retries by itself", o.Chatbot.Status.Conditions, now)
+	return o.Failed.obstacle("Revocation takes effect without this read; until it succeeds, nothing is issued, published or repaired. The operator retries", o.Chatbot.Status.Conditions, now)
 }

@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -77,6 +78,11 @@ func settleChatbot(t *testing.T, o *ChatbotObservation, now time.Time) ([]Chatbo
 			o.HMAC.Copy.Shows = d.Ledger
 		case DeleteCopy:
 			o.HMAC.Copy = HMACCopy{}
+		case PruneCopy:
+			o.HMAC.Copy.Pruned = map[string]bool{}
+			for _, kid := range d.Kids {
+				o.HMAC.Copy.Pruned[kid] = true
+			}
 		case WriteSecret:
 			o.HMAC.Secret.Hash, o.HMAC.PreviousHash = d.Ledger.Current.Hash, ""
 		default:
@@ -92,7 +98,7 @@ func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 	now := start.Add(time.Minute)
 	for part, steps := range map[ReadPart][]ChatbotStep{
 		ReadClaim: {WriteLedger, WriteCopy}, ReadSecret: {WriteLedger, WriteCopy}, ReadSource: {WriteLedger, WriteCopy},
-		ReadCopy: {WriteLedger, DeleteCopy},
+		ReadCopy: {PruneCopy, WriteLedger},
 	} {
 		t.Run(string(part), func(t *testing.T) {
 			o := withLedger().without(part)
@@ -117,8 +123,7 @@ func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_FailedReadsRevokeTheEarlierOne: the copy loses what was revoked and keeps the rest. One that cannot be read is
-// left alone as long as something in it may verify, and the revocation is not reported as handled.
+// TestPlanChatbot_FailedReadsRevokeTheEarlierOne: the replica loses what was revoked and keeps the rest.
 func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
 	now := start.Add(time.Minute)
 	for _, part := range []ReadPart{ReadSecret, ReadCopy} {
@@ -129,11 +134,76 @@ func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
 			t.Errorf("without %s the ledger is %+v, %+v", part, d.Status.Current, d.Status.Previous)
 		}
 		if shows := o.HMAC.Copy.Shows; part == ReadSecret && (shows.Current == nil || shows.Previous != nil) {
-			t.Errorf("the copy shows %+v", shows)
+			t.Errorf("the replica shows %+v", shows)
 		}
-		if handled := d.Status.LastHandledRequest != nil; handled != (part == ReadSecret) {
-			t.Errorf("without %s the revocation is reported as handled: %v", part, handled)
+		if pruned := o.HMAC.Copy.Pruned; part == ReadCopy && (len(pruned) != 1 || !pruned["k1"]) {
+			t.Errorf("pruned %v", pruned)
 		}
+		if d.Status.LastHandledRequest == nil {
+			t.Errorf("without %s the revocation is not reported as handled", part)
+		}
+	}
+}
+
+// TestPlanChatbot_UnseenReplica: a revision leaves the ledger only once the replica has lost it.
+func TestPlanChatbot_UnseenReplica(t *testing.T) {
+	for name, test := range map[string]struct {
+		happen func(*ChatbotObservation)
+		now    time.Time
+		pruned []string
+	}{
+		"all revoked": {
+			happen: func(o *ChatbotObservation) {
+				o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
+			},
+			now: start.Add(time.Minute), pruned: []string{"k1", "k2"},
+		},
+		"an announced one revoked": {
+			happen: func(o *ChatbotObservation) {
+				o.Chatbot.Status.Pending = &v1alpha1.IdentityRevision{Revision: 3, KID: "k3", Hash: "h3", Cause: v1alpha1.CauseSchedule, IssuedAt: *at(start.Add(time.Second))}
+				o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start.Add(time.Second))
+			},
+			now: start.Add(time.Minute), pruned: []string{"k1", "k2", "k3"},
+		},
+		"the overlap ended": {happen: func(*ChatbotObservation) {}, now: start.Add(2 * time.Hour), pruned: []string{"k1"}},
+		"identityVerification removed": {
+			happen: func(o *ChatbotObservation) { o.Chatbot.Spec.IdentityVerification = nil }, now: start, pruned: []string{"k1", "k2"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := withLedger().without(ReadCopy)
+			o.HMAC.Copy.There = false
+			test.happen(&o)
+			d := PlanChatbot(o, test.now)
+			slices.Sort(d.Kids)
+			if d.Step != PruneCopy || !slices.Equal(d.Kids, test.pruned) {
+				t.Fatalf("planned %q of %v", d.Step, d.Kids)
+			}
+			refused := o
+			refused.HMAC.Refusal = &Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "KMS is down"}
+			_, d = settleChatbot(t, &refused, test.now)
+			if reason := apimeta.FindStatusCondition(d.Status.Conditions, v1alpha1.ReadyCondition).Reason; reason != v1alpha1.CopyWriteRefusedReason {
+				t.Errorf("while the replica cannot be written, Ready is %s", reason)
+			}
+			var kept []string
+			for _, revision := range LedgerOf(d.Status).Revisions() {
+				kept = append(kept, revision.KID)
+			}
+			for _, kid := range test.pruned {
+				if !slices.Contains(kept, kid) || d.Status.LastHandledRequest != nil {
+					t.Errorf("the replica may have %s, and the status has %v, handled %v", kid, kept, d.Status.LastHandledRequest)
+				}
+			}
+			_, d = settleChatbot(t, &o, test.now)
+			if len(d.Status.Previous) > 0 {
+				t.Errorf("the ledger keeps %+v", d.Status.Previous)
+			}
+			status := d.Status.DeepCopy()
+			o.HMAC.Copy.Pruned = nil // another pass
+			if steps, d := settleChatbot(t, &o, test.now.Add(time.Minute)); len(steps) > 0 || !reflect.DeepEqual(status, d.Status) {
+				t.Errorf("a retry plans %v: %+v", steps, d.Status)
+			}
+		})
 	}
 }
 
@@ -148,6 +218,42 @@ func TestPlanChatbot_FailedReadsWithdraw(t *testing.T) {
 			if _, _ = settleChatbot(t, &o, start); o.HMAC.Copy.There {
 				t.Errorf("%s, without %s: the copy is still there", name, part)
 			}
+		}
+		o := withLedger().without(ReadCopy)
+		o.HMAC.Copy.There = false
+		change(o.Chatbot)
+		if steps, _ := settleChatbot(t, &o, start); !o.HMAC.Copy.Pruned["k1"] || !o.HMAC.Copy.Pruned["k2"] {
+			t.Errorf("%s, without the replica and its metadata: planned %v", name, steps)
+		}
+	}
+}
+
+// TestHMACWithdrawalOf: the ledger and the request alone decide.
+func TestHMACWithdrawalOf(t *testing.T) {
+	for name, test := range map[string]struct {
+		happen func(*v1alpha1.DGbotChatbot)
+		want   Withdrawal
+	}{
+		"nothing":           {func(*v1alpha1.DGbotChatbot) {}, WithdrawNothing},
+		"a rotation is due": {func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification.Rotation.RequestedAt = at(start) }, WithdrawNothing},
+		"a revocation": {
+			func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start) }, WithdrawAfterAttempt,
+		},
+		"a revocation that was handled": {func(c *v1alpha1.DGbotChatbot) {
+			c.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
+			c.Status.Current.Revoked, c.Status.Previous = true, nil
+			c.Status.LastHandledRequest = &v1alpha1.HandledRequest{RevokeIssuedBefore: at(start)}
+		}, WithdrawNothing},
+		"identityVerification removed": {func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification = nil }, WithdrawNow},
+		"removed and withdrawn": {func(c *v1alpha1.DGbotChatbot) {
+			c.Spec.IdentityVerification, c.Status.Current, c.Status.Previous = nil, nil, nil
+		}, WithdrawNothing},
+		"deleted": {func(c *v1alpha1.DGbotChatbot) { c.DeletionTimestamp = at(start) }, WithdrawNow},
+	} {
+		o := withLedger()
+		test.happen(o.Chatbot)
+		if got := HMACWithdrawalOf(o.Chatbot, start.Add(time.Minute)); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 }
@@ -177,7 +283,7 @@ func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
 					t.Errorf("planned %v: %+v", steps, d.Status)
 				}
 				status := o.Chatbot.Status.DeepCopy()
-				if _, d := settleChatbot(t, &o, now.Add(time.Hour)); !reflect.DeepEqual(status, d.Status) {
+				if _, d := settleChatbot(t, &o, now.Add(time.Hour/2)); !reflect.DeepEqual(status, d.Status) {
 					t.Errorf("a retry writes\n%+v\nafter\n%+v", d.Status, status)
 				}
 			})

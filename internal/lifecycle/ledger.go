@@ -5,6 +5,7 @@ package lifecycle
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -63,6 +64,21 @@ func (l Ledger) Revisions() []*v1alpha1.IdentityRevision {
 		}
 	}
 	return all
+}
+
+// hashes are those of all revisions in the ledger.
+func (l Ledger) hashes() map[string]bool {
+	all := map[string]bool{}
+	for _, revision := range l.Revisions() {
+		all[revision.Hash] = true
+	}
+	return all
+}
+
+// without returns the revisions that are not in another ledger.
+func (l Ledger) without(other Ledger) []*v1alpha1.IdentityRevision {
+	hashes := other.hashes()
+	return slices.DeleteFunc(l.Revisions(), func(r *v1alpha1.IdentityRevision) bool { return hashes[r.Hash] })
 }
 
 // verifying is the part of the ledger that verifies, and of which the secret is at hand.

@@ -38,3 +38,19 @@ func WithdrawalOf(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecor
 	}
 	return urgent
 }
+
+// HMACWithdrawalOf returns the withdrawal that the ledger of a chatbot asks for, whatever else is unknown.
+func HMACWithdrawalOf(chatbot *v1alpha1.DGbotChatbot, now time.Time) Withdrawal {
+	switch {
+	case LedgerOf(&chatbot.Status).Empty():
+		return WithdrawNothing
+	case chatbot.Spec.IdentityVerification == nil, !chatbot.DeletionTimestamp.IsZero():
+		return WithdrawNow
+	}
+	unread := FailedReads{{Of: ReadClaim}, {Of: ReadSecret}, {Of: ReadCopy}}
+	o := ChatbotObservation{Chatbot: chatbot, Claim: ClaimUnknown, HMAC: HMACObservation{Copy: HMACCopy{Unknown: true}}, Failed: unread}
+	if o.planWithdrawal(now).step == "" {
+		return WithdrawNothing
+	}
+	return WithdrawAfterAttempt
+}

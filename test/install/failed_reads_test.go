@@ -14,6 +14,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -101,6 +102,19 @@ func (h *hardened) issue(names ...string) {
 	}
 }
 
+// signer creates a chatbot with an HMAC secret that verifies, and returns the name of its replica.
+func (h *hardened) signer(name string) string {
+	h.t.Helper()
+	h.must(strings.ReplaceAll(chatbot, "front", name), "apply", "-n", "default", "-f", "-")
+	h.must("", "wait", "--for=condition=Ready", "dgcb/"+name, "-n", "default", "--timeout=60s")
+	uid := h.must("", "get", "dgcb", name, "-n", "default", "-o", "jsonpath={.metadata.uid}")
+	replica := h.must("", "get", "secret", "-n", v1alpha1.IdentityNamespace, "-l", v1alpha1.ChatbotLabel+"="+uid, "-o", "jsonpath={.items[*].metadata.name}")
+	if replica == "" {
+		h.t.Fatalf("chatbot %s has no replica", name)
+	}
+	return replica
+}
+
 // TestRevocation_WithoutRights: whatever right the running manager loses, what only takes away is done, and the key heals by itself
 // when the right is back.
 func TestRevocation_WithoutRights(t *testing.T) {
@@ -113,8 +127,21 @@ func TestRevocation_WithoutRights(t *testing.T) {
 		t.Run(resource, func(t *testing.T) {
 			name := "key-" + resource
 			h.issue(name, name+"-state")
+			bot := h.signer("signer-" + resource)
 			restore := h.without(resource, "get", "list", "watch")
 			asked := time.Now()
+			if resource == "secrets" {
+				h.must("", "annotate", "dgcb", "signer-secrets", "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
+				h.eventually("the replica loses what was revoked", func() (bool, string) {
+					out := h.must("", "get", "secret", bot, "-n", v1alpha1.IdentityNamespace, "-o", "jsonpath={.data.hmac-secret}")
+					return out == "", "it is there"
+				})
+				h.eventually("the chatbot says what cannot be read", func() (bool, string) {
+					out := h.conditions("dgcb/signer-secrets")
+					return strings.Contains(out, "Stalled=True ObservationFailed") && strings.Contains(out, "the replica of the HMAC secret"), out
+				})
+			}
+			asked = time.Now()
 			h.must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
 			h.revokedSoon(name, asked, read)
 			if out := h.conditions("dgkey/" + name); !strings.Contains(out, "forbidden") {
