@@ -38,7 +38,7 @@ func (r *ChatbotReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) 
 		For(&v1alpha1.DGbotChatbot{}, builder.WithPredicates(notOfStatusAlone())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.chatbotsOf), builder.OnlyMetadata).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter(), NewQueue: takingTurns(r.urgent)}).
 		Complete(r)
 }
 

@@ -92,7 +92,7 @@ func (r *RecordReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKeyRecord{}, builder.WithPredicates(notOfUsageAlone())).
 		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.recordsOfKey), builder.WithPredicates(deletions)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter(), NewQueue: takingTurns(neverUrgent)}).
 		Complete(r)
 }
 

@@ -59,6 +59,10 @@ var boundaries = map[string]boundary{
 		noClock: true,
 	},
 	"internal/listening": {},
+	"internal/fairness": {
+		mustNot: []string{"log", "net", "os"},
+		noClock: true,
+	},
 	"internal/verify": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
@@ -70,7 +74,8 @@ var boundaries = map[string]boundary{
 	},
 	"controllers": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/fairness", module + "/internal/identity",
+			module + "/internal/lifecycle",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "github.com/prometheus/client_model",
 		},

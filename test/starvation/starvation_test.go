@@ -28,6 +28,7 @@ var (
 	large     = flag.Int("starvation.large", 3, "how many of 1 MiB do")
 	conflicts = flag.Int("starvation.conflicts", 500, "how many keys find their Secret's name taken")
 	blocked   = flag.Int("starvation.blocked", 20, "how many keys something else is in the way of, for each such thing")
+	bulk      = flag.Int("starvation.bulk", 800, "how many keys of one tenant wait while others ask for something")
 )
 
 var (
@@ -70,9 +71,9 @@ func must(t *testing.T, err error) {
 
 func lastOf(text string, n int) string { return text[max(0, len(text)-n):] }
 
-func startManager(t *testing.T) *controlplane.Program {
+func startManager(t *testing.T, arguments ...string) *controlplane.Program {
 	t.Helper()
-	manager, err := cluster.StartOperator(t.Context(), &printed)
+	manager, err := cluster.StartOperator(t.Context(), &printed, arguments...)
 	must(t, err)
 	t.Cleanup(func() {
 		select {
