@@ -52,6 +52,18 @@ type cluster struct {
 	config *rest.Config
 	// namespace is the one of --namespace, or of the context.
 	namespace string
+	// retries bounds how often client-go repeats a read of keys that the API server postpones by Retry-After.
+	retries int
+}
+
+// defaultRetries is client-go's own default.
+const defaultRetries = 10
+
+// forPolling returns a client that does not repeat reads: the caller does, and sees the answer of each.
+func (c *cluster) forPolling() *cluster {
+	polling := *c
+	polling.retries = 0
+	return &polling
 }
 
 func (s *session) connect() (*cluster, error) {
@@ -80,7 +92,7 @@ func (s *session) connect() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{client: client, config: config, namespace: namespace}, nil
+	return &cluster{client: client, config: config, namespace: namespace, retries: defaultRetries}, nil
 }
 
 // core is the client for kinds of Kubernetes itself.
@@ -92,7 +104,7 @@ func (c *cluster) core() (kubernetes.Interface, error) {
 
 func (c *cluster) key(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotAPIKey, error) {
 	key := &v1alpha1.DGbotAPIKey{}
-	return key, c.client.Get().Namespace(name.Namespace).Resource(keyResource).Name(name.Name).Do(ctx).Into(key)
+	return key, c.client.Get().MaxRetries(c.retries).Namespace(name.Namespace).Resource(keyResource).Name(name.Name).Do(ctx).Into(key)
 }
 
 // pageSize bounds what one answer of the API server holds.
@@ -129,7 +141,7 @@ func (c *cluster) records(ctx context.Context, namespace, field, value string) (
 }
 
 func (c *cluster) page(resource, namespace, token string) *rest.Request {
-	return c.client.Get().Resource(resource).NamespaceIfScoped(namespace, namespace != "").
+	return c.client.Get().MaxRetries(c.retries).Resource(resource).NamespaceIfScoped(namespace, namespace != "").
 		Param("limit", strconv.Itoa(pageSize)).Param("continue", token)
 }
 

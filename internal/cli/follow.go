@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -31,6 +32,10 @@ type following struct {
 	// asked is what was asked of each.
 	asked map[types.UID]metav1.Time
 	said  map[types.UID]string
+	// unanswered is the error of the last poll; empty if the API server answered it.
+	unanswered string
+	// postponed is the time before which the API server wants no further poll.
+	postponed time.Time
 	// request is what was asked, such as "rotation requested".
 	request string
 	// failures are the keys of which it is clear that nothing will come, or nothing came in time.
@@ -48,10 +53,14 @@ func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeou
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := wait.PollUntilContextCancel(waiting, lookAgain, true, func(ctx context.Context) (bool, error) {
+		if f.clock.Now().Before(f.postponed) {
+			return false, nil
+		}
 		now, err := f.look(ctx, pending)
 		if err != nil {
-			return false, err
+			return false, f.retry(waiting, err)
 		}
+		f.unanswered = ""
 		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(&k, now[k.UID]) })
 		return len(pending) == 0, nil
 	})
@@ -67,14 +76,47 @@ func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeou
 	return f.tellFailures(f.failures, total)
 }
 
+// retry returns nil for an error that the next poll may not meet, and reports it once; it returns all others. The request is in force
+// already, so an API server that restarts, or is overloaded, does not end the wait.
+func (f *following) retry(waiting context.Context, err error) error {
+	if !isTransient(err) {
+		return err
+	}
+	if waiting.Err() != nil {
+		return nil // the deadline ended the poll; an earlier poll has the reason
+	}
+	if seconds, isPostponed := apierrors.SuggestsClientDelay(err); isPostponed {
+		f.postponed = f.clock.Now().Add(time.Duration(seconds) * time.Second)
+	}
+	if message := oneLine(explain(err)); message != f.unanswered {
+		f.unanswered = message
+		_, _ = fmt.Fprintf(f.streams.ErrOut, "note: %s; waiting goes on until the deadline\n", message)
+	}
+	return nil
+}
+
+// isTransient reports whether the same read may succeed later: the API server did not answer, is overloaded, has failed, or no longer
+// has the version that a list began with.
+func isTransient(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return true
+	}
+	code := status.Status().Code
+	return code == http.StatusTooManyRequests || code == http.StatusGone || code >= http.StatusInternalServerError
+}
+
 // late is the error for a key whose request has not been handled at the deadline. The request stays in force.
 func (f *following) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
-	says := f.said[key.UID]
-	if says == "" {
-		says = "nothing yet: the API server did not answer"
+	state := "the API server did not answer"
+	if says := f.said[key.UID]; says != "" {
+		state = "the key says " + oneLine(says)
 	}
-	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; the key says %s; the request stays in force: see 'kubectl dgbot describe %s -n %s'",
-		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, oneLine(says), key.Name, key.Namespace)}}
+	if f.unanswered != "" {
+		state += "; the last read failed: " + f.unanswered
+	}
+	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see 'kubectl dgbot describe %s -n %s'",
+		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, key.Name, key.Namespace)}}
 }
 
 // look returns the keys as they are now, those that are gone aside: one by name, several by one list.

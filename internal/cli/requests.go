@@ -132,7 +132,7 @@ func (a *asking) run(ctx context.Context, names []string) error {
 	if !a.waits || len(asked) == 0 {
 		return err
 	}
-	f := &following{session: a.session, cluster: cluster, handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
+	f := &following{session: a.session, cluster: cluster.forPolling(), handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
 	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
 }
 
