@@ -31,7 +31,7 @@ const (
 type format struct {
 	name   string
 	is     func(head []byte) bool
-	unpack func(p *packed, path string, in io.Reader, depth int) error
+	unpack func(p *unpacker, path string, in io.Reader, depth int) error
 }
 
 // formats are those that are known. None of them can be searched as it is, tar aside.
@@ -42,8 +42,8 @@ func init() { // unpack refers to formats
 		{"gzip", magic("\x1f\x8b"), stream(func(in io.Reader) (io.Reader, error) { return gzip.NewReader(in) })},
 		{"bzip2", isBzip2, stream(func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil })},
 		{"zlib", magic("\x78\x01", "\x78\x9c", "\x78\xda"), stream(func(in io.Reader) (io.Reader, error) { return zlib.NewReader(in) })},
-		{"zip", magic("PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), (*packed).unzip},
-		{"tar", isTar, (*packed).untar},
+		{"zip", magic("PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), (*unpacker).unzip},
+		{"tar", isTar, (*unpacker).untar},
 		{"xz", magic("\xfd7zXZ\x00"), nil},
 		{"zstd", isZstd, nil},
 		{"7z", magic("7z\xbc\xaf\x27\x1c"), nil},
@@ -103,23 +103,23 @@ func formatOf(head []byte) *format {
 	return nil
 }
 
-// packed is one file that is searched, with all that is packed in it.
-type packed struct {
+// unpacker searches one file, and all files that are packed in it.
+type unpacker struct {
 	*scan
 	path string
 	// file is the file itself, where it can be read in any order.
 	file *os.File
-	// left is how many bytes may still be unpacked.
+	// left is how many bytes may still be unpacked. Only boundedReader counts it down.
 	left int64
-	// isOver: too much was unpacked, and this has been reported.
+	// isOver is true once the file was listed because it expands to more than --max-size.
 	isOver bool
 }
 
 // errTooLarge ends what expands to more than --max-size.
 var errTooLarge = errors.New("it expands to more than --max-size: the rest is not searched; unpack it, and scan what is in it")
 
-// read searches something, and what is packed in it.
-func (p *packed) read(path string, in io.Reader, depth int) {
+// read searches in, and the files that are packed in it, depth archives deep.
+func (p *unpacker) read(path string, in io.Reader, depth int) {
 	buffered := bufio.NewReaderSize(in, headSize)
 	head, _ := buffered.Peek(headSize) // an error comes again when it is read
 	f := formatOf(head)
@@ -140,8 +140,8 @@ func (p *packed) read(path string, in io.Reader, depth int) {
 	p.search(path, buffered)
 }
 
-// notSearched notes what is not searched. That too much was unpacked is said once, for the whole file.
-func (p *packed) notSearched(path string, err error) {
+// notSearched lists a path as not searched. A file that expands to too much is listed once, for all that is packed in it.
+func (p *unpacker) notSearched(path string, err error) {
 	if errors.Is(err, errTooLarge) {
 		if p.isOver {
 			return
@@ -151,7 +151,7 @@ func (p *packed) notSearched(path string, err error) {
 	p.scan.notSearched(path, err)
 }
 
-func (p *packed) search(path string, in io.Reader) {
+func (p *unpacker) search(path string, in io.Reader) {
 	size, err := search(in, func(m match) { p.found(path, m) })
 	p.result.Bytes += size
 	if err != nil {
@@ -159,13 +159,13 @@ func (p *packed) search(path string, in io.Reader) {
 	}
 }
 
-// expanding bounds what is unpacked, and ends with the context.
-type expanding struct {
-	*packed
+// boundedReader bounds how much is unpacked, and fails when the context ends.
+type boundedReader struct {
+	*unpacker
 	in io.Reader
 }
 
-func (e expanding) Read(into []byte) (int, error) {
+func (e boundedReader) Read(into []byte) (int, error) {
 	if err := e.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -177,19 +177,19 @@ func (e expanding) Read(into []byte) (int, error) {
 }
 
 // stream makes a format of one that packs a single stream.
-func stream(open func(io.Reader) (io.Reader, error)) func(*packed, string, io.Reader, int) error {
-	return func(p *packed, path string, in io.Reader, depth int) error {
+func stream(open func(io.Reader) (io.Reader, error)) func(*unpacker, string, io.Reader, int) error {
+	return func(p *unpacker, path string, in io.Reader, depth int) error {
 		unpacked, err := open(in)
 		if err != nil {
 			return err
 		}
-		p.read(path, expanding{p, unpacked}, depth)
+		p.read(path, boundedReader{p, unpacked}, depth)
 		return nil
 	}
 }
 
 // untar searches the files of a tar archive, and what comes behind its end.
-func (p *packed) untar(path string, in io.Reader, depth int) error {
+func (p *unpacker) untar(path string, in io.Reader, depth int) error {
 	archive := tar.NewReader(in)
 	for {
 		header, err := archive.Next()
@@ -203,7 +203,7 @@ func (p *packed) untar(path string, in io.Reader, depth int) error {
 		// What is sparse may be much larger than the archive. All else is part of it.
 		var content io.Reader = archive
 		if isSparse(header) {
-			content = expanding{p, archive}
+			content = boundedReader{p, archive}
 		}
 		p.read(member(path, header.Name), content, depth)
 	}
@@ -222,7 +222,7 @@ func isSparse(header *tar.Header) bool {
 func member(archive, name string) string { return archive + "!" + name }
 
 // unzip searches the files of a zip archive. It has to be read in any order: what is no file is read into memory.
-func (p *packed) unzip(path string, in io.Reader, depth int) error {
+func (p *unpacker) unzip(path string, in io.Reader, depth int) error {
 	var archive io.ReaderAt = p.file
 	var size int64
 	if p.file != nil && depth == 1 {
@@ -261,7 +261,7 @@ func (p *packed) unzip(path string, in io.Reader, depth int) error {
 // isEncrypted is the bit of a zip archive's file that says so.
 const isEncrypted = 1
 
-func (p *packed) unzipFile(path string, file *zip.File, depth int) error {
+func (p *unpacker) unzipFile(path string, file *zip.File, depth int) error {
 	if file.Flags&isEncrypted != 0 {
 		return errors.New("it is encrypted")
 	}
@@ -270,7 +270,7 @@ func (p *packed) unzipFile(path string, file *zip.File, depth int) error {
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	p.read(path, expanding{p, content}, depth)
+	p.read(path, boundedReader{p, content}, depth)
 	return nil
 }
 

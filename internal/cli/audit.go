@@ -17,8 +17,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// audited is one key as an audit sees it.
-type audited struct {
+// keyAudit is the row of one key in an audit.
+type keyAudit struct {
 	Risk        risk      `json:"risk"`
 	Findings    []finding `json:"findings"`
 	Namespace   string    `json:"namespace"`
@@ -45,7 +45,7 @@ type audited struct {
 // report is an audit as programs read it.
 type report struct {
 	At   metav1.Time `json:"at"`
-	Keys []audited   `json:"keys"`
+	Keys []keyAudit  `json:"keys"`
 }
 
 // audit is one call of the verb.
@@ -115,7 +115,7 @@ func (a *audit) run(ctx context.Context) error {
 }
 
 // atLeast is how many keys have a risk or a higher one.
-func atLeast(limit risk, all []audited) (n int) {
+func atLeast(limit risk, all []keyAudit) (n int) {
 	for i := range all {
 		if all[i].Risk >= limit {
 			n++
@@ -138,11 +138,11 @@ func parseRisk(text string) (risk, error) {
 
 // auditOf looks at keys, and puts those first that want looking at: by risk, by how many reasons there are, and then those that were
 // used longest ago.
-func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []audited {
-	all := make([]audited, 0, len(keys))
+func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []keyAudit {
+	all := make([]keyAudit, 0, len(keys))
 	for i := range keys {
 		k := &keys[i]
-		a := audited{
+		a := keyAudit{
 			Findings: judge(k, unusedAfter, now), Namespace: k.Namespace, Name: k.Name, Environment: k.Spec.Environment, Label: k.Spec.Label,
 			State: stateOf(k), Observed: isObserved(k), stateText: stateText(stateOf(k), k), CreatedAt: k.CreationTimestamp, LastUsedAt: k.Status.LastUsedAt, TrackedSince: k.Status.TrackedSince,
 			NextRotation: k.Status.NextRotationAt, ExpiresAt: k.Spec.ExpiresAt,
@@ -160,13 +160,13 @@ func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Ti
 		}
 		all = append(all, a)
 	}
-	used := func(a *audited) time.Time {
+	used := func(a *keyAudit) time.Time {
 		if a.LastUsedAt == nil {
 			return time.Time{}
 		}
 		return a.LastUsedAt.Time
 	}
-	slices.SortFunc(all, func(a, b audited) int {
+	slices.SortFunc(all, func(a, b keyAudit) int {
 		return cmp.Or(cmp.Compare(b.Risk, a.Risk), cmp.Compare(len(b.Findings), len(a.Findings)), used(&a).Compare(used(&b)),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
@@ -174,7 +174,7 @@ func auditOf(keys []v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Ti
 }
 
 // why are the findings in one line.
-func (a *audited) why() string {
+func (a *keyAudit) why() string {
 	var all []string
 	for _, f := range a.Findings {
 		all = append(all, f.What)
@@ -182,30 +182,30 @@ func (a *audited) why() string {
 	return strings.Join(all, "; ")
 }
 
-var auditColumns = []column[audited]{
-	{"RISK", false, func(a *audited, _ time.Time) string { return a.Risk.String() }},
-	{"NAMESPACE", false, func(a *audited, _ time.Time) string { return a.Namespace }},
-	{"NAME", false, func(a *audited, _ time.Time) string { return a.Name }},
-	{"ENVIRONMENT", false, func(a *audited, _ time.Time) string { return a.Environment }},
-	{"LABEL", true, func(a *audited, _ time.Time) string { return a.Label }},
-	{"STATE", false, func(a *audited, _ time.Time) string { return a.stateText }},
-	{"ISSUED", false, func(a *audited, now time.Time) string { return told(a.IssuedAt, now) }},
-	{"LAST-USED", false, func(a *audited, now time.Time) string { return told(a.LastUsedAt, now) }},
-	{"KEY-ID", true, func(a *audited, _ time.Time) string { return a.KeyID }},
-	{"REVISION", true, func(a *audited, _ time.Time) string {
+var auditColumns = []column[keyAudit]{
+	{"RISK", false, func(a *keyAudit, _ time.Time) string { return a.Risk.String() }},
+	{"NAMESPACE", false, func(a *keyAudit, _ time.Time) string { return a.Namespace }},
+	{"NAME", false, func(a *keyAudit, _ time.Time) string { return a.Name }},
+	{"ENVIRONMENT", false, func(a *keyAudit, _ time.Time) string { return a.Environment }},
+	{"LABEL", true, func(a *keyAudit, _ time.Time) string { return a.Label }},
+	{"STATE", false, func(a *keyAudit, _ time.Time) string { return a.stateText }},
+	{"ISSUED", false, func(a *keyAudit, now time.Time) string { return timeText(a.IssuedAt, now) }},
+	{"LAST-USED", false, func(a *keyAudit, now time.Time) string { return timeText(a.LastUsedAt, now) }},
+	{"KEY-ID", true, func(a *keyAudit, _ time.Time) string { return a.KeyID }},
+	{"REVISION", true, func(a *keyAudit, _ time.Time) string {
 		if a.Revision == 0 {
 			return ""
 		}
 		return strconv.FormatInt(a.Revision, 10)
 	}},
-	{"STAGE", true, func(a *audited, _ time.Time) string { return string(a.Stage) }},
-	{"NEXT-STAGE", true, func(a *audited, now time.Time) string { return told(a.NextStageAt, now) }},
-	{"NEXT-ROTATION", true, func(a *audited, now time.Time) string { return told(a.NextRotation, now) }},
-	{"EXPIRES", true, func(a *audited, now time.Time) string { return told(a.ExpiresAt, now) }},
-	{"WHY", false, func(a *audited, _ time.Time) string { return a.why() }},
+	{"STAGE", true, func(a *keyAudit, _ time.Time) string { return string(a.Stage) }},
+	{"NEXT-STAGE", true, func(a *keyAudit, now time.Time) string { return timeText(a.NextStageAt, now) }},
+	{"NEXT-ROTATION", true, func(a *keyAudit, now time.Time) string { return timeText(a.NextRotation, now) }},
+	{"EXPIRES", true, func(a *keyAudit, now time.Time) string { return timeText(a.ExpiresAt, now) }},
+	{"WHY", false, func(a *keyAudit, _ time.Time) string { return a.why() }},
 }
 
-func (s *session) printAudit(output string, all []audited) error {
+func (s *session) printAudit(output string, all []keyAudit) error {
 	now := s.clock.Now()
 	if output == "json" || output == "yaml" {
 		return printValue(s.streams.Out, output, report{At: metav1.Time{Time: now.UTC()}, Keys: all})

@@ -40,7 +40,7 @@ type total struct {
 
 // pageRow is a key in the table.
 type pageRow struct {
-	audited
+	keyAudit
 	RiskName, StateText, Issued, LastUsed, Next string
 	Whys                                        []string
 }
@@ -81,7 +81,7 @@ const (
 
 // writePage writes the audit as a page, to standard output for -. It is rendered first, so that a file is not begun in vain; it is
 // written in place and not renamed, because the path may be a link, or no file at all.
-func (s *session) writePage(path string, all []audited, where string, unusedAfter time.Duration) error {
+func (s *session) writePage(path string, all []keyAudit, where string, unusedAfter time.Duration) error {
 	var page bytes.Buffer
 	if err := renderPage(harmless{&page}, all, where, unusedAfter, s.clock.Now()); err != nil {
 		return fmt.Errorf("rendering the page: %w", err)
@@ -97,7 +97,7 @@ func (s *session) writePage(path string, all []audited, where string, unusedAfte
 	return err
 }
 
-func renderPage(out io.Writer, all []audited, where string, unusedAfter time.Duration, now time.Time) error {
+func renderPage(out io.Writer, all []keyAudit, where string, unusedAfter time.Duration, now time.Time) error {
 	page := auditPage{Where: where, At: now.UTC().Format("2006-01-02 15:04 MST"), UnusedAfter: duration.HumanDuration(unusedAfter), Totals: totals(all)}
 	var names []string
 	for i := range all {
@@ -113,8 +113,8 @@ func renderPage(out io.Writer, all []audited, where string, unusedAfter time.Dur
 	return pageTemplate.Execute(out, page)
 }
 
-func totals(all []audited) []total {
-	count := func(is func(*audited) bool) (n int) {
+func totals(all []keyAudit) []total {
+	count := func(is func(*keyAudit) bool) (n int) {
 		for i := range all {
 			if is(&all[i]) {
 				n++
@@ -122,23 +122,23 @@ func totals(all []audited) []total {
 		}
 		return n
 	}
-	of := func(r risk) int { return count(func(a *audited) bool { return a.Risk == r }) }
+	of := func(r risk) int { return count(func(a *keyAudit) bool { return a.Risk == r }) }
 	return []total{
 		{"keys", len(all), ""},
 		{"with high risk", of(high), high.String()}, {"medium", of(medium), medium.String()}, {"low", of(low), low.String()},
-		{"never used", count(func(a *audited) bool { return a.IssuedAt != nil && a.LastUsedAt == nil }), ""},
+		{"never used", count(func(a *keyAudit) bool { return a.IssuedAt != nil && a.LastUsedAt == nil }), ""},
 	}
 }
 
-func rowOf(a *audited, now time.Time) pageRow {
-	row := pageRow{audited: *a, RiskName: a.Risk.String(), StateText: a.stateText, Issued: told(a.IssuedAt, now), LastUsed: lastUse(a, now)}
+func rowOf(a *keyAudit, now time.Time) pageRow {
+	row := pageRow{keyAudit: *a, RiskName: a.Risk.String(), StateText: a.stateText, Issued: timeText(a.IssuedAt, now), LastUsed: lastUse(a, now)}
 	switch {
 	case a.NextStageAt != nil:
-		row.Next = "next stage of the audit " + told(a.NextStageAt, now)
+		row.Next = "next stage of the audit " + timeText(a.NextStageAt, now)
 	case a.ExpiresAt != nil && (a.NextRotation == nil || a.ExpiresAt.Before(a.NextRotation)):
-		row.Next = "expires " + told(a.ExpiresAt, now)
+		row.Next = "expires " + timeText(a.ExpiresAt, now)
 	case a.NextRotation != nil:
-		row.Next = "rotated " + told(a.NextRotation, now)
+		row.Next = "rotated " + timeText(a.NextRotation, now)
 	}
 	for _, f := range a.Findings {
 		row.Whys = append(row.Whys, f.What)
@@ -146,17 +146,17 @@ func rowOf(a *audited, now time.Time) pageRow {
 	return row
 }
 
-func lastUse(a *audited, now time.Time) string {
+func lastUse(a *keyAudit, now time.Time) string {
 	if a.LastUsedAt == nil {
 		return "never known"
 	}
-	return told(a.LastUsedAt, now)
+	return timeText(a.LastUsedAt, now)
 }
 
 // draw makes the picture of one environment. What is revoked is not in it.
-func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) environmentPicture {
+func draw(name string, all []keyAudit, unusedAfter time.Duration, now time.Time) environmentPicture {
 	p := environmentPicture{Name: name}
-	var keys []*audited
+	var keys []*keyAudit
 	longest := 7 * 24 * time.Hour
 	for i := range all {
 		if a := &all[i]; a.Environment == name && a.IssuedAt != nil && a.State != v1alpha1.RevokedReason {
@@ -177,7 +177,7 @@ func draw(name string, all []audited, unusedAfter time.Duration, now time.Time) 
 		b := bar{
 			X: at(now.Sub(a.IssuedAt.Time)), Used: at(age(a.LastUsedAt, now)), IsUsed: a.LastUsedAt != nil,
 			Name: a.Namespace + "/" + a.Name, Risk: a.Risk.String(),
-			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, told(a.IssuedAt, now), lastUse(a, now), a.why()),
+			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, timeText(a.IssuedAt, now), lastUse(a, now), a.why()),
 		}
 		b.Length = max(0.2, math.Round(10*(nowAt-b.X))/10)
 		p.Bars = append(p.Bars, b)

@@ -65,13 +65,13 @@ var risky = map[string]struct {
 	"disabled": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.State = v1alpha1.StateDisabled
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.DisabledReason})
-	}, low, "disabled: revoke it if nobody needs it"},
+	}, low, "disabled: revoke it if no client needs it"},
 	"old": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current.IssuedAt = *at(-366 * day) }, high, "the same key for 366d"},
 	"without a schedule": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation, k.Status.NextRotationAt, k.Status.Current.IssuedAt = nil, nil, *at(-100 * day)
 	}, medium, "the same key for 100d, and no rotation is planned"},
 	"without an end":  {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation, k.Status.NextRotationAt = nil, nil }, low, "neither rotated on schedule nor with an end"},
-	"about to expire": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = at(29 * day) }, medium, "expires in 29d, and whoever uses it then fails"},
+	"about to expire": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = at(29 * day) }, medium, "expires in 29d, and clients that use it then fail"},
 	"all scopes":      {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"a.*", "*"} }, medium, "may do everything: its scopes have *"},
 	"a long overlap": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Previous = []v1alpha1.RevisionStatus{{Revision: 2, NotAfter: at(8 * day)}, {Revision: 1, NotAfter: at(day)}}

@@ -36,17 +36,17 @@ const (
 // requestTimeout bounds each request where --request-timeout does not: a server that accepts and never answers must not hang a script.
 const requestTimeout = 30 * time.Second
 
-// session is one call of the command.
+// session is one call of the plugin.
 type session struct {
 	flags   *genericclioptions.ConfigFlags
 	streams genericiooptions.IOStreams
 	// terminal is standard error as it is, for progress.
 	terminal io.Writer
-	// clock is that of whoever calls. What is asked of the operator goes by the API server's instead.
+	// clock is the clock of this machine. Requests to the operator use the API server's time instead.
 	clock clock.PassiveClock
 }
 
-// cluster is the API server, as whoever calls may use it.
+// cluster is a client of the API server with the rights of the user.
 type cluster struct {
 	client rest.Interface
 	config *rest.Config
@@ -110,7 +110,7 @@ func (c *cluster) key(ctx context.Context, name types.NamespacedName) (*v1alpha1
 // pageSize bounds what one answer of the API server holds.
 const pageSize = 500
 
-// keys are those of a namespace, or of all where it is empty.
+// keys lists the keys of a namespace; of all namespaces if it is empty.
 func (c *cluster) keys(ctx context.Context, namespace, selector string) ([]v1alpha1.DGbotAPIKey, error) {
 	var all []v1alpha1.DGbotAPIKey
 	for token := ""; ; {
@@ -125,7 +125,7 @@ func (c *cluster) keys(ctx context.Context, namespace, selector string) ([]v1alp
 	}
 }
 
-// records are those of which a selectable field has a value.
+// records lists the records whose selectable field has a value.
 func (c *cluster) records(ctx context.Context, namespace, field, value string) ([]v1alpha1.DGbotAPIKeyRecord, error) {
 	var all []v1alpha1.DGbotAPIKeyRecord
 	for token := ""; ; {
@@ -145,11 +145,11 @@ func (c *cluster) page(resource, namespace, token string) *rest.Request {
 		Param("limit", strconv.Itoa(pageSize)).Param("continue", token)
 }
 
-// fieldManager is whose the changes are. It must not begin with kubectl, as the program's name does: what such managers have set,
-// Flux takes away again when it applies Git the next time.
+// fieldManager owns the fields that the plugin sets. It must not begin with kubectl, as the program's name does: Flux removes the fields of
+// such managers when it applies Git the next time.
 const fieldManager = "dgbot"
 
-// patch changes a key that still is the one that was looked at.
+// patch changes annotations and spec of a key. The API server rejects it if the key was deleted and created again since it was read.
 func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotations map[string]string, spec map[string]any) error {
 	change := map[string]any{"metadata": map[string]any{"uid": key.UID, "annotations": annotations}}
 	if spec != nil {
@@ -163,8 +163,8 @@ func (c *cluster) patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotati
 	return request.Body(text).Do(ctx).Into(key)
 }
 
-// now is the API server's time, in whole seconds: what is requested is compared with what the operator notes, and the clock of
-// whoever calls may be wrong.
+// now returns the API server's time in whole seconds. The operator compares the time of a request with its own clock, and the clock of
+// the user's machine may be wrong.
 func (c *cluster) now(ctx context.Context) (time.Time, error) {
 	client, err := rest.HTTPClientFor(c.config)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// completionTime bounds how long somebody waits who has pressed the tab key.
+// completionTime bounds how long a user waits after pressing the tab key.
 const completionTime = 3 * time.Second
 
 // completeKeys offers the keys of the namespace that are not named yet, with their labels.
@@ -35,7 +35,7 @@ func (s *session) completeKeys(c *cobra.Command, names []string, _ string) ([]co
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeNamespaces offers those that whoever calls may list.
+// completeNamespaces offers the namespaces that the user may list.
 func (s *session) completeNamespaces(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(c.Context(), completionTime)
 	defer cancel()

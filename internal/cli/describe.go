@@ -27,13 +27,13 @@ type description struct {
 	Key       *v1alpha1.DGbotAPIKey        `json:"key"`
 	Records   []v1alpha1.DGbotAPIKeyRecord `json:"records"`
 	Consumers []consumer                   `json:"consumers"`
-	Events    []happened                   `json:"events"`
+	Events    []eventRow                   `json:"events"`
 	Notes     []string                     `json:"notes,omitempty"`
 	now       time.Time
 }
 
-// happened is an event.
-type happened struct {
+// eventRow is an event of the key.
+type eventRow struct {
 	Type    string      `json:"type"`
 	Reason  string      `json:"reason"`
 	Message string      `json:"message"`
@@ -116,7 +116,7 @@ func (c *cluster) describe(ctx context.Context, core kubernetes.Interface, key *
 	if err := d.unless(err, "list events", "its events are"); err != nil {
 		return nil, err
 	}
-	d.Events = []happened{}
+	d.Events = []eventRow{}
 	if events != nil {
 		d.Events = eventsIn(events.Items)
 	}
@@ -133,11 +133,11 @@ func (d *description) unless(err error, right, what string) error {
 }
 
 // eventsIn are events as people read them, the newest last.
-func eventsIn(events []corev1.Event) []happened {
-	all := make([]happened, 0, len(events))
+func eventsIn(events []corev1.Event) []eventRow {
+	all := make([]eventRow, 0, len(events))
 	for i := range events {
 		e := &events[i]
-		h := happened{Type: e.Type, Reason: e.Reason, Message: e.Message, Last: e.LastTimestamp, Count: max(e.Count, 1)}
+		h := eventRow{Type: e.Type, Reason: e.Reason, Message: e.Message, Last: e.LastTimestamp, Count: max(e.Count, 1)}
 		if h.Last.IsZero() {
 			h.Last = metav1.Time{Time: e.EventTime.Time}
 		}
@@ -146,7 +146,7 @@ func eventsIn(events []corev1.Event) []happened {
 		}
 		all = append(all, h)
 	}
-	slices.SortStableFunc(all, func(a, b happened) int { return a.Last.Compare(b.Last.Time) })
+	slices.SortStableFunc(all, func(a, b eventRow) int { return a.Last.Compare(b.Last.Time) })
 	return all
 }
 
@@ -164,7 +164,7 @@ func (d *description) print(out io.Writer) error {
 		_, _ = fmt.Fprint(table, "\nEvents:\n  LAST-SEEN\tTYPE\tREASON\tCOUNT\tMESSAGE\n")
 	}
 	for _, e := range d.Events {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", told(&e.Last, d.now), e.Type, e.Reason, e.Count, oneLine(e.Message))
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", timeText(&e.Last, d.now), e.Type, e.Reason, e.Count, oneLine(e.Message))
 	}
 	for _, note := range d.Notes {
 		_, _ = fmt.Fprintf(table, "\nnote: %s\n", note)
@@ -178,7 +178,7 @@ func (d *description) facts() [][2]string {
 	k := d.Key
 	lines := [][2]string{
 		{"Name", k.Name}, {"Namespace", k.Namespace}, {"Label", k.Spec.Label}, {"Environment", k.Spec.Environment},
-		{"Created", told(&k.CreationTimestamp, d.now)},
+		{"Created", timeText(&k.CreationTimestamp, d.now)},
 	}
 	add := func(name, value string) { lines = append(lines, [2]string{name, value}) }
 	if k.Spec.ChatbotRef != nil {
@@ -191,11 +191,11 @@ func (d *description) facts() [][2]string {
 	add("Scopes", strings.Join(scopes, ", "))
 	add("State", string(lifecycle.StateOf(k)))
 	add("Secret", fmt.Sprintf("%s, entry %s", lifecycle.SecretName(k), lifecycle.SecretDataKey(k)))
-	add("Expires", told(k.Spec.ExpiresAt, d.now))
+	add("Expires", timeText(k.Spec.ExpiresAt, d.now))
 	if r := k.Spec.Rotation; r != nil && r.Interval != nil {
 		add("Rotated", "every "+r.Interval.Duration.String())
 	}
-	add("Next rotation", told(k.Status.NextRotationAt, d.now))
+	add("Next rotation", timeText(k.Status.NextRotationAt, d.now))
 	for _, request := range []string{v1alpha1.RotateRequestedAtAnnotation, v1alpha1.RevokeIssuedBeforeAnnotation, v1alpha1.KeptAtAnnotation} {
 		add("Annotation "+strings.TrimPrefix(request, v1alpha1.GroupVersion.Group+"/"), k.Annotations[request])
 	}
@@ -204,15 +204,15 @@ func (d *description) facts() [][2]string {
 	}
 	switch {
 	case k.Status.TrackedSince == nil:
-		add("Last used", strings.TrimSpace(told(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))
+		add("Last used", strings.TrimSpace(timeText(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))
 	case k.Status.LastUsedAt == nil:
-		add("Last used", "never, as far as is known: uses have been reported since "+told(k.Status.TrackedSince, d.now))
+		add("Last used", "never, as far as is known: uses have been reported since "+timeText(k.Status.TrackedSince, d.now))
 	default:
-		add("Last used", told(k.Status.LastUsedAt, d.now))
+		add("Last used", timeText(k.Status.LastUsedAt, d.now))
 	}
 	if a := k.Status.Audit; a != nil {
-		add("Audit", fmt.Sprintf("%s, unused since %s", a.Stage, told(a.UnusedSince, d.now)))
-		add("Next stage", told(a.NextStageAt, d.now))
+		add("Audit", fmt.Sprintf("%s, unused since %s", a.Stage, timeText(a.UnusedSince, d.now)))
+		add("Next stage", timeText(a.NextStageAt, d.now))
 	}
 	return lines
 }
@@ -224,7 +224,7 @@ func (d *description) printRevisions(table io.Writer) {
 	for i := range d.Records {
 		r := &d.Records[i]
 		verdict := lifecycle.Admit(r, d.now)
-		standing, ends := string(verdict), told(r.Spec.NotAfter, d.now)
+		standing, ends := string(verdict), timeText(r.Spec.NotAfter, d.now)
 		if verdict == lifecycle.Revoked {
 			ends = "" // it has ended before
 		}
@@ -232,7 +232,7 @@ func (d *description) printRevisions(table io.Writer) {
 			standing += ", current"
 		}
 		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
-			told(&r.Spec.IssuedAt, d.now), ends, told(r.Status.FirstUsedAt, d.now), told(r.Status.LastUsedAt, d.now))
+			timeText(&r.Spec.IssuedAt, d.now), ends, timeText(r.Status.FirstUsedAt, d.now), timeText(r.Status.LastUsedAt, d.now))
 	}
 }
 
@@ -241,7 +241,7 @@ func (d *description) printConditions(table io.Writer) {
 		_, _ = fmt.Fprint(table, "\nConditions:\n  TYPE\tSTATUS\tREASON\tSINCE\tMESSAGE\n")
 	}
 	for _, c := range d.Key.Status.Conditions {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, told(&c.LastTransitionTime, d.now), oneLine(c.Message))
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, timeText(&c.LastTransitionTime, d.now), oneLine(c.Message))
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// timeSpan is a flag for a duration that takes days as well: 30d, 1d12h, 90m. A day has 24 hours.
+// timeSpan is the value of a duration flag. Beside Go's units it accepts days of 24 hours: 30d, 1d12h, 90m.
 type timeSpan time.Duration
 
-// oneDay is what d stands for.
+// oneDay is the unit d.
 const oneDay = 24 * time.Hour
 
-// withDays is a duration that begins with days.
+// withDays matches a duration that begins with days: sign, days, rest.
 var withDays = regexp.MustCompile(`^([+-]?)([0-9]+)d(.*)$`)
 
 // String implements pflag.Value. Whole days are shown as days.
@@ -42,6 +42,7 @@ func (s *timeSpan) Set(text string) error {
 // Type implements pflag.Value.
 func (s *timeSpan) Type() string { return "duration" }
 
+// parseTimeSpan parses a duration with or without days. It rejects more than time.Duration can hold.
 func parseTimeSpan(text string) (time.Duration, error) {
 	invalid := fmt.Errorf("%q is no duration: want one such as 30d, 1d12h or 90m", text)
 	parts := withDays.FindStringSubmatch(text)
@@ -55,7 +56,7 @@ func parseTimeSpan(text string) (time.Duration, error) {
 	sign, rest := parts[1], time.Duration(0)
 	days, err := strconv.ParseInt(parts[2], 10, 32)
 	if err == nil && parts[3] != "" {
-		// A sign within would be read as one of its own.
+		// time.ParseDuration would accept a second sign here, as in 1d-1h.
 		if c := parts[3][0]; c != '.' && (c < '0' || c > '9') {
 			return 0, invalid
 		}

@@ -45,14 +45,14 @@ func no(format string, arguments ...any) error {
 	return &exitError{ExitNo, fmt.Errorf(format, arguments...)}
 }
 
-// Exit says what to end with after an error, and tells people about it in one line, without a key that somebody has pasted.
+// Exit prints an error in one line, with keys in it masked, and returns the exit code for it.
 func Exit(stderr io.Writer, err error) int {
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, syscall.EPIPE):
-		return ExitFailed // whoever read has had enough
+		return ExitFailed // the reader of the output closed it, as head does
 	}
 	_, _ = fmt.Fprintln(harmless{stderr}, "error:", oneLine(explain(err))+advice(err))
 	if errors.As(err, &exit) {
@@ -61,8 +61,8 @@ func Exit(stderr io.Writer, err error) int {
 	return ExitFailed
 }
 
-// explain returns an error for people. What libraries say of a deadline or an interrupt names their own parts, such as a rate limiter,
-// and neither what took too long nor what to do.
+// explain returns the message of an error. For a deadline or an interrupt, libraries name their own parts, such as a rate limiter;
+// explain names the server and what to do instead.
 func explain(err error) string {
 	var status apierrors.APIStatus
 	var timeout net.Error
@@ -82,7 +82,7 @@ func explain(err error) string {
 	return err.Error()
 }
 
-// addressOf is the server that a request was for.
+// addressOf returns the address of the server that did not answer.
 func addressOf(err error) string {
 	var request *url.Error
 	if errors.As(err, &request) {
@@ -93,24 +93,24 @@ func addressOf(err error) string {
 	return "the API server"
 }
 
-// lateError is a deadline of the plugin's own, which says what was waited for.
+// lateError is the error for a deadline of --wait. Its message is complete.
 type lateError struct{ message string }
 
 func (e *lateError) Error() string { return e.message }
 
-// advice says what to do about an error that the API server does not explain.
+// advice returns what to do about an error of the API server, for the errors whose message does not have it.
 func advice(err error) string {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return ""
 	}
 	said := status.Status()
-	switch ours := said.Details != nil && said.Details.Group == v1alpha1.GroupVersion.Group; {
-	case apierrors.IsForbidden(err) && ours && strings.Contains(said.Message, "cannot patch"):
+	switch isOurs := said.Details != nil && said.Details.Group == v1alpha1.GroupVersion.Group; {
+	case apierrors.IsForbidden(err) && isOurs && strings.Contains(said.Message, "cannot patch"):
 		return " (the roles dgbot-editor, edit and admin have this right; for rotate and compromise dgbot-rotator as well)"
-	case apierrors.IsForbidden(err) && ours && strings.Contains(said.Message, "at the cluster scope"):
+	case apierrors.IsForbidden(err) && isOurs && strings.Contains(said.Message, "at the cluster scope"):
 		return " (the role dgbot-auditor has this right)"
-	case apierrors.IsForbidden(err) && ours && (strings.Contains(said.Message, "cannot get") || strings.Contains(said.Message, "cannot list")):
+	case apierrors.IsForbidden(err) && isOurs && (strings.Contains(said.Message, "cannot get") || strings.Contains(said.Message, "cannot list")):
 		return " (the roles dgbot-viewer, view, edit and admin have this right)"
 	case apierrors.IsNotFound(err) && strings.HasPrefix(said.Message, "the server could not find the requested resource"):
 		return " (is the DGbot key operator installed in this cluster?)"

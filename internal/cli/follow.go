@@ -19,40 +19,43 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// lookAgain is how often keys are looked at that are waited for.
-const lookAgain = 500 * time.Millisecond
+// pollInterval is the time between two reads of the keys that --wait waits for.
+const pollInterval = 500 * time.Millisecond
 
-// following waits until the operator has done what was asked of some keys of one namespace, and tells what they say meanwhile.
-type following struct {
+// follower waits until the operator has handled the requests for some keys of one namespace, and prints their conditions meanwhile.
+type follower struct {
 	*session
 	cluster *cluster
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
-	// always: it comes, whatever is withheld.
+	// always is true for a request that the operator handles also for keys that are disabled, revoked or expired.
 	always bool
-	// asked is what was asked of each.
+	// asked has the time of each key's request, and said what was printed last of each key.
 	asked map[types.UID]metav1.Time
 	said  map[types.UID]string
 	// unanswered is the error of the last poll; empty if the API server answered it.
 	unanswered string
 	// postponed is the time before which the API server wants no further poll.
 	postponed time.Time
-	// request is what was asked, such as "rotation requested".
+	// request describes the request, such as "rotation requested".
 	request string
-	// failures are the keys of which it is clear that nothing will come, or nothing came in time.
+	// failures are the keys whose request will not be handled, or was not handled in time.
 	failures []failure
 }
 
+// failure is the error of one key.
 type failure struct {
 	name string
 	err  error
 }
 
-func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout time.Duration) error {
+// all polls until the requests for all keys are handled or cannot be. It returns an error that names the keys whose request was not
+// handled within timeout.
+func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout time.Duration) error {
 	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { _, asked := f.asked[k.UID]; return !asked })
 	total := len(pending)
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := wait.PollUntilContextCancel(waiting, lookAgain, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(waiting, pollInterval, true, func(ctx context.Context) (bool, error) {
 		if f.clock.Now().Before(f.postponed) {
 			return false, nil
 		}
@@ -78,7 +81,7 @@ func (f *following) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeou
 
 // retry returns nil for an error that the next poll may not meet, and reports it once; it returns all others. The request is in force
 // already, so an API server that restarts, or is overloaded, does not end the wait.
-func (f *following) retry(waiting context.Context, err error) error {
+func (f *follower) retry(waiting context.Context, err error) error {
 	if !isTransient(err) {
 		return err
 	}
@@ -106,8 +109,8 @@ func isTransient(err error) bool {
 	return code == http.StatusTooManyRequests || code == http.StatusGone || code >= http.StatusInternalServerError
 }
 
-// late is the error for a key whose request has not been handled at the deadline. The request stays in force.
-func (f *following) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
+// late returns the error for a key whose request has not been handled at the deadline. The request stays in force.
+func (f *follower) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
 	state := "the API server did not answer"
 	if says := f.said[key.UID]; says != "" {
 		state = "the key says " + oneLine(says)
@@ -119,8 +122,8 @@ func (f *following) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error
 		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, key.Name, key.Namespace)}}
 }
 
-// look returns the keys as they are now, those that are gone aside: one by name, several by one list.
-func (f *following) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (map[types.UID]*v1alpha1.DGbotAPIKey, error) {
+// look reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
+func (f *follower) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (map[types.UID]*v1alpha1.DGbotAPIKey, error) {
 	var keys []v1alpha1.DGbotAPIKey
 	var err error
 	if len(pending) == 1 {
@@ -140,8 +143,8 @@ func (f *following) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (m
 	return now, err
 }
 
-// settled says whether there is nothing left to wait for, and tells what came of it.
-func (f *following) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
+// settled reports whether the wait for a key is over, and prints the outcome. now is nil for a deleted key.
+func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 	if now == nil {
 		f.fail(asked, errors.New("it has been deleted meanwhile"))
 		return true
@@ -164,11 +167,11 @@ func (f *following) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 	return false
 }
 
-func (f *following) fail(key *v1alpha1.DGbotAPIKey, err error) {
+func (f *follower) fail(key *v1alpha1.DGbotAPIKey, err error) {
 	f.failures = append(f.failures, failure{key.Name, err})
 }
 
-// withheld is why nothing is issued for a key whatever is asked for, until somebody changes it; empty where that is not so.
+// withheld returns why the operator issues nothing for a key until a user changes the key; empty if the operator may issue.
 func withheld(key *v1alpha1.DGbotAPIKey) string {
 	stalled := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.StalledCondition)
 	if stalled == nil || stalled.ObservedGeneration != key.Generation {
@@ -181,13 +184,13 @@ func withheld(key *v1alpha1.DGbotAPIKey) string {
 	return ""
 }
 
-// outcome is what has come of a request.
+// outcome describes what the operator did for a request.
 func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	current := key.Status.Current
 	if current != nil && current.IssuedAt.After(asked.Time) {
 		return fmt.Sprintf("has revision %d, key ID %s", current.Revision, current.KeyID)
 	}
-	// A revocation is carried out whether or not something can be issued instead.
+	// The operator revokes also if it cannot issue a new revision.
 	why := withheld(key)
 	if why == "" {
 		why = standing(key)
@@ -195,7 +198,7 @@ func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	return "is revoked as far as it was issued, and has no new revision (" + oneLine(why) + ")"
 }
 
-// standing is what a key says of itself while something is to come.
+// standing returns the condition that explains what a key waits for.
 func standing(key *v1alpha1.DGbotAPIKey) string {
 	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition, v1alpha1.RequestPendingCondition} {
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {

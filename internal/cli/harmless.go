@@ -11,9 +11,8 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// harmless passes text on without what would move the cursor, colour the terminal, or turn the direction of writing: labels,
-// messages and names of files are written by others than those who look at them. And without a key, which somebody may have pasted
-// where a name belongs.
+// harmless passes text on. It replaces characters that would move the cursor, colour the terminal, or turn the direction of writing:
+// users other than the reader write labels, messages and names of files. It masks keys, which a user may have pasted in place of a name.
 type harmless struct{ out io.Writer }
 
 func (h harmless) Write(text []byte) (int, error) {

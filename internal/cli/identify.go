@@ -98,7 +98,7 @@ func (s *session) lookUp(ctx context.Context, key apikey.Key, it *identification
 	}
 }
 
-// standing is what is known of whose the key is.
+// standing describes the record of the key.
 func (it *identification) standing(now time.Time) string {
 	switch {
 	case it.Holder != nil:

@@ -80,24 +80,24 @@ var keyColumns = []column[v1alpha1.DGbotAPIKey]{
 	{"ENVIRONMENT", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
 	{"LABEL", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
 	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateText(stateOf(k), k) }},
-	{"LAST-USED", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return told(k.Status.LastUsedAt, now) }},
+	{"LAST-USED", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.LastUsedAt, now) }},
 	{"UNUSED", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Audit == nil {
 			return ""
 		}
 		return string(k.Status.Audit.Stage)
 	}},
-	{"NEXT-ROTATION", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return told(k.Status.NextRotationAt, now) }},
+	{"NEXT-ROTATION", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.NextRotationAt, now) }},
 	{"REVISION", true, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Current == nil {
 			return ""
 		}
 		return strconv.FormatInt(k.Status.Current.Revision, 10)
 	}},
-	{"EXPIRES", true, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return told(k.Spec.ExpiresAt, now) }},
+	{"EXPIRES", true, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Spec.ExpiresAt, now) }},
 	{"AGE", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string {
 		if now.IsZero() {
-			return told(&k.CreationTimestamp, now)
+			return timeText(&k.CreationTimestamp, now)
 		}
 		return duration.HumanDuration(now.Sub(k.CreationTimestamp.Time))
 	}},

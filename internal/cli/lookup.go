@@ -20,7 +20,7 @@ import (
 // selectableKeyID is the field of records by which a key is found.
 const selectableKeyID = "spec.keyID"
 
-// holder is whose a key is, by the records of a cluster.
+// holder is the DGbotAPIKey and revision of a key text, by the records of a cluster.
 type holder struct {
 	Valid bool `json:"valid"`
 	// Verdict is why it does not verify: Revoked, Disabled, Ended or Orphaned; Admitted where it does.
@@ -40,7 +40,7 @@ type holder struct {
 	record *v1alpha1.DGbotAPIKeyRecord
 }
 
-// finder looks keys up in a cluster, as far as whoever calls may.
+// finder looks key texts up in the records that the user may list.
 type finder struct {
 	cluster *cluster
 	now     time.Time
@@ -61,7 +61,7 @@ func (f *finder) where() string {
 	return fmt.Sprintf("in namespace %q, which is all you may look at", f.namespace)
 }
 
-// find returns whose a key is; nil where no record knows it.
+// find returns the holder of a key text; nil if no record has its hash.
 func (f *finder) find(ctx context.Context, key apikey.Key) (*holder, error) {
 	records, err := f.cluster.records(ctx, f.namespace, selectableKeyID, key.ID())
 	if apierrors.IsForbidden(err) && f.namespace == "" {
@@ -95,11 +95,11 @@ func holderOf(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *holder {
 	return h
 }
 
-// sentence says whose the key is, and whether it is good.
+// sentence describes the holder and whether the key verifies.
 func (h *holder) sentence(now time.Time) string {
-	text := fmt.Sprintf("revision %d of DGbotAPIKey %s/%s (%s), issued %s", h.Revision, h.Namespace, h.Name, oneLine(h.Label), told(&h.IssuedAt, now))
+	text := fmt.Sprintf("revision %d of DGbotAPIKey %s/%s (%s), issued %s", h.Revision, h.Namespace, h.Name, oneLine(h.Label), timeText(&h.IssuedAt, now))
 	if h.LastUsed != nil {
-		text += ", last used " + told(h.LastUsed, now)
+		text += ", last used " + timeText(h.LastUsed, now)
 	}
 	switch {
 	case h.Verdict == lifecycle.Disabled:

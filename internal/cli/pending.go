@@ -10,15 +10,11 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// clockTolerance is how far ahead a request may lie without a warning: requestTime is up to a second ahead of the API server,
-// and clocks differ.
-const clockTolerance = 2 * time.Second
-
-// pendingRequests describes the requests of a key that lie in the future at now, one a line.
+// pendingRequests describes the requests of a key that lie in the future at now by more than clocks differ, one a line.
 func pendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
 	var lines []string
 	for _, request := range lifecycle.PendingRequests(key, now) {
-		if !request.At.After(now.Add(clockTolerance)) {
+		if !request.At.After(now.Add(lifecycle.ClockTolerance)) {
 			continue
 		}
 		effect := map[lifecycle.RequestKind]string{

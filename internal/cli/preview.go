@@ -36,7 +36,7 @@ type happening struct {
 }
 
 // preview shows what a request would do, by the operator's own policy.
-func (a *asking) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
+func (a *requestCall) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
 	all := make([]foresight, 0, len(keys))
 	err := a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 		seen, notes, err := c.observe(ctx, key)
@@ -65,12 +65,12 @@ func (a *asking) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotA
 	return nil
 }
 
-func (a *asking) show(f *foresight) error {
+func (a *requestCall) show(f *foresight) error {
 	_, _ = fmt.Fprintf(a.streams.Out, "%s: nothing is changed; '%s' would do this:\n", f.Name, a.use)
 	table := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
 	for _, h := range f.Happens {
-		when := h.At.UTC().Format(time.RFC3339) + " (" + told(&h.At, f.now) + ")"
-		if !h.At.After(f.now.Add(soon)) {
+		when := h.At.UTC().Format(time.RFC3339) + " (" + timeText(&h.At, f.now) + ")"
+		if !h.At.After(f.now.Add(lifecycle.ClockTolerance)) {
 			when = "at once"
 		}
 		_, _ = fmt.Fprintf(table, "  %s\t%s\n", when, h.What)
@@ -86,7 +86,7 @@ func (a *asking) show(f *foresight) error {
 	return nil
 }
 
-// observe puts together what the policy looks at, as far as whoever calls may read it. The Secret is not read: it is taken to hold
+// observe puts together what the policy looks at, as far as the user may read it. The Secret is not read: it is taken to hold
 // what the status says.
 func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen lifecycle.Observation, notes []string, err error) {
 	seen = lifecycle.Observation{Key: key, Secret: lifecycle.Secret{State: lifecycle.SecretAbsent}}

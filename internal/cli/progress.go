@@ -13,7 +13,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// progress shows in a terminal how far a scan is.
+// progress shows in a terminal how much a scan has read.
 type progress struct {
 	out   io.Writer
 	clock clock.PassiveClock
@@ -23,7 +23,7 @@ type progress struct {
 	shown bool
 }
 
-// showEvery is how often progress is shown anew.
+// showEvery is the time between two updates in the terminal.
 const showEvery = 500 * time.Millisecond
 
 func newProgress(out io.Writer, clock clock.PassiveClock) progress {
@@ -48,14 +48,14 @@ func (p *progress) end() {
 	}
 }
 
-// watched counts what is read, and ends with the context: a file may be large, and a pipe may not end.
-type watched struct {
+// countingReader counts the bytes that are read, and fails when the context ends: a pipe may have no end.
+type countingReader struct {
 	ctx      context.Context //nolint:containedctx // a reader lives as long as one call
 	in       io.Reader
 	progress *progress
 }
 
-func (w *watched) Read(into []byte) (int, error) {
+func (w *countingReader) Read(into []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -15,17 +15,17 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// request is a verb that asks for something by annotation: spec, which may come from Git, stays as it is.
+// request describes a verb that makes a request by annotation. It leaves spec alone, which may come from Git.
 type request struct {
 	use, short, long string
 	annotation       string
-	// final is what cannot be taken back about it; empty where it can.
+	// final describes the effect that cannot be undone; empty if all can.
 	final string
-	// takesKey: a key on standard input may say which one is meant.
+	// takesKey is true if a key on standard input may name the DGbotAPIKey.
 	takesKey bool
-	// always: it is carried out also where nothing is issued, such as for a disabled key.
+	// always is true if the operator handles the request also for a disabled, revoked or expired key.
 	always bool
-	// done says what has been asked for, and handled when the operator has done it.
+	// done describes the request in the past tense. handled returns the time of the latest request that the operator has handled.
 	done    string
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
 }
@@ -55,8 +55,8 @@ With - the leaked key itself says which one is meant, in whatever namespace, if 
 	})
 }
 
-// asking is one call of a verb that asks for something.
-type asking struct {
+// requestCall is one call of a verb that makes a request.
+type requestCall struct {
 	*session
 	request
 	which         selection
@@ -66,7 +66,7 @@ type asking struct {
 }
 
 func newRequest(s *session, r request) *cobra.Command {
-	a := &asking{session: s, request: r, which: selection{final: r.final, takesKey: r.takesKey}}
+	a := &requestCall{session: s, request: r, which: selection{final: r.final, takesKey: r.takesKey}}
 	names := "NAME..."
 	if r.takesKey {
 		names += " | -"
@@ -86,7 +86,7 @@ func newRequest(s *session, r request) *cobra.Command {
 	return c
 }
 
-func (a *asking) check(names []string) error {
+func (a *requestCall) check(names []string) error {
 	if err := checkOutput(a.output, []string{"", "json", "yaml"}); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (a *asking) check(names []string) error {
 	return a.which.check(names)
 }
 
-func (a *asking) run(ctx context.Context, names []string) error {
+func (a *requestCall) run(ctx context.Context, names []string) error {
 	cluster, keys, err := a.choose(ctx, &a.which, names)
 	if err != nil || len(keys) == 0 {
 		return err
@@ -117,7 +117,7 @@ func (a *asking) run(ctx context.Context, names []string) error {
 	asked := map[types.UID]metav1.Time{}
 	err = a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
 		if reason := withheld(key); reason != "" && !a.always {
-			// It would be carried out some day, to the surprise of whoever enables the key.
+			// The operator would handle the request as soon as a user enables the key, perhaps long after it was made.
 			return fmt.Errorf("nothing was requested: %s", reason)
 		}
 		at := requestTime(key, now)
@@ -132,11 +132,12 @@ func (a *asking) run(ctx context.Context, names []string) error {
 	if !a.waits || len(asked) == 0 {
 		return err
 	}
-	f := &following{session: a.session, cluster: cluster.forPolling(), handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
+	f := &follower{session: a.session, cluster: cluster.forPolling(), handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
 	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
 }
 
-// requestTime is now, and never before the revision in use was issued: a request is served by a revision issued after it.
+// requestTime returns now, or the time at which the current revision was issued if that is later: the operator handles a request with a
+// revision that is issued after it.
 func requestTime(key *v1alpha1.DGbotAPIKey, now time.Time) metav1.Time {
 	if current := key.Status.Current; current != nil && current.IssuedAt.After(now) {
 		now = current.IssuedAt.Time

@@ -65,14 +65,14 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 		add(medium, "stalled for %s: %s", since(stalled.LastTransitionTime, now), stalled.Reason)
 	}
 	if lifecycle.StateOf(k) == v1alpha1.StateDisabled {
-		add(low, "disabled: revoke it if nobody needs it")
+		add(low, "disabled: revoke it if no client needs it")
 	}
 	if k.Status.Current != nil {
 		judgeUse(k, unusedAfter, now, add)
 		judgeAge(k, now, add)
 	}
 	if at := k.Spec.ExpiresAt; at != nil && at.After(now) && at.Sub(now) < expiresSoon {
-		add(medium, "expires %s, and whoever uses it then fails", told(at, now))
+		add(medium, "expires %s, and clients that use it then fail", timeText(at, now))
 	}
 	if slices.Contains(k.Spec.Scopes, everythingIn) {
 		add(medium, "may do everything: its scopes have *")
@@ -84,9 +84,9 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 func judgeUse(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time, add func(risk, string, ...any)) {
 	switch s := &k.Status; {
 	case s.Audit != nil && s.Audit.Stage == v1alpha1.AuditDisabled:
-		add(medium, "disabled by the audit, unused since %s", told(s.Audit.UnusedSince, now))
+		add(medium, "disabled by the audit, unused since %s", timeText(s.Audit.UnusedSince, now))
 	case s.Audit != nil:
-		add(high, "unused since %s%s", told(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
+		add(high, "unused since %s%s", timeText(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
 	case lifecycle.StateOf(k) == v1alpha1.StateDisabled:
 	case s.TrackedSince == nil:
 		add(medium, "no verifier reports its uses: whether it is used is not known")
@@ -117,7 +117,7 @@ func comes(at *metav1.Time, now time.Time) string {
 	if at == nil {
 		return ""
 	}
-	return ", next stage " + told(at, now)
+	return ", next stage " + timeText(at, now)
 }
 
 func judgeAge(k *v1alpha1.DGbotAPIKey, now time.Time, add func(risk, string, ...any)) {

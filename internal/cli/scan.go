@@ -19,29 +19,29 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// liveness is what a cluster says of a key that was found.
+// liveness is the state of a key that was found, by the records of a cluster.
 type liveness string
 
 const (
-	// live: it verifies, or will when its key is enabled again.
+	// live: the key verifies, or will when its DGbotAPIKey is enabled again.
 	live liveness = "Live"
-	// dead: it was revoked or has ended.
+	// dead: the key was revoked or has expired.
 	dead liveness = "Dead"
-	// unknown: no record knows it.
+	// unknown: no record has the key's hash.
 	unknown liveness = "Unknown"
-	// unasked: no cluster could be asked.
+	// unasked: no cluster was asked.
 	unasked liveness = "NotAsked"
 )
 
-// leak is a key that was found.
+// leak is a key that was found, and its place.
 type leak struct {
 	Path string `json:"path"`
-	// Line and Column count from 1, and are left out for what is no text.
+	// Line and Column count from 1. They are left out if the file is binary.
 	Line   int   `json:"line,omitempty"`
 	Column int   `json:"column,omitempty"`
 	Offset int64 `json:"offset"`
 	Base64 bool  `json:"base64,omitempty"`
-	// Commit and File are where a Git history has the key: Path is the history itself.
+	// Commit and File are the place of the key in a Git history. Path is the file with the history.
 	Commit      string   `json:"commit,omitempty"`
 	File        string   `json:"file,omitempty"`
 	Key         string   `json:"key"`
@@ -53,18 +53,18 @@ type leak struct {
 	text apikey.Key
 }
 
-// unsearched is something that may hold keys that were not found.
-type unsearched struct {
+// omission is a file or folder that was not searched, or not all of it.
+type omission struct {
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
 }
 
-// scanned is what came of a scan.
-type scanned struct {
-	Files       int          `json:"files"`
-	Bytes       int64        `json:"bytes"`
-	NotSearched []unsearched `json:"notSearched"`
-	Leaks       []leak       `json:"leaks"`
+// scanReport is the result of a scan.
+type scanReport struct {
+	Files       int        `json:"files"`
+	Bytes       int64      `json:"bytes"`
+	NotSearched []omission `json:"notSearched"`
+	Leaks       []leak     `json:"leaks"`
 }
 
 // scan is one call of the verb.
@@ -72,15 +72,15 @@ type scan struct {
 	*session
 	output, maxSize     string
 	offline, ignoreDead bool
-	// limit is how large a file may be that is read; 0 for any size.
+	// limit is --max-size in bytes; 0 for no limit.
 	limit    int64
 	ctx      context.Context //nolint:containedctx // a scan is one call
 	progress progress
-	result   scanned
+	result   scanReport
 }
 
 func newScan(s *session) *cobra.Command {
-	v := &scan{session: s, result: scanned{NotSearched: []unsearched{}, Leaks: []leak{}}}
+	v := &scan{session: s, result: scanReport{NotSearched: []omission{}, Leaks: []leak{}}}
 	c := &cobra.Command{
 		Use:   "scan (PATH... | -)",
 		Short: "Find keys in files, and report which are live",
@@ -125,7 +125,7 @@ func (v *scan) check(paths []string) error {
 	return checkOutput(v.output, listOutputs)
 }
 
-// isKey says whether somebody has pasted a key.
+// isKey reports whether an argument has a key in it, which a user may have pasted.
 func isKey(text string) bool { return apikey.Redact(text) != text }
 
 func (v *scan) run(ctx context.Context, paths []string) error {
@@ -162,8 +162,8 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// walk reads a file, or all that is in a folder. What cannot be read is noted, and the rest goes on. A link that is named is followed,
-// others are not.
+// walk searches a file, or all files in a folder. It lists what it cannot read, and goes on. It follows root if that is a symbolic link,
+// and no other link.
 func (v *scan) walk(ctx context.Context, root string) error {
 	info, err := os.Stat(root)
 	switch {
@@ -172,7 +172,7 @@ func (v *scan) walk(ctx context.Context, root string) error {
 	case info.IsDir():
 		root = filepath.Clean(root) + string(filepath.Separator)
 	case !info.Mode().IsRegular():
-		// It may have no end, and reading it may wait for ever.
+		// A device may have no end, and a named pipe may never have data.
 		return usage("%s is neither a file nor a folder: give it to 'scan -' on standard input", root)
 	}
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -207,10 +207,10 @@ func (v *scan) open(path string) {
 	v.read(path, file, file)
 }
 
-// read searches something. As a file it can be read in any order; nil if it is none.
+// read searches in. file is the same as a file that can be read in any order; nil if in is no such file.
 func (v *scan) read(path string, in io.Reader, file *os.File) {
-	p := &packed{scan: v, path: path, file: file, left: v.limit}
-	p.read(path, &watched{v.ctx, in, &v.progress}, 0)
+	p := &unpacker{scan: v, path: path, file: file, left: v.limit}
+	p.read(path, &countingReader{v.ctx, in, &v.progress}, 0)
 	v.result.Files++
 	v.progress.files++
 }
@@ -224,18 +224,18 @@ func (v *scan) found(path string, m match) {
 
 func (v *scan) notSearched(path string, err error) {
 	if v.ctx.Err() != nil {
-		return // it was interrupted
+		return // the user interrupted the scan
 	}
-	// os says again which file it is.
+	// The error repeats the path.
 	var ofPath *fs.PathError
 	if errors.As(err, &ofPath) {
 		err = fmt.Errorf("%s: %w", ofPath.Op, ofPath.Err)
 	}
-	v.result.NotSearched = append(v.result.NotSearched, unsearched{path, err.Error()})
+	v.result.NotSearched = append(v.result.NotSearched, omission{path, err.Error()})
 	_, _ = fmt.Fprintf(v.streams.ErrOut, "not searched: %s: %s\n", oneLine(path), oneLine(err.Error()))
 }
 
-// standings asks a cluster which keys are live. That none can be asked is no failure.
+// standings reads from a cluster which keys are live. It is no failure if no cluster answers.
 func (v *scan) standings(ctx context.Context) error {
 	if v.offline || len(v.result.Leaks) == 0 {
 		return nil
@@ -262,7 +262,7 @@ func (v *scan) standings(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// connectToFind connects, and does not wait long for a cluster that does not answer.
+// connectToFind connects to the cluster, and waits at most lookupTime for its answer.
 func (v *scan) connectToFind(ctx context.Context) (*finder, error) {
 	cluster, err := v.connect()
 	if err != nil {

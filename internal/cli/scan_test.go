@@ -20,7 +20,7 @@ import (
 )
 
 // scanOf scans a file with some content, offline, and returns the result.
-func scanOf(t *testing.T, name, content string, args ...string) (result scanned, said string, code int) {
+func scanOf(t *testing.T, name, content string, args ...string) (result scanReport, said string, code int) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -222,7 +222,7 @@ func TestScan_NamesCommitAndFile(t *testing.T) {
 	history := run("log", "-p", "-m", "--text", "--all")
 	for name, text := range map[string]string{"as it is": history, "in UTF-16": utf16Of(binary.LittleEndian, true, strings.ReplaceAll(history, "\x00", " ")), "CR LF": strings.ReplaceAll(history, "\n", "\r\n")} {
 		out, said, code := call(t, text, "scan", "-", "--offline", "-o", "json")
-		var result scanned
+		var result scanReport
 		if err := json.Unmarshal([]byte(out), &result); err != nil || code != ExitNo {
 			t.Fatalf("%s: exit code %d, %v, %s", name, code, err, said)
 		}

@@ -29,7 +29,7 @@ type selection struct {
 	takesKey bool
 }
 
-// fromKey says whether a key on standard input says which one is meant.
+// fromKey reports whether a key on standard input names the DGbotAPIKey.
 func (s *selection) fromKey(names []string) bool {
 	return s.takesKey && len(names) == 1 && names[0] == "-"
 }
@@ -73,7 +73,7 @@ func (s *selection) check(names []string) error {
 		return usage("say which keys in one way: by NAME, with --selector, or with --all")
 	}
 	if s.fromKey(names) && !s.yes {
-		return usage("with the key on standard input nobody can be asked whether to go on: say --yes")
+		return usage("with the key on standard input, kubectl dgbot cannot ask for confirmation: add --yes")
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
 		return nil
 	}
 	if err != nil {
-		return usage("nobody answers: with --yes it is not asked")
+		return usage("no answer on standard input: confirm with y, or add --yes")
 	}
 	return no("nothing was done")
 }
@@ -178,7 +178,7 @@ func (s *session) each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKe
 	return s.tellFailures(failures, len(keys))
 }
 
-// tellFailures makes one error of what came of several keys. Where there were several, each that failed is told in a line.
+// tellFailures returns one error for the failures of several keys. If there were several keys, it prints each failure in a line.
 func (s *session) tellFailures(failures []failure, of int) error {
 	switch {
 	case len(failures) == 0:

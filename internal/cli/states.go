@@ -15,7 +15,7 @@ import (
 type transition struct {
 	use, short, long, done string
 	state                  v1alpha1.KeyState
-	// keeps: somebody has decided to keep the key, whatever an audit says.
+	// keeps is true if the verb decides to keep the key, so that the audit counts from now.
 	keeps bool
 	// final is what cannot be taken back about it; empty where it can.
 	final string

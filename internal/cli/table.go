@@ -17,9 +17,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
+
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// listOutputs are the forms of what has rows.
+// listOutputs are the values of --output for verbs that print rows.
 var listOutputs = []string{"table", "wide", "json", "yaml", "csv"}
 
 func checkOutput(output string, outputs []string) error {
@@ -29,17 +31,17 @@ func checkOutput(output string, outputs []string) error {
 	return nil
 }
 
-// column is one of a table whose rows are of a type. Programs get times in RFC 3339: then the present time is zero.
+// column is a column of a table with rows of type T. For programs, now is zero, and times are formatted in RFC 3339.
 type column[T any] struct {
 	heading string
 	wide    bool
 	cell    func(row *T, now time.Time) string
 }
 
-// printTable prints rows as a table, a wide one, or as comma-separated values with all columns.
+// printTable prints rows as a table, as a table with the wide columns, or as comma-separated values with all columns.
 func printTable[T any](out io.Writer, output string, columns []column[T], rows []T, now time.Time) error {
 	if output == "csv" {
-		// In one piece: what is written in several is cut anywhere, also within a letter, and out looks at each.
+		// harmless, which out may be, inspects each write alone: csv.Writer's buffer may end within a letter or a key.
 		var text bytes.Buffer
 		table := csv.NewWriter(&text)
 		_ = table.Write(headings(columns))
@@ -75,7 +77,7 @@ func cells[T any](columns []column[T], row *T, now time.Time, clean func(string)
 	return all
 }
 
-// printValue prints something as JSON or YAML.
+// printValue prints a value as JSON or YAML.
 func printValue(out io.Writer, output string, value any) error {
 	text, err := json.MarshalIndent(value, "", "    ")
 	if err == nil && output == "yaml" {
@@ -91,23 +93,20 @@ func printValue(out io.Writer, output string, value any) error {
 	return err
 }
 
-// soon is how far ahead a time may be that has passed by another clock: a revision counts as issued in the second after its request.
-const soon = 2 * time.Second
-
-// told is a time as people like it, or in RFC 3339 where no present time is given.
-func told(at *metav1.Time, now time.Time) string {
+// timeText formats a time relative to now, or in RFC 3339 if now is zero.
+func timeText(at *metav1.Time, now time.Time) string {
 	switch {
 	case at == nil:
 		return ""
 	case now.IsZero():
 		return at.UTC().Format(time.RFC3339)
-	case at.After(now.Add(soon)):
+	case at.After(now.Add(lifecycle.ClockTolerance)):
 		return "in " + duration.HumanDuration(at.Sub(now))
 	}
 	return duration.HumanDuration(max(0, now.Sub(at.Time))) + " ago"
 }
 
-// counted is a number of things.
+// counted returns a number with its noun, such as "2 keys".
 func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -115,7 +114,7 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// wereCounted is a number of things with the verb that goes with it.
+// wereCounted returns a number with its noun and verb, such as "2 files were".
 func wereCounted(n int, what string) string {
 	if n == 1 {
 		return counted(n, what) + " was"

@@ -152,7 +152,7 @@ func askVerifier(parent context.Context, address string, key apikey.Key, scopes 
 	}
 	request.Header.Set("Authorization", "Bearer "+key.Reveal())
 	request.Header.Set("Content-Type", "application/json")
-	// A redirect would send the key to somebody else.
+	// A redirect would send the key to another server.
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {

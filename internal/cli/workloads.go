@@ -123,14 +123,14 @@ var kindsOfWorkloads = []workloads{
 	}},
 }
 
-// ownedBy says whether an object's controller is of one of some kinds of Kubernetes itself.
+// ownedBy reports whether an object's controller is of one of some built-in kinds.
 func ownedBy(o metav1.Object, kinds ...string) bool {
 	controller := metav1.GetControllerOfNoCopy(o)
 	return controller != nil && slices.Contains(kinds, controller.Kind) &&
 		(strings.HasPrefix(controller.APIVersion, "apps/") || strings.HasPrefix(controller.APIVersion, "batch/"))
 }
 
-// workloadsOf lists everything in a namespace that has Pods, as far as whoever calls may look.
+// workloadsOf lists everything in a namespace that has Pods, as far as the user may list them.
 func workloadsOf(ctx context.Context, client kubernetes.Interface, namespace string) (all []workload, notes []string, err error) {
 	for _, kind := range kindsOfWorkloads {
 		pages := pager.New(func(ctx context.Context, page metav1.ListOptions) (runtime.Object, error) {

@@ -27,9 +27,9 @@ const (
 	KeepRequest RequestKind = "keep"
 )
 
-// pendingWarningAfter is how far ahead a revocation must lie to be worth a Warning event. A request may be made for the
-// second in which the current revision was issued, which is up to a second ahead of now, and clocks differ.
-const pendingWarningAfter = 2 * time.Second
+// ClockTolerance is how far ahead of now a time may lie without a warning that it lies in the future: a request may be made
+// for the second in which the current revision was issued, which is up to a second ahead of now, and clocks differ.
+const ClockTolerance = 2 * time.Second
 
 // PendingRequest is a request whose time has not come. Until then it does nothing.
 type PendingRequest struct {
@@ -138,7 +138,7 @@ func pendingEvent(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time
 		return nil
 	}
 	if !slices.ContainsFunc(PendingRequests(o.Key, now), func(r PendingRequest) bool {
-		return r.Kind == RevocationRequest && r.At.After(now.Add(pendingWarningAfter))
+		return r.Kind == RevocationRequest && r.At.After(now.Add(ClockTolerance))
 	}) {
 		return nil
 	}
