@@ -5,7 +5,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,8 +210,7 @@ func (s *session) printAudit(output string, all []keyAudit) error {
 		return printValue(s.streams.Out, output, report{At: metav1.Time{Time: now.UTC()}, Keys: all})
 	}
 	if len(all) == 0 && output != "csv" {
-		_, err := fmt.Fprintln(s.streams.ErrOut, "No DGbotAPIKeys")
-		return err
+		return writef(s.streams.ErrOut, "No DGbotAPIKeys\n")
 	}
 	return printTable(s.streams.Out, output, auditColumns, all, now)
 }

@@ -93,8 +93,7 @@ func (s *session) writePage(path string, all []keyAudit, where string, unusedAft
 	if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
-	_, err := fmt.Fprintf(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
-	return err
+	return writef(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
 }
 
 func renderPage(out io.Writer, all []keyAudit, where string, unusedAfter time.Duration, now time.Time) error {

@@ -28,8 +28,8 @@ func (s *session) completeKeys(c *cobra.Command, names []string, _ string) ([]co
 	}
 	var offers []cobra.Completion
 	for i := range keys {
-		if !slices.Contains(names, keys[i].Name) {
-			offers = append(offers, cobra.CompletionWithDesc(keys[i].Name, keys[i].Spec.Label))
+		if name := keys[i].Name; isName(name) && !slices.Contains(names, name) {
+			offers = append(offers, cobra.CompletionWithDesc(name, oneLine(keys[i].Spec.Label)))
 		}
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp
@@ -53,7 +53,9 @@ func (s *session) completeNamespaces(c *cobra.Command, _ []string, _ string) ([]
 	}
 	var offers []cobra.Completion
 	for i := range namespaces.Items {
-		offers = append(offers, namespaces.Items[i].Name)
+		if name := namespaces.Items[i].Name; isName(name) {
+			offers = append(offers, name)
+		}
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }

@@ -154,22 +154,22 @@ func (d *description) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range d.facts() {
 		if line[1] != "" {
-			_, _ = fmt.Fprintf(table, "%s:\t%s\n", line[0], oneLine(line[1]))
+			_ = writef(table, "%s:\t%s\n", line[0], line[1])
 		}
 	}
 	d.printRevisions(table)
 	d.printConditions(table)
 	d.printConsumers(table)
 	if len(d.Events) > 0 {
-		_, _ = fmt.Fprint(table, "\nEvents:\n  LAST-SEEN\tTYPE\tREASON\tCOUNT\tMESSAGE\n")
+		_ = writef(table, "\nEvents:\n  LAST-SEEN\tTYPE\tREASON\tCOUNT\tMESSAGE\n")
 	}
 	for _, e := range d.Events {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%d\t%s\n", timeText(&e.Last, d.now), e.Type, e.Reason, e.Count, oneLine(e.Message))
+		_ = writef(table, "  %s\t%s\t%s\t%d\t%s\n", timeText(&e.Last, d.now), e.Type, e.Reason, e.Count, e.Message)
 	}
 	for _, note := range d.Notes {
-		_, _ = fmt.Fprintf(table, "\nnote: %s\n", note)
+		_ = writef(table, "\nnote: %s\n", note)
 	}
-	_, _ = fmt.Fprintln(table)
+	_ = writef(table, "\n")
 	return table.Flush()
 }
 
@@ -219,7 +219,7 @@ func (d *description) facts() [][2]string {
 
 func (d *description) printRevisions(table io.Writer) {
 	if len(d.Records) > 0 {
-		_, _ = fmt.Fprint(table, "\nRevisions:\n  REVISION\tKEY-ID\tCAUSE\tSTANDING\tISSUED\tENDS\tFIRST-USED\tLAST-USED\n")
+		_ = writef(table, "\nRevisions:\n  REVISION\tKEY-ID\tCAUSE\tSTANDING\tISSUED\tENDS\tFIRST-USED\tLAST-USED\n")
 	}
 	for i := range d.Records {
 		r := &d.Records[i]
@@ -231,33 +231,33 @@ func (d *description) printRevisions(table io.Writer) {
 		if current := d.Key.Status.Current; current != nil && current.RecordName == r.Name {
 			standing += ", current"
 		}
-		_, _ = fmt.Fprintf(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
+		_ = writef(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
 			timeText(&r.Spec.IssuedAt, d.now), ends, timeText(r.Status.FirstUsedAt, d.now), timeText(r.Status.LastUsedAt, d.now))
 	}
 }
 
 func (d *description) printConditions(table io.Writer) {
 	if len(d.Key.Status.Conditions) > 0 {
-		_, _ = fmt.Fprint(table, "\nConditions:\n  TYPE\tSTATUS\tREASON\tSINCE\tMESSAGE\n")
+		_ = writef(table, "\nConditions:\n  TYPE\tSTATUS\tREASON\tSINCE\tMESSAGE\n")
 	}
 	for _, c := range d.Key.Status.Conditions {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, timeText(&c.LastTransitionTime, d.now), oneLine(c.Message))
+		_ = writef(table, "  %s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, timeText(&c.LastTransitionTime, d.now), c.Message)
 	}
 }
 
 func (d *description) printConsumers(table io.Writer) {
 	if len(d.Consumers) == 0 {
-		_, _ = fmt.Fprintf(table, "\nNo workload of the namespace reads Secret %q, as far as you may look.\n", lifecycle.SecretName(d.Key))
+		_ = writef(table, "\nNo workload of the namespace reads Secret %q, as far as you may look.\n", lifecycle.SecretName(d.Key))
 		return
 	}
-	_, _ = fmt.Fprint(table, "\nRead by:\n  WORKLOAD\tWHERE\tAFTER A ROTATION\n")
+	_ = writef(table, "\nRead by:\n  WORKLOAD\tWHERE\tAFTER A ROTATION\n")
 	for _, c := range d.Consumers {
 		for i, use := range c.Uses {
 			name, after := "", ""
 			if i == 0 {
-				name, after = c.Kind+"/"+c.Name, c.after(d.Key.Namespace)
+				name, after = c.title(), c.after(d.Key.Namespace)
 			}
-			_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", name, use, after)
+			_ = writef(table, "  %s\t%s\t%s\n", name, use, after)
 		}
 	}
 }
@@ -271,8 +271,8 @@ func (c *consumer) after(namespace string) string {
 		return "its next run has the new key"
 	case c.Reloader:
 		return "restarted by Reloader"
-	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, c.Kind):
-		return fmt.Sprintf("kubectl rollout restart %s/%s -n %s", strings.ToLower(c.Kind), c.Name, namespace)
+	case c.Group == "" && slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, c.Kind):
+		return shellCommand("kubectl", "rollout", "restart", strings.ToLower(c.Kind)+"/"+c.Name, "-n", namespace)
 	}
 	return "needs a restart"
 }

@@ -54,7 +54,7 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // the reader of the output closed it, as head does
 	}
-	_, _ = fmt.Fprintln(harmless{stderr}, "error:", oneLine(explain(err))+advice(err))
+	_ = writef(harmless{stderr}, "error: %s%s\n", explain(err), advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}

@@ -91,9 +91,9 @@ func (f *follower) retry(waiting context.Context, err error) error {
 	if seconds, isPostponed := apierrors.SuggestsClientDelay(err); isPostponed {
 		f.postponed = f.clock.Now().Add(time.Duration(seconds) * time.Second)
 	}
-	if message := oneLine(explain(err)); message != f.unanswered {
+	if message := explain(err); message != f.unanswered {
 		f.unanswered = message
-		_, _ = fmt.Fprintf(f.streams.ErrOut, "note: %s; waiting goes on until the deadline\n", message)
+		_ = writef(f.streams.ErrOut, "note: %s; waiting goes on until the deadline\n", message)
 	}
 	return nil
 }
@@ -113,13 +113,13 @@ func isTransient(err error) bool {
 func (f *follower) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
 	state := "the API server did not answer"
 	if says := f.said[key.UID]; says != "" {
-		state = "the key says " + oneLine(says)
+		state = "the key says " + says
 	}
 	if f.unanswered != "" {
 		state += "; the last read failed: " + f.unanswered
 	}
-	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see 'kubectl dgbot describe %s -n %s'",
-		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, key.Name, key.Namespace)}}
+	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see: %s",
+		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, shellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace))}}
 }
 
 // look reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
@@ -152,7 +152,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 	at := f.asked[now.UID]
 	if done := now.Status.LastHandledRequest; done != nil {
 		if handled := f.handled(done); handled != nil && !handled.Before(&at) {
-			_, _ = fmt.Fprintf(f.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now, at))
+			_ = writef(f.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now, at))
 			return true
 		}
 	}
@@ -162,7 +162,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 	}
 	if says := standing(now); says != f.said[now.UID] {
 		f.said[now.UID] = says
-		_, _ = fmt.Fprintf(f.streams.ErrOut, "%s: %s\n", now.Name, oneLine(says))
+		_ = writef(f.streams.ErrOut, "%s: %s\n", now.Name, says)
 	}
 	return false
 }
@@ -195,7 +195,7 @@ func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	if why == "" {
 		why = standing(key)
 	}
-	return "is revoked as far as it was issued, and has no new revision (" + oneLine(why) + ")"
+	return "is revoked as far as it was issued, and has no new revision (" + why + ")"
 }
 
 // standing returns the condition that explains what a key waits for.

@@ -59,7 +59,7 @@ That form and checksum are right says nothing about whether the key is good.`,
 			if output != "" {
 				return printValue(s.streams.Out, output, it)
 			}
-			_, err = fmt.Fprintf(s.streams.Out, "%s is a key of environment %q with the ID %s.\n%s.\n", it.Key, it.Environment, it.KeyID, it.standing(s.clock.Now()))
+			err = writef(s.streams.Out, "%s is a key of environment %q with the ID %s.\n%s.\n", it.Key, it.Environment, it.KeyID, it.standing(s.clock.Now()))
 			return err
 		},
 	}
@@ -94,7 +94,7 @@ func (s *session) lookUp(ctx context.Context, key apikey.Key, it *identification
 		return err
 	}()
 	if err != nil {
-		_, _ = fmt.Fprintln(s.streams.ErrOut, "note: no cluster was asked whose it is:", oneLine(explain(err)))
+		_ = writef(s.streams.ErrOut, "note: no cluster was asked whose it is: %s\n", explain(err))
 	}
 }
 
@@ -106,7 +106,7 @@ func (it *identification) standing(now time.Time) string {
 	case it.Asked:
 		return "No record knows it " + it.Where + ": it verifies nowhere that watches what was looked at"
 	}
-	return "In a cluster: kubectl get dgrec -A --field-selector spec.keyID=" + it.KeyID
+	return "In a cluster: " + shellCommand("kubectl", "get", "dgrec", "-A", "--field-selector", "spec.keyID="+it.KeyID)
 }
 
 // longestInput is how much is read where one key is expected: what is longer is for scan.

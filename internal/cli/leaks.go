@@ -73,6 +73,5 @@ func (v *scan) print() error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(v.streams.ErrOut, "%s read, %s\n", counted(v.result.Files, "file"), sizeText(v.result.Bytes))
-	return err
+	return writef(v.streams.ErrOut, "%s read, %s\n", counted(v.result.Files, "file"), sizeText(v.result.Bytes))
 }

@@ -31,8 +31,7 @@ func newList(s *session) *cobra.Command {
 				return err
 			}
 			if len(keys) == 0 && (l.output == "table" || l.output == "wide") {
-				_, err = fmt.Fprintf(s.streams.ErrOut, "No DGbotAPIKeys in %s\n", where)
-				return err
+				return writef(s.streams.ErrOut, "No DGbotAPIKeys in %s\n", where)
 			}
 			return printKeys(s.streams.Out, l.output, keys, s.clock.Now())
 		},

@@ -97,7 +97,7 @@ func holderOf(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *holder {
 
 // sentence describes the holder and whether the key verifies.
 func (h *holder) sentence(now time.Time) string {
-	text := fmt.Sprintf("revision %d of DGbotAPIKey %s/%s (%s), issued %s", h.Revision, h.Namespace, h.Name, oneLine(h.Label), timeText(&h.IssuedAt, now))
+	text := fmt.Sprintf("revision %d of DGbotAPIKey %s/%s (%s), issued %s", h.Revision, h.Namespace, h.Name, h.Label, timeText(&h.IssuedAt, now))
 	if h.LastUsed != nil {
 		text += ", last used " + timeText(h.LastUsed, now)
 	}

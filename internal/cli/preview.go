@@ -66,20 +66,20 @@ func (a *requestCall) preview(ctx context.Context, c *cluster, keys []v1alpha1.D
 }
 
 func (a *requestCall) show(f *foresight) error {
-	_, _ = fmt.Fprintf(a.streams.Out, "%s: nothing is changed; '%s' would do this:\n", f.Name, a.use)
+	_ = writef(a.streams.Out, "%s: nothing is changed; '%s' would do this:\n", f.Name, a.use)
 	table := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
 	for _, h := range f.Happens {
 		when := h.At.UTC().Format(time.RFC3339) + " (" + timeText(&h.At, f.now) + ")"
 		if !h.At.After(f.now.Add(lifecycle.ClockTolerance)) {
 			when = "at once"
 		}
-		_, _ = fmt.Fprintf(table, "  %s\t%s\n", when, h.What)
+		_ = writef(table, "  %s\t%s\n", when, h.What)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	for _, note := range f.Notes {
-		if _, err := fmt.Fprintf(a.streams.Out, "  note: %s\n", note); err != nil {
+		if err := writef(a.streams.Out, "  note: %s\n", note); err != nil {
 			return err
 		}
 	}

@@ -126,8 +126,7 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 		}
 		asked[key.UID] = at
 		a.warnPending(key, now)
-		_, err := fmt.Fprintf(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
-		return err
+		return writef(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 	})
 	if !a.waits || len(asked) == 0 {
 		return err

@@ -232,7 +232,7 @@ func (v *scan) notSearched(path string, err error) {
 		err = fmt.Errorf("%s: %w", ofPath.Op, ofPath.Err)
 	}
 	v.result.NotSearched = append(v.result.NotSearched, omission{path, err.Error()})
-	_, _ = fmt.Fprintf(v.streams.ErrOut, "not searched: %s: %s\n", oneLine(path), oneLine(err.Error()))
+	_ = writef(v.streams.ErrOut, "not searched: %s: %s\n", path, err)
 }
 
 // standings reads from a cluster which keys are live. It is no failure if no cluster answers.
@@ -257,7 +257,7 @@ func (v *scan) standings(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: no cluster was asked which of them are live:", oneLine(explain(err)))
+		_ = writef(v.streams.ErrOut, "note: no cluster was asked which of them are live: %s\n", explain(err))
 	}
 	return ctx.Err()
 }

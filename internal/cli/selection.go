@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -53,7 +52,7 @@ func (s *selection) check(names []string) error {
 	case s.takesKey && len(names) > 1 && slices.Contains(names, "-"):
 		return usage("- for the key on standard input goes without names")
 	case slices.ContainsFunc(names, func(name string) bool {
-		return len(validation.NameIsDNSSubdomain(name, false)) > 0 && !(s.takesKey && name == "-")
+		return !isName(name) && !(s.takesKey && name == "-")
 	}):
 		return usage("%q: want names of DGbotAPIKeys, such as production-server", names)
 	}
@@ -113,10 +112,9 @@ func (s *session) keyOf(ctx context.Context, c *cluster) ([]v1alpha1.DGbotAPIKey
 	case h == nil:
 		return nil, no("no record knows %s %s", text.Masked(), f.where())
 	}
-	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s is %s\n", text.Masked(), h.sentence(f.now))
+	_ = writef(s.streams.ErrOut, "%s is %s\n", text.Masked(), h.sentence(f.now))
 	if h.Verdict.IsFinal() {
-		_, err := fmt.Fprintln(s.streams.Out, "It does not verify any more: nothing was done")
-		return nil, err
+		return nil, writef(s.streams.Out, "It does not verify any more: nothing was done\n")
 	}
 	key, err := c.key(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name})
 	if apierrors.IsNotFound(err) || err == nil && key.UID != h.record.Spec.APIKeyRef.UID {
@@ -131,7 +129,7 @@ func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
 	for i := range keys {
 		names = append(names, keys[i].Name)
 	}
-	_, _ = fmt.Fprintf(s.streams.ErrOut, "%s in namespace %q: %s. Go on? [y/N] ", strings.Join(names, ", "), keys[0].Namespace, final)
+	_ = writef(s.streams.ErrOut, "%s in namespace %q: %s. Go on? [y/N] ", strings.Join(names, ", "), keys[0].Namespace, final)
 	answer, err := bufio.NewReader(s.streams.In).ReadString('\n')
 	if strings.EqualFold(strings.TrimSpace(answer), "y") {
 		return nil
@@ -187,7 +185,7 @@ func (s *session) tellFailures(failures []failure, of int) error {
 		return &keyError{failures[0].name + ": ", failures[0].err}
 	}
 	for _, f := range failures {
-		_, _ = fmt.Fprintf(s.streams.ErrOut, "%s: %s\n", f.name, oneLine(explain(f.err)))
+		_ = writef(s.streams.ErrOut, "%s: %s\n", f.name, explain(f.err))
 	}
 	return &keyError{fmt.Sprintf("%d of %d keys, the first %s: ", len(failures), of, failures[0].name), failures[0].err}
 }

@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,8 +68,7 @@ func newTransition(s *session, t transition) *cobra.Command {
 				if err := cluster.patch(c.Context(), key, annotations, map[string]any{"state": t.state}); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, t.done)
-				return err
+				return writef(s.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, t.done)
 			})
 		},
 	}

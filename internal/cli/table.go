@@ -46,7 +46,11 @@ func printTable[T any](out io.Writer, output string, columns []column[T], rows [
 		table := csv.NewWriter(&text)
 		_ = table.Write(headings(columns))
 		for i := range rows {
-			_ = table.Write(cells(columns, &rows[i], time.Time{}, noFormula))
+			row := cells(columns, &rows[i], time.Time{})
+			for at := range row {
+				row[at] = spreadsheetCell(row[at])
+			}
+			_ = table.Write(row)
 		}
 		table.Flush()
 		_, err := text.WriteTo(out)
@@ -54,9 +58,9 @@ func printTable[T any](out io.Writer, output string, columns []column[T], rows [
 	}
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c column[T]) bool { return c.wide && output != "wide" })
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(table, strings.Join(headings(columns), "\t"))
+	writeRow(table, headings(columns))
 	for i := range rows {
-		_, _ = fmt.Fprintln(table, strings.Join(cells(columns, &rows[i], now, oneLine), "\t"))
+		writeRow(table, cells(columns, &rows[i], now))
 	}
 	return table.Flush()
 }
@@ -69,10 +73,10 @@ func headings[T any](columns []column[T]) []string {
 	return all
 }
 
-func cells[T any](columns []column[T], row *T, now time.Time, clean func(string) string) []string {
+func cells[T any](columns []column[T], row *T, now time.Time) []string {
 	var all []string
 	for _, c := range columns {
-		all = append(all, clean(c.cell(row, now)))
+		all = append(all, c.cell(row, now))
 	}
 	return all
 }
@@ -80,6 +84,7 @@ func cells[T any](columns []column[T], row *T, now time.Time, clean func(string)
 // printValue prints a value as JSON or YAML.
 func printValue(out io.Writer, output string, value any) error {
 	text, err := json.MarshalIndent(value, "", "    ")
+	text = escapeInvisible(text, output == "yaml")
 	if err == nil && output == "yaml" {
 		text, err = yaml.JSONToYAML(text)
 	}

@@ -85,11 +85,9 @@ func (s *session) tell(v *verification, output string) error {
 	case output != "":
 		return nil
 	case v.Holder != nil:
-		_, err := fmt.Fprintln(s.streams.Out, v.Holder.sentence(s.clock.Now()))
-		return err
+		return writef(s.streams.Out, "%s\n", v.Holder.sentence(s.clock.Now()))
 	}
-	_, err := fmt.Fprintln(s.streams.Out, "valid: the verifier accepts it")
-	return err
+	return writef(s.streams.Out, "valid: the verifier accepts it\n")
 }
 
 // explain sets Why where the verification failed. rejected is the reason where the key itself does not verify; a key that

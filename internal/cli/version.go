@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"dgbot.io/key-operator/internal/version"
@@ -26,8 +24,7 @@ func newVersion(s *session) *cobra.Command {
 			if output != "" {
 				return printValue(s.streams.Out, output, version.Get())
 			}
-			_, err := fmt.Fprintln(s.streams.Out, "kubectl-dgbot", version.Get())
-			return err
+			return writef(s.streams.Out, "kubectl-dgbot %s\n", version.Get())
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")

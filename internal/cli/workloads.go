@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
 )
@@ -33,8 +35,10 @@ const (
 
 // consumer is a workload that reads a Secret.
 type consumer struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	// Group is empty for the kinds of Kubernetes itself.
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind"`
+	Name  string `json:"name"`
 	// Uses are where in it the Secret stands.
 	Uses   []string `json:"uses"`
 	Effect effect   `json:"effect"`
@@ -161,13 +165,15 @@ func consumersIn(workloads []workload, secret string) []consumer {
 		if c == nil {
 			continue
 		}
-		if at := slices.IndexFunc(all, func(other consumer) bool { return other.Kind == c.Kind && other.Name == c.Name }); at >= 0 {
+		if at := slices.IndexFunc(all, func(other consumer) bool { return other.title() == c.title() }); at >= 0 {
 			all[at].merge(c)
 		} else {
 			all = append(all, *c)
 		}
 	}
-	slices.SortFunc(all, func(a, b consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(all, func(a, b consumer) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 
@@ -190,16 +196,54 @@ func (c *consumer) merge(other *consumer) {
 	}
 }
 
-// consumptionOf says how a workload reads a Secret; nil where it does not. It goes by the name of whatever controls it, such as a
-// Rollout of Argo.
+// title is how kubectl names the workload.
+func (c *consumer) title() string {
+	kind := c.Kind
+	if c.Group != "" {
+		kind += "." + c.Group
+	}
+	return kind + "/" + c.Name
+}
+
+// kindName matches the names of kinds that the API server accepts in a CRD.
+var kindName = regexp.MustCompile(`^[A-Za-z][0-9A-Za-z]{0,62}$`)
+
+// foreignController returns the controller of a workload if it is of a kind that is not in kindsOfWorkloads, such as a Rollout of Argo. The
+// API server does not check owner references. So it returns nil for a reference that no object can have, and for one to a kind that is in
+// kindsOfWorkloads: the workload itself is what was listed, and its name was checked.
+func foreignController(o metav1.Object) (group string, controller *metav1.OwnerReference) {
+	controller = metav1.GetControllerOfNoCopy(o)
+	if controller == nil {
+		return "", nil
+	}
+	version, err := schema.ParseGroupVersion(controller.APIVersion)
+	if err != nil || !kindName.MatchString(controller.Kind) || !isName(controller.Name) {
+		return "", nil
+	}
+	switch group = version.Group; group {
+	case appsv1.GroupName, batchv1.GroupName:
+		return "", nil
+	case corev1.GroupName:
+		if controller.Kind != "ReplicationController" {
+			return "", nil
+		}
+	default:
+		if !isName(group) {
+			return "", nil
+		}
+	}
+	return group, controller
+}
+
+// consumptionOf describes how a workload reads a Secret; nil where it does not. It goes by the name of what controls the workload.
 func consumptionOf(w *workload, secret string) *consumer {
 	uses, restart := usesOf(&w.pods.Spec, secret)
 	if len(uses) == 0 {
 		return nil
 	}
 	c := &consumer{Kind: w.kind, Name: w.GetName(), Uses: uses, Effect: follows}
-	if controller := metav1.GetControllerOfNoCopy(w); controller != nil {
-		c.Kind, c.Name = controller.Kind, controller.Name
+	if group, controller := foreignController(w); controller != nil {
+		c.Group, c.Kind, c.Name = group, controller.Kind, controller.Name
 	}
 	switch {
 	case w.kind == "CronJob":

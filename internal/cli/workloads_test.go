@@ -197,12 +197,12 @@ func TestWhoReadsASecret(t *testing.T) {
 	}
 	var got []string
 	for _, c := range consumersIn(workloads, "web") {
-		got = append(got, c.Kind+"/"+c.Name+": "+c.after("support"))
+		got = append(got, c.title()+": "+c.after("support"))
 	}
 	want := []string{
 		"CronJob/nightly: its next run has the new key", "Deployment/api: kubectl rollout restart deployment/api -n support",
 		"Deployment/mounted: the file changes within about a minute", "Deployment/reloaded: restarted by Reloader", "Job/once: needs a restart",
-		"Pod/by-hand: needs a restart", "Rollout/canary: needs a restart",
+		"Pod/by-hand: needs a restart", "Rollout.argoproj.io/canary: needs a restart",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s", strings.Join(got, "\n"))
