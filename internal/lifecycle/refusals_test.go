@@ -160,6 +160,17 @@ func TestMessagesFitIntoAnEvent(t *testing.T) {
 	}
 }
 
+// TestTruncate_PutsAMessageOnOneLine: a webhook chooses its words.
+func TestTruncate_PutsAMessageOnOneLine(t *testing.T) {
+	got := truncate("denied the request: no\r\nStatus:\u2028  Ready: True\x1b[2J\u202e\u200b.\v\u0085Events:")
+	if want := "denied the request: no Status:   Ready: True [2J . Events:"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if plain := "it is \"a\",  and two  spaces stay"; truncate(plain) != plain {
+		t.Errorf("%q", truncate(plain))
+	}
+}
+
 func TestEventsTellWhatHappenedAndNothingElse(t *testing.T) {
 	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
 	events := func() string {

@@ -5,6 +5,8 @@ package lifecycle
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -153,9 +155,11 @@ func (p *planner) handled() *v1alpha1.HandledRequest {
 	return &h
 }
 
-// truncate keeps a message within the 1024 bytes that the API server takes as an event's note.
+// truncate puts a message on one line, and keeps it within the 1024 bytes that the API server takes as an event's note. Messages quote
+// webhooks, policies and quotas; "kubectl describe" prints a condition as it is, so that a line break would begin a line of its own.
 func truncate(message string) string {
 	const most, ellipsis = 1024, "…"
+	message = strings.Join(strings.FieldsFunc(message, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }), " ")
 	if len(message) <= most {
 		return message
 	}
