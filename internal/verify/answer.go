@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"iter"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +21,8 @@ const (
 
 // question is one request for a verification, of whatever protocol.
 type question struct {
+	// names are those of all headers of the request that the answer is about.
+	names                 iter.Seq[string]
 	authorization, apiKey []string
 	// scopes reads which scopes are asked for; ok is false where that cannot be read. It is called for good keys only.
 	scopes func() (required []string, ok bool)
@@ -69,7 +72,7 @@ func (v *Verifier) find(q question) finding {
 		return finding{answer: refusedKey}
 	}
 	required, ok := q.scopes()
-	if !ok {
+	if !ok || !haveValidNames(q.names) {
 		return finding{answer: badRequest, entry: e}
 	}
 	if lacking := missing(e.traits.Value().scopes, required); len(lacking) > 0 {

@@ -71,50 +71,93 @@ func elements(values []string) iter.Seq[string] {
 
 // bearerToken returns what follows the scheme and one space.
 func bearerToken(authorization string) (token string, ok bool) {
-	if len(authorization) <= len(bearer) || !strings.EqualFold(authorization[:len(bearer)], bearer) {
+	if len(authorization) <= len(bearer) || !equalFold(authorization[:len(bearer)], bearer) {
 		return "", false
 	}
 	return authorization[len(bearer):], true
 }
 
-// headersToRemove names the headers that must not reach a service behind: those that carried the key, and any that could be
-// taken for one that is set here, with "_" for "-", as CGI and its successors do. names are those of the request; the list
-// is sorted and in lower case.
-func headersToRemove(names iter.Seq[string], c carried) []string {
+// headersToRemove names the headers that must not reach a service behind: those that carried the key, any that could be taken for one that
+// is set here, and those that are set to nothing. Envoy leaves out a header without a value, which would leave the client's in place; it
+// removes last. names are those of the request; the list is sorted and in lower case.
+func headersToRemove(names iter.Seq[string], c carried, set []header) []string {
 	var remove []string
+	for _, h := range set {
+		if h.value == "" {
+			remove = append(remove, lower(h.name))
+		}
+	}
 	for name := range names {
 		switch {
-		case strings.EqualFold(name, "authorization") && c.inAuthorization, strings.EqualFold(name, keyHeader) && c.inAPIKey:
-		case !resemblesOurs(name), slices.ContainsFunc(ours[:], func(our string) bool { return strings.EqualFold(name, our) }):
-			// Ours are overwritten; Envoy removes last.
+		case equalFold(name, "authorization") && c.inAuthorization, equalFold(name, keyHeader) && c.inAPIKey:
+		case !resemblesOurs(name), slices.ContainsFunc(set, func(h header) bool { return equalFold(name, h.name) }):
+			// Those that are set are overwritten.
 			continue
 		}
-		remove = append(remove, strings.ToLower(name))
+		remove = append(remove, lower(name))
 	}
 	slices.Sort(remove)
 	return slices.Compact(remove)
 }
 
-var ours = [...]string{keyIDHeader, environmentHeader, chatbotIDHeader, scopesHeader}
-
-// resemblesOurs says whether a header's name begins as those do that are set here, for somebody who reads "_" as "-" and
-// minds no case. Most names differ in their first letter, and cost nothing.
+// resemblesOurs reports whether a header's name begins as those do that are set here, for a service that ignores case and reads every other
+// character than letters and digits as "-", as CGI and its successors do. Most names differ in their first letter, and cost nothing.
 func resemblesOurs(name string) bool {
 	const begin = "x-dgbot-"
 	if len(name) < len(begin) {
 		return false
 	}
 	for i := range len(begin) {
-		c := name[i]
-		switch {
-		case c == '_':
+		c := lowerByte(name[i])
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
 			c = '-'
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
 		}
 		if c != begin[i] {
 			return false
 		}
 	}
 	return true
+}
+
+// haveValidNames reports whether the names of a request's headers consist of visible ASCII characters, as those of HTTP do. The name of
+// a pseudo header begins with ":". Another name has no defined case: a service behind may take U+212A, the Kelvin sign, for a k.
+func haveValidNames(names iter.Seq[string]) bool {
+	for name := range names {
+		for i := range len(name) {
+			if name[i] <= ' ' || name[i] > '~' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// equalFold reports whether two names are equal but for the case of ASCII letters. strings.EqualFold knows letters that are no ASCII and
+// fold to some that are.
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lowerByte(a[i]) != lowerByte(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// lower returns a name with its ASCII letters in lower case.
+func lower(name string) string {
+	lowered := []byte(name)
+	for i, c := range lowered {
+		lowered[i] = lowerByte(c)
+	}
+	return string(lowered)
+}
+
+func lowerByte(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }

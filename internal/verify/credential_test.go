@@ -49,13 +49,29 @@ func TestWhereTheKeyIs(t *testing.T) {
 
 func TestWhatDoesNotReachTheServiceBehind(t *testing.T) {
 	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots"}
-	got := headersToRemove(slices.Values(names), carried{"k", false, true})
+	set := []header{{keyIDHeader, "a"}, {environmentHeader, "b"}, {chatbotIDHeader, "c"}, {scopesHeader, "d"}}
+	got := headersToRemove(slices.Values(names), carried{"k", false, true}, set)
 	if want := []string{"x-api-key", "x-dgbot-admin", "x-dgbot_scopes", "x_dgbot_key_id"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	got = headersToRemove(slices.Values(names[:3]), carried{"k", true, true})
+	got = headersToRemove(slices.Values(names[:3]), carried{"k", true, true}, set)
 	if want := []string{"authorization", "x-api-key"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestHeadersToRemove_TakesNoLetterForAnother: strings.EqualFold reads U+212A as k and U+017F as s. So a header that is not ours was
+// taken for one that is overwritten, and reached the service behind.
+func TestHeadersToRemove_TakesNoLetterForAnother(t *testing.T) {
+	set := []header{{keyIDHeader, "a"}, {environmentHeader, ""}, {scopesHeader, "d"}}
+	names := []string{"x-dgbot-\u212aey-id", "X-DGbot-\u017fcopes", "x.dgbot.scopes", "x-dgbot scopes", "x-dgbot-scopes", "x-dgbots"}
+	got := headersToRemove(slices.Values(names), carried{}, set)
+	want := []string{"x-dgbot scopes", "x-dgbot-environment", "x-dgbot-\u017fcopes", "x-dgbot-\u212aey-id", "x.dgbot.scopes"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := headersToRemove(slices.Values([]string{"X-API-\u212aEY"}), carried{"k", true, true}, nil); len(got) > 0 {
+		t.Errorf("%q carried no key", got)
 	}
 }
 

@@ -29,7 +29,7 @@ type extAuthz struct {
 func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.CheckResponse, error) {
 	http := check.GetAttributes().GetRequest().GetHttp()
 	f := s.verifier.ask(question{
-		authorization: valuesOf(http, "authorization"), apiKey: valuesOf(http, keyHeader),
+		names: namesOf(http), authorization: valuesOf(http, "authorization"), apiKey: valuesOf(http, keyHeader),
 		scopes: func() ([]string, bool) {
 			return splitScopes([]string{check.GetAttributes().GetContextExtensions()[requiredExtension]})
 		},
@@ -44,12 +44,12 @@ func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.Chec
 // repeated headers are joined with a comma, or one by one, as bytes.
 func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values []string) {
 	for its, value := range request.GetHeaders() {
-		if strings.EqualFold(its, name) {
+		if equalFold(its, name) {
 			values = append(values, value)
 		}
 	}
 	for _, header := range request.GetHeaderMap().GetHeaders() {
-		if !strings.EqualFold(header.GetKey(), name) {
+		if !equalFold(header.GetKey(), name) {
 			continue
 		}
 		value := header.GetValue()
@@ -78,13 +78,10 @@ func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
 }
 
 func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
-	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.carried)}
-	for _, header := range headersFor(f.entry) {
+	set := headersFor(f.entry)
+	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.carried, set[:])}
+	for _, header := range set {
 		ok.Headers = append(ok.Headers, overwrite(header))
-		if header.value == "" {
-			// Envoy leaves out a header without a value, which would leave the caller's in place. It removes last.
-			ok.HeadersToRemove = append(ok.HeadersToRemove, strings.ToLower(header.name))
-		}
 	}
 	scopes := &structpb.ListValue{}
 	for scope := range strings.FieldsSeq(f.entry.traits.Value().scopes) {

@@ -150,10 +150,9 @@ type verification struct {
 }
 
 func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
-	var why string
-	read := false
+	why, read := "a header has a name with other characters than visible ASCII", false
 	f := v.ask(question{
-		authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
 		scopes: func() ([]string, bool) {
 			read = true
 			required, err := readScopes(http.MaxBytesReader(w, r.Body, maxBody))
@@ -265,15 +264,16 @@ func parseList(decoder *json.Decoder) (scopes []string, err error) {
 
 func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
 	f := v.ask(question{
-		authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
 		scopes: func() ([]string, bool) { return splitScopes(r.Header.Values(requiredHeader)) },
 	})
 	answerHeaders(w, f.answer)
 	if f.answer == good {
-		for _, header := range headersFor(f.entry) {
+		set := headersFor(f.entry)
+		for _, header := range set {
 			w.Header().Set(header.name, header.value)
 		}
-		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.carried), ","))
+		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.carried, set[:]), ","))
 	}
 	w.WriteHeader(statusOf[f.answer])
 }

@@ -242,7 +242,7 @@ func TestHeadersOfCheck(t *testing.T) {
 	got := b.do("/check", request{header: header}).Header()
 	for name, want := range map[string][]string{
 		"X-Dgbot-Key-Id": {strings.Split(b.key, "_")[2]}, "X-Dgbot-Environment": {"staging"}, "X-Dgbot-Chatbot-Id": {""},
-		"X-Dgbot-Scopes": {"a.b c.*"}, "X-Envoy-Auth-Headers-To-Remove": {"authorization,x_dgbot_scopes"}, "Cache-Control": {"no-store"},
+		"X-Dgbot-Scopes": {"a.b c.*"}, "X-Envoy-Auth-Headers-To-Remove": {"authorization,x-dgbot-chatbot-id,x_dgbot_scopes"}, "Cache-Control": {"no-store"},
 	} {
 		if !slices.Equal(got[name], want) {
 			t.Errorf("%s: %q, want %q", name, got[name], want)

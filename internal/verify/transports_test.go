@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // TestCredential_IsTheSameRuleForEveryTransport asks for each combination of headers over HTTP and gRPC, with repeated
@@ -90,7 +92,7 @@ func joinedWith(header http.Header, separator string) http.Header {
 func TestCredential_IsRemovedWhicheverWayItCame(t *testing.T) {
 	b := newBench(t)
 	header := http.Header{"X-Api-Key": {b.key + ", " + b.key}, "Authorization": {"Bearer " + b.key + "," + "Bearer " + b.key}}
-	if got := b.do("/check", request{header: header}).Header().Get(removeHeader); got != "authorization,x-api-key" {
+	if got := b.do("/check", request{header: header}).Header().Get(removeHeader); got != "authorization,x-api-key,x-dgbot-chatbot-id" {
 		t.Errorf("HTTP removes %q", got)
 	}
 	ok := b.check(t, checkRequest(request{header: header}, false)).GetOkResponse()
@@ -98,5 +100,48 @@ func TestCredential_IsRemovedWhicheverWayItCame(t *testing.T) {
 		if !slices.Contains(ok.GetHeadersToRemove(), name) {
 			t.Errorf("gRPC removes %s", fmt.Sprint(ok.GetHeadersToRemove()))
 		}
+	}
+}
+
+// TestEveryTransport_RejectsHeaderNamesThatAreNotASCII: what a service behind takes them for is not defined. With a bad key the answer is
+// that of every bad key.
+func TestEveryTransport_RejectsHeaderNamesThatAreNotASCII(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"x-dgbot-\u212aey-id", "x-dgbot-\u017fcopes", "X-API-\u212aey", "x-dgbot-scopes ", "x-\u00e9", "x-\x7f", "a\tb"} {
+		for what, tc := range map[string]struct {
+			key  string
+			want int
+		}{"a good key": {b.key, http.StatusBadRequest}, "a bad key": {"x", http.StatusUnauthorized}} {
+			header := bearerOf(tc.key)
+			header[name] = []string{"*"}
+			for _, path := range []string{"/v1/verify", "/check"} {
+				if got := b.do(path, request{header: header}).Code; got != tc.want {
+					t.Errorf("%s, %q with %s: %d, want %d", path, name, what, got, tc.want)
+				}
+			}
+			for _, oneByOne := range []bool{false, true} {
+				asked := checkRequest(request{header: bearerOf(tc.key)}, oneByOne)
+				if http := asked.Attributes.Request.Http; oneByOne {
+					http.HeaderMap.Headers = append(http.HeaderMap.Headers, &core.HeaderValue{Key: name, RawValue: []byte("*")})
+				} else {
+					http.Headers[name] = "*"
+				}
+				if got := int(b.check(t, asked).GetDeniedResponse().GetStatus().GetCode()); got != tc.want {
+					t.Errorf("gRPC, %q with %s: %d, want %d", name, what, got, tc.want)
+				}
+			}
+		}
+	}
+	// Pseudo headers are those of Envoy.
+	asked := checkRequest(request{header: bearerOf(b.key)}, false)
+	asked.Attributes.Request.Http.Headers[":path"] = "/"
+	if b.check(t, asked).GetOkResponse() == nil {
+		t.Error("a pseudo header is rejected")
+	}
+	// A credential is only in the header of that very name.
+	asked = checkRequest(request{header: http.Header{"Accept": {"*/*"}}}, false)
+	asked.Attributes.Request.Http.Headers["x-api-\u212aey"] = b.key
+	if got := b.check(t, asked).GetDeniedResponse().GetStatus().GetCode(); got != http.StatusUnauthorized {
+		t.Errorf("a key in another header: %d", got)
 	}
 }
