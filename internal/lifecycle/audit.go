@@ -176,15 +176,15 @@ func (a *audit) reached(p *planner, due time.Time) bool {
 }
 
 // auditMark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
-// those on earlier ones history. Where the record that had it is gone, the status still knows.
+// those on earlier ones history. Where the record that had it is gone, the status still knows, whatever else was deleted with it.
 func (p *planner) auditMark() *AuditMark {
 	if len(p.live) > 0 {
 		if mark := MarkOf(p.live[0]); mark != nil {
 			return mark
 		}
 	}
-	current, old := p.Key.Status.Current, p.Key.Status.Audit
-	if current == nil || len(p.live) > 0 && p.live[0].Spec.Revision >= current.Revision || old == nil || old.Since == nil || old.UnusedSince == nil ||
+	old := p.Key.Status.Audit
+	if !p.newestLost() || old == nil || old.Since == nil || old.UnusedSince == nil ||
 		old.Stage != v1alpha1.AuditDisabled && old.Stage != v1alpha1.AuditRevoked {
 		return nil
 	}

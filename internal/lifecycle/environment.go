@@ -311,9 +311,9 @@ func (p *planner) scopes() []v1alpha1.Scope {
 	if env.Rules == nil && !env.Required {
 		return slices.Clone(wanted)
 	}
-	var has []v1alpha1.Scope // the loss of all records grants nothing
-	if len(p.live) > 0 {
-		has = p.live[0].Spec.Scopes
+	var has []v1alpha1.Scope
+	if record := p.granted(); record != nil {
+		has = record.Spec.Scopes
 	}
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
 		granted := env.Rules != nil && allowed(env.Rules, scope)
