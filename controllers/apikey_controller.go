@@ -135,13 +135,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 	}); err != nil {
 		return err
 	}
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotAPIKey{}, chatbotRefIndex, func(o client.Object) []string {
-		key, ok := o.(*v1alpha1.DGbotAPIKey)
-		if !ok || key.Spec.ChatbotRef == nil {
-			return nil
-		}
-		return []string{key.Spec.ChatbotRef.Name}
-	}); err != nil {
+	if err := indexChatbots(mgr); err != nil {
 		return err
 	}
 	r.slow.capacity = capacityOf(concurrency)
@@ -149,6 +143,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(notOfStatusAlone())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
 		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(chatbotRefIndex)), builder.WithPredicates(ofChatbotID())).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.keysOfReservation), builder.WithPredicates(ofReservations())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter(), NewQueue: takingTurns(r.urgent)})
 	keys, err := r.setUpEnvironments(mgr, keys)
@@ -169,21 +164,8 @@ func notOfStatusAlone() predicate.Predicate {
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, anotherKey)
 }
 
-// ofChatbotID leaves out changes of a chatbot that do not concern its keys.
-func ofChatbotID() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		old, ok := e.ObjectOld.(*v1alpha1.DGbotChatbot)
-		next, alsoOK := e.ObjectNew.(*v1alpha1.DGbotChatbot)
-		return !ok || !alsoOK || old.Status.ChatbotID != next.Status.ChatbotID || old.UID != next.UID
-	}}
-}
-
-const (
-	// secretNameIndex finds the keys that publish under a Secret's name.
-	secretNameIndex = "secretName"
-	// chatbotRefIndex finds the keys that are for a chatbot.
-	chatbotRefIndex = "chatbotRef"
-)
+// secretNameIndex finds the keys that publish under a Secret's name.
+const secretNameIndex = "secretName"
 
 func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
 	record, ok := o.(*v1alpha1.DGbotAPIKeyRecord)

@@ -59,3 +59,64 @@ func TestAKeyFollowsItsChatbot(t *testing.T) {
 		t.Errorf("%d records: following a chatbot mints nothing", n)
 	}
 }
+
+// TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved: the key of the tenant that had the ID does not answer with it any more, in
+// no revision.
+func TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	w.createBot(botName, w.adopting)
+	w.restBots(live, botName)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	has := func(want string) {
+		t.Helper()
+		for _, record := range w.records() {
+			if record.Spec.ChatbotID != want {
+				t.Errorf("revision %d has chatbot ID %q, want %q", record.Spec.Revision, record.Spec.ChatbotID, want)
+			}
+		}
+		if entry := string(w.secret().Data[v1alpha1.SecretChatbotID]); entry != want {
+			t.Errorf("the Secret has chatbot ID %q, want %q", entry, want)
+		}
+	}
+	has(w.ownID())
+	w.deleteBot(botName)
+	w.restBots(live, botName)
+	w.rest()
+	has(w.ownID())
+	other.createBot("taker", w.adopting)
+	other.restBots(live, "taker")
+	w.rest()
+	has("")
+	w.requestRotation()
+	w.rest()
+	has("")
+	if n := len(w.records()); n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
+	// A chatbot of the old name, with an ID of its own, gives the key that one.
+	w.createBot(botName, nil)
+	w.restBots(live, botName)
+	w.rest()
+	has(w.bot(botName).Status.ChatbotID)
+}
+
+// TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment, and gives an issued key no ID of one.
+func TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment(t *testing.T) {
+	w := newWorld(t)
+	w.createBot(botName, func(b *v1alpha1.DGbotChatbot) { b.Spec.Environment = "staging" })
+	w.restBots(live, botName)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	if w.ready().Reason != v1alpha1.EnvironmentPolicyReason {
+		t.Errorf("Ready is %+v", w.ready())
+	}
+	nothingIssued(w)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = nil })
+	w.rest()
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	if id := w.published().Spec.ChatbotID; id != "" || w.condition(v1alpha1.PolicyViolationCondition) == nil || w.ready().Reason != v1alpha1.IssuedReason {
+		t.Errorf("the record has chatbot ID %q, conditions %+v", id, w.key().Status.Conditions)
+	}
+}

@@ -83,9 +83,14 @@ var keyReads = map[string]struct {
 	"the list of records": {fails: anyOf[*v1alpha1.DGbotAPIKeyRecordList](), named: `the records of DGbotAPIKey "production-server"`, cached: true},
 	"the Lease":           {fails: anyOf[*coordinationv1.Lease](), named: "Lease "},
 	"the chatbot":         {fails: anyOf[*v1alpha1.DGbotChatbot](), named: `DGbotChatbot "support-bot"`},
-	"the environment":     {fails: anyOf[*v1alpha1.DGbotEnvironment](), named: "DGbotEnvironment "},
-	"the namespace":       {fails: anyOfMetadata("Namespace"), named: "Namespace "},
-	"the count of keys":   {fails: anyOf[*v1alpha1.DGbotAPIKeyList](), named: "the DGbotAPIKeys of environment "},
+	"the reservation": {
+		fails:   anyOf[*corev1.ConfigMap](),
+		prepare: func(w *world) { w.deleteBot(botName) },
+		named:   "ConfigMap " + v1alpha1.IdentityNamespace + "/chatbot-",
+	},
+	"the environment":   {fails: anyOf[*v1alpha1.DGbotEnvironment](), named: "DGbotEnvironment "},
+	"the namespace":     {fails: anyOfMetadata("Namespace"), named: "Namespace "},
+	"the count of keys": {fails: anyOf[*v1alpha1.DGbotAPIKeyList](), named: "the DGbotAPIKeys of environment "},
 	"the owner of a Secret": {
 		fails: func(o runtime.Object, _ client.ObjectKey) bool {
 			metadata, ok := o.(*metav1.PartialObjectMetadataList)
@@ -116,7 +121,7 @@ func (w *world) issuedEverywhere() {
 		s.MaxKeysPerNamespace = &limit
 		s.Audit = &v1alpha1.EnvironmentAudit{UnusedAfter: &metav1.Duration{Duration: 2160 * time.Hour}}
 	})
-	w.createBot(botName, nil)
+	w.createBot(botName, func(b *v1alpha1.DGbotChatbot) { b.Spec.Environment = env })
 	w.restBots(live, botName)
 	w.create(func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Environment, k.Spec.ChatbotRef = env, &v1alpha1.ChatbotReference{Name: botName}

@@ -163,7 +163,7 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 	var unread error
 	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
 	seen.failed(lifecycle.ReadChatbot, bounded(ctx, func(ctx context.Context) (err error) {
-		seen.Chatbot, err = chatbotOf(ctx, reader, key)
+		seen.Chatbot, err = chatbotOf(ctx, reader, key, seen.Records)
 		return err
 	}))
 	seen.failed(lifecycle.ReadEnvironment, bounded(ctx, func(ctx context.Context) (err error) {
@@ -195,20 +195,6 @@ func (r *APIKeyReconciler) observeRecords(ctx context.Context, reader client.Rea
 	}
 	seen.Records = records.Items
 	seen.failed(lifecycle.ReadRecords, reading(err, "the records of DGbotAPIKey %q", seen.Key.Name))
-}
-
-// chatbotOf reads the chatbot that the key is for. What is minted is minted with its ID, so it is read live then: a cache may
-// still have one that was deleted and created anew, which is another one.
-func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (lifecycle.Chatbot, error) {
-	if key.Spec.ChatbotRef == nil {
-		return lifecycle.Chatbot{}, nil
-	}
-	chatbot := &v1alpha1.DGbotChatbot{}
-	found, err := get(ctx, reader, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}, chatbot)
-	if err != nil {
-		return lifecycle.Chatbot{}, reading(err, "DGbotChatbot %q", key.Spec.ChatbotRef.Name)
-	}
-	return lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found}, nil
 }
 
 // describeSecret puts what is known of the Secret into the observation.

@@ -45,7 +45,8 @@ type DGbotAPIKeySpec struct {
 
 	// chatbotRef names the chatbot that the key is for, a DGbotChatbot in the same namespace. Its ID goes onto the key's
 	// records, into its Secret as chatbot-id, and into the answers of verifiers. A key waits with its first revision until
-	// the chatbot has an ID; one that has been issued goes on with the ID it had. It may be changed or removed at any time.
+	// the chatbot has an ID; one that has been issued goes on with the ID it had, until another chatbot reserves that ID. The
+	// chatbot must belong to the key's environment. Changing or removing chatbotRef needs the RBAC verb "use" on it, as scopes do.
 	// +optional
 	ChatbotRef *ChatbotReference `json:"chatbotRef,omitempty"`
 

@@ -34,7 +34,7 @@ func (p *planner) amend(record *v1alpha1.DGbotAPIKeyRecord) AmendRecord {
 	if record.Spec.Label != p.Key.Spec.Label {
 		a.Label = p.Key.Spec.Label
 	}
-	if id := p.chatbotID(); record.Spec.ChatbotID != id {
+	if id := p.chatbotIDOf(record); record.Spec.ChatbotID != id {
 		a.ChatbotID = &id
 	}
 	if scopes := p.scopes(); !slices.Equal(record.Spec.Scopes, scopes) {
@@ -56,18 +56,6 @@ func (p *planner) auditNote(record *v1alpha1.DGbotAPIKeyRecord) *string {
 		return new("")
 	}
 	return nil
-}
-
-// chatbotID is the ID that the key's records are to have. One that is not known at the moment is the one that was: a chatbot that
-// is deleted, or cannot be found, keeps no key from being rotated or revoked.
-func (p *planner) chatbotID() string {
-	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" {
-		return p.Chatbot.ID
-	}
-	if len(p.live) == 0 {
-		return ""
-	}
-	return p.live[0].Spec.ChatbotID
 }
 
 func (p *planner) wantedState(record *v1alpha1.DGbotAPIKeyRecord) v1alpha1.KeyState {

@@ -49,6 +49,10 @@ type Chatbot struct {
 	ID string
 	// Missing: there is no DGbotChatbot of that name.
 	Missing bool
+	// Environment of the chatbot; empty where it is missing.
+	Environment string
+	// Moved are the chatbot IDs on records of the key that another chatbot has reserved.
+	Moved []string
 }
 
 // Refusal is an answer of the API server that trying again at once cannot change.

@@ -106,30 +106,6 @@ func (p *planner) stateObstacle() *obstacle {
 	return nil
 }
 
-// chatbotObstacle keeps a key that was never issued waiting for its chatbot. Any other goes on with the ID on its records; that
-// its chatbot is not there is said where nothing else is.
-func (p *planner) chatbotObstacle() *obstacle {
-	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" || p.highest > 0 && p.cause != "" {
-		return nil
-	}
-	o := &obstacle{reason: v1alpha1.WaitingForChatbotReason, harmless: p.highest > 0}
-	switch name := p.Key.Spec.ChatbotRef.Name; {
-	case p.Chatbot.Missing:
-		o.message = fmt.Sprintf("There is no DGbotChatbot %q in this namespace: create it, or change spec.chatbotRef", name)
-	default:
-		o.message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
-	}
-	switch id := p.chatbotID(); {
-	case !o.harmless:
-		o.message += "; the key is issued as soon as it has one"
-	case id == "":
-		o.message += "; the key goes on without a chatbot ID"
-	default:
-		o.message += fmt.Sprintf("; the key goes on with chatbot ID %q", id)
-	}
-	return o
-}
-
 func (p *planner) dampingObstacle(secret string) *obstacle {
 	until := dampedUntil(p.live, p.now)
 	if !until.After(p.now) {

@@ -82,13 +82,14 @@ func (p *planner) issue() *IssueRevision {
 		return nil
 	}
 	revision := p.highest + 1
+	chatbotID, _ := p.chatbotID() // without an ID that is known, chatbotObstacle stands in the way
 	step := &IssueRevision{
 		Revision:   revision,
 		RecordName: RecordName(p.Key.Name, p.Key.UID, revision),
 		Cause:      p.cause,
 		IssuedAt:   p.issuedAt(),
 		NotAfter:   p.endOf(p.issuedAt()),
-		ChatbotID:  p.chatbotID(),
+		ChatbotID:  chatbotID,
 		Scopes:     p.scopes(),
 	}
 	if isLoss(p.loss) {

@@ -147,3 +147,26 @@ func TestAChatbotsWholeLife(t *testing.T) {
 		t.Errorf("the key has changed with its chatbot gone: %+v", records)
 	}
 }
+
+// TestChatbotID_GoesWithItsReservation: the reservation alone wakes the keys that still have the ID.
+func TestChatbotID_GoesWithItsReservation(t *testing.T) {
+	startOperator(t)
+	p, other := newPlace(t), newPlace(t)
+	id := "cb_" + p.name
+	p.applyBot("bot", id)
+	p.bot("bot", v1alpha1.PublishedReason)
+	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.ready("key")
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"}}))
+	p.eventually("the reservation is released", func() bool { return p.claims() == 0 })
+	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
+		t.Fatalf("the key does not keep the ID of its chatbot: %+v", records)
+	}
+	other.applyBot("taker", id)
+	other.bot("taker", v1alpha1.PublishedReason)
+	p.eventually("the key loses the ID", func() bool {
+		records := p.records("key")
+		return len(records) == 1 && records[0].Spec.ChatbotID == "" && p.secret("key").Data[v1alpha1.SecretChatbotID] == nil
+	})
+	p.ready("key")
+}

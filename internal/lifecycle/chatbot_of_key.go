@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// otherEnvironment reports whether the chatbot that the key names belongs to another environment than the key. Its ID is then not
+// used: a verifier would answer for it in an environment in which its owner gave no key.
+func (o *Observation) otherEnvironment() bool {
+	return o.Chatbot.Environment != "" && o.Chatbot.Environment != o.Key.Spec.Environment
+}
+
+// violateChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
+// issue, and a key that was issued goes on with the chatbot ID that it has.
+func (h *held) violateChatbot(o *Observation) {
+	if o.otherEnvironment() {
+		h.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
+			o.Key.Spec.ChatbotRef.Name, o.Chatbot.Environment, o.Key.Spec.Environment)
+	}
+}
+
+// chatbotID returns the ID that the key's records are to have, and reports whether that is known. While the chatbot has none, it is
+// the one that the key had: a chatbot that is deleted, or cannot be found, keeps no key from being rotated or revoked. An ID that
+// another chatbot has reserved since is removed: with it the key would answer for that one. The loss of the records that show the ID
+// makes it unknown, and not empty: a key without a chatbot ID may be accepted for every chatbot.
+func (p *planner) chatbotID() (id string, known bool) {
+	if p.Key.Spec.ChatbotRef == nil {
+		return "", true
+	}
+	if p.Chatbot.ID != "" && !p.otherEnvironment() {
+		return p.Chatbot.ID, true
+	}
+	record := p.granted()
+	if record == nil {
+		return "", false
+	}
+	return p.unlessMoved(record.Spec.ChatbotID), true
+}
+
+// chatbotIDOf returns the ID that a record is to have. Where the key's is unknown, each record keeps its own.
+func (p *planner) chatbotIDOf(record *v1alpha1.DGbotAPIKeyRecord) string {
+	if id, known := p.chatbotID(); known {
+		return id
+	}
+	return p.unlessMoved(record.Spec.ChatbotID)
+}
+
+func (p *planner) unlessMoved(id string) string {
+	if slices.Contains(p.Chatbot.Moved, id) {
+		return ""
+	}
+	return id
+}
+
+// chatbotObstacle keeps a key waiting for its chatbot if it was never issued, or if the chatbot ID that it had is unknown. Any other
+// key goes on with the ID on its records; the condition reports the missing chatbot where it reports nothing else.
+func (p *planner) chatbotObstacle() *obstacle {
+	id, known := p.chatbotID()
+	goesOn := p.highest > 0 && known
+	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" && !(p.otherEnvironment() && !goesOn) || goesOn && p.cause != "" {
+		return nil
+	}
+	o := &obstacle{reason: v1alpha1.WaitingForChatbotReason, harmless: p.highest > 0 && (known || p.cause == "")}
+	switch name := p.Key.Spec.ChatbotRef.Name; {
+	case p.Chatbot.Missing:
+		o.message = fmt.Sprintf("There is no DGbotChatbot %q in this namespace: create it, or change spec.chatbotRef", name)
+	case p.otherEnvironment():
+		o.message = fmt.Sprintf("DGbotChatbot %q belongs to environment %q, and the key to %q: change spec.chatbotRef", name, p.Chatbot.Environment, p.Key.Spec.Environment)
+	default:
+		o.message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
+	}
+	switch {
+	case !o.harmless && p.highest > 0:
+		o.message += "; the records that had the key's chatbot ID are gone, so the next revision is issued as soon as the chatbot has one"
+	case !o.harmless:
+		o.message += "; the key is issued as soon as it has one"
+	case len(p.Chatbot.Moved) > 0:
+		o.message += "; another DGbotChatbot has reserved the chatbot ID that the key had, so the key goes on without one"
+	case id == "":
+		o.message += "; the key goes on without a chatbot ID"
+	default:
+		o.message += fmt.Sprintf("; the key goes on with chatbot ID %q", id)
+	}
+	return o
+}
