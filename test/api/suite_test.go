@@ -155,6 +155,7 @@ const goodKey = `{
   "metadata": {"name": "crm", "namespace": "tenant"},
   "spec": {
     "label": "Production server", "environment": "production", "scopes": ["conversations.read"],
+    "chatbotRef": {"name": "support-bot"},
     "expiresAt": "2126-01-01T00:00:00Z",
     "rotation": {"interval": "2160h", "overlap": "24h"},
     "secret": {"name": "dgbot-production", "key": "token", "template": {"labels": {"app": "crm"}}}
