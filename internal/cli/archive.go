@@ -7,15 +7,13 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
-	"compress/bzip2"
-	"compress/gzip"
+	"cmp"
 	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
 )
 
 const (
@@ -26,82 +24,6 @@ const (
 	// maxInMemory bounds a zip archive that cannot be read in any order, and the table of contents of one that can.
 	maxInMemory = 32 << 20
 )
-
-// format is a way to pack files. What it packs is searched by unpack, in constant memory; nil where it is not searched.
-type format struct {
-	name   string
-	is     func(head []byte) bool
-	unpack func(p *unpacker, path string, in io.Reader, depth int) error
-}
-
-// formats are those that are known. None of them can be searched as it is, tar aside.
-var formats []format
-
-func init() { // unpack refers to formats
-	formats = []format{
-		{"gzip", magic("\x1f\x8b"), stream(func(in io.Reader) (io.Reader, error) { return gzip.NewReader(in) })},
-		{"bzip2", isBzip2, stream(func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil })},
-		{"zlib", magic("\x78\x01", "\x78\x9c", "\x78\xda"), stream(func(in io.Reader) (io.Reader, error) { return zlib.NewReader(in) })},
-		{"zip", magic("PK\x03\x04", "PK\x05\x06", "PK\x07\x08"), (*unpacker).unzip},
-		{"tar", isTar, (*unpacker).untar},
-		{"xz", magic("\xfd7zXZ\x00"), nil},
-		{"zstd", isZstd, nil},
-		{"7z", magic("7z\xbc\xaf\x27\x1c"), nil},
-		{"rar", magic("Rar!\x1a\x07"), nil},
-		{"lz4", magic("\x04\x22\x4d\x18"), nil},
-		{"lzip", magic("LZIP"), nil},
-		{"compress", magic("\x1f\x9d"), nil},
-		{"Debian package", magic("!<arch>\ndebian"), nil},
-		{"RPM package", magic("\xed\xab\xee\xdb"), nil},
-		{"Git pack", magic("PACK\x00\x00\x00", "# v2 git bundle", "# v3 git bundle"), nil},
-	}
-}
-
-func magic(begins ...string) func([]byte) bool {
-	return func(head []byte) bool {
-		for _, begin := range begins {
-			if bytes.HasPrefix(head, []byte(begin)) {
-				return true
-			}
-		}
-		return false
-	}
-}
-
-func isBzip2(head []byte) bool {
-	return len(head) > 10 && bytes.HasPrefix(head, []byte("BZh")) &&
-		(string(head[4:10]) == "1AY&SY" || string(head[4:10]) == "\x17rE8P\x90")
-}
-
-// isZstd knows the frames that hold nothing as well, which may come first.
-func isZstd(head []byte) bool {
-	return magic("\x28\xb5\x2f\xfd")(head) || len(head) > 4 && head[0]>>4 == 5 && string(head[1:4]) == "\x2a\x4d\x18"
-}
-
-// isTar goes by the checksum of the header: old archives have no other sign.
-func isTar(head []byte) bool {
-	const begin, end = 148, 156
-	if len(head) < headSize {
-		return false
-	}
-	sum, err := strconv.ParseInt(strings.Trim(string(head[begin:end]), " \x00"), 8, 64)
-	for i, c := range head {
-		if i >= begin && i < end {
-			c = ' '
-		}
-		sum -= int64(c)
-	}
-	return err == nil && sum == 0
-}
-
-func formatOf(head []byte) *format {
-	for i := range formats {
-		if formats[i].is(head) {
-			return &formats[i]
-		}
-	}
-	return nil
-}
 
 // unpacker searches one file, and all files that are packed in it.
 type unpacker struct {
@@ -122,22 +44,27 @@ var errTooLarge = errors.New("it expands to more than --max-size: the rest is no
 func (p *unpacker) read(path string, in io.Reader, depth int) {
 	buffered := bufio.NewReaderSize(in, headSize)
 	head, _ := buffered.Peek(headSize) // an error comes again when it is read
-	f := formatOf(head)
+	f := formatOf(path, head)
+	if f == nil && depth == 0 && p.endsInZip() {
+		f = &zipFormat
+	}
 	switch {
 	case f == nil:
+		p.search(path, buffered)
+		return
 	case f.unpack == nil:
-		p.notSearched(path, fmt.Errorf("%s: unpack it, and scan what is in it", f.name))
+		p.notSearched(path, fmt.Errorf("%s: %s", f.name, cmp.Or(f.advice, unpackAdvice)))
 	case depth == maxPacked:
-		p.notSearched(path, fmt.Errorf("%s in more than %d others: unpack it, and scan what is in it", f.name, maxPacked))
+		p.notSearched(path, fmt.Errorf("%s in more than %d others: %s", f.name, maxPacked, unpackAdvice))
 	default:
-		if err := f.unpack(p, path, buffered, depth+1); err != nil {
-			p.notSearched(path, fmt.Errorf("%s: %w", f.name, err))
-		} else {
+		err := f.unpack(p, path, buffered, depth+1)
+		if err == nil {
 			return
 		}
+		p.notSearched(path, fmt.Errorf("%s: %w", f.name, err))
 	}
 	// Something may stand in it as it is, and it may not be what it looks like.
-	p.search(path, buffered)
+	p.searchPlain(path, buffered, 0)
 }
 
 // notSearched lists a path as not searched. A file that expands to too much is listed once, for all that is packed in it.
@@ -151,8 +78,23 @@ func (p *unpacker) notSearched(path string, err error) {
 	p.scan.notSearched(path, err)
 }
 
+// search searches in as it is, and lists the archives that stand in it behind something else.
 func (p *unpacker) search(path string, in io.Reader) {
-	size, err := search(in, func(m match) { p.found(path, m) })
+	embedded := &embeddedReader{in: in}
+	p.searchPlain(path, embedded, 0)
+	for _, name := range embedded.names {
+		p.notSearched(path, fmt.Errorf("it has an archive in it, %s: %s", name, unpackAdvice))
+	}
+}
+
+// searchPlain searches in, which is the part of a file from an offset on, as it is.
+func (p *unpacker) searchPlain(path string, in io.Reader, from int64) {
+	size, err := search(in, func(m match) {
+		if m.offset += from; from > 0 {
+			m.line, m.column = 0, 0
+		}
+		p.found(path, m)
+	})
 	p.result.Bytes += size
 	if err != nil {
 		p.notSearched(path, err)
@@ -188,6 +130,17 @@ func stream(open func(io.Reader) (io.Reader, error)) func(*unpacker, string, io.
 	}
 }
 
+// inflate searches a zlib stream, and what comes behind its end, such as the next stream.
+func (p *unpacker) inflate(path string, in io.Reader, depth int) error {
+	unpacked, err := zlib.NewReader(in)
+	if err != nil {
+		return err
+	}
+	p.read(path, boundedReader{p, unpacked}, depth)
+	p.read(path, in, depth)
+	return nil
+}
+
 // untar searches the files of a tar archive, and what comes behind its end.
 func (p *unpacker) untar(path string, in io.Reader, depth int) error {
 	archive := tar.NewReader(in)
@@ -209,45 +162,61 @@ func (p *unpacker) untar(path string, in io.Reader, depth int) error {
 	}
 }
 
-func isSparse(header *tar.Header) bool {
-	for name := range header.PAXRecords {
-		if strings.HasPrefix(name, "GNU.sparse.") {
-			return true
-		}
-	}
-	return header.Typeflag == tar.TypeGNUSparse
-}
-
 // member is how a file in an archive is named.
 func member(archive, name string) string { return archive + "!" + name }
 
-// unzip searches the files of a zip archive. It has to be read in any order: what is no file is read into memory.
+// endsInZip reports whether a zip archive stands at the end of the file.
+func (p *unpacker) endsInZip() bool {
+	if p.file == nil {
+		return false
+	}
+	info, err := p.file.Stat()
+	if err != nil {
+		return false
+	}
+	begin := max(0, info.Size()-maxZipEnd)
+	end := &embeddedReader{in: io.NewSectionReader(p.file, begin, maxZipEnd), at: begin}
+	_, err = io.Copy(io.Discard, end)
+	return err == nil && slices.Contains(end.names, zipFormat.name)
+}
+
+// unzip searches the files of a zip archive, and what stands in front of them and behind them. A zip archive has to be read in any order:
+// what is no file is read into memory.
 func (p *unpacker) unzip(path string, in io.Reader, depth int) error {
-	var archive io.ReaderAt = p.file
-	var size int64
 	if p.file != nil && depth == 1 {
 		info, err := p.file.Stat()
 		if err != nil {
 			return err
 		}
-		size = info.Size()
-	} else {
-		content, err := io.ReadAll(io.LimitReader(in, maxInMemory+1))
-		switch {
-		case err != nil:
-			return err
-		case len(content) > maxInMemory:
-			return fmt.Errorf("it is larger than %s, and no file of its own: unpack it, and scan what is in it", sizeText(maxInMemory))
-		}
-		archive, size = bytes.NewReader(content), int64(len(content))
+		return p.unzipAt(path, p.file, info.Size(), depth)
 	}
+	content, err := io.ReadAll(io.LimitReader(in, maxInMemory+1))
+	switch {
+	case err != nil:
+	case len(content) > maxInMemory:
+		err = fmt.Errorf("it is larger than %s, and no file of its own: %s", sizeText(maxInMemory), unpackAdvice)
+	default:
+		err = p.unzipAt(path, bytes.NewReader(content), int64(len(content)), depth)
+	}
+	if err != nil {
+		// What follows is searched by the caller.
+		p.searchPlain(path, bytes.NewReader(content), 0)
+	}
+	return err
+}
+
+func (p *unpacker) unzipAt(path string, archive io.ReaderAt, size int64, depth int) error {
 	contents := &boundedTable{in: archive, left: maxInMemory}
 	files, err := zip.NewReader(contents, size)
 	if err != nil {
 		return err
 	}
 	contents.isRead = true
+	begin, end := size, int64(0) // of the files
 	for _, file := range files.File {
+		if from, err := file.DataOffset(); err == nil {
+			begin, end = min(begin, from), max(end, from+int64(min(file.CompressedSize64, uint64(size)))) //nolint:gosec // bounded by size
+		}
 		if file.FileInfo().IsDir() {
 			continue
 		}
@@ -255,6 +224,10 @@ func (p *unpacker) unzip(path string, in io.Reader, depth int) error {
 			p.notSearched(member(path, file.Name), err)
 		}
 	}
+	end = min(size, max(begin, end))
+	// A program or a script stands in front of the files, comments and the table of contents behind them.
+	p.search(path, io.NewSectionReader(archive, 0, begin))
+	p.searchPlain(path, io.NewSectionReader(archive, end, size-end), end)
 	return nil
 }
 

@@ -12,23 +12,98 @@ import (
 // gitLog follows the output of git log -p, git show, git diff or git format-patch, to know in which commit and file a line is.
 type gitLog struct {
 	commit, file string
+	// commitLine matches the line that a commit begins with. Its groups are the columns of --graph and the hash.
+	commitLine *regexp.Regexp
+	// graph is how many bytes --graph puts in front of each line of the present commit.
+	graph int
 	// line is the begin of a line whose end has not been read yet.
 	line []byte
-	// inHeader: between the begin of a file's diff and its first hunk. Behind it, a line "+++ x" is one that was added.
-	inHeader bool
+	// part is the part of the history that the line is in.
+	part historyPart
 	// before is the path that the file had before the commit.
 	before string
 }
 
+// historyPart is a part of a Git history. The lines of each have another meaning: in a hunk, "+++ x" is a line that was added.
+type historyPart int
+
+const (
+	inMessage historyPart = iota
+	// inHeader is between the begin of a file's diff and its first hunk.
+	inHeader
+	inHunk
+)
+
 // longestLine is more than a line with a commit or a path has.
 const longestLine = 8 << 10
 
-// commitLine is how a commit begins, in git log and in git format-patch.
-var commitLine = regexp.MustCompile(`^(?:commit|From) ([0-9a-f]{40,64})(?:\s|$)`)
+const (
+	// graphColumns are what --graph puts in front of a commit.
+	graphColumns = `[|\\/_ ]*\*[-.|\\/_ ]*`
+	// revisionMark is what --left-right, --boundary and --cherry-mark put in front of a hash.
+	revisionMark = `(?:[-<>=+^] )?`
+)
 
-// isGitLog reports whether a text begins as a Git history or a diff does.
-func isGitLog(head []byte) bool {
-	return commitLine.Match(head) || bytes.HasPrefix(head, []byte("diff --git "))
+// commitLines match the first line of each form of a Git history. A form with an abbreviated hash comes last, because the message of a
+// commit may have such a line in the other forms.
+var commitLines = []*regexp.Regexp{
+	regexp.MustCompile(`^()(?:commit|From) ` + revisionMark + `([0-9a-f]{40,64})(?:\s|$)`),
+	regexp.MustCompile(`^(` + graphColumns + `)commit ` + revisionMark + `([0-9a-f]{4,64})(?:\s|$)`),
+	regexp.MustCompile(`^()commit ` + revisionMark + `([0-9a-f]{4,64})(?:\s|$)`),
+}
+
+// oneLineCommits match a commit of --oneline and of --format=reference. Such lines are in other texts too, so a diff must follow.
+var oneLineCommits = []*regexp.Regexp{
+	regexp.MustCompile(`^(` + graphColumns + `)` + revisionMark + `([0-9a-f]{4,64})(?:\s|$)`),
+	regexp.MustCompile(`^()` + revisionMark + `([0-9a-f]{4,64})(?:\s|$)`),
+}
+
+var (
+	// fileLine matches the line that the diff of a file begins with.
+	fileLine = regexp.MustCompile(`(?m)^[|\\/_ ]*diff --(?:git|cc|combined) `)
+	// tagLine matches the begin of what git show writes for an annotated tag.
+	tagLine = regexp.MustCompile(`^tag \S+\r?\nTagger: `)
+)
+
+// newGitLog returns the follower of a text that begins as a Git history or a diff does; nil for other texts.
+func newGitLog(head []byte) *gitLog {
+	head = withoutControlSequences(head)
+	if bytes.HasPrefix(head, []byte("diff --git ")) || tagLine.Match(head) {
+		return &gitLog{commitLine: commitLines[0]}
+	}
+	for _, line := range commitLines {
+		if line.Match(head) {
+			return &gitLog{commitLine: line}
+		}
+	}
+	for _, line := range oneLineCommits {
+		if line.Match(head) && fileLine.Match(head) {
+			return &gitLog{commitLine: line}
+		}
+	}
+	return nil
+}
+
+// hasDiff reports whether a text that is no Git history in a form that newGitLog knows has the diff of a file in it.
+func hasDiff(head []byte) bool { return fileLine.Match(withoutControlSequences(head)) }
+
+// withoutControlSequences returns a text without colours.
+func withoutControlSequences(text []byte) []byte {
+	if bytes.IndexByte(text, escapeCharacter) < 0 {
+		return text
+	}
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); {
+		if text[i] == escapeCharacter {
+			if length := controlSequence(text[i:]); length > 0 {
+				i += length
+				continue
+			}
+		}
+		out = append(out, text[i])
+		i++
+	}
+	return out
 }
 
 // follow takes the text that has been passed.
@@ -43,34 +118,44 @@ func (g *gitLog) follow(text []byte) {
 		if len(g.line) > 0 {
 			line = append(g.line, line...)
 		}
-		g.take(bytes.TrimSuffix(line, []byte{'\r'}))
+		g.take(bytes.TrimSuffix(withoutControlSequences(line), []byte{'\r'}))
 		g.line, text = g.line[:0], text[end+1:]
 	}
 }
 
 func (g *gitLog) take(line []byte) {
-	if len(line) == 0 || strings.IndexByte("cFd-+@", line[0]) < 0 {
+	rest := g.withoutGraph(line)
+	if g.part == inHunk && len(rest) > 0 && strings.IndexByte(" +-\\", rest[0]) >= 0 {
+		return // a line of the file, whatever it looks like
+	}
+	if found := g.commitLine.FindSubmatch(line); found != nil {
+		*g = gitLog{commit: string(found[2]), commitLine: g.commitLine, graph: len(found[1]), line: g.line}
 		return
 	}
-	rest, isDiff := bytes.CutPrefix(line, []byte("diff --"))
+	paths, isDiff := bytes.CutPrefix(rest, []byte("diff --"))
 	switch {
 	case isDiff:
 		// Of a merge there is only this line with the path: "diff --cc PATH".
-		_, path, _ := strings.Cut(string(rest), " ")
-		g.inHeader, g.before, g.file = true, "", unquotedPath(path)
-	case g.inHeader && bytes.HasPrefix(line, []byte("--- ")):
-		g.before = gitPath(line[4:])
-	case g.inHeader && bytes.HasPrefix(line, []byte("+++ ")):
-		if g.file = gitPath(line[4:]); g.file == "" {
+		_, path, _ := strings.Cut(string(paths), " ")
+		g.part, g.before, g.file = inHeader, "", unquotedPath(path)
+	case g.part == inHeader && bytes.HasPrefix(rest, []byte("--- ")):
+		g.before = gitPath(rest[4:])
+	case g.part == inHeader && bytes.HasPrefix(rest, []byte("+++ ")):
+		if g.file = gitPath(rest[4:]); g.file == "" {
 			g.file = g.before // it was deleted
 		}
-	case bytes.HasPrefix(line, []byte("@@")):
-		g.inHeader = false
-	default:
-		if found := commitLine.FindSubmatch(line); found != nil {
-			*g = gitLog{commit: string(found[1]), line: g.line}
-		}
+	case bytes.HasPrefix(rest, []byte("@@")):
+		g.part = inHunk
 	}
+}
+
+// withoutGraph returns a line without the columns of --graph. A blank behind them belongs to the diff.
+func (g *gitLog) withoutGraph(line []byte) []byte {
+	at := 0
+	for at < min(g.graph, len(line)) && strings.IndexByte(`|\/_ `, line[at]) >= 0 {
+		at++
+	}
+	return line[at:]
 }
 
 // gitPath is the path in a line such as "+++ b/app/.env"; empty for a file that does not exist.

@@ -53,7 +53,7 @@ func (l *leak) where() string {
 	}
 	var in []string
 	if l.Commit != "" {
-		in = append(in, "commit "+l.Commit[:shortCommit])
+		in = append(in, "commit "+l.Commit[:min(len(l.Commit), shortCommit)])
 	}
 	if l.File != "" {
 		in = append(in, l.File)

@@ -72,6 +72,10 @@ type scan struct {
 	*session
 	output, maxSize     string
 	offline, ignoreDead bool
+	// skipGit leaves out Git histories without listing them.
+	skipGit bool
+	// hasOtherHistory is true once a key was found in a text that may be a Git history in a form that has no commit for scan.
+	hasOtherHistory bool
 	// limit is --max-size in bytes; 0 for no limit.
 	limit    int64
 	ctx      context.Context //nolint:containedctx // a scan is one call
@@ -92,11 +96,12 @@ right, so there are no false alarms. If a cluster can be asked, the answer has w
 
 Keys are found as they stand, also in binary files; in base64, also of a text around the key, as in the manifest of a Secret; in UTF-16;
 in quoted-printable; with % and other escapes for single characters; and broken over lines by any of these, in quoted mail or in a diff.
-In a Git history, the commit and the file are shown.
+In a Git history, the commit and the file are shown, also with --oneline, --graph and --color. Other forms, such as --format, may lack them.
 
-Searched in: gzip, bzip2, zip and tar, and these in each other. Not searched, and listed on standard error and in notSearched of -o json:
-other archives, such as xz and zstd; encrypted ones; archives that expand to --max-size; files from --max-size on; what cannot be read.
-Not searched, and not listed: .git folders (read the history as above) and symbolic links.
+Searched in: gzip, bzip2, zlib, zip (also behind a program) and tar, and these in each other. Not searched, and listed on standard error and
+in notSearched of -o json: Git histories (read them as above; --skip-git leaves them out); PDF; other archives, such as xz and zstd, also
+behind a program or a script; encrypted ones; archives that expand to --max-size; files from --max-size on; what cannot be read.
+Not searched, and not listed: symbolic links.
 
 Exit code 3: keys were found. 1: no key was found, but not everything was searched.`,
 		Args: func(_ *cobra.Command, paths []string) error { return v.check(paths) },
@@ -104,6 +109,7 @@ Exit code 3: keys were found. 1: no key was found, but not everything was search
 	}
 	c.Flags().StringVarP(&v.output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
 	c.Flags().StringVar(&v.maxSize, "max-size", "1Gi", "Size from which on files are not searched, as they are or unpacked; 0 for no limit")
+	c.Flags().BoolVar(&v.skipGit, "skip-git", false, "Leave out .git, and do not list it as not searched")
 	c.Flags().BoolVar(&v.offline, "offline", false, "Do not ask the cluster")
 	c.Flags().BoolVar(&v.ignoreDead, "ignore-dead", false, "Leave out keys that do not verify any more, as far as a cluster says so")
 	return c
@@ -147,6 +153,9 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 	if err := v.standings(ctx); err != nil {
 		return err
 	}
+	if v.hasOtherHistory {
+		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: this form of a Git history has no commit and file for scan; they are shown for the output of 'git log -p -m --text --all'")
+	}
 	if v.ignoreDead {
 		v.result.Leaks = slices.DeleteFunc(v.result.Leaks, func(l leak) bool { return l.Standing == dead })
 	}
@@ -182,8 +191,8 @@ func (v *scan) walk(ctx context.Context, root string) error {
 		case err != nil:
 			v.notSearched(path, err)
 			return nil
-		case entry.IsDir() && entry.Name() == ".git" && path != root:
-			return fs.SkipDir
+		case entry.Name() == gitFolder && path != root:
+			return v.passGit(path, entry)
 		case entry.IsDir(), !entry.Type().IsRegular() && path != root:
 			return nil
 		}
@@ -191,6 +200,33 @@ func (v *scan) walk(ctx context.Context, root string) error {
 		v.open(path)
 		return nil
 	})
+}
+
+// gitFolder is the folder with a repository's history. In a submodule and in a second work tree it is a file that names another folder.
+const gitFolder = ".git"
+
+// passGit lists a Git history as not searched: Git compresses it in a form of its own.
+func (v *scan) passGit(path string, entry fs.DirEntry) error {
+	if !v.skipGit {
+		git := "git"
+		if folder := filepath.Dir(path); folder != "." {
+			git = "git -C " + shellQuoted(folder)
+		}
+		v.notSearched(path, fmt.Errorf("a Git history: search it with '%s log -p -m --text --all | kubectl dgbot scan -', or leave it out with --skip-git", git))
+	}
+	if entry.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// shellQuoted returns a path as a shell takes it.
+func shellQuoted(path string) string {
+	plain := func(r rune) bool { return r < 0x80 && isAlphanumeric(byte(r)) || strings.ContainsRune("/._-+:@%,", r) }
+	if !strings.ContainsFunc(path, func(r rune) bool { return !plain(r) }) {
+		return path
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(path) + `"`
 }
 
 func (v *scan) open(path string) {
@@ -216,6 +252,7 @@ func (v *scan) read(path string, in io.Reader, file *os.File) {
 }
 
 func (v *scan) found(path string, m match) {
+	v.hasOtherHistory = v.hasOtherHistory || m.isInOtherHistory
 	v.result.Leaks = append(v.result.Leaks, leak{
 		Path: path, Line: m.line, Column: m.column, Offset: m.offset, Base64: m.encoded, Commit: m.commit, File: m.file,
 		Key: m.key.Masked(), Environment: m.key.Environment(), KeyID: m.key.ID(), Standing: unasked, text: m.key,

@@ -8,13 +8,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -111,7 +107,20 @@ var notSearched = map[string]struct{ content, reason string }{
 	"a.rar":       {"Rar!\x1a\x07\x01\x00", "rar: unpack it"},
 	"a.lz4":       {"\x04\x22\x4d\x18\x64\x40", "lz4: unpack it"},
 	"a.deb":       {"!<arch>\ndebian-binary   ", "Debian package: unpack it"},
-	"a.pack":      {"PACK\x00\x00\x00\x02", "Git pack: unpack it"},
+	"a.pack":      {"PACK\x00\x00\x00\x02", "Git pack: run 'git log -p -m --text --all' in its repository"},
+	"a.bundle":    {"# v2 git bundle\n", "Git pack: run 'git log"},
+	"a.lzma":      {"\x5d\x00\x00\x80\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x18", "lzma: unpack it"},
+	"sized.lzma":  {"\x5d\x00\x00\x00\x04\x10\x27\x00\x00\x00\x00\x00\x00\x00\x18", "lzma: unpack it"},
+	"a.lzo":       {"\x89LZO\x00\r\n\x1a\n\x10", "lzop: unpack it"},
+	"a.sz":        {"\xff\x06\x00\x00sNaPpY\x00", "snappy: unpack it"},
+	"a.js.br":     {"\x1b\x0a\x00\xf8", "brotli: unpack it"},
+	"a.cab":       {"MSCF\x00\x00\x00\x00\x2c\x01", "Cabinet: unpack it"},
+	"a.wim":       {"MSWIM\x00\x00\x00\xd0", "Windows image: unpack it"},
+	"a.pkg":       {"xar!\x00\x1c\x00\x01", "xar: unpack it"},
+	"a.snap":      {"hsqs\x07\x00\x00\x00", "squashfs: unpack it"},
+	"a.cramfs":    {"\x45\x3d\xcd\x28\x00\x10", "cramfs: unpack it"},
+	"a.pdf":       {"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "PDF: its text is compressed: convert it to text"},
+	"marked.pdf":  {"\ufeff\r\n%PDF-1.4\n", "PDF: its text is compressed"},
 	"broken.zip":  {"PK\x03\x04 and no more", "zip: "},
 	"broken.bz2":  {"BZh91AY&SY and no more", "bzip2 data invalid"},
 	"cut.gz":      {gzipped(strings.Repeat("0123456789", 1000))[:40], "unexpected EOF"},
@@ -155,101 +164,5 @@ func TestScan_ReportsWhatIsNotSearched(t *testing.T) {
 	}
 	if _, said, code := call(t, "", "scan", t.TempDir(), "--offline"); code != 0 {
 		t.Errorf("an empty folder: exit code %d, %s", code, said)
-	}
-}
-
-// gitIn returns how to run Git in a folder, without the settings of the machine.
-func gitIn(t *testing.T, folder string) func(args ...string) string {
-	t.Helper()
-	git, err := exec.LookPath("git")
-	if err != nil {
-		t.Skip("there is no git on this machine")
-	}
-	return func(args ...string) string {
-		t.Helper()
-		command := exec.CommandContext(t.Context(), git, args...)
-		command.Dir = folder
-		command.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
-			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
-		out, err := command.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v: %s", args, err, out)
-		}
-		return string(out)
-	}
-}
-
-// TestScan_NamesCommitAndFile of a Git history, as Git writes it.
-func TestScan_NamesCommitAndFile(t *testing.T) {
-	folder := t.TempDir()
-	run := gitIn(t, folder)
-	type where struct{ commit, file string }
-	want := map[string]where{} // by key ID
-	commit := func(name, format string) {
-		t.Helper()
-		key := mint(t, "production")
-		content := fmt.Sprintf(format, key)
-		if name == "wrapped" {
-			content = wrapped(key, 30, "\n") + "\n"
-		}
-		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run("add", "-A")
-		run("commit", "-q", "-m", "add "+name)
-		want[strings.Split(key, "_")[2]] = where{strings.TrimSpace(run("rev-parse", "HEAD")), name}
-	}
-	run("init", "-q", "-b", "main")
-	commit("app/.env", "PORT=80\nKEY=%s\n")
-	commit("with space/\u00fc.txt", "%s\n")
-	commit("binary", "\x00\x01\x02%s\x00")
-	commit("spoof", "++ b/elsewhere\n-- a/elsewhere\n@@ -1 +1 @@\n%s\n")
-	commit("wrapped", "%s")
-	// A key that only a merge brings in.
-	run("checkout", "-q", "-b", "side", "HEAD~1")
-	if err := os.WriteFile(filepath.Join(folder, "side"), []byte("side\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run("add", "-A")
-	run("commit", "-q", "-m", "side")
-	run("checkout", "-q", "main")
-	run("merge", "-q", "--no-ff", "--no-commit", "side")
-	commit("merged", "%s\n")
-
-	history := run("log", "-p", "-m", "--text", "--all")
-	for name, text := range map[string]string{"as it is": history, "in UTF-16": utf16Of(binary.LittleEndian, true, strings.ReplaceAll(history, "\x00", " ")), "CR LF": strings.ReplaceAll(history, "\n", "\r\n")} {
-		out, said, code := call(t, text, "scan", "-", "--offline", "-o", "json")
-		var result scanReport
-		if err := json.Unmarshal([]byte(out), &result); err != nil || code != ExitNo {
-			t.Fatalf("%s: exit code %d, %v, %s", name, code, err, said)
-		}
-		got := map[string][]where{}
-		for _, l := range result.Leaks {
-			got[l.KeyID] = append(got[l.KeyID], where{l.Commit, l.File})
-		}
-		for id, w := range want {
-			if !slices.Contains(got[id], w) {
-				t.Errorf("%s: %+v is not found: %v", name, w, got[id])
-			}
-		}
-	}
-	table, _, _ := call(t, history, "scan", "-", "--offline")
-	for _, w := range want {
-		if place := "commit " + w.commit[:12] + " " + w.file + " (<stdin>:"; !strings.Contains(table, place) {
-			t.Errorf("the table does not have %q:\n%s", place, table)
-		}
-	}
-	// A file that was deleted has only its old path, and a diff has no commit.
-	run("rm", "-q", "app/.env")
-	out, _, _ := call(t, run("diff", "--text", "HEAD"), "scan", "-", "--offline")
-	if !strings.Contains(out, " app/.env (<stdin>:") {
-		t.Errorf("of a deleted file:\n%s", out)
-	}
-	// The documented command is this one.
-	if help, _, _ := call(t, "", "scan", "--help"); !strings.Contains(help, "git log -p -m --text --all | kubectl dgbot scan -") {
-		t.Errorf("the help has another command:\n%s", help)
 	}
 }

@@ -22,6 +22,8 @@ type match struct {
 	encoded bool
 	// commit and file are where the change that adds or removes the key is, in the output of git log -p and its like.
 	commit, file string
+	// isInOtherHistory is true in a text that may be a Git history in a form that has no commit for search.
+	isInOtherHistory bool
 }
 
 const (
@@ -106,8 +108,10 @@ type place struct {
 	// began is where the line began, and chunk the piece of text that is looked at; seen is how far in that piece lines are counted.
 	began, chunk int64
 	seen         int
-	// log follows the commits and files of a Git history; nil where the text is none.
+	// log follows the commits and files of a Git history; nil for other texts.
 	log *gitLog
+	// hasDiff is true for a text that may be a Git history in a form that log cannot follow.
+	hasDiff bool
 }
 
 // The marks that UTF-16 may begin with.
@@ -122,8 +126,10 @@ func newPlace(data []byte) *place {
 			p.began = p.width
 		}
 	}
-	if isGitLog(withoutMark(head)) {
-		p.isText, p.log = true, &gitLog{} // with --text it has binary files in it
+	if p.log = newGitLog(withoutMark(head)); p.log != nil {
+		p.isText = true // with --text it has binary files in it
+	} else {
+		p.hasDiff = hasDiff(withoutMark(head))
 	}
 	return p
 }
@@ -166,7 +172,7 @@ func (p *place) count(data []byte, to int) {
 
 // mark notes where a hit is.
 func (p *place) mark(data []byte, h hit) match {
-	m := match{key: h.key, encoded: h.encoded, offset: p.chunk + int64(h.at)}
+	m := match{key: h.key, encoded: h.encoded, offset: p.chunk + int64(h.at), isInOtherHistory: p.hasDiff}
 	if p.isText {
 		p.count(data, h.at)
 	}
