@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command protectedapi is an API that asks a verifier about each request's key: the example of docs/protect-an-api.md.
+// Command protectedapi is an API that asks a verifier about each request's key, or with --behind-gateway takes a gateway's word for it: the
+// example of docs/protect-an-api.md.
 package main
 
 import (
@@ -19,11 +20,15 @@ import (
 func main() {
 	verifier := flag.String("verifier", "http://127.0.0.1:8080", "URL of the verifier")
 	address := flag.String("address", "127.0.0.1:8000", "where to listen")
+	isBehind := flag.Bool("behind-gateway", false, "take the gateway's word for the key, and deny requests that have not passed it")
 	flag.Parse()
-	keys := &keys{verifier: *verifier, client: &http.Client{Timeout: time.Second}}
+	require := (&keys{verifier: *verifier, client: &http.Client{Timeout: time.Second}}).require
+	if *isBehind {
+		require = requireGateway
+	}
 	api := http.NewServeMux()
-	api.Handle("GET /conversations", keys.require("conversations.read", greet))
-	api.Handle("POST /conversations", keys.require("conversations.write", greet))
+	api.Handle("GET /conversations", require("conversations.read", greet))
+	api.Handle("POST /conversations", require("conversations.write", greet))
 	server := &http.Server{Addr: *address, Handler: api, ReadHeaderTimeout: 5 * time.Second}
 	log.Printf("listening on http://%s", *address)
 	if err := server.ListenAndServe(); err != nil {

@@ -5,7 +5,9 @@ package verifier
 import (
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	extauthz "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	manager "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,8 +31,9 @@ import (
 // envoyExample is a configuration of config/gateways/envoy, read with Envoy's own types: unknown fields and values against
 // Envoy's rules fail. Envoy itself is no package of the systems that the tests run on.
 type envoyExample struct {
-	filter *extauthz.ExtAuthz
-	routes []*route.Route
+	filter      *extauthz.ExtAuthz
+	connections *manager.HttpConnectionManager
+	routes      []*route.Route
 }
 
 func readEnvoyExample(t *testing.T, name string) envoyExample {
@@ -51,7 +55,7 @@ func readEnvoyExample(t *testing.T, name string) envoyExample {
 	}
 	connections := &manager.HttpConnectionManager{}
 	unpacked(config.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0].GetTypedConfig(), connections)
-	example := envoyExample{filter: &extauthz.ExtAuthz{}, routes: connections.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()}
+	example := envoyExample{filter: &extauthz.ExtAuthz{}, connections: connections, routes: connections.GetRouteConfig().GetVirtualHosts()[0].GetRoutes()}
 	for _, filter := range connections.GetHttpFilters() {
 		if filter.GetName() == "envoy.filters.http.ext_authz" {
 			unpacked(filter.GetTypedConfig(), example.filter)
@@ -61,32 +65,101 @@ func readEnvoyExample(t *testing.T, name string) envoyExample {
 		for _, options := range cluster.GetTypedExtensionProtocolOptions() {
 			unpacked(options, nil)
 		}
+		if cluster.GetName() != "dgbot-verifier" {
+			continue
+		}
+		context := &tls.UpstreamTlsContext{}
+		unpacked(cluster.GetTransportSocket().GetTypedConfig(), context)
+		trust := context.GetCommonTlsContext().GetValidationContext()
+		if names := trust.GetMatchTypedSubjectAltNames(); trust.GetTrustedCa().GetFilename() == "" || len(names) != 1 || names[0].GetMatcher().GetExact() != tlsName || context.GetSni() != tlsName {
+			t.Errorf("%s: what the verifier is asked leaves the node without TLS, or for any server: %v", name, context)
+		}
 	}
-	if connections.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction().String() != "DROP_HEADER" {
-		t.Error("headers with an underscore reach the API")
-	}
+	example.checkPaths(t, name)
 	if example.filter.GetFailureModeAllow() || example.filter.GetWithRequestBody() != nil || example.filter.GetStatusOnError().GetCode() != 503 {
 		t.Error("without a verifier requests are let in, or refused as if the key were bad")
 	}
 	return example
 }
 
-// scopes returns what a route of the gRPC example asks for.
-func (e envoyExample) scopes(t *testing.T, path string) string {
+// checkPaths fails if a request can reach the API under a path for which fewer scopes are asked than under the path that the API reads.
+func (e envoyExample) checkPaths(t *testing.T, name string) {
 	t.Helper()
-	for _, candidate := range e.routes {
-		if !strings.HasPrefix(path, candidate.GetMatch().GetPrefix()) {
-			continue
-		}
-		perRoute := &extauthz.ExtAuthzPerRoute{}
-		if packed := candidate.GetTypedPerFilterConfig()["envoy.filters.http.ext_authz"]; packed != nil {
-			must(t, packed.UnmarshalTo(perRoute))
-			must(t, perRoute.ValidateAll())
-		}
-		return perRoute.GetCheckSettings().GetContextExtensions()["required-scopes"]
+	if e.connections.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction().String() != "REJECT_REQUEST" {
+		t.Errorf("%s: requests with an underscore in a header's name reach the API", name)
 	}
-	t.Fatalf("no route for %s", path)
-	return ""
+	if c := e.connections; !c.GetNormalizePath().GetValue() || !c.GetMergeSlashes() || c.GetPathWithEscapedSlashesAction() != manager.HttpConnectionManager_REJECT_REQUEST {
+		t.Errorf("%s: routes are found by another path than the API gets", name)
+	}
+	for i, r := range e.routes {
+		asked, _ := e.asks(t, r)
+		if isOnePath := r.GetMatch().GetPath() != ""; r.GetRoute() != nil && asked == "" && !isOnePath {
+			t.Errorf("%s: route %d lets keys through whatever their scopes, under more than one path", name, i)
+		}
+	}
+	if last := e.routes[len(e.routes)-1]; last.GetMatch().GetPrefix() != "/" || last.GetDirectResponse().GetStatus() != http.StatusNotFound {
+		t.Errorf("%s: what is not listed is not denied", name)
+	}
+	for _, target := range hostilePaths {
+		if r := e.find(target); r != nil && r.GetRoute() != nil {
+			asked, _ := e.asks(t, r)
+			if at := leniently(target); at != "/whoami" && asked == "" {
+				t.Errorf("%s: %s may be read as %s, and asks for no scopes", name, target, at)
+			}
+		}
+	}
+}
+
+// asks returns what a route asks for: by itself over gRPC, by the filter over HTTP. isAsked is false where it asks nothing.
+func (e envoyExample) asks(t *testing.T, r *route.Route) (scopes string, isAsked bool) {
+	t.Helper()
+	perRoute := &extauthz.ExtAuthzPerRoute{}
+	if packed := r.GetTypedPerFilterConfig()["envoy.filters.http.ext_authz"]; packed != nil {
+		must(t, packed.UnmarshalTo(perRoute))
+		must(t, perRoute.ValidateAll())
+	}
+	if perRoute.GetDisabled() {
+		if r.GetDirectResponse() == nil {
+			t.Errorf("a route to the API asks no verifier: %v", r)
+		}
+		return "", false
+	}
+	for _, added := range e.filter.GetHttpService().GetAuthorizationRequest().GetHeadersToAdd() {
+		if added.GetKey() == "x-dgbot-required-scopes" {
+			return added.GetValue(), true
+		}
+	}
+	return perRoute.GetCheckSettings().GetContextExtensions()["required-scopes"], true
+}
+
+// find returns the route that Envoy documents for a path with the settings that checkPaths asks for; nil where Envoy rejects the request.
+func (e envoyExample) find(target string) *route.Route {
+	target, _, _ = strings.Cut(target, "?")
+	if regexp.MustCompile(`(?i)%2f|%5c|%00`).MatchString(target) {
+		return nil
+	}
+	target = regexp.MustCompile(`(?i)%2e`).ReplaceAllString(strings.ReplaceAll(target, `\`, "/"), ".")
+	isFolder := strings.HasSuffix(target, "/")
+	if target = path.Clean(target); isFolder && target != "/" {
+		target += "/"
+	}
+	for _, candidate := range e.routes {
+		match, is := candidate.GetMatch(), false
+		switch {
+		case match.GetSafeRegex() != nil:
+			is = regexp.MustCompile(`^(?:` + match.GetSafeRegex().GetRegex() + `)$`).MatchString(target)
+		case match.GetPath() != "":
+			is = match.GetPath() == target
+		case match.GetPathSeparatedPrefix() != "":
+			is = target == match.GetPathSeparatedPrefix() || strings.HasPrefix(target, match.GetPathSeparatedPrefix()+"/")
+		default:
+			is = strings.HasPrefix(target, match.GetPrefix())
+		}
+		if is {
+			return candidate
+		}
+	}
+	return nil
 }
 
 func TestTheEnvoyExampleAsksOverGRPC(t *testing.T) {
@@ -97,14 +170,21 @@ func TestTheEnvoyExampleAsksOverGRPC(t *testing.T) {
 	startVerifier(t, "--grpc-bind-address="+address).becomes("the key", text, http.StatusOK)
 	g := newGateway(t, address, insecure.NewCredentials())
 	p.patch(`{"spec": {"scopes": ["conversations.read"]}}`)
-	for path, want := range map[string]int{"/": 200, "/conversations/1": 403} {
-		if code, _ := g.check(text, example.scopes(t, path)); code != want {
+	scopes := func(path string) string {
+		asked, isAsked := example.asks(t, example.find(path))
+		if !isAsked {
+			t.Fatalf("%s asks no verifier", path)
+		}
+		return asked
+	}
+	for path, want := range map[string]int{"/whoami": 200, "/conversations/1": 403} {
+		if code, _ := g.check(text, scopes(path)); code != want {
 			t.Errorf("%s with one of two scopes: %d, want %d", path, code, want)
 		}
 	}
 	p.patch(`{"spec": {"scopes": ["conversations.*"]}}`)
 	eventually(t, "a key with both scopes is let in", func() bool {
-		code, _ := g.check(text, example.scopes(t, "/conversations/1"))
+		code, _ := g.check(text, scopes("/conversations/1"))
 		return code == http.StatusOK
 	})
 }
@@ -150,6 +230,11 @@ func (e envoyExample) through(t *testing.T, v *verifier, path string, caller htt
 	}
 	for name := range strings.SplitSeq(response.Header.Get("X-Envoy-Auth-Headers-To-Remove"), ",") {
 		reaches.Del(strings.TrimSpace(name))
+	}
+	for name := range reaches {
+		if strings.HasPrefix(strings.ToLower(name), "x-dgbot-") && reaches.Get(name) == "" {
+			t.Errorf("%s reaches the API without a value", name)
+		}
 	}
 	return response.StatusCode, reaches
 }

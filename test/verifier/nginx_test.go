@@ -3,13 +3,17 @@
 package verifier
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -44,13 +48,14 @@ func replaceOnce(t *testing.T, text, pattern, by string) string {
 }
 
 // startNginx runs config/gateways/nginx in front of a backend, and returns its address.
-func startNginx(t *testing.T, verifier, backend string) string {
+func startNginx(t *testing.T, verifier, trusted, backend string) string {
 	t.Helper()
 	nginx, folder, address := nginxOrSkip(t), t.TempDir(), freeAddress(t)
 	source := filepath.Join(controlplane.Repository(), "config", "gateways", "nginx")
 	content, err := os.ReadFile(filepath.Join(source, "dgbot.conf"))
 	must(t, err)
-	site := replaceOnce(t, string(content), `dgbot-verifier\.dgbot-system\.svc\.cluster\.local:80`, verifier)
+	site := replaceOnce(t, string(content), `dgbot-verifier\.dgbot-system\.svc\.cluster\.local:443`, verifier)
+	site = replaceOnce(t, site, `/etc/nginx/dgbot-ca\.pem`, trusted)
 	site = replaceOnce(t, site, `api\.support\.svc\.cluster\.local:8080`, backend)
 	site = replaceOnce(t, site, `listen 8080`, "listen "+address)
 	location, err := os.ReadFile(filepath.Join(source, "dgbot_to_api.conf"))
@@ -85,8 +90,14 @@ func echo(t *testing.T) (address string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("X-DGbot-Key-ID") == "" {
+			// What every API behind a gateway does: the request has come past it, or the header was taken out on the way.
+			http.Error(w, "denied", http.StatusForbidden)
+			return
+		}
 		r.Header.Set("Body", string(body))
-		if r.URL.Path == "/broken" {
+		r.Header.Set("Target", r.RequestURI)
+		if r.URL.RawQuery == "broken" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 		_ = json.NewEncoder(w).Encode(r.Header)
@@ -96,12 +107,12 @@ func echo(t *testing.T) (address string) {
 }
 
 func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
-	v := startVerifier(t)
+	v, trusted := startTLSVerifier(t)
 	v.ready()
 	p := newPlace(t)
 	text := p.key("crm", "staging") // scope conversations.read
 	v.becomes("the key", text, http.StatusOK)
-	address := startNginx(t, v.address, echo(t))
+	address := startNginx(t, v.address, trusted, echo(t))
 	ask := func(method, path, body string, header ...string) (code int, answer, reached http.Header) {
 		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, strings.NewReader(body))
 		must(t, err)
@@ -118,7 +129,8 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 	}
 
 	bearer := "Bearer " + text
-	code, _, reached := ask("POST", "/messages?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Required-Scopes", "*")
+	code, _, reached := ask("POST", "/whoami?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Required-Scopes", "*",
+		"Connection", "close, X-DGbot-Scopes, X-DGbot-Key-ID")
 	if code != http.StatusOK || reached.Get("Body") != "hello" {
 		t.Fatalf("a good key is answered with %d, and what reached the API is %v", code, reached)
 	}
@@ -140,14 +152,16 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 		header []string
 		want   int
 	}{
-		"no key":                              {"/", nil, 401},
-		"a wrong key":                         {"/", []string{"Authorization", bearer[:len(bearer)-1] + "_"}, 401},
-		"in X-API-Key":                        {"/", []string{"X-Api-Key", text}, 200},
-		"in the query":                        {"/?api_key=" + text, nil, 401},
+		"no key":                              {"/whoami", nil, 401},
+		"a wrong key":                         {"/whoami", []string{"Authorization", bearer[:len(bearer)-1] + "_"}, 401},
+		"in X-API-Key":                        {"/whoami", []string{"X-Api-Key", text}, 200},
+		"in the query":                        {"/whoami?api_key=" + text, nil, 401},
 		"a scope is missing":                  {"/conversations/1", []string{"Authorization", bearer}, 403},
 		"a caller that asks for fewer scopes": {"/conversations/1", []string{"Authorization", bearer, "X-Dgbot-Required-Scopes", "conversations.read"}, 403},
 		"the check from outside":              {"/_dgbot/conversations.read", []string{"Authorization", bearer}, 404},
-		"the API's own failure":               {"/broken", []string{"Authorization", bearer}, 500},
+		"the API's own failure":               {"/whoami?broken", []string{"Authorization", bearer}, 500},
+		"a path that is not listed":           {"/messages", []string{"Authorization", bearer}, 404},
+		"a path below one that is":            {"/whoami/conversations", []string{"Authorization", bearer}, 404},
 	} {
 		code, answer, reached := ask("GET", tc.path, "", tc.header...)
 		if code != tc.want || (reached != nil) != (tc.want == 200 || tc.want == 500) {
@@ -160,11 +174,69 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 
 	p.patch(`{"spec":{"state":"Revoked"}}`)
 	eventually(t, "a revoked key is refused", func() bool {
-		code, _, _ := ask("GET", "/", "", "Authorization", bearer)
+		code, _, _ := ask("GET", "/whoami", "", "Authorization", bearer)
 		return code == http.StatusUnauthorized
 	})
 	must(t, v.program.Stop())
-	if code, answer, reached := ask("GET", "/", "", "Authorization", bearer); code != http.StatusServiceUnavailable || reached != nil || answer.Get("Retry-After") == "" {
+	if code, answer, reached := ask("GET", "/whoami", "", "Authorization", bearer); code != http.StatusServiceUnavailable || reached != nil || answer.Get("Retry-After") == "" {
 		t.Errorf("without a verifier: %d, reached the API: %v", code, reached)
+	}
+}
+
+// hostilePaths are spellings of /conversations/ and of /whoami that some server takes for these, or takes for another path than a gateway.
+var hostilePaths = []string{
+	"/x/..;/conversations/", "/;/conversations/", "/;x=1/conversations/", "/Conversations/", "/CONVERSATIONS/1", "/conversations;a=b/", "/conversations;/1",
+	"/whoami/..;/conversations/", "/whoami/../conversations/", "/whoami/..%2fconversations/", "/whoami%2f..%2fconversations/", "/whoami/%2e%2e/conversations/",
+	"/whoami/%2E%2E%2Fconversations/", "/whoami/..%5cconversations/", `/whoami/..\conversations\`, "/whoami;/../conversations/", "/whoami%3b/..%3b/conversations/", "//conversations/",
+	"///conversations/", "/./conversations/", "/.//conversations/", "/%2econversations/", "/conversations%00/", "/whoami%00/conversations/", "/conversation%73/",
+	"/%63onversations/", "/%2563onversations/", "/whoami%252f..%252fconversations/", "/conversations.json", "/conversations", "/conversations%20/", "/conversations./",
+	"/whoami/", "/whoami;", "/whoami%3f/../conversations/", "/whoami%23/../conversations/", "/_dgbot/../conversations/", "/\u212aonversations/", "/conver%c5%bfations/",
+	"/whoami?/../conversations/", "/whoami?x=/..;/conversations/",
+}
+
+// leniently is a path as the most lenient of all servers reads it: parameters left out, decoded twice, backslashes taken for slashes,
+// dots resolved, in lower case.
+func leniently(target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	for range 2 {
+		target = regexp.MustCompile(`;[^/]*`).ReplaceAllString(target, "")
+		if decoded, err := url.PathUnescape(target); err == nil {
+			target = decoded
+		}
+		target = strings.ReplaceAll(strings.ReplaceAll(target, `\`, "/"), "\x00", "")
+	}
+	return strings.ToLower(path.Clean(target))
+}
+
+// TestNginxExample_AsksForTheScopesOfEverySpelling: no request reaches an API that reads its path as /conversations without the scopes of
+// that, whatever the spelling.
+func TestNginxExample_AsksForTheScopesOfEverySpelling(t *testing.T) {
+	v, trusted := startTLSVerifier(t)
+	p := newPlace(t)
+	text := p.key("crm", "staging") // scope conversations.read, of two that /conversations/ asks for
+	v.becomes("the key", text, http.StatusOK)
+	address := startNginx(t, v.address, trusted, echo(t))
+	answered := 0
+	for _, target := range hostilePaths {
+		for _, method := range []string{"GET", "POST"} {
+			connection, err := net.Dial("tcp", address)
+			must(t, err)
+			_, err = fmt.Fprintf(connection, "%s %s HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, text)
+			must(t, err)
+			response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+			must(t, err)
+			var reached http.Header
+			_ = json.NewDecoder(response.Body).Decode(&reached)
+			_ = connection.Close()
+			if at := leniently(reached.Get("Target")); reached != nil && at != "/whoami" || response.StatusCode == http.StatusOK && reached == nil {
+				t.Errorf("%s %s: %d, and reaches the API as %q, which may be read as %s", method, target, response.StatusCode, reached.Get("Target"), at)
+			}
+			if response.StatusCode == http.StatusOK {
+				answered++
+			}
+		}
+	}
+	if answered != 4 {
+		t.Errorf("%d requests were let in, want those for /whoami with a query", answered)
 	}
 }

@@ -25,6 +25,18 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
+// tlsName is the name that the examples in config/gateways want in the verifier's certificate.
+const tlsName = "dgbot-verifier.dgbot-system.svc"
+
+// startTLSVerifier runs a verifier with TLS, and returns the file of what its certificate is trusted by.
+func startTLSVerifier(t *testing.T, args ...string) (v *verifier, trusted string) {
+	t.Helper()
+	certFile, keyFile := writeCertificate(t, t.TempDir(), 1)
+	v = startVerifier(t, append(args, "--tls-cert-file="+certFile, "--tls-key-file="+keyFile)...)
+	v.scheme, v.client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	return v, certFile
+}
+
 // writeCertificate writes a self-signed certificate with a serial number.
 func writeCertificate(t *testing.T, folder string, serial int64) (certFile, keyFile string) {
 	t.Helper()
@@ -32,7 +44,7 @@ func writeCertificate(t *testing.T, folder string, serial int64) (certFile, keyF
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{tlsName}, IsCA: true, BasicConstraintsValid: true,
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(t, err)
