@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,8 +11,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,47 +28,42 @@ import (
 //
 // controller-runtime starts no controller before all caches are filled, and ends the process where one is not after two minutes.
 // One Secret that cannot be decrypted, which makes the API server fail the list of all, would keep every key from being revoked.
-// So the informer of a kind that has never been listed counts as filled, and as empty (see patientReads); until it is, reads of
-// that kind go to the API server (see cachedClient), and the log and /readyz name it.
+// So an informer also counts as synced when its first list failed, or takes too long (see cacheState). It goes on listing. Until it
+// is filled, reads of its objects go to the API server (see cachedClient), and the log and /readyz name it.
 //
-// The alternative, sources that a controller does not wait for, does not work: the sources that it does wait for are filled when
-// all informers of the cache are, and a read of a cache that is not filled blocks.
+// Sources that a controller does not wait for would not do instead: the sources that it does wait for are synced when all informers
+// of the cache are, and a read of a cache that is not synced blocks.
 type caches struct {
-	scheme *runtime.Scheme
-	// namespaced: the manager works in some namespaces only, see patientReads.tolerates.
-	namespaced bool
+	scheme  *runtime.Scheme
+	history *history
+	// watched are the namespaces that the manager works in; none for all.
+	watched Namespaces
 
-	mutex sync.Mutex
-	reads []*patientReads
+	mutex  sync.Mutex
+	states []*cacheState
 }
 
-// newInformer makes an informer that is filled when it can be.
-func (c *caches) newInformer(reads toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+// newInformer is a cache.Options.NewInformer. Its informers are known to the caches and to the history.
+func (c *caches) newInformer(source toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	kind, err := apiutil.GVKForObject(example, c.scheme)
 	if err != nil {
-		return toolscache.NewSharedIndexInformer(reads, example, resync, indexers) // impossible: the cache has found its kind
+		return toolscache.NewSharedIndexInformer(source, example, resync, indexers) // impossible: the cache has found its kind
 	}
-	patient := newPatientReads(reads, kind)
-	_, leases := example.(*coordinationv1.Lease)
-	switch {
-	case leases:
-		patient.toleratesForbidden, patient.advice = true, leasesRefused
-	case c.namespaced && !clusterScoped[kind.Kind]:
-		patient.toleratesForbidden, patient.advice = true, namespaceRefused
-	}
+	reads := &cacheReads{ListerWatcher: source, source: toolscache.ToListerWatcherWithContext(source), clock: c.history.clock}
+	informer := &cachedInformer{SharedIndexInformer: toolscache.NewSharedIndexInformer(reads, example, resync, indexers), watched: c.watched}
+	informer.state = newCacheState(kind, c.history.clock, informer.SharedIndexInformer.HasSynced)
+	informer.state.tolerance = toleranceOf(kind, "", c.watched)
+	reads.state, reads.history = informer.state, c.history.follow(kind.GroupKind(), informer.SharedIndexInformer)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.reads = append(c.reads, patient)
-	return toolscache.NewSharedIndexInformer(patient, example, resync, indexers)
+	c.states = append(c.states, informer.state)
+	return informer
 }
 
-// clusterScoped are the cached kinds that --watch-namespaces does not narrow.
-var clusterScoped = map[string]bool{v1alpha1.EnvironmentKind: true, "Namespace": true}
-
-func (c *caches) of(kind schema.GroupVersionKind) []*patientReads {
+func (c *caches) of(kind schema.GroupKind) []*cacheState {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.reads), func(p *patientReads) bool { return p.kind != kind })
+	return slices.DeleteFunc(slices.Clone(c.states), func(s *cacheState) bool { return s.kind.GroupKind() != kind })
 }
 
 // cacheLogInterval is how often a cache that cannot be filled is logged.
@@ -80,10 +73,10 @@ const cacheLogInterval = time.Minute
 func (c *caches) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		c.mutex.Lock()
-		reads := slices.Clone(c.reads)
+		states := slices.Clone(c.states)
 		c.mutex.Unlock()
-		for _, patient := range reads {
-			patient.logAgain(ctx)
+		for _, state := range states {
+			state.logAgain(ctx)
 		}
 	}, cacheLogInterval)
 	return nil
@@ -92,85 +85,84 @@ func (c *caches) Start(ctx context.Context) error {
 // NeedLeaderElection reports false: an instance that waits to become the leader fills caches as well.
 func (c *caches) NeedLeaderElection() bool { return false }
 
-// cachedKinds are the kinds that the manager caches. /readyz has a check for each: only the names of failed checks are shown.
-var cachedKinds = map[string][]string{
-	"keys.dgbot.io":       {"DGbotAPIKey", "DGbotAPIKeyRecord", "DGbotChatbot", "DGbotEnvironment"},
-	"":                    {"Secret", "ConfigMap", "Namespace"},
-	"coordination.k8s.io": {"Lease"},
+// cachedKinds are the resources of the kinds that the manager caches. /readyz has a check for each: it shows only the names of checks
+// that fail.
+var cachedKinds = map[schema.GroupKind]string{
+	{Group: v1alpha1.GroupVersion.Group, Kind: v1alpha1.APIKeyKind}:       "dgbotapikeys",
+	{Group: v1alpha1.GroupVersion.Group, Kind: v1alpha1.APIKeyRecordKind}: "dgbotapikeyrecords",
+	{Group: v1alpha1.GroupVersion.Group, Kind: v1alpha1.ChatbotKind}:      "dgbotchatbots",
+	{Group: v1alpha1.GroupVersion.Group, Kind: v1alpha1.EnvironmentKind}:  "dgbotenvironments",
+	{Kind: "Secret"}:    "secrets",
+	{Kind: "ConfigMap"}: "configmaps",
+	{Kind: "Namespace"}: "namespaces",
+	{Group: coordinationv1.GroupName, Kind: "Lease"}: "leases",
 }
 
 // addChecks registers the readiness checks of the caches, named after their resources.
 func (c *caches) addChecks(mgr ctrl.Manager) error {
-	for group, kinds := range cachedKinds {
-		for _, kind := range kinds {
-			name, _ := apimeta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: group, Kind: kind})
-			err := mgr.AddReadyzCheck(name.Resource, func(*http.Request) error { return c.check(schema.GroupKind{Group: group, Kind: kind}) })
-			if err != nil {
-				return err
-			}
+	for kind, resource := range cachedKinds {
+		if err := mgr.AddReadyzCheck(resource, func(*http.Request) error { return c.check(kind) }); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// check returns an error while the objects of a kind cannot be listed or watched.
+// check returns an error while a cache of a kind is not filled, or out of date.
 func (c *caches) check(kind schema.GroupKind) error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	for _, patient := range c.reads {
-		if failure := patient.failing(); failure != nil && patient.kind.GroupKind() == kind && !patient.tolerates(failure) {
-			return fmt.Errorf("%s cannot be cached: %w", patient.resource, failure)
+	for _, state := range c.of(kind) {
+		if err := state.check(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// cachedClient reads from the caches, and from the API server what a cache does not know because it was never filled.
+// cachedClient reads from the caches, and from the API server what a cache does not know because it is not filled.
 type cachedClient struct {
 	client.Client
 	live   client.Reader
 	caches *caches
 }
 
-// Get reads an object. Where some namespaces of the kind could not be read, only the API server may report it missing.
+// Get reads an object.
 func (c *cachedClient) Get(ctx context.Context, name types.NamespacedName, into client.Object, options ...client.GetOption) error {
-	all, some := c.unfilled(into)
-	live := func(ctx context.Context) error { return c.live.Get(ctx, name, into, options...) }
-	if all {
-		return bounded(ctx, live)
+	if c.unfilled(into, name.Namespace) {
+		return bounded(ctx, func(ctx context.Context) error { return c.live.Get(ctx, name, into, options...) })
 	}
-	err := c.Client.Get(ctx, name, into, options...)
-	if some && apierrors.IsNotFound(err) {
-		return bounded(ctx, live)
-	}
-	return err
+	return c.Client.Get(ctx, name, into, options...)
 }
+
+// cacheIndexes are the indexes that only the cache has. What such a list lacks while the cache is not filled is reconciled once it is:
+// they map the event of one object to others, which then have an event of their own.
+var cacheIndexes = []string{secretNameIndex, chatbotRefIndex, lockNameIndex, unknownEnvironmentIndex}
 
 // List lists objects.
 func (c *cachedClient) List(ctx context.Context, into client.ObjectList, options ...client.ListOption) error {
-	if all, _ := c.unfilled(into); all {
+	selection := (&client.ListOptions{}).ApplyOptions(options)
+	if c.unfilled(into, selection.Namespace) && !selectsByCacheIndex(selection) {
 		return bounded(ctx, func(ctx context.Context) error { return c.live.List(ctx, into, options...) })
 	}
 	return c.Client.List(ctx, into, options...)
 }
 
-// unfilled reports whether the caches of an object's kind, or of a list's, were never filled. A namespace that may not be read, of
-// several, leaves the caches of the others as they are.
-func (c *cachedClient) unfilled(object runtime.Object) (all, some bool) {
+func selectsByCacheIndex(selection *client.ListOptions) bool {
+	return selection.FieldSelector != nil && slices.ContainsFunc(selection.FieldSelector.Requirements(), func(r fields.Requirement) bool {
+		return slices.Contains(cacheIndexes, r.Field)
+	})
+}
+
+// unfilled reports whether a cache is not filled that a read of a kind needs, in a namespace or in all. A list in all namespaces does
+// without those that may not be read; so does a read of Leases, which then count as missing.
+func (c *cachedClient) unfilled(object runtime.Object, namespace string) bool {
 	kind, err := apiutil.GVKForObject(object, c.Scheme())
 	if err != nil {
-		return false, false // the read fails with it
+		return false // the read fails with it
 	}
 	kind.Kind = strings.TrimSuffix(kind.Kind, "List")
-	for _, patient := range c.caches.of(kind) {
-		failure := patient.unfilled()
-		switch {
-		case failure == nil:
-		case !patient.tolerates(failure):
-			all = true
-		case kind.Group != coordinationv1.GroupName:
-			some = true
-		}
-	}
-	return all, all || some
+	return slices.ContainsFunc(c.caches.of(kind.GroupKind()), func(s *cacheState) bool {
+		elsewhere := s.namespace != "" && namespace != "" && s.namespace != namespace
+		missing := s.tolerated() && (namespace == "" || kind.Group == coordinationv1.GroupName)
+		return !elsewhere && !missing && !s.filled()
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,22 +58,13 @@ func (h *history) Start(ctx context.Context) error {
 // NeedLeaderElection reports false: an instance that waits for the lease has the same caches.
 func (h *history) NeedLeaderElection() bool { return false }
 
-// newInformerFunc is the type of cache.Options.NewInformer.
-type newInformerFunc = func(toolscache.ListerWatcher, runtime.Object, time.Duration, toolscache.Indexers) toolscache.SharedIndexInformer
-
-// informers returns a constructor whose informers list completely after a lost connection, and are known to the history.
-func (h *history) informers(construct newInformerFunc) newInformerFunc {
-	return func(source toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-		reads := &historyReads{ListerWatcher: source, source: toolscache.ToListerWatcherWithContext(source), clock: h.clock, prove: h.prove}
-		reads.informer = construct(reads, example, resync, indexers)
-		if kind, err := apiutil.GVKForObject(example, h.scheme); err == nil {
-			reads.kind = kind.GroupKind()
-			h.mutex.Lock()
-			defer h.mutex.Unlock()
-			h.reads[reads.kind] = append(h.reads[reads.kind], reads)
-		}
-		return reads.informer
-	}
+// follow returns what the history knows of the reads of an informer of a kind.
+func (h *history) follow(kind schema.GroupKind, informer toolscache.SharedIndexInformer) *historyReads {
+	reads := &historyReads{kind: kind, informer: informer, prove: h.prove}
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	h.reads[kind] = append(h.reads[kind], reads)
+	return reads
 }
 
 // prove reports that the history was replaced, and returns the error that ends the manager.

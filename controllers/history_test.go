@@ -145,7 +145,7 @@ func withInformer(t *testing.T, test func(t *testing.T, s *server, h *history, i
 				s := &server{streams: streams}
 				s.set("20", objectAt("kept", "1", "10"), objectAt("gone", "2", "11"))
 				h := newHistory(scheme)
-				informer := h.informers(toolscache.NewSharedIndexInformer)(s.source(), &v1alpha1.DGbotAPIKey{}, 0, toolscache.Indexers{})
+				informer := (&caches{scheme: scheme, history: h}).newInformer(s.source(), &v1alpha1.DGbotAPIKey{}, 0, toolscache.Indexers{})
 				// The default handler waits by a time that all bubbles share.
 				if err := informer.SetWatchErrorHandlerWithContext(func(context.Context, *toolscache.Reflector, error) {}); err != nil {
 					t.Fatal(err)
@@ -372,7 +372,7 @@ func TestHistoryReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := newHistory(scheme)
-			informer := h.informers(toolscache.NewSharedIndexInformer)((&server{}).source(), &v1alpha1.DGbotAPIKey{}, 0, toolscache.Indexers{})
+			informer := (&caches{scheme: scheme, history: h}).newInformer((&server{}).source(), &v1alpha1.DGbotAPIKey{}, 0, toolscache.Indexers{})
 			if err := informer.GetIndexer().Add(objectAt("kept", "1", "10")); err != nil {
 				t.Fatal(err)
 			}

@@ -92,10 +92,9 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	caches := &caches{scheme: scheme, namespaced: len(options.WatchNamespaces) > 0}
 	history := newHistory(scheme)
-	// The history sees what the API server answers; the caches also hand on an empty list in place of one that fails.
-	cacheOptions.NewInformer = history.informers(caches.newInformer)
+	caches := &caches{scheme: scheme, history: history, watched: options.WatchNamespaces}
+	cacheOptions.NewInformer = caches.newInformer
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -187,24 +186,25 @@ func cacheOptions(o Options) (cache.Options, error) {
 	}
 	secrets := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})}
 	configMaps := cache.ByObject{Label: labels.NewSelector().Add(*ofChatbots)}
+	in := func(namespace string) cache.Config { return cache.Config{Transform: transformIn(namespace)} }
 	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: {}}},
+			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: in(o.UsageNamespace)}},
 		},
 	}
 	if len(o.WatchNamespaces) > 0 {
 		options.DefaultNamespaces = map[string]cache.Config{}
 		for _, namespace := range o.WatchNamespaces {
-			options.DefaultNamespaces[namespace] = cache.Config{}
+			options.DefaultNamespaces[namespace] = in(namespace)
 		}
 		// The claims of chatbot IDs, and the copies of HMAC secrets, are the cluster's.
 		configMaps.Namespaces, secrets.Namespaces = maps.Clone(options.DefaultNamespaces), maps.Clone(options.DefaultNamespaces)
-		configMaps.Namespaces[v1alpha1.IdentityNamespace], secrets.Namespaces[v1alpha1.IdentityNamespace] = cache.Config{}, cache.Config{}
+		configMaps.Namespaces[v1alpha1.IdentityNamespace], secrets.Namespaces[v1alpha1.IdentityNamespace] = in(v1alpha1.IdentityNamespace), in(v1alpha1.IdentityNamespace)
 	}
 	if o.SecretAccess == SecretAccessGetOnly {
-		secrets.Namespaces = map[string]cache.Config{v1alpha1.IdentityNamespace: {}}
+		secrets.Namespaces = map[string]cache.Config{v1alpha1.IdentityNamespace: in(v1alpha1.IdentityNamespace)}
 	}
 	options.ByObject[&corev1.ConfigMap{}], options.ByObject[&corev1.Secret{}] = configMaps, secrets
 	return options, nil

@@ -19,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"dgbot.io/key-operator/test/controlplane"
@@ -102,6 +103,16 @@ func (h *hardened) encryption(t *testing.T) string {
 // operate runs the manager under its account with the arguments of the installed Deployment, and with others after them.
 func (h *hardened) operate(env map[string]string, others ...string) *controlplane.Program {
 	h.t.Helper()
+	config, err := h.cluster.ServiceAccountConfig(h.t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.operateWith(config, env, others...)
+}
+
+// operateWith runs the manager with a config that may lead through a proxy.
+func (h *hardened) operateWith(config *rest.Config, env map[string]string, others ...string) *controlplane.Program {
+	h.t.Helper()
 	container := h.deployment().Spec.Template.Spec.Containers[0]
 	values := map[string]string{}
 	for _, variable := range container.Env {
@@ -117,7 +128,7 @@ func (h *hardened) operate(env map[string]string, others ...string) *controlplan
 		}
 	}
 	args = append(append(args, "--health-probe-bind-address=0", "--metrics-bind-address=0"), others...)
-	operator, err := h.cluster.StartOperator(h.t.Context(), &h.log, args...)
+	operator, err := h.cluster.StartOperatorWith(config, controlplane.OperatorNamespace, &h.log, args...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
