@@ -336,3 +336,33 @@ func TestObserve_AReadWithoutAnAnswerIsBounded(t *testing.T) {
 		t.Error("the key is not revoked")
 	}
 }
+
+// TestObserve_ADifferentlyWordedAnswerWritesNothing: a KMS may put another request ID into each of its answers.
+func TestObserve_ADifferentlyWordedAnswerWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.issuedEverywhere()
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	request := 0
+	count := &faults{}
+	reads := interceptor.NewClient(count.wrap(live), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if isSecret(o) {
+				request++
+				return apierrors.NewInternalError(fmt.Errorf("unable to transform key: KMS is down, request %d", request))
+			}
+			return c.Get(ctx, name, o, options...)
+		},
+	})
+	operator := w.operator(reads)
+	operator.Live = reads
+	w.restWith(operator)
+	w.stalled(v1alpha1.ObservationFailedReason, "KMS is down, request ")
+	writes := count.writes
+	for range 2 {
+		w.advance(2 * time.Minute)
+		w.restWith(operator)
+	}
+	if count.writes != writes {
+		t.Errorf("%d writes by retries, at %v: %s", count.writes-writes, count.sites, w.ready().Message)
+	}
+}

@@ -3,11 +3,11 @@
 package lifecycle
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -70,25 +70,71 @@ func (f FailedReads) Without(parts ...ReadPart) FailedReads {
 	return slices.DeleteFunc(slices.Clone(f), func(r FailedRead) bool { return slices.Contains(parts, r.Of) })
 }
 
-// message is a function of the failed reads alone: a retry that fails in the same way must not write the status.
+// cannotBeRead separates what was read from the answer in a message.
+const cannotBeRead = " cannot be read: "
+
+// minAnswer is how many bytes of each answer a message shows at least.
+const minAnswer = 80
+
+// message names each failed read with the API server's answer, and then the remedies and the consequence. Long answers are cut, so
+// that what to do is not.
 func (f FailedReads) message(consequence string) string {
-	var reads, remedies []string
+	advice := f.advice(consequence)
+	room := maxMessage - len(advice)
 	for _, read := range f {
-		reads = append(reads, fmt.Sprintf("%s cannot be read: %s", read.What, read.Message))
+		room -= len(read.What) + len(cannotBeRead) + len("; ")
+	}
+	reads := make([]string, 0, len(f))
+	for _, read := range f {
+		reads = append(reads, read.What+cannotBeRead+truncateTo(read.Message, max(room/len(f), minAnswer)))
+	}
+	return strings.Join(reads, "; ") + advice
+}
+
+// advice is the end of a message, which is the same for all answers of one kind.
+func (f FailedReads) advice(consequence string) string {
+	var remedies []string
+	for _, read := range f {
 		if read.Remedy != "" && !slices.Contains(remedies, read.Remedy) {
 			remedies = append(remedies, read.Remedy)
 		}
 	}
-	text := strings.Join(reads, "; ")
-	if len(remedies) > 0 {
-		text += "; " + strings.Join(remedies, ", and ")
+	if len(remedies) == 0 {
+		return ". " + consequence
 	}
-	return text + ". " + consequence
+	return "; " + strings.Join(remedies, ", and ") + ". " + consequence
 }
 
+// describedBy reports whether a message is about the same reads, which failed in the same way. The answers may differ: a KMS that puts
+// a request ID into each of them must not cause a write of the status with each retry.
+func (f FailedReads) describedBy(message, consequence string) bool {
+	if strings.Count(message, cannotBeRead) != len(f) || !strings.HasSuffix(message, f.advice(consequence)) {
+		return false
+	}
+	rest := message
+	for i, read := range f {
+		start := read.What + cannotBeRead
+		if i > 0 {
+			start = "; " + start
+		}
+		at := strings.Index(rest, start)
+		if at < 0 || i == 0 && at > 0 {
+			return false
+		}
+		rest = rest[at+len(start):]
+	}
+	return true
+}
+
+// obstacle keeps the message of the condition while the same reads fail in the same way.
 func (f FailedReads) obstacle(consequence string, conditions []metav1.Condition, now time.Time) *obstacle {
+	message := f.message(consequence)
+	if stalled := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition); stalled != nil &&
+		stalled.Reason == v1alpha1.ObservationFailedReason && f.describedBy(stalled.Message, consequence) {
+		message = stalled.Message
+	}
 	return &obstacle{
-		reason: v1alpha1.ObservationFailedReason, stalled: true, message: f.message(consequence),
+		reason: v1alpha1.ObservationFailedReason, stalled: true, message: message,
 		until: now.Add(refusedDelay(conditions, v1alpha1.ObservationFailedReason, now)),
 	}
 }

@@ -155,15 +155,21 @@ func (p *planner) handled() *v1alpha1.HandledRequest {
 	return &h
 }
 
-// truncate puts a message on one line, and keeps it within the 1024 bytes that the API server takes as an event's note. Messages quote
-// webhooks, policies and quotas; "kubectl describe" prints a condition as it is, so that a line break would begin a line of its own.
-func truncate(message string) string {
-	const most, ellipsis = 1024, "…"
+// maxMessage is how many bytes the API server takes as an event's note.
+const maxMessage = 1024
+
+// truncate keeps a message within maxMessage.
+func truncate(message string) string { return truncateTo(message, maxMessage) }
+
+// truncateTo puts a message on one line, and cuts one that has more than a number of bytes. Messages quote webhooks, policies and
+// quotas; "kubectl describe" prints a condition as it is, so that a line break would begin a line of its own.
+func truncateTo(message string, most int) string {
+	const ellipsis = "…"
 	message = strings.Join(strings.FieldsFunc(message, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }), " ")
 	if len(message) <= most {
 		return message
 	}
-	cut := most - len(ellipsis)
+	cut := max(most-len(ellipsis), 0)
 	for cut > 0 && message[cut]&0xC0 == 0x80 {
 		cut--
 	}
