@@ -101,16 +101,12 @@ func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *se
 	}
 	state, otherUID := claimOn(secret, seen.Chatbot.UID, chatbotOwner)
 	if otherUID != "" {
-		exists := false
-		err := bounded(ctx, func(ctx context.Context) (err error) {
-			exists, err = ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, secret.Namespace, otherUID)
-			return err
-		})
+		lives, err := chatbotOwner.mayLive(ctx, &r.memory, r.Client, r.Live, secret, otherUID)
 		switch {
 		case err != nil:
 			state = lifecycle.SecretUnknown
 			seen.failed(lifecycle.ReadSecret, reading(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
-		case exists:
+		case lives:
 			state = lifecycle.SecretForeign
 		}
 	}

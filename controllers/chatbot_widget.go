@@ -51,6 +51,7 @@ func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id st
 	}
 	widget.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
 	widget.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	metav1.SetMetaDataAnnotation(&widget.ObjectMeta, v1alpha1.OwnerAnnotation, ownerText(chatbot))
 	if widget.Data == nil {
 		widget.Data = map[string]string{}
 	}
@@ -96,8 +97,8 @@ func (r *ChatbotReconciler) leftOver(ctx context.Context, widget *corev1.ConfigM
 	if uid == "" || len(widget.OwnerReferences) > 0 {
 		return false, nil
 	}
-	exists, err := ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotChatbotList{}, chatbotOwner, widget.Namespace, uid)
-	return !exists && err == nil, err
+	lives, err := chatbotOwner.mayLive(ctx, &r.memory, r.Client, r.Live, widget, uid)
+	return !lives && err == nil, err
 }
 
 // publish writes the ConfigMap: as it was seen, or not at all. One that the cache does not know, because it lost its label or

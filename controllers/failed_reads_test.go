@@ -93,8 +93,8 @@ var keyReads = map[string]struct {
 	"the count of keys": {fails: anyOf[*v1alpha1.DGbotAPIKeyList](), named: "the DGbotAPIKeys of environment "},
 	"the owner of a Secret": {
 		fails: func(o runtime.Object, _ client.ObjectKey) bool {
-			metadata, ok := o.(*metav1.PartialObjectMetadataList)
-			return ok && metadata.Kind == v1alpha1.APIKeyKind+"List"
+			metadata, ok := o.(*metav1.PartialObjectMetadata)
+			return ok && metadata.Kind == v1alpha1.APIKeyKind
 		},
 		prepare: func(w *world) {
 			w.editSecret(func(s *corev1.Secret) {

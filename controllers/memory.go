@@ -27,6 +27,8 @@ type memory struct {
 	doubts map[types.NamespacedName][]doubt
 	// yields are how often this operator has stepped back for a record that another one may be publishing.
 	yields map[types.NamespacedName]yield
+	// gone are the uids of owners that no longer exist, see secretOwner.mayLive.
+	gone map[types.UID]bool
 }
 
 // undoing is a write of a key that comes to nothing.

@@ -4,12 +4,8 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -206,12 +202,12 @@ func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, f
 	}
 	state, otherUID := facts.claim(seen.Key)
 	if otherUID != "" {
-		exists, err := r.keyExists(ctx, seen.Key.Namespace, otherUID)
+		lives, err := keyOwner.mayLive(ctx, &r.memory, r.Client, r.Live, &facts.metadata, otherUID)
 		switch {
 		case err != nil:
 			state = lifecycle.SecretUnknown
 			seen.failed(lifecycle.ReadSecret, reading(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
-		case exists:
+		case lives:
 			state = lifecycle.SecretForeign
 		}
 	}
@@ -228,40 +224,4 @@ func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {
 		}
 	}
 	return nil
-}
-
-// keyExists reports whether a key with that uid is in the namespace.
-func (r *APIKeyReconciler) keyExists(ctx context.Context, namespace string, uid types.UID) (exists bool, err error) {
-	err = bounded(ctx, func(ctx context.Context) (err error) {
-		exists, err = ownerExists(ctx, r.Client, r.Live, &v1alpha1.DGbotAPIKeyList{}, keyOwner, namespace, uid)
-		return err
-	})
-	return exists, err
-}
-
-// ownerExists says whether an object of a kind of ours with that uid is in the namespace. That one is, the cache may say: nothing
-// is done then. That none is, only the API server may: an owner that the cache does not know yet must not lose its Secret.
-func ownerExists(ctx context.Context, cached, live client.Reader, known client.ObjectList, owner secretOwner, namespace string, uid types.UID) (bool, error) {
-	there := &metav1.PartialObjectMetadataList{}
-	there.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(owner.kind + "List"))
-	for i, look := range []struct {
-		reader client.Reader
-		list   client.ObjectList
-	}{{cached, known}, {live, there}} {
-		if err := look.reader.List(ctx, look.list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-			if i == 0 {
-				continue // only the API server may report that the owner is gone
-			}
-			return false, fmt.Errorf("looking for the %s with uid %s: %w", owner.kind, uid, err)
-		}
-		found := false
-		if err := apimeta.EachListItem(look.list, func(o runtime.Object) error {
-			object, err := apimeta.Accessor(o)
-			found = found || err == nil && object.GetUID() == uid
-			return err
-		}); err != nil || found {
-			return found, err
-		}
-	}
-	return false, nil
 }

@@ -49,18 +49,6 @@ func setEntries(secret *corev1.Secret, owned []string, values map[string][]byte)
 	}
 }
 
-// secretOwner is a kind of ours that Secrets are published for.
-type secretOwner struct {
-	kind string
-	// label stands on its Secrets, with the owner's uid.
-	label string
-}
-
-var (
-	keyOwner     = secretOwner{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
-	chatbotOwner = secretOwner{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
-)
-
 // dressFor gives a Secret what is published for any owner: all but the entries.
 func dressFor(secret *corev1.Secret, object metav1.Object, owner secretOwner, wanted *v1alpha1.SecretTemplate, revision int64) {
 	own(secret, object, owner.kind)
@@ -68,7 +56,7 @@ func dressFor(secret *corev1.Secret, object metav1.Object, owner secretOwner, wa
 
 	template := v1alpha1.SecretTemplate{}
 	if wanted != nil {
-		template = *wanted
+		template = lifecycle.WithoutExports(*wanted)
 	}
 	formerly := readTemplateNote(secret.Annotations)
 	secret.Labels = overlay(secret.Labels, formerly.Labels, template.Labels)
@@ -77,23 +65,11 @@ func dressFor(secret *corev1.Secret, object metav1.Object, owner secretOwner, wa
 
 	secret.Labels[owner.label] = string(object.GetUID())
 	secret.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	secret.Annotations[v1alpha1.OwnerAnnotation] = ownerText(object)
 	secret.Annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(revision, 10)
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
-}
-
-// own makes an object of a kind of ours the controller of something that is published for it.
-func own(published metav1.Object, owner metav1.Object, kind string) {
-	want := *metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(kind))
-	is := published.GetOwnerReferences()
-	isOurs := func(o metav1.OwnerReference) bool { return o.UID == owner.GetUID() }
-	others := slices.DeleteFunc(slices.Clone(is), isOurs)
-	at := slices.IndexFunc(is, isOurs)
-	if at < 0 {
-		at = len(others)
-	}
-	published.SetOwnerReferences(slices.Insert(others, min(at, len(others)), want))
 }
 
 // templateNote is the value of TemplateAnnotation.
@@ -185,22 +161,4 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 // claim says whose the Secret is, as far as it can be told from the Secret.
 func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
 	return claimOn(&f.metadata, key.UID, keyOwner)
-}
-
-// claimOn says whose a Secret is, as far as it can be told from the Secret: the owner's with a uid, foreign, or that of another
-// uid, which is left over if there is no such owner.
-func claimOn(secret metav1.Object, uid types.UID, owner secretOwner) (state lifecycle.SecretState, otherUID types.UID) {
-	label := types.UID(secret.GetLabels()[owner.label])
-	controller := metav1.GetControllerOfNoCopy(secret)
-	switch {
-	case controller != nil && controller.UID == uid && lifecycle.IsReferenceTo(owner.kind, *controller):
-		return lifecycle.SecretOwned, ""
-	case controller == nil && label == uid:
-		return lifecycle.SecretOwned, ""
-	case label == "" || label == uid:
-		return lifecycle.SecretForeign, ""
-	case len(secret.GetOwnerReferences()) > 0:
-		return lifecycle.SecretCollectable, label
-	}
-	return lifecycle.SecretLeftOver, label
 }

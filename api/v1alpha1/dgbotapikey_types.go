@@ -209,6 +209,7 @@ type SecretTemplate struct {
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.startsWith('argocd.argoproj.io/') || !k.matches('(?i)replicat|reflect|duplicat|mirror|propagat|kubed|synator|(^|[^a])sync'))",message="template must not set labels or annotations that make a replicator copy the Secret (names with replicat, reflect, duplicat, mirror, propagat, kubed, synator or sync): a user who may write Secrets can set them on the Secret itself"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.dgbot.io/') && !k.startsWith('argocd.argoproj.io/') && !k.contains('.toolkit.fluxcd.io/') && !(k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance', 'kubectl.kubernetes.io/last-applied-configuration']))",message="template must not set keys.dgbot.io/*, app.kubernetes.io/managed-by, app.kubernetes.io/instance, argocd.argoproj.io/*, *.toolkit.fluxcd.io/* or kubectl.kubernetes.io/last-applied-configuration: they belong to the operator, Argo CD, Flux and kubectl"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
@@ -217,6 +218,7 @@ type SecretTemplate struct {
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.startsWith('argocd.argoproj.io/') || !k.matches('(?i)replicat|reflect|duplicat|mirror|propagat|kubed|synator|(^|[^a])sync'))",message="template must not set labels or annotations that make a replicator copy the Secret (names with replicat, reflect, duplicat, mirror, propagat, kubed, synator or sync): a user who may write Secrets can set them on the Secret itself"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.dgbot.io/') && !k.startsWith('argocd.argoproj.io/') && !k.contains('.toolkit.fluxcd.io/') && !(k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance', 'kubectl.kubernetes.io/last-applied-configuration']))",message="template must not set keys.dgbot.io/*, app.kubernetes.io/managed-by, app.kubernetes.io/instance, argocd.argoproj.io/*, *.toolkit.fluxcd.io/* or kubectl.kubernetes.io/last-applied-configuration: they belong to the operator, Argo CD, Flux and kubectl"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }

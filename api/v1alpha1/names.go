@@ -29,6 +29,9 @@ const (
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	ManagedBy      = "dgbot-key-operator"
 
+	// OwnerAnnotation stands on the Secrets and ConfigMaps that the operator publishes: namespace, "/" and name of the object that
+	// they are published for. With it, the operator finds the owner of a copy in another namespace by one read.
+	OwnerAnnotation = "keys.dgbot.io/owner"
 	// RevisionAnnotation stands on Secrets: the revision whose key they hold.
 	RevisionAnnotation = "keys.dgbot.io/revision"
 	// TemplateAnnotation stands on Secrets: which of their labels and annotations came from spec.secret.template, so
@@ -51,6 +54,11 @@ const (
 	// and takes back what can be. RFC 3339, whole seconds.
 	KeptAtAnnotation = "keys.dgbot.io/kept-at"
 )
+
+// ExportingNames matches the names of labels and annotations by which replicators copy a Secret to other namespaces, whatever their
+// case. It goes by words and not by a list of replicators, of which there are many: those of Reflector, kubernetes-replicator, Config
+// Syncer (kubed), Synator, k8s-duplicator and kube-syncer have one of them. The rules of SecretTemplate have the same expression.
+const ExportingNames = `(?i)replicat|reflect|duplicat|mirror|propagat|kubed|synator|(^|[^a])sync`
 
 // Verifiers renew one Lease per environment, in their own namespace, whenever they have reported the uses they know of. It
 // is called UsageLeasePrefix and the environment.

@@ -42,6 +42,7 @@ type planner struct {
 func assess(o Observation, now time.Time) *planner {
 	held := hold(o.Key, &o.Environment, now)
 	held.violateChatbot(&o)
+	held.violateTemplate(o.Key.Spec.Secret)
 	o.Key = held.key
 	p := &planner{Observation: o, held: held, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
 	for i := range o.Records {

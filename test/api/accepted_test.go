@@ -48,6 +48,7 @@ func TestManifestsThatAreUnusualAndRightAreAccepted(t *testing.T) {
 		"a request in the future":       `{"spec": {"rotation": {"requestedAt": "2125-12-31T23:59:59Z"}}}`,
 		"the name spelt out":            `{"spec": {"secret": {"name": "crm"}}}`,
 		"an entry beginning with a dot": `{"spec": {"secret": {"key": ".env"}}}`,
+		"an annotation with async":      `{"spec": {"secret": {"template": {"annotations": {"example.com/async-worker": "true"}}}}}`,
 		"a reloader's annotation":       `{"spec": {"secret": {"template": {"annotations": {"reloader.stakater.com/match": "true"}}}}}`,
 	} {
 		t.Run(name, func(t *testing.T) { create(t, goodKey, patch) })

@@ -63,16 +63,25 @@ func TestSecretEntries_OfChatbotsAreDocumented(t *testing.T) {
 }
 
 func TestTemplate_DenyListIsOneRule(t *testing.T) {
-	var rules []rule
+	var rules, exports []rule
 	for _, path := range [][]string{
 		{"dgbotapikeys", "spec", "secret", "template"}, {"dgbotchatbots", "spec", "identityVerification", "secret", "template"},
 	} {
 		for _, field := range []string{"labels", "annotations"} {
-			rules = append(rules, schemaOf(t, path[0], append(slices.Clone(path[1:]), field)...).rules()...)
+			for _, r := range schemaOf(t, path[0], append(slices.Clone(path[1:]), field)...).rules() {
+				if strings.Contains(r.message, "replicator") {
+					exports = append(exports, r)
+				} else {
+					rules = append(rules, r)
+				}
+			}
 		}
 	}
 	if len(rules) != 4 || len(slices.Compact(slices.Clone(rules))) != 1 {
 		t.Fatalf("%d rules, want 4 equal ones: %q", len(rules), rules)
+	}
+	if len(exports) != 4 || len(slices.Compact(slices.Clone(exports))) != 1 || !strings.Contains(exports[0].expression, "k.matches('"+v1alpha1.ExportingNames+"')") {
+		t.Errorf("%d rules against replicators, want 4 equal ones with the expression by which the operator leaves out names: %q", len(exports), exports)
 	}
 	names := regexp.MustCompile(`'([^']+)'`).FindAllStringSubmatch(rules[0].expression, -1)
 	if len(names) != 6 {
