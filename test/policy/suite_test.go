@@ -98,6 +98,7 @@ func waitForPolicies(ctx context.Context) error {
 		"dgbot-leaks-deny":   func() (said, error) { return create(ctx, strict, leak) },
 		"dgbot-leaks-notice": func() (said, error) { return create(ctx, ordinary, large) },
 		"dgbot-requests":     func() (said, error) { return create(ctx, ordinary, apiKey(annotated("keys.dgbot.io/unknown", ""))) },
+		"dgbot-sizes":        func() (said, error) { return create(ctx, ordinary, tooLarge()) },
 		"dgbot-notices":      func() (said, error) { return create(ctx, ordinary, apiKey(annotated("helm.sh/hook", "pre-install"))) },
 		"dgbot-namespace-labels": func() (said, error) {
 			return during(func() error { return admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll) })
