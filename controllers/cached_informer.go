@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	toolscache "k8s.io/client-go/tools/cache"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 )
 
 // cachedInformer is an informer whose cache may be used before it is filled.
@@ -23,13 +22,12 @@ type namespaceQuestion struct{ namespace string }
 
 // transformIn returns the transformation of the objects of a namespace.
 func transformIn(namespace string) toolscache.TransformFunc {
-	strip := cache.TransformStripManagedFields()
 	return func(object any) (any, error) {
 		if question, ok := object.(*namespaceQuestion); ok {
 			question.namespace = namespace
 			return object, nil
 		}
-		return strip(object)
+		return stripForCache(object)
 	}
 }
 

@@ -135,7 +135,7 @@ func (c *cachedClient) Get(ctx context.Context, name types.NamespacedName, into 
 
 // cacheIndexes are the indexes that only the cache has. What such a list lacks while the cache is not filled is reconciled once it is:
 // they map the event of one object to others, which then have an event of their own.
-var cacheIndexes = []string{secretNameIndex, chatbotRefIndex, lockNameIndex, unknownEnvironmentIndex}
+var cacheIndexes = []string{secretNameIndex, chatbotRefIndex, reservationIndex, lockNameIndex, unknownEnvironmentIndex}
 
 // List lists objects.
 func (c *cachedClient) List(ctx context.Context, into client.ObjectList, options ...client.ListOption) error {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -85,7 +84,7 @@ func (r *ChatbotReconciler) describeWidget(ctx context.Context, seen *seenChatbo
 		return err
 	}
 	seen.Widget = lifecycle.WidgetPublished
-	if !equality.Semantic.DeepEqual(wanted, widget) {
+	if !equalWhenCached(wanted, widget) {
 		seen.Widget = lifecycle.WidgetDrifted
 	}
 	return nil
@@ -108,7 +107,19 @@ func (r *ChatbotReconciler) publish(ctx context.Context, seen *seenChatbot) erro
 	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	create := seen.widget == nil
 	if !create {
-		widget = seen.widget.DeepCopy()
+		// What was observed may come from the cache, which does not hold what users added.
+		found, err := r.getLive(ctx, name, widget)
+		switch {
+		case err != nil:
+			return reading(err, "ConfigMap %q", name.Name)
+		case !found:
+			return r.describeWidget(ctx, seen, nil)
+		case widget.UID != seen.widget.UID || widget.ResourceVersion != seen.widget.ResourceVersion:
+			if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Widget != lifecycle.WidgetDrifted {
+				return err
+			}
+		}
+		widget = widget.DeepCopy() // the observation keeps what was read
 	}
 	if err := dressWidget(widget, seen.Chatbot, seen.ID); err != nil {
 		return err

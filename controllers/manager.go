@@ -94,7 +94,7 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	}
 	history := newHistory(scheme)
 	caches := &caches{scheme: scheme, history: history, watched: options.WatchNamespaces}
-	cacheOptions.NewInformer = caches.newInformer
+	cacheOptions.NewInformer = inPages(scheme, caches.newInformer)
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -175,10 +175,10 @@ func addReconcilers(mgr ctrl.Manager, caches *caches, live client.Reader, option
 	return nil
 }
 
-// cacheOptions keep plaintext and what is other people's out of memory: of ConfigMaps only those with the chatbot label are
-// watched, of Secrets only those with the operator's label (with get-only, those of the identity namespace), and the
-// controllers watch metadata only. A typed read of a Secret through the cache, which would
-// start a watch with the bytes, fails.
+// cacheOptions keep plaintext and foreign objects out of memory: of ConfigMaps only those with the chatbot label are watched, of
+// Secrets only those with the operator's label (with get-only, those of the identity namespace), and of Secrets the metadata only.
+// What users can make large is stripped (see stripForCache). A typed read of a Secret through the cache, which would start a watch
+// with the bytes, fails.
 func cacheOptions(o Options) (cache.Options, error) {
 	ofChatbots, err := labels.NewRequirement(v1alpha1.ChatbotLabel, selection.Exists, nil)
 	if err != nil {
@@ -189,7 +189,7 @@ func cacheOptions(o Options) (cache.Options, error) {
 	in := func(namespace string) cache.Config { return cache.Config{Transform: transformIn(namespace)} }
 	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
-		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultTransform:            stripForCache,
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: in(o.UsageNamespace)}},
 		},

@@ -212,9 +212,18 @@ func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, f
 		}
 	}
 	seen.Secret = lifecycle.Secret{State: state, Hash: facts.hash, KeyID: facts.keyID}
-	if state == lifecycle.SecretOwned {
-		seen.Secret.Drifted = facts.drifted(seen.Key, seen.recordOf(facts.hash))
+	if state != lifecycle.SecretOwned {
+		return
 	}
+	record := seen.recordOf(facts.hash)
+	if seen.secret == nil {
+		seen.Secret.Drifted = facts.drifted(seen.Key, record)
+		return
+	}
+	if facts.intactFor = ""; !drifted(seen.secret, seen.Key, record) {
+		facts.intactFor = publishedFrom(seen.Key, record)
+	}
+	seen.Secret.Drifted = facts.intactFor == ""
 }
 
 func (o *observed) recordOf(hash string) *v1alpha1.DGbotAPIKeyRecord {

@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -109,13 +110,15 @@ func overlay[V ~string](present map[string]string, formerly []string, template m
 	return result
 }
 
-// secretFacts is what is kept of a Secret between looks: all but its bytes.
+// secretFacts holds what is remembered of a Secret between looks. Its size does not depend on the Secret: a user who may edit Secrets
+// could otherwise fill the manager's memory.
 type secretFacts struct {
+	// metadata is as a cache holds it.
 	metadata metav1.ObjectMeta
-	kind     corev1.SecretType
-	entries  map[string][]byte
 	hash     string
 	keyID    string
+	// intactFor is the digest of what the Secret was found to be published from, without drift; empty if it had drifted.
+	intactFor string
 }
 
 // factsOf takes the facts of a Secret read live; nil stands for "no Secret".
@@ -123,19 +126,11 @@ func factsOf(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) *secretFacts {
 	if secret == nil {
 		return nil
 	}
-	facts := &secretFacts{
-		metadata: metav1.ObjectMeta{
-			UID: secret.UID, ResourceVersion: secret.ResourceVersion, Name: secret.Name, Namespace: secret.Namespace,
-			Labels: secret.Labels, Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences,
-		},
-		kind:    secret.Type,
-		entries: map[string][]byte{},
-	}
-	for _, name := range v1alpha1.APIKeySecretEntries {
-		if value, ok := secret.Data[name]; ok {
-			facts.entries[name] = value
-		}
-	}
+	facts := &secretFacts{metadata: metav1.ObjectMeta{
+		UID: secret.UID, ResourceVersion: secret.ResourceVersion, Name: secret.Name, Namespace: secret.Namespace,
+		Labels: only(secret.Labels, cachedLabels), Annotations: only(secret.Annotations, cachedAnnotations),
+		OwnerReferences: strippedOwners(secret.OwnerReferences),
+	}}
 	if text, ok := secret.Data[lifecycle.SecretDataKey(key)]; ok {
 		facts.hash = apikey.Hash(text)
 		if parsed, err := apikey.Parse(string(text)); err == nil && parsed.Environment() == key.Spec.Environment {
@@ -145,10 +140,18 @@ func factsOf(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) *secretFacts {
 	return facts
 }
 
-// drifted says whether the Secret differs from what is published for the record whose key it holds; without such a
+// drifted reports whether a Secret read live differs from what is published for the record whose key it holds; without such a
 // record, whether its owner is missing.
-func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
-	is := &corev1.Secret{ObjectMeta: *f.metadata.DeepCopy(), Type: f.kind, Data: maps.Clone(f.entries)}
+func drifted(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
+	is := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Labels: secret.Labels, Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences},
+		Type:       secret.Type, Data: map[string][]byte{},
+	}
+	for _, name := range v1alpha1.APIKeySecretEntries {
+		if value, ok := secret.Data[name]; ok {
+			is.Data[name] = value
+		}
+	}
 	want := is.DeepCopy()
 	if record == nil {
 		own(want, key, v1alpha1.APIKeyKind)
@@ -156,6 +159,28 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 		dress(want, key, record)
 	}
 	return !equality.Semantic.DeepEqual(is, want)
+}
+
+// publishedFrom returns a digest of everything that decides what dress does to a Secret, and drifted therefore depends on.
+func publishedFrom(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) string {
+	inputs := []any{key.UID, key.Name, nil, nil}
+	if record != nil {
+		if key.Spec.Secret != nil {
+			inputs[2] = key.Spec.Secret.Template
+		}
+		inputs[3] = []any{record.Spec.Revision, record.Spec.KeyID, record.Spec.Environment, record.Spec.ChatbotID}
+	}
+	text, err := json.Marshal(inputs)
+	if err != nil {
+		return "" // counts as drift, so that the Secret is read
+	}
+	sum := sha256.Sum256(text)
+	return string(sum[:])
+}
+
+// drifted reports whether the Secret has to be looked at again because it had drifted, or is to be published from something else since.
+func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
+	return f.intactFor == "" || f.intactFor != publishedFrom(key, record)
 }
 
 // claim says whose the Secret is, as far as it can be told from the Secret.

@@ -97,7 +97,7 @@ func TestADressedSecretHasNotDrifted(t *testing.T) {
 	} {
 		secret, key, record := dressed(t, &corev1.Secret{}, v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"app": "crm"}})
 		spoil(secret)
-		if got := factsOf(secret, key).drifted(key, record); got != (name != "") {
+		if got := drifted(secret, key, record); got != (name != "") {
 			t.Errorf("%q altered: drifted is %t", name, got)
 		}
 	}

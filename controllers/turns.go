@@ -36,7 +36,7 @@ func neverUrgent(reconcile.Request) bool { return false }
 
 // urgent reports whether something of a key waits to be withdrawn, as far as the cache knows.
 func (r *APIKeyReconciler) urgent(request reconcile.Request) bool {
-	if !filled(r.Client, &v1alpha1.DGbotAPIKey{}, &v1alpha1.DGbotAPIKeyRecord{}) {
+	if !filled(r.Client, request.Namespace, &v1alpha1.DGbotAPIKey{}, &v1alpha1.DGbotAPIKeyRecord{}) {
 		return false
 	}
 	ctx, key := context.Background(), &v1alpha1.DGbotAPIKey{}
@@ -52,7 +52,7 @@ func (r *APIKeyReconciler) urgent(request reconcile.Request) bool {
 
 // urgent reports whether an HMAC secret of a chatbot waits to be withdrawn, as far as the cache knows.
 func (r *ChatbotReconciler) urgent(request reconcile.Request) bool {
-	if !filled(r.Client, &v1alpha1.DGbotChatbot{}) {
+	if !filled(r.Client, request.Namespace, &v1alpha1.DGbotChatbot{}) {
 		return false
 	}
 	chatbot := &v1alpha1.DGbotChatbot{}
@@ -60,15 +60,15 @@ func (r *ChatbotReconciler) urgent(request reconcile.Request) bool {
 	return err == nil && found && lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) != lifecycle.WithdrawNothing
 }
 
-// filled reports whether reads of these kinds are served from memory. Where they go to the API server, a queue must not wait for
+// filled reports whether reads of these kinds in a namespace are served from memory. Where they go to the API server, a queue must not wait for
 // them: it is locked while it asks.
-func filled(reader client.Client, kinds ...runtime.Object) bool {
+func filled(reader client.Client, namespace string, kinds ...runtime.Object) bool {
 	cached, ok := reader.(*cachedClient)
 	if !ok {
 		return true
 	}
 	for _, kind := range kinds {
-		if _, some := cached.unfilled(kind); some {
+		if cached.unfilled(kind, namespace) {
 			return false
 		}
 	}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// The caches hold only what the reconcilers read. Every user who may edit ConfigMaps or Secrets in a namespace can set the labels by
+// which the operator caches them, and 300 ConfigMaps of 900 KiB, or as many large annotations, would exceed the manager's memory.
+//
+// Objects are therefore stripped before they reach a cache, and lists come in pages that are stripped one by one. What is cached is
+// good enough to compare. It must never be written: an update with a stripped object would remove what others added.
+
+// cachedAnnotations are the annotations that reconcilers read from a cache. An annotation that is added here must have a bounded value,
+// which stripValue ensures.
+var cachedAnnotations = []string{
+	v1alpha1.ChatbotHolderAnnotation,
+	v1alpha1.SupersededByAnnotation,
+	v1alpha1.AuditAnnotation,
+	v1alpha1.RotateRequestedAtAnnotation,
+	v1alpha1.RevokeIssuedBeforeAnnotation,
+	v1alpha1.KeptAtAnnotation,
+	v1alpha1.TrackedSinceAnnotation,
+}
+
+// cachedLabels are the labels that reconcilers read from a cache, or select cached objects by. Namespaces keep all of theirs: the
+// namespaceSelector of a DGbotEnvironment can name any.
+var cachedLabels = []string{v1alpha1.APIKeyLabel, v1alpha1.ChatbotLabel, v1alpha1.ClaimHolderLabel, v1alpha1.ManagedByLabel}
+
+// cachedEntries are the entries of ConfigMaps that reconcilers read from a cache: those of a reservation, and of a widget.
+var cachedEntries = []string{lockedID, holderNamespace, holderName, holderUID, v1alpha1.WidgetChatbotID, v1alpha1.WidgetSnippet}
+
+// maxCachedValue is the length in bytes up to which the value of an annotation or entry is cached as it is. No value that the operator
+// parses is longer, apart from the name of a chatbot with its namespace.
+const maxCachedValue = 512
+
+// stripForCache removes from an object what no reconciler reads. It is the transform of all caches, and changes the object in place.
+func stripForCache(object any) (any, error) {
+	accessor, err := apimeta.Accessor(object)
+	if err != nil {
+		return object, nil //nolint:nilerr // a tombstone holds an object that was stripped
+	}
+	accessor.SetManagedFields(nil)
+	accessor.SetFinalizers(nil)
+	accessor.SetGenerateName("")
+	accessor.SetAnnotations(only(accessor.GetAnnotations(), cachedAnnotations))
+	accessor.SetOwnerReferences(strippedOwners(accessor.GetOwnerReferences()))
+	metadata, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok || metadata.Kind != "Namespace" {
+		accessor.SetLabels(only(accessor.GetLabels(), cachedLabels))
+	}
+	if configMap, ok := object.(*corev1.ConfigMap); ok {
+		configMap.Data, configMap.BinaryData = only(configMap.Data, cachedEntries), nil
+	}
+	return object, nil
+}
+
+// only returns the values with these names, stripped.
+func only(values map[string]string, names []string) map[string]string {
+	var kept map[string]string
+	for _, name := range names {
+		if value, ok := values[name]; ok {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[name] = stripValue(value)
+		}
+	}
+	return kept
+}
+
+// stripValue returns a value as it is cached: a long one as its hash, so that equal values stay equal and different ones different. The
+// byte before the hash is not UTF-8, so that no value in the API server equals a stripped one.
+func stripValue(value string) string {
+	if len(value) <= maxCachedValue {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return "\xff" + hex.EncodeToString(sum[:])
+}
+
+// maxCachedOwners bounds the owner references that are cached of an object. Records have one, and only the operator writes them.
+const maxCachedOwners = 4
+
+// strippedOwners returns the reference to the controller and, up to maxCachedOwners, the first of the others.
+func strippedOwners(owners []metav1.OwnerReference) []metav1.OwnerReference {
+	controller := slices.IndexFunc(owners, func(o metav1.OwnerReference) bool { return o.Controller != nil && *o.Controller })
+	var kept []metav1.OwnerReference
+	for i, owner := range owners {
+		if i != controller && len(kept) >= maxCachedOwners {
+			continue
+		}
+		owner.APIVersion, owner.Kind, owner.Name = stripValue(owner.APIVersion), stripValue(owner.Kind), stripValue(owner.Name)
+		if len(owner.UID) > maxCachedValue {
+			owner.UID = "" // no object has such a uid
+		}
+		kept = append(kept, owner)
+	}
+	return kept
+}
+
+// equalWhenCached reports whether two ConfigMaps are the same as far as the caches show them.
+func equalWhenCached(a, b *corev1.ConfigMap) bool {
+	return maps.Equal(only(a.Data, cachedEntries), only(b.Data, cachedEntries)) &&
+		maps.Equal(only(a.Labels, cachedLabels), only(b.Labels, cachedLabels)) &&
+		slices.EqualFunc(strippedOwners(a.OwnerReferences), strippedOwners(b.OwnerReferences), equalOwners)
+}
+
+func equalOwners(a, b metav1.OwnerReference) bool {
+	same := func(a, b *bool) bool { return (a != nil && *a) == (b != nil && *b) }
+	return a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Name == b.Name && a.UID == b.UID &&
+		same(a.Controller, b.Controller) && same(a.BlockOwnerDeletion, b.BlockOwnerDeletion)
+}
+
+// newInformerFunc is the type of cache.Options.NewInformer.
+type newInformerFunc = func(toolscache.ListerWatcher, runtime.Object, time.Duration, toolscache.Indexers) toolscache.SharedIndexInformer
+
+// inPages returns a constructor of informers that read lists in pages.
+func inPages(scheme *runtime.Scheme, construct newInformerFunc) newInformerFunc {
+	return func(source toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+		pages := &pagedLists{ListerWatcher: source, source: toolscache.ToListerWatcherWithContext(source), size: defaultPageSize}
+		if kind, err := apiutil.GVKForObject(example, scheme); err == nil && pageSizes[kind.Kind] > 0 {
+			pages.size = pageSizes[kind.Kind]
+		}
+		return construct(pages, example, resync, indexers)
+	}
+}
+
+// pageSizes are how many objects of a kind one answer to a list holds at most, and defaultPageSize that of other kinds, which only
+// the operator and cluster admins write. A page is in memory twice while it is decoded. A ConfigMap, and the metadata of a Secret, has up
+// to 1.5 MiB; that of a key or chatbot is bounded by config/policy. API servers that stream lists, which is the default since
+// Kubernetes 1.34, send one object at a time.
+var pageSizes = map[string]int64{"ConfigMap": 16, "Secret": 16, v1alpha1.APIKeyKind: 100, v1alpha1.ChatbotKind: 100}
+
+const defaultPageSize = 500
+
+// pagedLists are the lists of one informer, read in pages. The informer's own pages do not bound its memory: it asks for lists that the
+// API server answers from its watch cache, in one piece, and strips them only when all are there.
+type pagedLists struct {
+	// ListerWatcher has the methods without a context, which nothing calls.
+	toolscache.ListerWatcher
+	source toolscache.ListerWatcherWithContext
+	size   int64
+}
+
+// ListWithContext returns all objects, stripped. The list is consistent: the API server divides no other.
+func (p *pagedLists) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	options.Limit, options.Continue, options.ResourceVersion, options.ResourceVersionMatch = p.size, "", "", ""
+	var all []runtime.Object
+	for {
+		list, err := p.source.ListWithContext(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		page, err := apimeta.ListAccessor(list)
+		if err != nil {
+			return nil, err
+		}
+		err = apimeta.EachListItem(list, func(item runtime.Object) error {
+			all = append(all, item)
+			_, err := stripForCache(item)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return list, apimeta.SetList(list, all)
+		}
+	}
+}
+
+// WatchWithContext watches. The informer strips events one by one, those of a streamed list included.
+func (p *pagedLists) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	return p.source.WatchWithContext(ctx, options)
+}

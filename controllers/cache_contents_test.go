@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// largeMetadata is metadata as a user can make it: all that the operator reads, each value and each list far too large.
+func largeMetadata() metav1.ObjectMeta {
+	m := metav1.ObjectMeta{Name: "large", Namespace: "support", UID: "uid", ResourceVersion: "7", Labels: map[string]string{}, Annotations: map[string]string{}}
+	huge := strings.Repeat("x", 200_000)
+	for i := range 5_000 {
+		m.Labels[fmt.Sprintf("label-%d", i)] = "value"
+		m.Annotations[fmt.Sprintf("keys.dgbot.io/annotation-%d", i)] = "value"
+		m.Finalizers = append(m.Finalizers, fmt.Sprintf("example.com/%d", i))
+		m.OwnerReferences = append(m.OwnerReferences, metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: "n", UID: "u"})
+	}
+	for _, name := range cachedAnnotations {
+		m.Annotations[name] = huge
+	}
+	for _, name := range cachedLabels {
+		m.Labels[name] = "uid"
+	}
+	m.OwnerReferences = append(m.OwnerReferences,
+		metav1.OwnerReference{APIVersion: huge, Kind: huge, Name: huge, UID: types.UID(huge)},
+		metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: "crm", UID: "owner", Controller: new(true)})
+	m.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(huge)}}}
+	return m
+}
+
+func TestStripForCache_BoundsWhatUsersCanSize(t *testing.T) {
+	data := map[string]string{"other": strings.Repeat("x", 500_000)}
+	for _, name := range cachedEntries {
+		data[name] = strings.Repeat("y", 50_000)
+	}
+	for name, object := range map[string]client.Object{
+		"ConfigMap":         &corev1.ConfigMap{ObjectMeta: largeMetadata(), Data: data, BinaryData: map[string][]byte{"b": make([]byte, 100_000)}},
+		"Secret":            &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Secret"}, ObjectMeta: largeMetadata()},
+		"DGbotAPIKey":       &v1alpha1.DGbotAPIKey{ObjectMeta: largeMetadata()},
+		"DGbotAPIKeyRecord": &v1alpha1.DGbotAPIKeyRecord{ObjectMeta: largeMetadata()},
+		"DGbotChatbot":      &v1alpha1.DGbotChatbot{ObjectMeta: largeMetadata()},
+		"DGbotEnvironment":  &v1alpha1.DGbotEnvironment{ObjectMeta: largeMetadata()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stripped, err := stripForCache(object)
+			if err != nil || stripped != any(object) {
+				t.Fatalf("the result is another object, or %v", err)
+			}
+			text, err := json.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(text) > 4096 {
+				t.Errorf("%d bytes are cached, want at most 4096", len(text))
+			}
+			controller := metav1.GetControllerOfNoCopy(object)
+			if controller == nil || controller.UID != "owner" || object.GetUID() != "uid" || object.GetResourceVersion() != "7" {
+				t.Errorf("lost what identifies the object: controller %v, uid %s, version %s", controller, object.GetUID(), object.GetResourceVersion())
+			}
+		})
+	}
+}
+
+// TestStripForCache_KeepsWhatIsRead: values of ordinary length stay, and so do the labels of a namespace, which selectors name.
+func TestStripForCache_KeepsWhatIsRead(t *testing.T) {
+	configMap := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.ChatbotLabel: "uid", "app": "crm"}},
+		Data:       map[string]string{lockedID: "cb_1", holderNamespace: "support", holderName: "bot", holderUID: "uid"},
+	}
+	want := maps.Clone(configMap.Data)
+	namespace := metadataOf("Namespace")
+	namespace.Labels = map[string]string{"team": "support"}
+	chatbot := metadataOf("Secret")
+	holder := strings.Repeat("n", 63) + "/" + strings.Repeat("b", 253)
+	chatbot.Annotations = map[string]string{v1alpha1.ChatbotHolderAnnotation: holder, "other": "x"}
+	for _, object := range []any{configMap, namespace, chatbot, toolscache.DeletedFinalStateUnknown{Key: "a/b"}} {
+		if _, err := stripForCache(object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !maps.Equal(configMap.Data, want) || !maps.Equal(configMap.Labels, map[string]string{v1alpha1.ChatbotLabel: "uid"}) {
+		t.Errorf("the ConfigMap has data %v and labels %v", configMap.Data, configMap.Labels)
+	}
+	if namespace.Labels["team"] != "support" {
+		t.Error("a namespace lost its labels")
+	}
+	if !maps.Equal(chatbot.Annotations, map[string]string{v1alpha1.ChatbotHolderAnnotation: holder}) {
+		t.Errorf("the replica has the annotations %v", chatbot.Annotations)
+	}
+}
+
+func TestStripValue_TellsValuesApart(t *testing.T) {
+	long := strings.Repeat("x", maxCachedValue+1)
+	if stripValue(long) != stripValue(strings.Clone(long)) || stripValue(long) == stripValue(long+"y") || len(stripValue(long)) > maxCachedValue {
+		t.Error("long values are not told apart by their hashes")
+	}
+	if stripValue(long[1:]) != long[1:] || stripValue(stripValue(long)) != stripValue(long) {
+		t.Error("a value of permitted length changed")
+	}
+}
+
+// TestCachedNames_CoverAllNames: a label or annotation of ours is either cached, or listed here because it is only read live.
+func TestCachedNames_CoverAllNames(t *testing.T) {
+	live := []string{v1alpha1.AbandonedAnnotation, v1alpha1.RevisionAnnotation, v1alpha1.TemplateAnnotation}
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "api", "v1alpha1", "names.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		name := spec.Names[0].Name
+		literal, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok || !strings.HasSuffix(name, "Annotation") && !strings.HasSuffix(name, "Label") {
+			return true
+		}
+		value, err := strconv.Unquote(literal.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found++
+		if !slices.Contains(slices.Concat(live, cachedAnnotations, cachedLabels), value) {
+			t.Errorf("%s (%s) would be missing from every cached object: add it to cachedAnnotations or cachedLabels, or here", name, value)
+		}
+		return true
+	})
+	if found < 12 {
+		t.Errorf("found %d names in names.go, want at least 12", found)
+	}
+}
+
+func TestPagedLists_ReadsPages(t *testing.T) {
+	const size, all = 16, 50
+	var asked []metav1.ListOptions
+	var failure error
+	source := &toolscache.ListWatch{ListWithContextFunc: func(_ context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		asked = append(asked, options)
+		from := 0
+		if options.Continue != "" {
+			from, _ = strconv.Atoi(options.Continue)
+			if failure != nil {
+				return nil, failure
+			}
+		}
+		list := &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: "9"}}
+		for i := from; i < min(from+int(options.Limit), all); i++ {
+			list.Items = append(list.Items, corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: strconv.Itoa(i)}, Data: map[string]string{"large": strings.Repeat("x", 1000)}})
+		}
+		if next := from + len(list.Items); next < all {
+			list.Continue = strconv.Itoa(next)
+		}
+		return list, nil
+	}}
+	pages := &pagedLists{ListerWatcher: source, source: toolscache.ToListerWatcherWithContext(source), size: size}
+	list, err := pages.ListWithContext(t.Context(), metav1.ListOptions{ResourceVersion: "0", Limit: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configMaps, ok := list.(*corev1.ConfigMapList)
+	if !ok || len(configMaps.Items) != all || configMaps.ResourceVersion != "9" || configMaps.Continue != "" {
+		t.Fatalf("the list is %T with %d of %d objects, version and continue token %v", list, apimeta.LenList(list), all, list.(metav1.ListMetaAccessor).GetListMeta())
+	}
+	for i := range configMaps.Items {
+		if len(configMaps.Items[i].Data) > 0 || configMaps.Items[i].Name != strconv.Itoa(i) {
+			t.Fatalf("object %d is %v, want it stripped and in its place", i, configMaps.Items[i])
+		}
+	}
+	for i, options := range asked {
+		if options.Limit != size || options.ResourceVersion != "" {
+			t.Errorf("page %d was asked for with %+v, want a limit of %d and no version", i, options, size)
+		}
+	}
+	failure = errors.New("the continue token expired")
+	if _, err := pages.ListWithContext(t.Context(), metav1.ListOptions{}); !errors.Is(err, failure) {
+		t.Errorf("a page failed, and the list ends with %v", err)
+	}
+}
+
+// TestSecretFacts_DoNotGrowWithTheSecret: what is remembered of a key's Secret is as small for a large Secret.
+func TestSecretFacts_DoNotGrowWithTheSecret(t *testing.T) {
+	large := largeMetadata()
+	large.OwnerReferences = large.OwnerReferences[:len(large.OwnerReferences)-1] // the controller is another one
+	secret, key, record := dressed(t, &corev1.Secret{ObjectMeta: large}, v1alpha1.SecretTemplate{})
+	for i := range 1_000 {
+		secret.Data[fmt.Sprintf("entry-%d", i)] = make([]byte, 500)
+	}
+	secret.Data[v1alpha1.SecretKeyID] = make([]byte, 100_000)
+	secret.Annotations[v1alpha1.TemplateAnnotation] = strings.Repeat("x", 100_000)
+	secret.Data[v1alpha1.DefaultSecretKey] = []byte("text")
+	facts := factsOf(secret, key)
+	record.Spec.Hash = facts.hash
+	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: []v1alpha1.DGbotAPIKeyRecord{*record}}, secret: secret}
+	(&APIKeyReconciler{}).describeSecret(t.Context(), seen, facts)
+	text, err := json.Marshal(facts.metadata)
+	if size := len(text) + len(facts.hash) + len(facts.keyID) + len(facts.intactFor); err != nil || size > 4096 {
+		t.Errorf("%d bytes are remembered of the Secret (%v), want at most 4096", size, err)
+	}
+	if seen.Secret.State != lifecycle.SecretOwned || !seen.Secret.Drifted {
+		t.Errorf("the Secret counts as %+v, want it owned and drifted", seen.Secret)
+	}
+}
+
+// TestSecretFacts_RememberWhatTheSecretWasPublishedFrom: a remembered Secret counts as intact for what it was published from, and for
+// nothing else.
+func TestSecretFacts_RememberWhatTheSecretWasPublishedFrom(t *testing.T) {
+	secret, key, record := dressed(t, &corev1.Secret{}, v1alpha1.SecretTemplate{})
+	secret.Data[v1alpha1.DefaultSecretKey] = []byte("text")
+	facts := factsOf(secret, key)
+	record.Spec.Hash = facts.hash
+	seen := &observed{Observation: lifecycle.Observation{Key: key, Records: []v1alpha1.DGbotAPIKeyRecord{*record}}, secret: secret}
+	(&APIKeyReconciler{}).describeSecret(t.Context(), seen, facts)
+	if seen.Secret.Drifted || facts.drifted(key, record) {
+		t.Fatal("an intact Secret counts as drifted")
+	}
+	labelled := key.DeepCopy()
+	labelled.Spec.Secret = &v1alpha1.SecretSpec{Template: &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"app": "crm"}}}
+	other := record.DeepCopy()
+	other.Spec.ChatbotID = "cb_other"
+	if !facts.drifted(labelled, record) || !facts.drifted(key, other) || !facts.drifted(key, nil) {
+		t.Error("the remembered Secret counts as intact for another template, chatbot ID or record")
+	}
+}
+
+// stripping reads as from a cache.
+func stripping(reads client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(reads, interceptor.Funcs{
+		Get: func(ctx context.Context, next client.WithWatch, name client.ObjectKey, into client.Object, options ...client.GetOption) error {
+			if err := next.Get(ctx, name, into, options...); err != nil {
+				return err
+			}
+			_, err := stripForCache(into)
+			return err
+		},
+		List: func(ctx context.Context, next client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if err := next.List(ctx, list, options...); err != nil {
+				return err
+			}
+			return apimeta.EachListItem(list, func(item runtime.Object) error {
+				_, err := stripForCache(item)
+				return err
+			})
+		},
+	})
+}
+
+// TestPublish_KeepsWhatUsersAdded: the cache does not hold what users add to a chatbot's ConfigMap, and a repair leaves it there.
+func TestPublish_KeepsWhatUsersAdded(t *testing.T) {
+	w := newWorld(t)
+	plainBot(w)
+	reads := stripping(live)
+	w.restBots(reads, botName)
+	w.editWidget(func(widget *corev1.ConfigMap) {
+		widget.Labels["team"], widget.Annotations = "support", map[string]string{"note": "theirs"}
+		widget.Data["theirs"], widget.Data[v1alpha1.WidgetSnippet] = "stays", strings.Repeat("spoiled ", 1000)
+		widget.BinaryData = map[string][]byte{"logo": {1, 2}}
+		widget.OwnerReferences = append(widget.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: w.namespace, UID: "other"})
+		widget.Finalizers = []string{"example.com/theirs"}
+	})
+	w.restBots(reads, botName)
+	widget := w.widget()
+	if !strings.HasPrefix(widget.Data[v1alpha1.WidgetSnippet], "<script") {
+		t.Errorf("the spoiled entry was not repaired: %.40q", widget.Data[v1alpha1.WidgetSnippet])
+	}
+	if widget.Labels["team"] != "support" || widget.Annotations["note"] != "theirs" || widget.Data["theirs"] != "stays" ||
+		len(widget.BinaryData) != 1 || len(widget.Finalizers) != 1 {
+		t.Errorf("what users added is gone: labels %v, annotations %v, finalizers %v", widget.Labels, widget.Annotations, widget.Finalizers)
+	}
+	widget.Finalizers = nil
+	if err := live.Update(t.Context(), widget); err != nil {
+		t.Fatal(err)
+	}
+}
