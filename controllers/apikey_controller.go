@@ -68,6 +68,7 @@ type APIKeyReconciler struct {
 
 	memory memory
 	slow   slowLane
+	ranks  keyRanks
 }
 
 // Reconcile brings one key closer to what its spec asks for.

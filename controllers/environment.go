@@ -19,7 +19,7 @@ import (
 // environmentOf returns what the rules of the key's environment say of it, as the reader has them. A revision is issued by what the
 // live reader says, the absence of an environment included: a cache may lack one that was created a moment ago, whose rules the key
 // would escape, and may have one that is gone.
-func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (lifecycle.Environment, error) {
+func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, isLive bool) (lifecycle.Environment, error) {
 	env := lifecycle.Environment{Required: r.RequireEnvironment}
 	rules := &v1alpha1.DGbotEnvironment{}
 	found, err := get(ctx, reader, types.NamespacedName{Name: key.Spec.Environment}, rules)
@@ -34,8 +34,8 @@ func (r *APIKeyReconciler) environmentOf(ctx context.Context, reader client.Read
 	if env.Excluded, err = excluded(ctx, reader, &rules.Spec, key.Namespace); err != nil {
 		return env, err
 	}
-	if rules.Spec.MaxKeysPerNamespace != nil || rules.Spec.OneKeyPerChatbot {
-		env.Rank, env.ChatbotRank, err = ranksOf(ctx, reader, key)
+	if countsKeys(&rules.Spec) {
+		env.Rank, env.ChatbotRank, err = r.ranksOf(ctx, key, isLive)
 	}
 	return env, err
 }
@@ -74,35 +74,6 @@ func excluded(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEn
 
 // environmentField finds the keys of an environment: an index of the cache, and a selectable field of the API server.
 const environmentField = "spec.environment"
-
-// ranksOf returns the key's place by age among the keys of its environment in its namespace, and among those of them that are for
-// the same chatbot. Keys that are being deleted have none.
-func ranksOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
-	var keys v1alpha1.DGbotAPIKeyList
-	if err := reader.List(ctx, &keys, client.InNamespace(key.Namespace), client.MatchingFields{environmentField: key.Spec.Environment}, client.UnsafeDisableDeepCopy); err != nil {
-		return 0, 0, reading(err, "the DGbotAPIKeys of environment %q in namespace %q", key.Spec.Environment, key.Namespace)
-	}
-	rank, chatbotRank = 1, 1
-	for i := range keys.Items {
-		other := &keys.Items[i]
-		if other.UID == key.UID || !other.DeletionTimestamp.IsZero() || !older(other, key) {
-			continue
-		}
-		rank++
-		if a, b := other.Spec.ChatbotRef, key.Spec.ChatbotRef; a != nil && b != nil && a.Name == b.Name {
-			chatbotRank++
-		}
-	}
-	return rank, chatbotRank, nil
-}
-
-// older says whether a key comes before another one. Creation has whole seconds, so the uid decides between those of one.
-func older(a, b *v1alpha1.DGbotAPIKey) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
-}
 
 // locations are the time zones that were asked for, nil ones included: loading one reads and parses a file.
 var locations sync.Map

@@ -189,16 +189,16 @@ func (r *APIKeyReconciler) setUpEnvironments(mgr ctrl.Manager, keys *builder.Bui
 			return nil, err
 		}
 	}
-	all := func(*v1alpha1.DGbotAPIKey) bool { return true }
+	r.ranks.kept = true
 	return keys.
 		Watches(&v1alpha1.DGbotEnvironment{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-			return append(r.keysWhere(ctx, all, client.MatchingFields{environmentField: o.GetName()}),
-				r.keysWhere(ctx, all, client.MatchingFields{unknownEnvironmentIndex: waiting})...)
+			return append(r.keysWhere(ctx, client.MatchingFields{environmentField: o.GetName()}),
+				r.keysWhere(ctx, client.MatchingFields{unknownEnvironmentIndex: waiting})...)
 		}), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-			return r.keysWhere(ctx, all, client.InNamespace(o.GetName()))
+			return r.keysWhere(ctx, client.InNamespace(o.GetName()))
 		}), builder.OnlyMetadata, builder.WithPredicates(labelsChanged())).
-		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.younger), builder.WithPredicates(movesUp())), nil
+		Watches(&v1alpha1.DGbotAPIKey{}, r.wakeCounted()), nil
 }
 
 // labelsChanged leaves out that a namespace appears: its keys come after it.
@@ -206,44 +206,15 @@ func labelsChanged() predicate.Predicate {
 	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{CreateFunc: func(event.CreateEvent) bool { return false }})
 }
 
-// movesUp leaves in what lets a younger key take an older one's place.
-func movesUp() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			old, ok := e.ObjectOld.(*v1alpha1.DGbotAPIKey)
-			next, alsoOK := e.ObjectNew.(*v1alpha1.DGbotAPIKey)
-			return ok && alsoOK && (old.DeletionTimestamp.IsZero() != next.DeletionTimestamp.IsZero() || !equality.Semantic.DeepEqual(old.Spec.ChatbotRef, next.Spec.ChatbotRef))
-		},
-	}
-}
-
-// younger are the keys that come after a key, where their environment counts them.
-func (r *APIKeyReconciler) younger(ctx context.Context, o client.Object) []reconcile.Request {
-	key, ok := o.(*v1alpha1.DGbotAPIKey)
-	if !ok {
-		return nil
-	}
-	rules := &v1alpha1.DGbotEnvironment{}
-	found, err := get(ctx, r.Client, types.NamespacedName{Name: key.Spec.Environment}, rules)
-	if err != nil || !found || rules.Spec.MaxKeysPerNamespace == nil && !rules.Spec.OneKeyPerChatbot {
-		return nil
-	}
-	return r.keysWhere(ctx, func(other *v1alpha1.DGbotAPIKey) bool { return older(key, other) },
-		client.InNamespace(key.Namespace), client.MatchingFields{environmentField: key.Spec.Environment})
-}
-
-func (r *APIKeyReconciler) keysWhere(ctx context.Context, wanted func(*v1alpha1.DGbotAPIKey) bool, selection ...client.ListOption) []reconcile.Request {
+func (r *APIKeyReconciler) keysWhere(ctx context.Context, selection ...client.ListOption) []reconcile.Request {
 	var keys v1alpha1.DGbotAPIKeyList
 	if err := r.Client.List(ctx, &keys, append(selection, client.UnsafeDisableDeepCopy)...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an environment")
 		return nil
 	}
-	var requests []reconcile.Request
+	requests := make([]reconcile.Request, len(keys.Items))
 	for i := range keys.Items {
-		if wanted(&keys.Items[i]) {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&keys.Items[i])})
-		}
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&keys.Items[i])
 	}
 	return requests
 }

@@ -45,16 +45,16 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 	if key.Status.ObservedGeneration <= 0 || urgent {
 		// A step is due, and all will be read live in a moment. Reading the Secret twice for every key that is created would be the
 		// price of knowing it now, and a Secret that cannot be read would delay a withdrawal twice.
-		seen := r.complete(reads, r.Client, key, secretLook{})
+		seen := r.complete(reads, false, key, secretLook{})
 		seen.unconfirmed = true
 		return seen, ctx.Err()
 	}
 	if last := r.recallSecret(reads, key); last != nil {
-		seen := r.complete(reads, r.Client, key, secretLook{facts: last.facts})
+		seen := r.complete(reads, false, key, secretLook{facts: last.facts})
 		seen.unconfirmed = !r.watchesSecrets()
 		return seen, ctx.Err()
 	}
-	return r.complete(reads, r.Client, key, r.readSecret(reads, key)), ctx.Err()
+	return r.complete(reads, false, key, r.readSecret(reads, key)), ctx.Err()
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
@@ -68,7 +68,7 @@ func (r *APIKeyReconciler) observeLive(ctx context.Context, name types.Namespace
 	}
 	reads, cancel, _ := r.patience(ctx, key)
 	defer cancel()
-	return r.complete(reads, r.Live, key, r.readSecret(reads, key)), ctx.Err()
+	return r.complete(reads, true, key, r.readSecret(reads, key)), ctx.Err()
 }
 
 // patience returns a context for all reads of an observation beside that of the key, and reports whether it ends soon: where records
@@ -150,9 +150,13 @@ func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
 	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
 }
 
-// complete adds everything else to what is known of the Secret. A read that fails is noted in the observation, and so is one for which
-// the context ends too early.
-func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, look secretLook) *observed {
+// complete adds everything else to what is known of the Secret, read live or from the cache. A read that fails is noted in the
+// observation, and so is one for which the context ends too early.
+func (r *APIKeyReconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DGbotAPIKey, look secretLook) *observed {
+	reader := client.Reader(r.Client)
+	if isLive {
+		reader = r.Live
+	}
 	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
 	seen.failed(lifecycle.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
@@ -163,7 +167,7 @@ func (r *APIKeyReconciler) complete(ctx context.Context, reader client.Reader, k
 		return err
 	}))
 	seen.failed(lifecycle.ReadEnvironment, bounded(ctx, func(ctx context.Context) (err error) {
-		seen.Environment, err = r.environmentOf(ctx, reader, key)
+		seen.Environment, err = r.environmentOf(ctx, reader, key, isLive)
 		return err
 	}))
 	if lifecycle.NeedsTracking(key, seen.Environment.Rules) {

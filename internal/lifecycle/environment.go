@@ -244,7 +244,7 @@ func (p *planner) environmentObstacle() *obstacle {
 		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
 	case p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
 		// Of the keys of one second the rank is only known when that is over.
-		if counted := p.Key.CreationTimestamp.Add(countedAfter); p.now.Before(counted) {
+		if counted := CountedAt(p.Key); p.now.Before(counted) {
 			return &obstacle{reason: v1alpha1.ProgressingReason, until: counted, message: "The keys of the environment are being counted"}
 		}
 	}
@@ -302,6 +302,9 @@ func (p *planner) issuesFirst() bool {
 
 // countedAfter is how long after a key's creation no older one appears any more.
 const countedAfter = 2 * time.Second
+
+// CountedAt returns when all keys that are older than a key are known.
+func CountedAt(key *v1alpha1.DGbotAPIKey) time.Time { return key.CreationTimestamp.Add(countedAfter) }
 
 // scopes returns those that the key's records are to have: of those that the environment does not grant, only what the records have
 // already. A rule that comes takes nothing away, and a change of the key brings nothing in. The same holds while the environment is
