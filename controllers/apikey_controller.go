@@ -152,7 +152,7 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 		return err
 	}
 	if r.watchesSecrets() {
-		keys = keys.WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(secretNameIndex)), builder.OnlyMetadata)
+		keys = keys.WatchesMetadata(&corev1.Secret{}, r.wakeKeysOfSecret(), builder.OnlyMetadata)
 	}
 	return keys.Complete(r)
 }
@@ -181,7 +181,7 @@ func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
 func (r *APIKeyReconciler) keysOf(index string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
 		var keys v1alpha1.DGbotAPIKeyList
-		if err := r.Client.List(ctx, &keys, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}); err != nil {
+		if err := r.Client.List(ctx, &keys, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an object", "index", index, "namespace", o.GetNamespace(), "name", o.GetName())
 			return nil
 		}

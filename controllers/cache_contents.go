@@ -31,6 +31,7 @@ import (
 // which stripValue ensures.
 var cachedAnnotations = []string{
 	v1alpha1.ChatbotHolderAnnotation,
+	v1alpha1.OwnerAnnotation,
 	v1alpha1.SupersededByAnnotation,
 	v1alpha1.AuditAnnotation,
 	v1alpha1.RotateRequestedAtAnnotation,

@@ -111,6 +111,7 @@ func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *se
 		}
 	}
 	seen.HMAC.Secret.State = state
+	seen.HMAC.Secret.OtherOwner = state == lifecycle.SecretCollectable && hasOtherOwner(secret, otherUID, chatbotOwner)
 	if state != lifecycle.SecretOwned {
 		return
 	}

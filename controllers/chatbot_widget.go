@@ -70,7 +70,9 @@ func (r *ChatbotReconciler) describeWidget(ctx context.Context, seen *seenChatbo
 	case controller != nil && controller.UID == seen.Chatbot.UID,
 		controller == nil && types.UID(widget.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID:
 	case controller != nil && controller.Name == seen.Chatbot.Name && lifecycle.IsReferenceTo(v1alpha1.ChatbotKind, *controller):
-		seen.Widget = lifecycle.WidgetCollectable
+		if seen.Widget = lifecycle.WidgetCollectable; hasOtherOwner(widget, controller.UID, chatbotOwner) {
+			seen.Widget = lifecycle.WidgetForeign // garbage collection may never delete it
+		}
 		return nil
 	default:
 		leftOver, err := r.leftOver(ctx, widget)

@@ -251,7 +251,7 @@ func (r *APIKeyReconciler) ranksOf(ctx context.Context, key *v1alpha1.DGbotAPIKe
 }
 
 // wakeCounted delivers the events of keys to the ranks, and wakes the keys of a group when one of them makes room. That may be thousands
-// of keys, and as many of them may go: a group is woken at most once in usageDelay, and after everything else.
+// of keys, and as many of them may go: a group is woken at most once in usageDelay.
 func (r *APIKeyReconciler) wakeCounted() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	observe := func(ctx context.Context, before, after client.Object, queue queue) {
@@ -262,7 +262,7 @@ func (r *APIKeyReconciler) wakeCounted() handler.EventHandler {
 			return
 		}
 		for _, request := range r.keysWhere(ctx, client.InNamespace(old.Namespace), client.MatchingFields{environmentField: old.Spec.Environment}) {
-			wakeForUsage(queue, request)
+			wakeLater(queue, request)
 		}
 	}
 	return handler.Funcs{

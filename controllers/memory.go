@@ -19,6 +19,8 @@ type memory struct {
 	mutex sync.Mutex
 	// secrets are the last looks at Secrets, so that their bytes are read only when they have changed, or are due.
 	secrets map[types.NamespacedName]look
+	// foreign are the last looks at Secrets that belong to none of the keys that name them, by the Secret.
+	foreign map[types.NamespacedName]foreignSecret
 	// reported are the keys' statuses as they were last written.
 	reported map[types.NamespacedName]written
 	// undone are the writes that somebody was found to undo in the same write, or to be first with.
@@ -27,8 +29,8 @@ type memory struct {
 	doubts map[types.NamespacedName][]doubt
 	// yields are how often this operator has stepped back for a record that another one may be publishing.
 	yields map[types.NamespacedName]yield
-	// gone are the uids of owners that no longer exist, see secretOwner.mayLive.
-	gone map[types.UID]bool
+	// gone are owners that no longer exist, see secretOwner.mayLive.
+	gone map[goneOwner]bool
 }
 
 // undoing is a write of a key that comes to nothing.

@@ -54,6 +54,11 @@ func (r *APIKeyReconciler) observeCached(ctx context.Context, name types.Namespa
 		seen.unconfirmed = !r.watchesSecrets()
 		return seen, ctx.Err()
 	}
+	if facts, confirmed := r.recallForeign(reads, key); facts != nil {
+		seen := r.complete(reads, false, key, secretLook{facts: facts})
+		seen.unconfirmed = !confirmed
+		return seen, ctx.Err()
+	}
 	return r.complete(reads, false, key, r.readSecret(reads, key)), ctx.Err()
 }
 
@@ -143,6 +148,11 @@ func (r *APIKeyReconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAP
 	}
 	facts := factsOf(secret, key)
 	r.memory.rememberSecret(key, facts, began)
+	if facts != nil && isForeignTo(key, facts) {
+		r.memory.rememberForeign(secretNameOf(key), facts, began)
+	} else {
+		r.memory.forgetForeign(secretNameOf(key))
+	}
 	return secretLook{secret: secret, facts: facts}
 }
 
@@ -216,6 +226,7 @@ func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, f
 		}
 	}
 	seen.Secret = lifecycle.Secret{State: state, Hash: facts.hash, KeyID: facts.keyID}
+	seen.Secret.OtherOwner = state == lifecycle.SecretCollectable && hasOtherOwner(&facts.metadata, otherUID, keyOwner)
 	if state != lifecycle.SecretOwned {
 		return
 	}

@@ -71,11 +71,12 @@ func ownerText(owner metav1.Object) string { return owner.GetNamespace() + "/" +
 // The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the object
 // does not say in which namespace its owner is, and the operator may not look in all, the owner may live.
 func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
-	if m.isGone(uid) {
+	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
+	if m.isGone(owner) {
 		return false, nil
 	}
 	err = bounded(ctx, func(ctx context.Context) error {
-		namespace, name, named := strings.Cut(published.GetAnnotations()[v1alpha1.OwnerAnnotation], "/")
+		namespace, name, named := strings.Cut(owner.at, "/")
 		if named {
 			lives, err = o.livesAt(ctx, cached, live, types.NamespacedName{Namespace: namespace, Name: name}, uid)
 		} else {
@@ -87,7 +88,7 @@ func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client
 		return err
 	})
 	if err == nil && !lives {
-		m.rememberGone(uid)
+		m.rememberGone(owner)
 	}
 	return lives, err
 }
@@ -142,19 +143,26 @@ func (o secretOwner) list() client.ObjectList {
 // maxGone bounds how many owners that are gone are remembered.
 const maxGone = 4096
 
-// isGone reports whether an owner is known to be gone. The API server gives no uid twice, so one that is gone stays gone: the objects
-// that many keys name, and that an owner once had, cost one look.
-func (m *memory) isGone(uid types.UID) bool {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	return m.gone[uid]
+// goneOwner is an owner that was not found where an object said that it is. Both are remembered: an object that names a wrong place
+// must not make another object's owner count as gone.
+type goneOwner struct {
+	uid types.UID
+	at  string
 }
 
-func (m *memory) rememberGone(uid types.UID) {
+// isGone reports whether an owner is known to be gone. The API server gives no uid twice, so one that is gone stays gone: the objects
+// that many keys name, and that an owner once had, cost one look.
+func (m *memory) isGone(owner goneOwner) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.gone[owner]
+}
+
+func (m *memory) rememberGone(owner goneOwner) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.gone == nil || len(m.gone) >= maxGone {
-		m.gone = map[types.UID]bool{}
+		m.gone = map[goneOwner]bool{}
 	}
-	m.gone[uid] = true
+	m.gone[owner] = true
 }

@@ -83,7 +83,7 @@ func (r *APIKeyReconciler) wakeKeysOfLease() handler.EventHandler {
 		}
 		for i := range keys.Items {
 			if key := &keys.Items[i]; key.Spec.Environment == environmentOf(lease) {
-				wakeForUsage(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)})
+				wakeLater(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)})
 			}
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -35,8 +34,8 @@ func notOfUsageAlone() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return !usageAlone(e) }}
 }
 
-// wakeKeyOfRecord wakes the key of a record that has changed; for a reported use later, and after everything else that is
-// to be done: a flood of uses must not delay a revocation.
+// wakeKeyOfRecord wakes the key of a record that has changed; for a reported use later. A flood of uses does not delay a revocation,
+// which goes first, see takingTurns.
 func wakeKeyOfRecord() handler.EventHandler {
 	wake := handler.EnqueueRequestsFromMapFunc(keyOfRecord)
 	return handler.Funcs{
@@ -49,16 +48,13 @@ func wakeKeyOfRecord() handler.EventHandler {
 				return
 			}
 			for _, request := range keyOfRecord(ctx, e.ObjectNew) {
-				wakeForUsage(queue, request)
+				wakeLater(queue, request)
 			}
 		},
 	}
 }
 
-func wakeForUsage(queue workqueue.TypedRateLimitingInterface[reconcile.Request], request reconcile.Request) {
-	if prioritised, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		prioritised.AddWithOpts(priorityqueue.AddOpts{After: usageDelay, Priority: new(handler.LowPriority)}, request)
-		return
-	}
+// wakeLater wakes a key for what does not concern whether it verifies. Other reasons wake it at once.
+func wakeLater(queue workqueue.TypedRateLimitingInterface[reconcile.Request], request reconcile.Request) {
 	queue.AddAfter(request, usageDelay)
 }

@@ -73,7 +73,7 @@ const (
 	SecretOwned SecretState = "Owned"
 	// SecretLeftOver: its label names a uid that no key in the namespace has, and it has no owner: free to take over.
 	SecretLeftOver SecretState = "LeftOver"
-	// SecretCollectable: left over, but with an owner reference, so that garbage collection will take it.
+	// SecretCollectable: left over, but with an owner reference, so that it is for garbage collection to delete.
 	SecretCollectable SecretState = "Collectable"
 	// SecretForeign: anything else. It is never touched.
 	SecretForeign SecretState = "Foreign"
@@ -90,6 +90,9 @@ type Secret struct {
 	KeyID string
 	// Drifted says that metadata or entries other than the key itself differ from what the operator publishes.
 	Drifted bool
+	// OtherOwner: of a collectable Secret, an owner reference names another object than the owner that is gone. Garbage collection
+	// deletes the Secret only once that object is gone as well.
+	OtherOwner bool
 }
 
 // SecretName returns the effective name of the key's Secret.

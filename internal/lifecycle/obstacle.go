@@ -70,8 +70,7 @@ func (p *planner) findObstacle() *obstacle {
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", name, p.subject().owner, p.subject().secretField)}
 	case SecretCollectable:
-		return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
-			"Secret %q is left over from a deleted %s and waits for garbage collection", name, p.subject().owner)}
+		return p.collectionObstacle(name)
 	}
 	if o := p.attemptsObstacle(); o != nil {
 		return o
@@ -83,6 +82,25 @@ func (p *planner) findObstacle() *obstacle {
 		return p.overlapObstacle()
 	}
 	return nil
+}
+
+// collectionGrace is for how long a Secret with another owner may count as one that garbage collection is about to delete.
+const collectionGrace = time.Minute
+
+// collectionObstacle waits for garbage collection to delete a Secret that is left over. Where the Secret has another owner, which the
+// operator may not read, time tells whether that one is gone too: garbage collection takes seconds.
+func (p *planner) collectionObstacle(name string) *obstacle {
+	conditions, owner := p.Key.Status.Conditions, p.subject().owner
+	ready, waiting := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
+	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
+		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.now.Sub(waiting.LastTransitionTime.Time) >= collectionGrace
+	if p.Secret.OtherOwner && kept {
+		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
+			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
+				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.subject().secretField)}
+	}
+	return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
+		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
 func (p *planner) stateObstacle() *obstacle {

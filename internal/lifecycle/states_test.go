@@ -145,6 +145,30 @@ func TestWhatStandsInTheWayIsReported(t *testing.T) {
 	}
 }
 
+// TestPlan_SecretWithAnotherOwner: that a Secret waits for garbage collection is reported for a minute, and longer only if nothing else can
+// keep the Secret.
+func TestPlan_SecretWithAnotherOwner(t *testing.T) {
+	for name, test := range map[string]struct {
+		otherOwner bool
+		want       string
+	}{
+		"the owner that is gone": {false, v1alpha1.WaitingForGarbageCollectionReason},
+		"another owner as well":  {true, v1alpha1.SecretConflictReason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: Secret{State: SecretCollectable, OtherOwner: test.otherOwner}}, Now: start}
+			for after, want := range []string{v1alpha1.WaitingForGarbageCollectionReason, test.want, test.want} {
+				settle(t, s)
+				wantReady(t, s, metav1.ConditionFalse, want)
+				if stalled := condition(s, v1alpha1.StalledCondition); (stalled != nil) != (want == v1alpha1.SecretConflictReason) {
+					t.Errorf("after %d minutes: Stalled %+v", after, stalled)
+				}
+				s.Now = s.Now.Add(time.Minute)
+			}
+		})
+	}
+}
+
 func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 	s := &Simulation{Observation: Observation{
 		Key: testKey("a-uid"), Secret: Secret{State: SecretAbsent}, Refusal: &Refusal{v1alpha1.SecretWriteRefusedReason, "no"},
