@@ -99,16 +99,7 @@ func (w *world) failingChatbots(fails readOf) (*ChatbotReconciler, *faults) {
 
 func (w *world) reconcileBot(operator *ChatbotReconciler) {
 	w.t.Helper()
-	for range 20 {
-		result, err := operator.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if result.RequeueAfter != aheadDelay {
-			return
-		}
-	}
-	w.t.Fatal("the chatbot does not converge")
+	w.restBotsWith(operator, botName)
 }
 
 // TestChatbot_EveryReadFails: a revocation is done without it, the condition names it, retries write nothing, and the chatbot goes

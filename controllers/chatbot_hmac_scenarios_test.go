@@ -49,6 +49,24 @@ var hmacScenarios = map[string]botScenario{
 			}
 		},
 	},
+	"its HMAC secret is revoked while its copy cannot be read": {
+		prepare: hmacBot,
+		happen: func(w *world) {
+			w.advance(time.Minute)
+			w.editBot(func(bot *v1alpha1.DGbotChatbot) {
+				bot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().Format(time.RFC3339)}
+			})
+		},
+		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
+		unreadable: chatbotReads["the replica and its metadata"].fails,
+		unread: func(w *world) {
+			for _, revision := range readCopy(w.hmacCopy(), map[string][]byte{}).Revisions() {
+				if revision.Revision == 1 {
+					w.t.Errorf("revision 1 is still in the copy")
+				}
+			}
+		},
+	},
 	"its Secret is deleted": {
 		prepare: hmacBot, happen: func(w *world) { w.deleteObject(w.hmacSecret()) },
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,

@@ -109,7 +109,11 @@ func (w *world) botReason(name string) string {
 // restBots brings chatbots to rest, whether they are there or not.
 func (w *world) restBots(writes client.Client, names ...string) {
 	w.t.Helper()
-	operator := w.chatbots(writes)
+	w.restBotsWith(w.chatbots(writes), names...)
+}
+
+func (w *world) restBotsWith(operator *ChatbotReconciler, names ...string) {
+	w.t.Helper()
 	for _, name := range names {
 		for turn := 0; ; turn++ {
 			result, err := operator.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
@@ -140,6 +144,10 @@ type botScenario struct {
 	// reason is that of Ready of support-bot; empty where it is gone.
 	reason string
 	check  func(*world)
+	// unreadable are reads that fail until the operator has come to rest; nil for none.
+	unreadable func(*world) readOf
+	// unread checks what the operator has done without them.
+	unread func(*world)
 }
 
 func plainBot(w *world) { w.createBot(botName, nil) }
@@ -295,7 +303,15 @@ func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
 		}
 	}
 	began := w.hmacRevision()
-	w.restBots(f.wrap(live), s.bots...)
+	if s.unreadable != nil {
+		operator := w.chatbots(f.wrap(live))
+		operator.Client, operator.Live = failingReads(operator.Client, s.unreadable(w)), failingReads(live, s.unreadable(w))
+		w.restBotsWith(operator, s.bots...)
+		s.unread(w)
+		w.restBots(live, s.bots...)
+	} else {
+		w.restBots(f.wrap(live), s.bots...)
+	}
 	if s.reason != "" {
 		w.checkBot(s.reason)
 	}

@@ -30,7 +30,16 @@ type readOf func(object runtime.Object, name client.ObjectKey) bool
 // unreadable is a client of which some reads fail. Its writes are counted.
 func unreadable(answer error, fails readOf) (client.WithWatch, *faults) {
 	count := &faults{}
-	return interceptor.NewClient(count.wrap(live), interceptor.Funcs{
+	return failingWith(answer, count.wrap(live), fails), count
+}
+
+// failingReads is a client of which some reads fail.
+func failingReads(base client.Client, fails readOf) client.WithWatch {
+	return failingWith(errDecrypt, base, fails)
+}
+
+func failingWith(answer error, base client.Client, fails readOf) client.WithWatch {
+	return interceptor.NewClient(base.(client.WithWatch), interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			if fails(o, name) {
 				return answer
@@ -43,7 +52,7 @@ func unreadable(answer error, fails readOf) (client.WithWatch, *faults) {
 			}
 			return c.List(ctx, list, options...)
 		},
-	}), count
+	})
 }
 
 // failingOperator returns an operator whose live reads fail, and unless the cache knows the objects the cached ones as well.
