@@ -25,6 +25,7 @@ example_plugin := VERSION=v0.1.0 URL=https://example.com/releases/v0.1.0
 
 .PHONY: demo
 demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
+	@echo "compiling bin/demo" >&2
 	@go build -o bin/demo ./hack/demo && exec bin/demo --parent=$$PPID
 
 .PHONY: test
@@ -42,6 +43,7 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 
 .PHONY: run
 run: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, print the KUBECONFIG to use, stay until interrupted.
+	@echo "compiling bin/demo" >&2
 	@go build -o bin/demo ./hack/demo && exec bin/demo --stay --parent=$$PPID
 
 .PHONY: build
@@ -49,6 +51,7 @@ build: bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## 
 
 .PHONY: bin/manager bin/verifier bin/kubectl-dgbot
 bin/manager bin/verifier bin/kubectl-dgbot: bin/%:
+	@echo "compiling $@" >&2
 	@CGO_ENABLED=0 go build -trimpath $(if $(VERSION),-ldflags='-X dgbot.io/key-operator/internal/version.value=$(VERSION)') -o $@ ./cmd/$*
 
 bin/kubectl_complete-dgbot: hack/kubectl_complete-dgbot

@@ -111,7 +111,7 @@ func advice(err error) string {
 	case apierrors.IsForbidden(err) && isOurs && strings.Contains(said.Message, "at the cluster scope"):
 		return " (the role dgbot-auditor has this right)"
 	case apierrors.IsForbidden(err) && isOurs && (strings.Contains(said.Message, "cannot get") || strings.Contains(said.Message, "cannot list")):
-		return " (the roles dgbot-viewer, view, edit and admin have this right)"
+		return " (the roles dgbot-viewer, view, edit and admin have this right; another namespace is named with -n)"
 	case apierrors.IsNotFound(err) && strings.HasPrefix(said.Message, "the server could not find the requested resource"):
 		return " (is the DGbot key operator installed in this cluster?)"
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // pollInterval is the time between two reads of the keys that --wait waits for.
@@ -160,7 +161,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 		f.fail(now, no("%s", reason))
 		return true
 	}
-	if says := standing(now); says != f.said[now.UID] {
+	if says := standing(now, at); says != f.said[now.UID] {
 		f.said[now.UID] = says
 		_ = writef(f.streams.ErrOut, "%s: %s\n", now.Name, says)
 	}
@@ -193,14 +194,17 @@ func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	// The operator revokes also if it cannot issue a new revision.
 	why := withheld(key)
 	if why == "" {
-		why = standing(key)
+		why = standing(key, asked)
 	}
 	return "is revoked as far as it was issued, and has no new revision (" + why + ")"
 }
 
-// standing returns the condition that explains what a key waits for.
-func standing(key *v1alpha1.DGbotAPIKey) string {
+// standing returns the condition that explains what a key waits for, of those that still hold for a request of that time.
+func standing(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition, v1alpha1.RequestPendingCondition} {
+		if kind == v1alpha1.RequestPendingCondition && len(lifecycle.PendingRequests(key, asked.Time)) == 0 {
+			continue // the condition is of an earlier request, which the one that is waited for has replaced
+		}
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {
 			return c.Reason + ": " + c.Message
 		}

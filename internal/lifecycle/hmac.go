@@ -345,14 +345,12 @@ func (o *ChatbotObservation) importPadded(l Ledger) string {
 	if l.Current == nil || !o.HMAC.Padded[l.Current.Hash] {
 		return ""
 	}
-	name, entry, source := "NAME", "ENTRY", "The HMAC secret that was imported"
+	source, entry := "The HMAC secret that was imported", "the entry that it was imported from"
 	if from := o.Chatbot.Spec.IdentityVerification.ImportFrom; from != nil {
-		name, entry = from.Name, from.Key
-		source += fmt.Sprintf(" from entry %q of Secret %q", entry, name)
+		entry = fmt.Sprintf("entry %q of Secret %q", from.Key, from.Name)
+		source += " from " + entry
 	}
 	return fmt.Sprintf(`%s begins or ends with white space, such as the line end that "echo" adds. It is used as it stands, white space included: `+
-		`tokens of a server that signs without the white space are rejected. If the white space is not meant, write the Secret again: `+
-		`printf %%s "$SECRET" | kubectl create secret generic %s -n %s --from-file=%s=/dev/stdin --dry-run=client -o yaml | kubectl replace -f -; `+
-		`then remove spec.identityVerification, which ends the present HMAC secret, and set it again`,
-		source, name, o.Chatbot.Namespace, entry)
+		`tokens of a server that signs without the white space are rejected. If the white space is not meant, write %s without it, for example with `+
+		`"printf %%s" in place of "echo"; then remove spec.identityVerification, which ends the present HMAC secret, and set it again`, source, entry)
 }

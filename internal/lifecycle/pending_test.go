@@ -224,8 +224,8 @@ func TestPlanChatbot_ReportsWhiteSpaceAroundAnImportedSecret(t *testing.T) {
 	padded := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportPaddedCondition)
 	want := `The HMAC secret that was imported from entry "hmac" of Secret "existing" begins or ends with white space, such as the line end that "echo" adds. ` +
 		`It is used as it stands, white space included: tokens of a server that signs without the white space are rejected. If the white space is not meant, ` +
-		`write the Secret again: printf %s "$SECRET" | kubectl create secret generic existing -n support --from-file=hmac=/dev/stdin --dry-run=client -o yaml | ` +
-		`kubectl replace -f -; then remove spec.identityVerification, which ends the present HMAC secret, and set it again`
+		`write entry "hmac" of Secret "existing" without it, for example with "printf %s" in place of "echo"; then remove spec.identityVerification, ` +
+		`which ends the present HMAC secret, and set it again`
 	if padded == nil || padded.Reason != v1alpha1.SurroundingWhiteSpaceReason || padded.Message != want {
 		t.Errorf("condition %+v, want\n%s", padded, want)
 	}
