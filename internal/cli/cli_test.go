@@ -70,6 +70,11 @@ func TestARequestIsNeverOlderThanTheRevisionInUse(t *testing.T) {
 	if got := requestTime(key, now); !got.Equal(at(time.Second)) {
 		t.Errorf("%s", got)
 	}
+	// Issued while the operator's clock was ahead: a request for then would revoke nothing for a year.
+	key.Status.Current.IssuedAt = *at(365 * 24 * time.Hour)
+	if got := requestTime(key, now); !got.Equal(at(0)) {
+		t.Errorf("%s", got)
+	}
 	key.Status.Current.IssuedAt = *at(-time.Hour)
 	if got := requestTime(key, now); !got.Equal(at(0)) {
 		t.Errorf("%s", got)

@@ -62,3 +62,23 @@ func TestStanding_NamesARequestInTheFuture(t *testing.T) {
 		t.Errorf("with a revocation that replaces the one in the future: %q", got)
 	}
 }
+
+func TestWarnJumped_ExplainsARevisionFromTheFuture(t *testing.T) {
+	key := &v1alpha1.DGbotAPIKey{}
+	key.Name = "crm"
+	key.Status.Current = &v1alpha1.RevisionStatus{Revision: 2, IssuedAt: *at(365 * 24 * time.Hour)}
+	var warned bytes.Buffer
+	s := &session{}
+	s.streams.ErrOut = &warned
+	s.warnJumped(key, now)
+	for _, want := range []string{"warning: crm: revision 2 is dated", "the operator's clock was ahead", "for " + at(0).UTC().Format(time.RFC3339), "covers it"} {
+		if !strings.Contains(warned.String(), want) {
+			t.Errorf("%q lacks %q", warned.String(), want)
+		}
+	}
+	warned.Reset()
+	key.Status.Current.IssuedAt = *at(time.Second)
+	if s.warnJumped(key, now); warned.Len() > 0 {
+		t.Errorf("warned: %s", warned.String())
+	}
+}

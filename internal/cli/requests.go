@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // request describes a verb that makes a request by annotation. It leaves spec alone, which may come from Git.
@@ -121,6 +122,7 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 			return fmt.Errorf("nothing was requested: %s", reason)
 		}
 		at := requestTime(key, now)
+		a.warnJumped(key, now)
 		if err := cluster.patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err
 		}
@@ -136,10 +138,28 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 }
 
 // requestTime returns now, or the time at which the current revision was issued if that is later: the operator handles a request with a
-// revision that is issued after it.
+// revision that is issued after it. A revision that was issued while the operator's clock was ahead is the exception: a request in the
+// future would revoke nothing until then, and the operator counts such a revision as issued when its record was created.
 func requestTime(key *v1alpha1.DGbotAPIKey, now time.Time) metav1.Time {
-	if current := key.Status.Current; current != nil && current.IssuedAt.After(now) {
+	if current := key.Status.Current; current != nil && current.IssuedAt.After(now) && !issuedAhead(key, now) {
 		now = current.IssuedAt.Time
 	}
 	return metav1.Time{Time: now.UTC()}
+}
+
+// issuedAhead reports whether the revision in use was issued while the operator's clock was ahead.
+func issuedAhead(key *v1alpha1.DGbotAPIKey, now time.Time) bool {
+	current := key.Status.Current
+	return current != nil && current.IssuedAt.After(now.Add(lifecycle.MaxIssuedAhead))
+}
+
+// warnJumped explains a request that seems to lie before the revision that it is about.
+func (s *session) warnJumped(key *v1alpha1.DGbotAPIKey, now time.Time) {
+	if !issuedAhead(key, now) {
+		return
+	}
+	current := key.Status.Current
+	_, _ = fmt.Fprintf(s.streams.ErrOut, "warning: %s: revision %d is dated %s, which lies in the future: the operator's clock was ahead. The request is made for %s; "+
+		"the operator counts the revision as issued when its record was created, so the request covers it\n",
+		key.Name, current.Revision, timeText(&current.IssuedAt, now), now.UTC().Format(time.RFC3339))
 }

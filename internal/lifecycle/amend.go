@@ -80,6 +80,9 @@ func (p *planner) supersededBy(record *v1alpha1.DGbotAPIKeyRecord) int64 {
 // wantedEnd returns the earliest end that anything asks for; nil if nothing does.
 func (p *planner) wantedEnd(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
 	end := p.Key.Spec.ExpiresAt
+	if p.jumped[record.Name] && record.Spec.NotAfter != nil && p.held.lifetime > 0 {
+		end = earlier(end, p.endOf(record.Spec.IssuedAt))
+	}
 	if p.published == nil || record == p.published || p.overlapUnknown() {
 		return end
 	}

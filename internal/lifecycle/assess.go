@@ -21,7 +21,9 @@ type planner struct {
 	heldByAudit bool
 	now         time.Time
 	requests    requests
-	overlap     time.Duration
+	// jumped are the names of the records that were issued while the operator's clock was ahead.
+	jumped  map[string]bool
+	overlap time.Duration
 	// live are the records that name the key as their owner, newest first. Orphaned ones are dead and count only for
 	// the number of the next revision.
 	live    []*v1alpha1.DGbotAPIKeyRecord
@@ -45,8 +47,9 @@ func assess(o Observation, now time.Time) *planner {
 	held.violateTemplate(o.Key.Spec.Secret)
 	o.Key = held.key
 	p := &planner{Observation: o, held: held, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
-	for i := range o.Records {
-		record := &o.Records[i]
+	p.dateJumped()
+	for i := range p.Records {
+		record := &p.Records[i]
 		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record), revisionInName(o.Key, record.Name))
 		if owned(record) {
 			p.live = append(p.live, record)
