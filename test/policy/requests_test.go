@@ -5,6 +5,8 @@ package policy
 import (
 	"context"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -116,9 +118,8 @@ func TestRequests_RejectUnknownNames(t *testing.T) {
 		"a revocation in the field's case": {apiKey(annotated("keys.dgbot.io/revokeIssuedBefore", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/revokeIssuedBefore", ofKeys+toRevoke)},
 		"a revocation under the product's spelling": {apiKey(annotated("keys.DGbot.io/revoke-issued-before", "2026-01-01T00:00:00Z")),
 			unknownAnnotation("keys.DGbot.io/revoke-issued-before", ofKeys+toRevoke)},
-		"an annotation of a Secret on a key": {apiKey(annotated(v1alpha1.RevisionAnnotation, "1")), unknownAnnotation(v1alpha1.RevisionAnnotation, ofKeys+toRotate)},
-		"a misspelt rotation of a chatbot":   {chatbot(annotated("keys.dgbot.io/rotate", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/rotate", ofChatbots+toRotate)},
-		"a chatbot that is kept":             {chatbot(annotated(keptAt, "2026-01-01T00:00:00Z")), unknownAnnotation(keptAt, ofChatbots+toRotate)},
+		"a misspelt rotation of a chatbot": {chatbot(annotated("keys.dgbot.io/rotate", "2026-01-01T00:00:00Z")), unknownAnnotation("keys.dgbot.io/rotate", ofChatbots+toRotate)},
+		"a chatbot that is kept":           {chatbot(annotated(keptAt, "2026-01-01T00:00:00Z")), unknownAnnotation(keptAt, ofChatbots+toRotate)},
 		"a rotation of an environment": {environment(annotated(rotateAt, "2026-01-01T00:00:00Z")),
 			unknownAnnotation(rotateAt, "a DGbotEnvironment has no annotations under keys.dgbot.io/")},
 		"a request as a label of a key": {apiKey(labelled(revokeBefore, "now")),
@@ -280,6 +281,14 @@ func TestNotices_WarnOfWhatIsProbablyNotMeant(t *testing.T) {
 			`Choose a later time, or remove expiresAt for a key that does not expire`
 		hook = `annotation helm.sh/hook makes Helm delete and create this key again at each upgrade: all revisions are revoked at once, and a new key is issued. ` +
 			`Remove the annotation, so that the key is an ordinary object of the release`
+		argoHook = `annotation argocd.argoproj.io/hook makes Argo CD delete and create this key again at each sync: all revisions are revoked at once, and a new key is issued. ` +
+			`Remove the annotation, so that the key is an ordinary object of the application`
+		forced = `Force=true in annotation argocd.argoproj.io/sync-options lets Argo CD delete and create this key again, when the API server rejects a change: ` +
+			`all revisions are revoked at once, and a new key is issued. Remove Force=true`
+		replaced = `Force=true in annotation argocd.argoproj.io/sync-options lets Argo CD delete and create this environment again, at each change: ` +
+			`in between, its rules hold for no key, and no key is issued for the first time. Remove Force=true`
+		flux = `annotation kustomize.toolkit.fluxcd.io/force lets Flux delete and create this key again when the API server rejects a change: ` +
+			`all revisions are revoked at once, and a new key is issued. Remove the annotation`
 		botHook = `annotation helm.sh/hook makes Helm delete and create this chatbot again at each upgrade: it gets another chatbot ID, unless spec.chatbotID ` +
 			`names one, and its HMAC secret stops verifying at once. Remove the annotation, so that the chatbot is an ordinary object of the release`
 	)
@@ -298,6 +307,13 @@ func TestNotices_WarnOfWhatIsProbablyNotMeant(t *testing.T) {
 		"a key as a hook":          {apiKey(annotated("helm.sh/hook", "pre-install,pre-upgrade")), []string{hook}},
 		"a key for a hook":         {apiKey(annotated("helm.sh/resource-policy", "keep")), nil},
 		"an ordinary chatbot":      {chatbot(), nil},
+		"a key as Argo CD's hook":  {apiKey(annotated("argocd.argoproj.io/hook", "PreSync")), []string{argoHook}},
+		"a key that is no hook":    {apiKey(annotated("argocd.argoproj.io/hook", "Skip")), nil},
+		"a key that is forced":     {apiKey(annotated("argocd.argoproj.io/sync-options", "Prune=false, Force=true")), []string{forced}},
+		"a key that is kept":       {apiKey(annotated("argocd.argoproj.io/sync-options", "Prune=false,Delete=false,Force=false")), nil},
+		"a replaced environment":   {environment(annotated("argocd.argoproj.io/sync-options", "Force=true,Replace=true")), []string{replaced}},
+		"a key forced by Flux":     {apiKey(annotated("kustomize.toolkit.fluxcd.io/force", "Enabled")), []string{flux}},
+		"a key not forced by Flux": {apiKey(annotated("kustomize.toolkit.fluxcd.io/force", "Disabled")), nil},
 		"a chatbot as a hook":      {chatbot(annotated("helm.sh/hook", "post-install")), []string{botHook}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -320,16 +336,46 @@ func TestNotices_WarnOfWhatIsProbablyNotMeant(t *testing.T) {
 	update(t, key).warns(t, hook)
 }
 
+// TestRequests_AcceptNamesOfOtherObjects: a manifest that was exported from a cluster, or written for an earlier version, may have them, and one
+// file must not stop the recovery of a repository.
+func TestRequests_AcceptNamesOfOtherObjects(t *testing.T) {
+	names, err := os.ReadFile("../../api/v1alpha1/names.go")
+	must(t, err)
+	all := regexp.MustCompile(`"(keys\.dgbot\.io/[a-z-]+)"`).FindAllStringSubmatch(string(names), -1)
+	tried := 0
+	for _, match := range all {
+		name := match[1]
+		if name == rotateAt || name == revokeBefore || name == keptAt {
+			continue
+		}
+		tried++
+		for kind, object := range map[string]*unstructured.Unstructured{
+			v1alpha1.APIKeyKind: apiKey(annotated(name, "x")), v1alpha1.ChatbotKind: chatbot(labelled(name, "x")), v1alpha1.EnvironmentKind: environment(annotated(name, "x"), labelled(name, "x")),
+		} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				got := mustCreate(t, ordinary, object)
+				got.rejects(t, "", "")
+				got.warns(t, "metadata has "+name+", which the operator uses on other objects: it has no effect on a "+kind+". Remove it from the manifest")
+			})
+		}
+	}
+	if tried < 10 {
+		t.Errorf("only %d names were found in names.go", tried)
+	}
+}
+
 func TestNamespaceLabels_WarnOfWhatHasNoEffect(t *testing.T) {
 	for name, test := range map[string]struct {
-		labels map[string]string
-		want   string
+		labels, annotations map[string]string
+		want                string
 	}{
-		"deny":          {map[string]string{label: "deny", "team": "crm"}, ""},
-		"allow":         {map[string]string{label: "allow"}, ""},
-		"no label":      {nil, ""},
-		"another value": {map[string]string{label: "Deny"}, `label keys.dgbot.io/leaks has the unknown value "Deny" and no effect: set it to deny, which rejects keys in clear text, or to allow, which switches the search off`},
-		"another name":  {map[string]string{"keys.dgbot.io/leak": "deny"}, `label "keys.dgbot.io/leak" is unknown and has no effect: the label of a Namespace is keys.dgbot.io/leaks, such as keys.dgbot.io/leaks=deny`},
+		"deny":          {map[string]string{label: "deny", "team": "crm"}, map[string]string{"example.org/keys.dgbot.io": "x"}, ""},
+		"allow":         {map[string]string{label: "allow"}, nil, ""},
+		"no label":      {nil, nil, ""},
+		"another value": {map[string]string{label: "Deny"}, nil, `label keys.dgbot.io/leaks has the unknown value "Deny" and no effect: set it to deny, which rejects keys in clear text, or to allow, which switches the search off`},
+		"another name":  {map[string]string{"keys.dgbot.io/leak": "deny"}, nil, `label "keys.dgbot.io/leak" is unknown and has no effect: the label of a Namespace is keys.dgbot.io/leaks, such as keys.dgbot.io/leaks=deny`},
+		"an annotation": {nil, map[string]string{label: "deny"}, `annotation "keys.dgbot.io/leaks" has no effect: a Namespace has no annotations under keys.dgbot.io/. ` +
+			`Its label is keys.dgbot.io/leaks, such as "kubectl label namespace labelled keys.dgbot.io/leaks=deny"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := &unstructured.Unstructured{}
@@ -337,6 +383,7 @@ func TestNamespaceLabels_WarnOfWhatHasNoEffect(t *testing.T) {
 			object.SetKind("Namespace")
 			object.SetName("labelled")
 			object.SetLabels(test.labels)
+			object.SetAnnotations(test.annotations)
 			got, err := during(func() error { return admin.Create(t.Context(), object, client.DryRunAll) })
 			must(t, err)
 			got.rejects(t, "", "")
