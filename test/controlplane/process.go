@@ -35,13 +35,18 @@ func ProcessorSeconds(number int) (float64, error) {
 }
 
 // ResidentMiB is the memory that a process occupies.
-func ResidentMiB(number int) (float64, error) {
+func ResidentMiB(number int) (float64, error) { return memoryMiB(number, "VmRSS:") }
+
+// MostResidentMiB is the most memory that a process has occupied since it was started.
+func MostResidentMiB(number int) (float64, error) { return memoryMiB(number, "VmHWM:") }
+
+func memoryMiB(number int, field string) (float64, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", number))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(content)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib / 1024, err
 		}
