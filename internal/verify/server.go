@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
@@ -31,6 +32,8 @@ import (
 type Options struct {
 	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
 	HTTPBindAddress, GRPCBindAddress, MetricsBindAddress string
+	// MetricsSecure serves metrics over TLS to those who may GET /metrics, as the manager does.
+	MetricsSecure bool
 	// Environments and Namespaces are those whose keys are known; empty for all.
 	Environments, Namespaces []string
 	Bound                    Bound
@@ -122,8 +125,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	if err := options.serveGRPC(ctx, group, log, v, secured(certificate, "h2")); err != nil {
 		return err
 	}
-	metrics := promhttp.HandlerFor(v.metrics.registry, promhttp.HandlerOpts{})
-	if err := options.serve(ctx, group, log, "metrics", options.MetricsBindAddress, metrics, net.Listen); err != nil {
+	if err := options.serveMetrics(ctx, group, log, config, v, certificate); err != nil {
 		return err
 	}
 	group.Go(func() error {
@@ -188,6 +190,24 @@ func assemble(client, secrets rest.Interface, options Options, log logr.Logger) 
 		watched: secretKind, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: watchSpan(options.Bound.MaxStaleness),
 		store: v.identities, freshness: v.identityFreshness, metrics: v.metrics,
 	})
+}
+
+// serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them.
+func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log logr.Logger, config *rest.Config, v *Verifier, certificate getCertificate) error {
+	metrics := http.Handler(promhttp.HandlerFor(v.metrics.registry, promhttp.HandlerOpts{}))
+	if !o.MetricsSecure {
+		return o.serve(ctx, group, log, "metrics", o.MetricsBindAddress, metrics, net.Listen)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	if certificate == nil {
+		if certificate, err = selfSigned(); err != nil {
+			return err
+		}
+	}
+	return o.serve(ctx, group, log, "metrics", o.MetricsBindAddress, newMetricsGuard(client, v.now, metrics), listenWith(secured(certificate, "http/1.1")))
 }
 
 type listen func(network, address string) (net.Listener, error)
