@@ -206,6 +206,10 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 		h.must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
 	}
 	h.revokedSoon("broken", time.Now(), `Secret "broken"`)
+	h.eventually("/readyz/secrets names the Secret", func() (bool, string) {
+		_, said := ask(t, "http://"+address+"/readyz/secrets")
+		return strings.Contains(said, "secrets/default/broken"), said
+	})
 	// The Secret of this one can be read by its name: it is replaced.
 	h.must("", "wait", "--for=jsonpath={.status.current.revision}=2", "dgkey/crm", "-n", "default", "--timeout=60s")
 
