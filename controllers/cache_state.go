@@ -37,15 +37,14 @@ var errFirstListSlow = errors.New("the first list is not complete; the manager w
 type cacheState struct {
 	kind     schema.GroupVersionKind
 	resource string
-	// namespace is where the cached objects are; empty for all namespaces, and for kinds without one. It is set before the informer starts.
-	namespace string
-	// tolerance is set before the informer starts.
-	tolerance tolerance
-	clock     clock.PassiveClock
+	clock    clock.PassiveClock
 	// filled reports that the informer has put a complete list into its cache. It stays true.
 	filled func() bool
 
 	mutex sync.Mutex
+	// namespace is where the cached objects are; empty for all namespaces, and for kinds without one.
+	namespace string
+	tolerance tolerance
 	// progress is when the first list last showed something: it began, a page or an event arrived.
 	progress time.Time
 	// outdated is since when the cache is not watched; zero while it is.
@@ -98,6 +97,20 @@ func toleranceOf(kind schema.GroupVersionKind, namespace string, watched Namespa
 
 func newCacheState(kind schema.GroupVersionKind, clock clock.PassiveClock, filled func() bool) *cacheState {
 	return &cacheState{kind: kind, resource: cachedKinds[kind.GroupKind()], clock: clock, filled: filled, outdated: clock.Now()}
+}
+
+// place notes in which namespace the cached objects are, and how the manager works without them.
+func (s *cacheState) place(namespace string, tolerance tolerance) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.namespace, s.tolerance = namespace, tolerance
+}
+
+// serves reports whether a read in a namespace, or in all of them if it is empty, needs the cache.
+func (s *cacheState) serves(namespace string) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.namespace == "" || namespace == "" || s.namespace == namespace
 }
 
 // awaitFirstList returns when the cache was filled, or a read of it failed. That the first list takes too long is such a failure: an
@@ -185,7 +198,9 @@ func (s *cacheState) usable() bool { return s.filled() || s.failing() != nil }
 
 // tolerated reports whether the cache is empty in a supported configuration.
 func (s *cacheState) tolerated() bool {
-	return s.tolerance.forbidden && apierrors.IsForbidden(s.failing())
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.tolerance.forbidden && apierrors.IsForbidden(s.failure)
 }
 
 // check returns an error while the cache is not filled, and once it has been without a watch for maxOutdated.
@@ -196,24 +211,19 @@ func (s *cacheState) check() error {
 	filled := s.filled() // before the lock, which the informer's own is not to wait for
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	failure := s.failure
+	failure, objects := s.failure, s.resource
+	if s.namespace != "" {
+		objects += " in namespace " + s.namespace
+	}
 	switch {
 	case !filled && failure == nil:
-		return fmt.Errorf("%s cannot be cached yet: the first list is not complete", s)
+		return fmt.Errorf("%s cannot be cached yet: the first list is not complete", objects)
 	case !filled:
-		return fmt.Errorf("%s cannot be cached: %w", s, failure)
+		return fmt.Errorf("%s cannot be cached: %w", objects, failure)
 	case s.outdated.IsZero() || s.clock.Since(s.outdated) <= maxOutdated:
 		return nil
 	case failure == nil:
 		failure = errUnanswered
 	}
-	return fmt.Errorf("%s cannot be cached, and the cache is out of date since %s: %w", s, s.outdated.UTC().Format(time.RFC3339), failure)
-}
-
-// String names the cached objects.
-func (s *cacheState) String() string {
-	if s.namespace == "" {
-		return s.resource
-	}
-	return s.resource + " in namespace " + s.namespace
+	return fmt.Errorf("%s cannot be cached, and the cache is out of date since %s: %w", objects, s.outdated.UTC().Format(time.RFC3339), failure)
 }

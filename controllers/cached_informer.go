@@ -38,7 +38,7 @@ func (i *cachedInformer) SetTransform(transform toolscache.TransformFunc) error 
 		if _, err := transform(&question); err != nil {
 			return err
 		}
-		i.state.namespace, i.state.tolerance = question.namespace, toleranceOf(i.state.kind, question.namespace, i.watched)
+		i.state.place(question.namespace, toleranceOf(i.state.kind, question.namespace, i.watched))
 	}
 	return i.SharedIndexInformer.SetTransform(transform)
 }

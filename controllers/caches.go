@@ -52,7 +52,7 @@ func (c *caches) newInformer(source toolscache.ListerWatcher, example runtime.Ob
 	reads := &cacheReads{ListerWatcher: source, source: toolscache.ToListerWatcherWithContext(source), clock: c.history.clock}
 	informer := &cachedInformer{SharedIndexInformer: toolscache.NewSharedIndexInformer(reads, example, resync, indexers), watched: c.watched}
 	informer.state = newCacheState(kind, c.history.clock, informer.SharedIndexInformer.HasSynced)
-	informer.state.tolerance = toleranceOf(kind, "", c.watched)
+	informer.state.place("", toleranceOf(kind, "", c.watched))
 	reads.state, reads.history = informer.state, c.history.follow(kind.GroupKind(), informer.SharedIndexInformer)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -161,8 +161,7 @@ func (c *cachedClient) unfilled(object runtime.Object, namespace string) bool {
 	}
 	kind.Kind = strings.TrimSuffix(kind.Kind, "List")
 	return slices.ContainsFunc(c.caches.of(kind.GroupKind()), func(s *cacheState) bool {
-		elsewhere := s.namespace != "" && namespace != "" && s.namespace != namespace
 		missing := s.tolerated() && (namespace == "" || kind.Group == coordinationv1.GroupName)
-		return !elsewhere && !missing && !s.filled()
+		return s.serves(namespace) && !missing && !s.filled()
 	})
 }
