@@ -63,10 +63,14 @@ var boundaries = map[string]boundary{
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,
 	},
+	"internal/connlimit": {
+		may:     []string{"golang.org/x/net/http2", "google.golang.org/grpc/peer", "google.golang.org/grpc/stats", "k8s.io/utils/clock"},
+		mustNot: []string{module + "/api/v1alpha1"},
+	},
 	"internal/verify": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/internal/listening",
+			module + "/internal/connlimit", module + "/internal/listening",
 			"k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/api/coordination", "k8s.io/api/core",
 			"k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
@@ -141,6 +145,13 @@ var boundaries = map[string]boundary{
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/discovery", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 			"sigs.k8s.io/cli-utils/pkg/kstatus", "sigs.k8s.io/structured-merge-diff/v6", "github.com/evanphx/json-patch/v5", "github.com/google/cel-go",
 			"github.com/yuin/gopher-lua",
+		},
+	},
+	// It attacks the verifier.
+	"test/starvation": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
+			"github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
 		},
 	},
 	// It asks as Envoy does, and reads Envoy's configuration.

@@ -5,6 +5,7 @@ package verify
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
 	"time"
@@ -16,7 +17,7 @@ const headroom = 48 << 20
 
 const (
 	leastPercent = 15
-	mostPercent  = 800
+	mostPercent  = 300
 )
 
 // collectorPercent is GOGC for so many living bytes.
@@ -25,11 +26,16 @@ func collectorPercent(living uint64) int {
 }
 
 // tuneCollector keeps the headroom until the context ends, and gives back what the first list needed once it is complete. A
-// GOGC in the environment is somebody's decision, and stays.
+// GOGC in the environment stays as it is.
+//
+// It follows each collection, not only a ticker: what is alive can grow tenfold within a second when many clients connect at
+// once, and the percentage that fits a few megabytes would let hundreds of megabytes of garbage gather.
 func tuneCollector(ctx context.Context, synced func() bool) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return
 	}
+	collected := make(chan struct{}, 1)
+	notifyCollections(ctx, collected)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for percent, tidied := 0, false; ; {
@@ -47,7 +53,22 @@ func tuneCollector(ctx context.Context, synced func() bool) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-collected:
 		case <-ticker.C:
 		}
 	}
+}
+
+// notifyCollections sends after each collection of garbage until the context ends, unless the receiver is behind.
+func notifyCollections(ctx context.Context, collected chan<- struct{}) {
+	marker := new([16]byte)
+	runtime.AddCleanup(marker, func(struct{}) {
+		select {
+		case collected <- struct{}{}:
+		default:
+		}
+		if ctx.Err() == nil {
+			notifyCollections(ctx, collected)
+		}
+	}, struct{}{})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestTheCollectorLeavesTheSameHeadroom(t *testing.T) {
-	for living, want := range map[uint64]int{0: 800, 1 << 20: 800, 24 << 20: 200, 48 << 20: 100, 240 << 20: 20, 1 << 40: 15} {
+	for living, want := range map[uint64]int{0: 300, 1 << 20: 300, 24 << 20: 200, 48 << 20: 100, 240 << 20: 20, 1 << 40: 15} {
 		if got := collectorPercent(living); got != want {
 			t.Errorf("%d MiB alive: %d%%, want %d%%", living>>20, got, want)
 		}

@@ -4,10 +4,12 @@ package verify
 
 import (
 	"math"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // metrics never have a key ID or a path as a label: whoever sends requests would decide how many series there are.
@@ -93,6 +95,11 @@ func newMetrics(v *Verifier) *metrics {
 			return bound.MaxStaleness.Seconds()
 		}))
 	return m
+}
+
+// handler serves the metrics to a few scrapers at once: compressing an answer takes megabytes.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
 func gauge(name, help string, value func() float64) prometheus.Collector {

@@ -9,13 +9,11 @@ import (
 	"fmt"
 	"io"
 	stdlog "log"
-	"net"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -25,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/listening"
 )
 
 // Options are what the flags say.
@@ -39,6 +36,8 @@ type Options struct {
 	Bound                    Bound
 	// TLSCertFile and TLSKeyFile hold the server's certificate, and are read again when they change; empty for no TLS.
 	TLSCertFile, TLSKeyFile string
+	// MaxConnections is how many connections the HTTP and the gRPC listener accept at once, each; 0 to follow from the memory.
+	MaxConnections int
 	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
 	// it.
 	DrainDelay time.Duration
@@ -61,6 +60,9 @@ func (o *Options) Validate() error {
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-key-file belong together: give both or none")
 	}
+	if o.MaxConnections < 0 {
+		return fmt.Errorf("--max-connections is %d: want a positive number, or 0 to let it follow from the memory limit", o.MaxConnections)
+	}
 	if o.DrainDelay < 0 || o.DrainDelay > time.Minute {
 		return fmt.Errorf("--drain-delay is %s: want 0s to 1m", o.DrainDelay)
 	}
@@ -79,8 +81,10 @@ const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 10 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 64 << 10
+	// idleTimeout is how long a connection without a request lasts. A gateway should close its own earlier, so that it never
+	// sends a request over a connection that is just being closed.
+	idleTimeout = 30 * time.Second
+	maxHeader   = 64 << 10
 	// shutdownTimeout is how long requests that are being answered may take at the end.
 	shutdownTimeout = 10 * time.Second
 )
@@ -119,13 +123,14 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	if err != nil {
 		return err
 	}
-	if err := options.serve(ctx, group, log, "http", options.HTTPBindAddress, v.Handler(), listenWith(secured(certificate, "http/1.1"))); err != nil {
+	l := options.newLimits(v.metrics, log)
+	if err := options.serve(ctx, group, log, l, httpListener, options.HTTPBindAddress, v.Handler(), secured(certificate, "http/1.1")); err != nil {
 		return err
 	}
-	if err := options.serveGRPC(ctx, group, log, v, secured(certificate, "h2")); err != nil {
+	if err := options.serveGRPC(ctx, group, log, v, l, secured(certificate, "h2")); err != nil {
 		return err
 	}
-	if err := options.serveMetrics(ctx, group, log, config, v, certificate); err != nil {
+	if err := options.serveMetrics(ctx, group, log, l, config, v, certificate); err != nil {
 		return err
 	}
 	group.Go(func() error {
@@ -193,10 +198,10 @@ func assemble(client, secrets rest.Interface, options Options, log logr.Logger) 
 }
 
 // serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them.
-func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log logr.Logger, config *rest.Config, v *Verifier, certificate getCertificate) error {
-	metrics := http.Handler(promhttp.HandlerFor(v.metrics.registry, promhttp.HandlerOpts{}))
+func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log logr.Logger, l *limits, config *rest.Config, v *Verifier, certificate getCertificate) error {
+	metrics := v.metrics.handler()
 	if !o.MetricsSecure {
-		return o.serve(ctx, group, log, "metrics", o.MetricsBindAddress, metrics, net.Listen)
+		return o.serve(ctx, group, log, l, metricsListener, o.MetricsBindAddress, metrics, nil)
 	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -207,10 +212,8 @@ func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log l
 			return err
 		}
 	}
-	return o.serve(ctx, group, log, "metrics", o.MetricsBindAddress, newMetricsGuard(client, v.now, metrics), listenWith(secured(certificate, "http/1.1")))
+	return o.serve(ctx, group, log, l, metricsListener, o.MetricsBindAddress, newMetricsGuard(client, v.now, metrics), secured(certificate, "http/1.1"))
 }
-
-type listen func(network, address string) (net.Listener, error)
 
 type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
@@ -235,30 +238,17 @@ func secured(certificate getCertificate, protocol string) *tls.Config {
 	return &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{protocol}}
 }
 
-// listenWith returns how to listen, with TLS or without.
-func listenWith(config *tls.Config) listen {
-	if config == nil {
-		return net.Listen
-	}
-	return func(network, address string) (net.Listener, error) { return tls.Listen(network, address, config) }
-}
-
 // serve listens at once, so that a wrong address is an error at the start, and answers until the context ends.
-func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Logger, name, address string, handler http.Handler, listen listen) error {
+func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Logger, l *limits, name, address string, handler http.Handler, secured *tls.Config) error {
 	if address == "0" || address == "" {
 		return nil
 	}
-	listener, err := listen("tcp", address)
+	listener, err := l.listen(ctx, name, address, log)
 	if err != nil {
-		return listening.Explain(name+"-bind-address", address, err)
+		return err
 	}
-	log.Info("Listening", "for", name, "address", listener.Addr().String())
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		// What clients do wrong is not worth a line in the log for each of them.
-		ErrorLog: stdlog.New(io.Discard, "", 0),
-	}
+	server := newHTTPServer(handler)
+	listener = l.serveHTTP1(server, listener, secured)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -275,6 +265,16 @@ func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Log
 		return nil
 	})
 	return nil
+}
+
+// newHTTPServer returns a server with the limits of a connection.
+func newHTTPServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// What clients do wrong is not worth a line in the log for each of them.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+	}
 }
 
 // drain returns when no further request is to be taken: a while after the end was asked for.

@@ -58,7 +58,7 @@ func run(m *testing.M) int {
 
 func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 	cluster = started
-	admin, err = cluster.Furnish(ctx)
+	admin, err = cluster.Furnish(ctx, "verifier")
 	return err
 }
 
