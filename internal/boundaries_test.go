@@ -74,7 +74,7 @@ var boundaries = map[string]boundary{
 			"k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/api/coordination", "k8s.io/api/core",
 			"k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
-			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
+			"golang.org/x/sys/unix", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
 		},
 	},
 	"controllers": {

@@ -8,43 +8,51 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-
-	"dgbot.io/key-operator/internal/continuity"
 )
 
 // lagging is the age from which on a verifier is not ready, so that traffic goes to another one. A watch is opened anew at
 // least twice within it.
 const lagging = 90 * time.Second
 
-// Freshness knows how old what the index holds may be.
+// Freshness knows how old what the index holds may be. Its clock moves by when the API server can have sent what was read, not by when
+// it was processed: what a process reads after it was stopped for a while may have waited in buffers, and the connection may be lost.
 type Freshness struct {
 	sources []source
 	now     func() time.Time
+	pulse   *pulse
 }
 
 // source is one watch.
 type source struct {
 	synced atomic.Bool
 	// heard is when the API server last gave a sign of life; nil for never.
-	heard atomic.Pointer[time.Time]
+	heard atomic.Pointer[moment]
 }
 
 // newFreshness returns one for a number of watches, none of which has been heard of.
 func newFreshness(sources int, now func() time.Time) *Freshness {
-	return &Freshness{sources: make([]source, sources), now: now}
+	return &Freshness{sources: make([]source, sources), now: now, pulse: newPulse(now)}
 }
 
-// accepted notes that the API server accepted a watch. It counts as a sign of life because a watch follows only a complete
-// list, or a watch that ended at its time. An idle API server gives no other: it sends no bookmark while nothing is written.
-// A proxy that accepts everything and delivers nothing never completes the list that a broken watch requires.
-func (f *Freshness) accepted(i int) { f.touch(i) }
+// answered notes the answer to a request: a watch that was accepted, or a complete list. The API server has sent it after it was asked.
+// An accepted watch counts as a sign of life because a watch follows only a complete list, or a watch that ended at its time. An idle
+// API server gives no other: it sends no bookmark while nothing is written. A proxy that accepts everything and delivers nothing
+// never completes the list that a broken watch requires.
+func (f *Freshness) answered(i int, asked moment) { f.touch(i, asked) }
 
-// delivered notes an event, a bookmark or a complete list, once the index holds it.
-func (f *Freshness) delivered(i int) { f.touch(i) }
+// delivered notes an event or a bookmark of a watch, once the index holds it. If the process has not run for a while since the watch was
+// asked for, the event proves nothing: the next request will.
+func (f *Freshness) delivered(i int, asked moment) {
+	now := f.pulse.beat()
+	if _, paused := f.pulse.gapAfter(asked); !paused {
+		f.touch(i, now)
+	}
+}
 
-func (f *Freshness) touch(i int) {
-	now := f.now()
-	f.sources[i].heard.Store(&now)
+func (f *Freshness) touch(i int, sent moment) {
+	if heard := f.sources[i].heard.Load(); heard == nil || sent.since(*heard) > 0 {
+		f.sources[i].heard.Store(&sent)
+	}
 }
 
 func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
@@ -59,8 +67,8 @@ func (f *Freshness) Synced() bool {
 	return true
 }
 
-// Age is how long ago the watch that has been silent longest was heard of; never heard of is forever. A clock that was set
-// forward makes things old, which is corrected by the next event; one that was set back makes nothing young.
+// Age is how long ago the watch that has been silent longest was heard of; never heard of is forever. The time that the machine was
+// suspended counts; a step of the wall clock does not.
 func (f *Freshness) Age(now time.Time) time.Duration {
 	age := time.Duration(0)
 	for i := range f.sources {
@@ -68,7 +76,7 @@ func (f *Freshness) Age(now time.Time) time.Duration {
 		if heard == nil {
 			return never
 		}
-		age = max(age, continuity.Elapsed(*heard, now))
+		age = max(age, moment{now, f.pulse.suspended()}.since(*heard))
 	}
 	return age
 }

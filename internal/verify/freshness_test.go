@@ -5,6 +5,7 @@ package verify
 import (
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // fakeClock is a time that a test sets.
@@ -16,7 +17,7 @@ func newClock() *fakeClock                { return &fakeClock{epoch} }
 func (f *Freshness) list(sources ...int) { // as a watcher does
 	for _, i := range sources {
 		f.synced(i)
-		f.delivered(i)
+		f.answered(i, f.pulse.moment())
 	}
 }
 
@@ -55,7 +56,7 @@ func TestTheBoundHoldsExactly(t *testing.T) {
 	}
 	for i, s := range steps {
 		c.pass(s.pass)
-		f.delivered(0) // one that is heard of does not make up for one that is not
+		f.delivered(0, f.pulse.moment()) // one that is heard of does not make up for one that is not
 		if f.ready(c.at, denyAfter2m) != s.ready || f.answers(c.at, denyAfter2m) != s.answers || f.answers(c.at, serve) != s.served {
 			t.Errorf("step %d: ready %t, answers %t", i, f.ready(c.at, denyAfter2m), f.answers(c.at, denyAfter2m))
 		}
@@ -66,23 +67,165 @@ func TestTheBoundHoldsExactly(t *testing.T) {
 	if f.condition(c.at, serve) != serving {
 		t.Error("that it serves what is stale is not said")
 	}
-	f.delivered(1)
+	f.delivered(1, f.pulse.moment())
 	if !f.answers(c.at, denyAfter2m) || !f.ready(c.at, denyAfter2m) {
 		t.Error("it does not come back")
 	}
 }
 
-func TestAClockThatIsSetMakesNothingYoung(t *testing.T) {
-	c := newClock()
-	c.at = time.Now()
-	f := newFreshness(1, c.now)
-	f.list(0)
-	slept := c.at.Round(0).Add(3 * time.Minute) // the monotonic clock stood still
-	if f.answers(slept, denyAfter2m) {
-		t.Error("after a sleep it takes what it knew for fresh")
+// machine is a machine whose clocks a test moves.
+type machine struct {
+	running, suspended time.Duration
+}
+
+var bootTime = time.Now()
+
+// freshness returns one whose process runs on the machine.
+func (m *machine) freshness() *Freshness {
+	f := newFreshness(1, m.now)
+	f.pulse.suspended = func() time.Duration { return m.suspended }
+	f.pulse.begin()
+	return f
+}
+
+func (m *machine) now() time.Time { return bootTime.Add(m.running) }
+
+func (m *machine) run(f *Freshness, span time.Duration) {
+	for ; span > 0; span -= beatInterval {
+		m.running += min(span, beatInterval)
+		f.pulse.beat()
 	}
-	if age := f.Age(c.at.Add(3 * time.Minute)); age < 3*time.Minute {
+}
+
+func TestFreshness_AgesWhileTheMachineIsSuspended(t *testing.T) {
+	m := &machine{}
+	f := m.freshness()
+	f.list(0)
+	m.suspended = 3 * time.Minute // the monotonic clock stands still
+	if f.answers(m.now(), denyAfter2m) || f.Age(m.now()) != 3*time.Minute {
+		t.Errorf("after a suspension the age is %s", f.Age(m.now()))
+	}
+	f.delivered(0, moment{at: bootTime})
+	if f.answers(m.now(), denyAfter2m) {
+		t.Error("an event that was read after it counts as fresh")
+	}
+	f.answered(0, f.pulse.moment())
+	if !f.answers(m.now(), denyAfter2m) {
+		t.Error("a new answer does not count")
+	}
+}
+
+// TestFreshness_DoesNotAgeByAStepOfTheWallClock takes a time of the past, whose wall clock a test can tell from its monotonic one.
+func TestFreshness_DoesNotAgeByAStepOfTheWallClock(t *testing.T) {
+	f := newFreshness(1, time.Now)
+	f.list(0)
+	stepped := time.Now()
+	setWallClock(&stepped, time.Hour)
+	if ahead := stepped.Round(0).Sub(time.Now().Round(0)); ahead < 59*time.Minute {
+		t.Fatalf("the wall clock is %s ahead", ahead)
+	}
+	if age := f.Age(stepped); age > time.Minute {
 		t.Errorf("the age is %s", age)
+	}
+}
+
+// setWallClock moves the wall clock of a time and leaves its monotonic one: no API of time does. In a time that has both, the first word
+// holds the wall clock, with the seconds from bit 30 on.
+func setWallClock(at *time.Time, step time.Duration) {
+	(*struct{ wall uint64 })(unsafe.Pointer(at)).wall += uint64(step/time.Second) << 30
+}
+
+func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pause time.Duration
+		moved bool
+	}{"a moment": {900 * time.Millisecond, true}, "longer than a moment": {1200 * time.Millisecond, false}, "a minute": {time.Minute, false}} {
+		for _, first := range []string{"the read", "the ticker"} {
+			m := &machine{}
+			f := m.freshness()
+			f.list(0)
+			asked := f.pulse.moment()
+			m.run(f, 10*time.Second)
+			f.delivered(0, asked)
+			if f.Age(m.now()) != 0 {
+				t.Fatalf("%s: the age is %s while the process runs", name, f.Age(m.now()))
+			}
+			woken := f.pulse.next()
+			m.running += tc.pause
+			if first == "the ticker" {
+				f.pulse.beat()
+			}
+			f.delivered(0, asked)
+			if moved := f.Age(m.now()) == 0; moved != tc.moved {
+				t.Errorf("%s, %s first: the age is %s after a pause", name, first, f.Age(m.now()))
+			}
+			select {
+			case <-woken:
+				if tc.moved {
+					t.Errorf("%s: watches are ended", name)
+				}
+			default:
+				if !tc.moved {
+					t.Errorf("%s: watches go on", name)
+				}
+			}
+			// Neither do later events of the same watch; those of the next one do.
+			m.run(f, 5*time.Second)
+			f.delivered(0, asked)
+			if moved := f.Age(m.now()) == 0; moved != tc.moved {
+				t.Errorf("%s: the age is %s after a later event", name, f.Age(m.now()))
+			}
+			f.delivered(0, f.pulse.moment())
+			if f.Age(m.now()) != 0 {
+				t.Errorf("%s: the age is %s after an event of a new watch", name, f.Age(m.now()))
+			}
+		}
+	}
+}
+
+// TestFreshness_CountsAnAnswerFromItsRequestOn: the process may have been stopped between the answer and its reading.
+func TestFreshness_CountsAnAnswerFromItsRequestOn(t *testing.T) {
+	m := &machine{}
+	f := m.freshness()
+	f.list(0)
+	m.run(f, time.Minute)
+	asked := f.pulse.moment()
+	m.running += 90 * time.Second
+	f.answered(0, asked)
+	if age := f.Age(m.now()); age != 90*time.Second {
+		t.Errorf("the age is %s", age)
+	}
+	f.answered(0, moment{at: bootTime})
+	if age := f.Age(m.now()); age != 90*time.Second {
+		t.Errorf("an earlier answer makes it %s", age)
+	}
+}
+
+func TestPulse_TakesAStepOfTheWallClockForAGap(t *testing.T) {
+	// Without a monotonic clock in it, a time is that of the wall clock.
+	at := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	p := newPulse(func() time.Time { return at })
+	p.begin()
+	before := p.moment()
+	at = at.Add(-time.Hour)
+	p.beat()
+	if _, is := p.gapAfter(before); is {
+		t.Error("a step back is a gap")
+	}
+	before = p.moment()
+	at = at.Add(time.Hour)
+	p.beat()
+	if gap, is := p.gapAfter(before); !is || gap.length != time.Hour {
+		t.Errorf("a step of an hour is a gap of %s", gap.length)
+	}
+}
+
+func TestTimeSuspended_StaysWhileTheMachineRuns(t *testing.T) {
+	before := timeSuspended()
+	for range 1000 {
+		if now := timeSuspended(); now != before {
+			t.Fatalf("%s became %s", before, now)
+		}
 	}
 }
 

@@ -284,7 +284,7 @@ func TestReadiness(t *testing.T) {
 	if ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
 		t.Error("after 90 s it is to be unready and to answer")
 	}
-	b.freshness.delivered(0)
+	b.freshness.delivered(0, b.freshness.pulse.moment())
 	if b.draining.Store(true); ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
 		t.Error("at its end it is to be unready and to answer")
 	}

@@ -107,6 +107,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 	for _, w := range watchers {
 		go w.run(watching)
 	}
+	go v.freshness.pulse.run(watching)
 	go v.freshness.report(watching, log, options.Bound)
 	go tuneCollector(watching, v.freshness.Synced)
 	usage, err := options.reporter(config, client, v, log)
@@ -187,6 +188,7 @@ func assemble(client, secrets rest.Interface, options Options, log logr.Logger) 
 		identities:        &identities{environments: options.Environments, namespaces: options.Namespaces},
 		identityFreshness: newFreshness(1, now),
 	}
+	v.identityFreshness.pulse = v.freshness.pulse
 	v.metrics = newMetrics(v)
 	for _, w := range watchers {
 		w.store, w.freshness, w.metrics = recordStore{v.index}, v.freshness, v.metrics

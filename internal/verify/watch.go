@@ -71,6 +71,8 @@ type watcher struct {
 	span        time.Duration
 
 	generation int32
+	// asked is when the current list or watch was asked for.
+	asked moment
 	// version is the resource version up to which the store is complete; empty where a list comes next.
 	version string
 }
@@ -155,6 +157,7 @@ func (w *watcher) options(span time.Duration, version string) metav1.ListOptions
 // is complete: only the whole list, which the API server reads consistently, proves the present history.
 func (w *watcher) list(ctx context.Context) error {
 	w.generation++
+	w.asked = w.freshness.pulse.beat()
 	options := w.options(listSpan, "")
 	stream := true
 	options.SendInitialEvents, options.ResourceVersionMatch = &stream, metav1.ResourceVersionMatchNotOlderThan
@@ -216,7 +219,7 @@ func (w *watcher) complete(version string) {
 	w.store.sweep(w.source, w.generation)
 	w.version = version
 	w.freshness.synced(int(w.source))
-	w.freshness.delivered(int(w.source))
+	w.freshness.answered(int(w.source), w.asked)
 }
 
 // open opens a stream of events. A failure is not retried here, as client-go does by default: each one may hide that the API
@@ -226,29 +229,45 @@ func (w *watcher) open(ctx context.Context, options metav1.ListOptions) (watch.I
 	return w.request(options).MaxRetries(0).Watch(ctx)
 }
 
-// watch takes over events from the version of the store on. It returns nil where the watch ended at its time; every other
-// end is an error.
+// watch takes over events from the version of the store on. It returns nil where the watch ended at its time, and where it was ended
+// because the process had not run for a moment: then only a new request shows what is up to date. Every other end is an error.
 func (w *watcher) watch(ctx context.Context) error {
 	options := w.options(w.span, w.version)
 	span := time.Duration(*options.TimeoutSeconds) * time.Second
 	ctx, cancel := context.WithTimeout(ctx, span+lagging)
 	defer cancel()
-	asked := w.freshness.now()
+	pulse := w.freshness.pulse
+	woken := pulse.next()
+	w.asked = pulse.beat()
 	stream, err := w.open(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer stream.Stop()
 	// A proxy may have held the request while the API server restarted.
-	if took := continuity.Elapsed(asked, w.freshness.now()); took > continuity.Slack {
+	if took := pulse.beat().since(w.asked); took > continuity.Slack {
 		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
 	}
-	w.freshness.accepted(int(w.source))
-	if err := w.takeEvents(stream); err != nil {
-		return err
-	}
-	if ended := w.freshness.now(); !continuity.EndedOnTime(asked, ended, span) {
-		return fmt.Errorf("the watch ended after %s instead of %s", continuity.Elapsed(asked, ended).Round(time.Millisecond), span)
+	w.freshness.answered(int(w.source), w.asked)
+	go func() {
+		select {
+		case <-woken:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	failed := w.takeEvents(stream)
+	lasted := pulse.beat().since(w.asked)
+	paused, was := pulse.gapAfter(w.asked)
+	switch {
+	case was && paused.length > continuity.Slack:
+		return fmt.Errorf("the process did not run for %s, which may hide a restart of the API server", paused.length.Round(time.Millisecond))
+	case was && (failed == nil || ctx.Err() != nil):
+		return nil
+	case failed != nil:
+		return failed
+	case !continuity.EndedOnTime(w.asked.at, w.asked.at.Add(lasted), span):
+		return fmt.Errorf("the watch ended after %s instead of %s", lasted.Round(time.Millisecond), span)
 	}
 	return nil
 }
@@ -277,7 +296,7 @@ func (w *watcher) takeEvents(stream watch.Interface) error {
 			return err
 		}
 		w.version = object.GetResourceVersion()
-		w.freshness.delivered(int(w.source))
+		w.freshness.delivered(int(w.source), w.asked)
 	}
 	return nil
 }
