@@ -60,10 +60,11 @@ type AuditExemption struct {
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace"`
 
-	// reason for it, for whoever looks at it next; 1-200 characters, not blank.
+	// reason for it, which the next reader needs; 1-200 characters on one line, not blank.
 	// +required
 	// +kubebuilder:validation:MaxLength=200
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]')",message="reason must say why the key is exempt, such as Used by the yearly report"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]') || !self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{034F}\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]|[^\\P{Cf}\\x{200C}\\x{200D}]')",message="reason must be one line without control characters, those that are invisible or change the direction of text included"
 	Reason string `json:"reason"`
 
 	// until is when the exemption ends. RFC 3339 in whole seconds. There is none without an end: extend it when it is looked at.

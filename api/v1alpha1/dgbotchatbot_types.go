@@ -14,7 +14,7 @@ type DGbotChatbotSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=100
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]')",message="displayName must not be blank: say what people call the chatbot, such as \"Support bot\""
-	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]')",message="displayName must be one line without control characters, those that change the direction of text included"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]') || !self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{034F}\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]|[^\\P{Cf}\\x{200C}\\x{200D}]')",message="displayName must be one line without control characters, those that are invisible or change the direction of text included"
 	DisplayName string `json:"displayName"`
 
 	// environment the chatbot belongs to, such as production, staging or development: lower-case letters, digits and

@@ -116,11 +116,12 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 }
 
 // trustedLedger is the one in the status. Where that was lost, the Secret and the copy vouch for each other: whoever could
-// write both would have to be an admin of the cluster.
+// write both would have to be an admin of the cluster. A status without a ledger and with the chatbot's ID was not lost: the HMAC secret was
+// withdrawn, and a copy that could not be deleted then must not bring it back.
 func (o *ChatbotObservation) trustedLedger() Ledger {
 	l := LedgerOf(&o.Chatbot.Status)
 	shows := o.HMAC.Copy.Shows
-	if l.Empty() && shows.Current != nil && o.HMAC.Secret.State == SecretOwned && o.HMAC.Secret.Hash == shows.Current.Hash {
+	if l.Empty() && o.Chatbot.Status.ChatbotID == "" && shows.Current != nil && o.HMAC.Secret.State == SecretOwned && o.HMAC.Secret.Hash == shows.Current.Hash {
 		return shows
 	}
 	return l

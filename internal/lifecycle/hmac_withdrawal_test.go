@@ -318,3 +318,30 @@ func TestEnvironmentStatus_FailedReads(t *testing.T) {
 		t.Errorf("the read is retried at %s", wake)
 	}
 }
+
+// TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack from a replica that could not be deleted: its return is another one.
+func TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack(t *testing.T) {
+	w := newHMACWorld(t, nil)
+	w.rest()
+	before := w.o.Chatbot.Status.Current
+	wanted := w.o.Chatbot.Spec.IdentityVerification
+	w.o.Chatbot.Spec.IdentityVerification = nil
+	w.o.HMAC.Refusal = &Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "no such right"}
+	ledger := Ledger{}
+	ledger.Replace(&w.o.Chatbot.Status) // the ledger is written before the replica is deleted
+	w.rest()
+	if !w.o.HMAC.Copy.There || before == nil {
+		t.Fatal("the replica was deleted, or there was no HMAC secret")
+	}
+	w.o.Chatbot.Spec.IdentityVerification, w.o.HMAC.Refusal = wanted, nil
+	w.rest()
+	current := w.o.Chatbot.Status.Current
+	if current == nil || current.Hash == before.Hash {
+		t.Fatalf("the HMAC secret is %+v, and was %+v", current, before)
+	}
+	for _, shown := range w.o.HMAC.Copy.Shows.Revisions() {
+		if shown.Hash == before.Hash {
+			t.Errorf("the replica still shows %+v", shown)
+		}
+	}
+}

@@ -21,7 +21,7 @@ var badChatbots = []refusal{
 	{name: "name blank", patch: `{"spec": {"displayName": " "}}`,
 		want: badChatbot + `spec.displayName: Invalid value: " ": displayName must not be blank: say what people call the chatbot, such as "Support bot"`},
 	{name: "name of two lines", patch: `{"spec": {"displayName": "a\nb"}}`,
-		want: badChatbot + `spec.displayName: Invalid value: "a\nb": displayName must be one line without control characters, those that change the direction of text included`},
+		want: badChatbot + `spec.displayName: Invalid value: "a\nb": displayName must be one line without control characters, those that are invisible or change the direction of text included`},
 	{name: "environment in capitals", patch: `{"spec": {"environment": "Production"}}`,
 		want: badChatbot + `spec.environment: Invalid value: "Production": environment must be 1-32 lower-case letters, digits or inner hyphens and begin with a letter, such as production`},
 	{name: "an ID with markup", patch: `{"spec": {"chatbotID": "\"><script>"}}`,

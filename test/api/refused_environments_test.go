@@ -89,6 +89,8 @@ var badEnvironments = []refusal{
 		want: badEnvironment + `spec.audit.exemptions[0].until: Invalid value: "2027-02-01": until must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z`},
 	{name: "an exemption without a reason", patch: exemption(`{"namespace": "crm", "name": "report", "reason": " ", "until": "2027-02-01T00:00:00Z"}`),
 		want: badEnvironment + `spec.audit.exemptions[0].reason: Invalid value: " ": reason must say why the key is exempt, such as Used by the yearly report`},
+	{name: "an exemption with a hidden reason", patch: exemption("{\"namespace\": \"crm\", \"name\": \"report\", \"reason\": \"Rarely\u200f used\", \"until\": \"2027-02-01T00:00:00Z\"}"),
+		want: badEnvironment + `spec.audit.exemptions[0].reason: Invalid value: "Rarely\u200f used": reason must be one line without control characters, those that are invisible or change the direction of text included`},
 	{name: "an exemption of no key", patch: exemption(`{"namespace": "crm", "reason": "Rarely used", "until": "2027-02-01T00:00:00Z"}`),
 		want: `DGbotEnvironment.keys.dgbot.io "crm-test" is invalid: [spec.audit.exemptions[0].name: Required value` + notChecked},
 	{name: "an allowed scope twice", patch: `{"spec": {"allowedScopes": ["a", "b.*", "a"]}}`,

@@ -8,7 +8,7 @@ func TestBadKeysAreRefusedWithAReason(t *testing.T) { refuse(t, goodKey, true, b
 
 func TestChangesOfAKeyAreRefusedWithAReason(t *testing.T) { refuse(t, goodKey, false, badKeyChanges) }
 
-const oneLine = "label must be one line without control characters, those that change the direction of text included"
+const oneLine = "label must be one line without control characters, those that are invisible or change the direction of text included"
 
 // badKeys are what creating goodKey with a patch laid over it is answered with.
 var badKeys = []refusal{
@@ -28,6 +28,16 @@ var badKeys = []refusal{
 		want: badKey + `spec.label: Invalid value: "a\u009b31mred": ` + oneLine},
 	{name: "label read backwards", patch: "{\"spec\": {\"label\": \"a\u202eb\"}}",
 		want: badKey + `spec.label: Invalid value: "a\u202eb": ` + oneLine},
+	{name: "label with a right-to-left mark", patch: "{\"spec\": {\"label\": \"a\u200fb\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u200fb": ` + oneLine},
+	{name: "label with an Arabic letter mark", patch: "{\"spec\": {\"label\": \"a\u061cb\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u061cb": ` + oneLine},
+	{name: "label with a zero width space", patch: "{\"spec\": {\"label\": \"a\u200bb\"}}",
+		want: badKey + `spec.label: Invalid value: "a\u200bb": ` + oneLine},
+	{name: "label with a tag character", patch: "{\"spec\": {\"label\": \"a\U000e0061b\"}}",
+		want: badKey + `spec.label: Invalid value: "a\U000e0061b": ` + oneLine},
+	{name: "label with a filler", patch: "{\"spec\": {\"label\": \"a\u3164b\"}}",
+		want: badKey + "spec.label: Invalid value: \"a\u3164b\": " + oneLine},
 	{name: "label without width", patch: "{\"spec\": {\"label\": \"\u200b\u2060\"}}",
 		want: badKey + `spec.label: Invalid value: "\u200b\u2060": label must not be blank: say what uses the key, such as "Production server"`},
 	{name: "label of a filler", patch: "{\"spec\": {\"label\": \"\u3164\"}}",
