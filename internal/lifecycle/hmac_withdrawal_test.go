@@ -334,6 +334,7 @@ func TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack(t *testing.T) {
 		t.Fatal("the replica was deleted, or there was no HMAC secret")
 	}
 	w.o.Chatbot.Spec.IdentityVerification, w.o.HMAC.Refusal = wanted, nil
+	w.everPublished = nil // what was published before is withdrawn, although the Secret still has it
 	w.rest()
 	current := w.o.Chatbot.Status.Current
 	if current == nil || current.Hash == before.Hash {
