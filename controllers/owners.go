@@ -68,8 +68,8 @@ func ownerText(owner metav1.Object) string { return owner.GetNamespace() + "/" +
 // whose owner is certainly gone may be taken over: one whose owner lives elsewhere is a copy that a replicator made, labels included,
 // of something that is in use there, and taking it over would overwrite it.
 //
-// The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the object
-// does not say in which namespace its owner is, and the operator may not look in all, the owner may live.
+// The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the operator may
+// not look for an owner of another namespace, the owner may live.
 func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
 	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
 	if m.isGone(owner) {
@@ -82,7 +82,7 @@ func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client
 		} else {
 			lives, err = o.livesAnywhere(ctx, cached, live, uid)
 		}
-		if apierrors.IsForbidden(err) {
+		if apierrors.IsForbidden(err) && (!named || namespace != published.GetNamespace()) {
 			lives, err = true, nil
 		}
 		return err
@@ -93,7 +93,7 @@ func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client
 	return lives, err
 }
 
-// livesAt looks for an owner by name.
+// livesAt looks for an owner by name. A user who can edit the object can name a wrong place: the cache is asked for other places.
 func (o secretOwner) livesAt(ctx context.Context, cached, live client.Reader, name types.NamespacedName, uid types.UID) (bool, error) {
 	known := o.object()
 	if found, err := get(ctx, cached, name, known); err == nil && found && known.GetUID() == uid {
@@ -102,21 +102,27 @@ func (o secretOwner) livesAt(ctx context.Context, cached, live client.Reader, na
 	is := &metav1.PartialObjectMetadata{}
 	is.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind))
 	found, err := get(ctx, live, name, is)
-	return found && is.UID == uid, err
+	return err == nil && (found && is.UID == uid || o.isCached(ctx, cached, uid)), err
+}
+
+// isCached reports whether the cache has an owner with that uid, in any namespace.
+func (o secretOwner) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool) {
+	known := o.list()
+	if err := cached.List(ctx, known, client.UnsafeDisableDeepCopy); err != nil {
+		return false
+	}
+	_ = apimeta.EachListItem(known, func(item runtime.Object) error {
+		object, err := apimeta.Accessor(item)
+		found = found || err == nil && object.GetUID() == uid
+		return err
+	})
+	return found
 }
 
 // livesAnywhere looks for an owner in all namespaces. Objects from before OwnerAnnotation need that, and those that lost it.
 func (o secretOwner) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
-	known := o.list()
-	if err := cached.List(ctx, known, client.UnsafeDisableDeepCopy); err == nil {
-		found := false
-		if err := apimeta.EachListItem(known, func(item runtime.Object) error {
-			object, err := apimeta.Accessor(item)
-			found = found || err == nil && object.GetUID() == uid
-			return err
-		}); err != nil || found {
-			return found, err
-		}
+	if o.isCached(ctx, cached, uid) {
+		return true, nil
 	}
 	all := &metav1.PartialObjectMetadataList{}
 	all.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind + "List"))

@@ -49,7 +49,7 @@ func TestTheSecretIsDressedAsTheContractSays(t *testing.T) {
 	if want := map[string]string{"keys.dgbot.io/api-key": "key-uid", "app.kubernetes.io/managed-by": "dgbot-key-operator"}; !maps.Equal(secret.Labels, want) {
 		t.Errorf("labels %v", secret.Labels)
 	}
-	if want := map[string]string{"keys.dgbot.io/revision": "3"}; !maps.Equal(secret.Annotations, want) {
+	if want := map[string]string{"keys.dgbot.io/revision": "3", "keys.dgbot.io/owner": "a/crm"}; !maps.Equal(secret.Annotations, want) {
 		t.Errorf("annotations %v", secret.Annotations)
 	}
 	for name, want := range map[string]string{"key-id": "abcdefABCDEF", "environment": "production", "type": "dgbot-api-key", "provider": "dgbot"} {

@@ -159,7 +159,7 @@ func (s *session) warnJumped(key *v1alpha1.DGbotAPIKey, now time.Time) {
 		return
 	}
 	current := key.Status.Current
-	_, _ = fmt.Fprintf(s.streams.ErrOut, "warning: %s: revision %d is dated %s, which lies in the future: the operator's clock was ahead. The request is made for %s; "+
+	_ = writef(s.streams.ErrOut, "warning: %s: revision %d is dated %s, which lies in the future: the operator's clock was ahead. The request is made for %s; "+
 		"the operator counts the revision as issued when its record was created, so the request covers it\n",
 		key.Name, current.Revision, timeText(&current.IssuedAt, now), now.UTC().Format(time.RFC3339))
 }

@@ -154,7 +154,7 @@ func (v *scan) run(ctx context.Context, paths []string) error {
 		return err
 	}
 	if v.hasOtherHistory {
-		_, _ = fmt.Fprintln(v.streams.ErrOut, "note: this form of a Git history has no commit and file for scan; they are shown for the output of 'git log -p -m --text --all'")
+		_ = writef(v.streams.ErrOut, "note: this form of a Git history has no commit and file for scan; they are shown for the output of 'git log -p -m --text --all'\n")
 	}
 	if v.ignoreDead {
 		v.result.Leaks = slices.DeleteFunc(v.result.Leaks, func(l leak) bool { return l.Standing == dead })

@@ -64,7 +64,7 @@ func (h *held) violate(format string, args ...any) {
 func (h *held) membership(env *Environment) {
 	rules := env.Rules
 	if env.Excluded {
-		h.violate("namespace %q is not among those that may hold its keys: label the namespace to match the namespaceSelector (%s), or change that", h.key.Namespace, selectorText(rules.NamespaceSelector))
+		h.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s): label the namespace to match, or change the selector", h.key.Namespace, selectorText(rules.NamespaceSelector))
 	}
 	for _, scope := range h.key.Spec.Scopes {
 		if !allowed(rules, scope) {

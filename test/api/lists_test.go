@@ -87,10 +87,10 @@ var grants = map[string]grant{
 	"exemptions":    {goodEnvironment, []string{"spec", "audit", "exemptions"}, `[` + longRun + `]`, `[` + otherRun + `]`},
 	"namespaceSelector": {goodEnvironment, []string{"spec", "namespaceSelector"}, `{"matchLabels": {"team": "crm"}}`,
 		`{"matchExpressions": [{"key": "team", "operator": "Exists"}]}`},
-	"template annotations": {goodKey, []string{"spec", "secret", "template", "annotations"}, `{"reloader.stakater.com/match": "true"}`, `{"replicator.example.com/to": "*"}`},
+	"template annotations": {goodKey, []string{"spec", "secret", "template", "annotations"}, `{"reloader.stakater.com/match": "true"}`, `{"restarts.example.com/to": "*"}`},
 	"template labels":      {goodKey, []string{"spec", "secret", "template", "labels"}, `{"app": "crm"}`, `{"share": "all"}`},
 	"template annotations of a chatbot": {goodChatbot, []string{"spec", "identityVerification", "secret", "template", "annotations"},
-		`{"reloader.stakater.com/match": "true"}`, `{"replicator.example.com/to": "*"}`},
+		`{"reloader.stakater.com/match": "true"}`, `{"restarts.example.com/to": "*"}`},
 }
 
 // TestLists_GitTakesBackWhatAnotherManagerAdds: in a list that is merged, what another field manager adds stays, and a
