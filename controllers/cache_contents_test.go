@@ -49,7 +49,7 @@ func largeMetadata() metav1.ObjectMeta {
 	m.OwnerReferences = append(m.OwnerReferences,
 		metav1.OwnerReference{APIVersion: huge, Kind: huge, Name: huge, UID: types.UID(huge)},
 		metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: "crm", UID: "owner", Controller: new(true)})
-	m.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(huge)}}}
+	m.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(huge)}}
 	return m
 }
 

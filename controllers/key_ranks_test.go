@@ -77,7 +77,7 @@ func countedRanks(keys []*v1alpha1.DGbotAPIKey, key *v1alpha1.DGbotAPIKey) (rank
 
 // TestKeyRanks_FollowEvents: after any events, in any order between keys, the kept order is the one that a walk over all keys counts.
 func TestKeyRanks_FollowEvents(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+	random := rand.New(rand.NewPCG(1, 2))
 	cached := &keyReader{}
 	ranks := &keyRanks{kept: true}
 	var keys []*v1alpha1.DGbotAPIKey

@@ -32,7 +32,7 @@ var embeddedFormats = []embeddedFormat{
 	{name: "xz", magic: "\xfd7zXZ\x00\x00", is: func(h []byte, _ int64) bool { return crc32.ChecksumIEEE(h[6:8]) == binary.LittleEndian.Uint32(h[8:]) }},
 	{name: "rar", magic: "Rar!\x1a\x07\x00", is: func(h []byte, _ int64) bool {
 		const size = 13
-		return h[9] == 0x73 && h[12] == size && uint16(crc32.ChecksumIEEE(h[9:7+size])) == binary.LittleEndian.Uint16(h[7:]) //nolint:gosec // the lower half counts
+		return h[9] == 0x73 && h[12] == size && uint16(crc32.ChecksumIEEE(h[9:7+size])) == binary.LittleEndian.Uint16(h[7:])
 	}},
 	{name: "rar", magic: "Rar!\x1a\x07\x01\x00", is: func(h []byte, _ int64) bool {
 		size := int(h[12])
@@ -47,7 +47,7 @@ var embeddedFormats = []embeddedFormat{
 	}},
 	{name: "Apple disk image", magic: "koly\x00\x00\x00\x04\x00\x00\x02\x00", is: func(h []byte, at int64) bool {
 		length := binary.BigEndian.Uint64(h[32:])
-		return bytes.Equal(h[12:32], append([]byte{0, 0, 0, 1}, make([]byte, 16)...)) && length > 0 && length <= uint64(at) //nolint:gosec // no offset is negative
+		return bytes.Equal(h[12:32], append([]byte{0, 0, 0, 1}, make([]byte, 16)...)) && length > 0 && length <= uint64(at)
 	}},
 	{name: "gzip", magic: "\n\x1f\x8b\x08", is: func(h []byte, _ int64) bool { return h[4]&0xe0 == 0 }, inScripts: true},
 	{name: "bzip2", magic: "\nBZh", is: func(h []byte, _ int64) bool { return isBzip2(h[1:]) }, inScripts: true},

@@ -87,7 +87,7 @@ func (f *follower) retry(waiting context.Context, err error) error {
 		return err
 	}
 	if waiting.Err() != nil {
-		return nil // the deadline ended the poll; an earlier poll has the reason
+		return nil //nolint:nilerr // the deadline ended the poll; an earlier poll has the reason
 	}
 	if seconds, isPostponed := apierrors.SuggestsClientDelay(err); isPostponed {
 		f.postponed = f.clock.Now().Add(time.Duration(seconds) * time.Second)

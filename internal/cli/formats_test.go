@@ -217,7 +217,7 @@ func TestScan_ReportsGitHistories(t *testing.T) {
 	run("-C", repository, "commit", "-q", "-m", "a")
 	run("-C", repository, "worktree", "add", "-q", filepath.Join(folder, "second"), "HEAD")
 	for path, command := range map[string]string{
-		repository:                        `git -C "` + folder + `/with \$space" log -p -m --text --all | kubectl dgbot scan -`,
+		repository:                        `git -C '` + folder + `/with $space' log -p -m --text --all | kubectl dgbot scan -`,
 		filepath.Join(folder, "second"):   "git -C " + folder + "/second log -p -m --text --all | kubectl dgbot scan -",
 		filepath.Join(repository, ".git"): "",
 	} {

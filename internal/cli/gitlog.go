@@ -28,7 +28,8 @@ type gitLog struct {
 type historyPart int
 
 const (
-	inMessage historyPart = iota
+	// A history begins with a message, which is what the zero value stands for.
+	_ historyPart = iota
 	// inHeader is between the begin of a file's diff and its first hunk.
 	inHeader
 	inHunk

@@ -210,23 +210,14 @@ func (v *scan) passGit(path string, entry fs.DirEntry) error {
 	if !v.skipGit {
 		git := "git"
 		if folder := filepath.Dir(path); folder != "." {
-			git = "git -C " + shellQuoted(folder)
+			git = shellCommand("git", "-C", folder)
 		}
-		v.notSearched(path, fmt.Errorf("a Git history: search it with '%s log -p -m --text --all | kubectl dgbot scan -', or leave it out with --skip-git", git))
+		v.notSearched(path, fmt.Errorf("a Git history, left out by --skip-git; search it with: %s log -p -m --text --all | kubectl dgbot scan -", git))
 	}
 	if entry.IsDir() {
 		return fs.SkipDir
 	}
 	return nil
-}
-
-// shellQuoted returns a path as a shell takes it.
-func shellQuoted(path string) string {
-	plain := func(r rune) bool { return r < 0x80 && isAlphanumeric(byte(r)) || strings.ContainsRune("/._-+:@%,", r) }
-	if !strings.ContainsFunc(path, func(r rune) bool { return !plain(r) }) {
-		return path
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(path) + `"`
 }
 
 func (v *scan) open(path string) {

@@ -52,7 +52,7 @@ func (v *Verifier) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger
 		// Fixed windows: by default grpc-go lets them grow up to 16 MiB for a client that fills them.
 		grpc.StaticStreamWindowSize(maxMessage), grpc.StaticConnWindowSize(connectionWindow),
 		// The connection has a buffer already, see connlimit.HTTP2.
-		grpc.ReadBufferSize(0), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(0),
 		grpc.ConnectionTimeout(headerTimeout), grpc.InTapHandle(boundCall), grpc.StatsHandler(connlimit.Calls{}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: idleTimeout, MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: shutdownTimeout, Time: deadAfter, Timeout: deadAfter,

@@ -173,7 +173,7 @@ func newHTTPClient(from string) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dialer.DialContext}}
 }
 
-// asks asks about a request without a key: 401 is the answer of a verifier that knows the keys.
+// asks sends a request without a key: 401 is the answer of a verifier that knows the keys.
 func (v *attacked) asks(client *http.Client) error {
 	response, err := client.Post("http://"+v.http+"/v1/verify", "application/json", nil)
 	if err != nil {

@@ -144,7 +144,8 @@ func (e envoyExample) find(target string) *route.Route {
 		target += "/"
 	}
 	for _, candidate := range e.routes {
-		match, is := candidate.GetMatch(), false
+		match := candidate.GetMatch()
+		var is bool
 		switch {
 		case match.GetSafeRegex() != nil:
 			is = regexp.MustCompile(`^(?:` + match.GetSafeRegex().GetRegex() + `)$`).MatchString(target)

@@ -227,6 +227,7 @@ func TestNginxExample_AsksForTheScopesOfEverySpelling(t *testing.T) {
 			must(t, err)
 			var reached http.Header
 			_ = json.NewDecoder(response.Body).Decode(&reached)
+			_ = response.Body.Close()
 			_ = connection.Close()
 			if at := leniently(reached.Get("Target")); reached != nil && at != "/whoami" || response.StatusCode == http.StatusOK && reached == nil {
 				t.Errorf("%s %s: %d, and reaches the API as %q, which may be read as %s", method, target, response.StatusCode, reached.Get("Target"), at)

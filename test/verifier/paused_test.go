@@ -3,6 +3,7 @@
 package verifier
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -79,7 +80,7 @@ func (w *wire) carry(to, from net.Conn, passed *atomic.Int64) {
 			}
 		}
 		if err != nil {
-			if err == io.EOF && !w.cut.Load() {
+			if errors.Is(err, io.EOF) && !w.cut.Load() {
 				_ = to.Close()
 			}
 			return
