@@ -75,7 +75,7 @@ func TestALeakedKey(t *testing.T) {
 	t.Run("verify", func(*testing.T) { s.verifies(leaked, stray.Reveal()) })
 	t.Run("scan", func(t *testing.T) { s.scans(t, leaked, stray.Reveal()) })
 	t.Run("compromise", func(t *testing.T) {
-		s.refuses(2, leaked, "say --yes", "compromise", "-")
+		s.refuses(2, leaked, "add --yes", "compromise", "-")
 		s.refuses(2, leaked, "say which keys", "compromise", "-", "--all", "--yes")
 		s.refuses(2, leaked, "goes without names", "compromise", "-", "web", "--yes")
 		s.refuses(2, leaked, "want names of DGbotAPIKeys", "rotate", "-")
