@@ -207,8 +207,8 @@ func nothingIsElsewhere(a admin) {
 		}
 	}
 	out = a.must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
-	if n := len(strings.Fields(out)); n != 30 {
-		a.t.Errorf("%d cluster-wide objects, want 30: %s", n, out)
+	if n := len(strings.Fields(out)); n != 32 {
+		a.t.Errorf("%d cluster-wide objects, want 32: %s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, prefix) {

@@ -115,7 +115,7 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 		t.Fatalf("config/default lacks one of\n%s", clusterWide.list())
 	}
 	own := rights{"create configmaps": true, "delete configmaps": true, "get configmaps": true, "list configmaps": true, "watch configmaps": true}
-	for _, verb := range []string{"create", "delete", "get", "list", "update", "watch"} {
+	for _, verb := range []string{"create", "delete", "get", "list", "patch", "update", "watch"} {
 		own[verb+" secrets"] = true
 	}
 	for overlay, want := range map[string]struct{ everywhere, watched, identity rights }{
@@ -201,9 +201,11 @@ var unseen = []string{
 	"update keys.dgbot.io/dgbotchatbots/finalizers",
 	"delete secrets", "delete configmaps",
 	// By informers, where the API server does not stream lists.
-	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotchatbots", "list keys.dgbot.io/dgbotenvironments", "list namespaces", "list coordination.k8s.io/leases",
+	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotapikeys", "list keys.dgbot.io/dgbotchatbots", "list keys.dgbot.io/dgbotenvironments", "list namespaces", "list coordination.k8s.io/leases",
 	// By whoever claims a chatbot ID at the same instant as somebody else, and is second.
 	"get configmaps",
+	// For a replica with a revoked HMAC secret that cannot be read, see TestRevocation_WithoutRights.
+	"patch secrets",
 	// For events that repeat.
 	"patch events.k8s.io/events",
 	"patch events",
