@@ -4,6 +4,9 @@ package connlimit
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -58,12 +61,27 @@ func (l http1Listener) Accept() (net.Conn, error) {
 func (c *http1Connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n == 0 {
+		answerPlainHTTP(err)
 		return n, err
 	}
 	if exhausted := c.account.Take(n+lineCost*bytes.Count(p[:n], []byte{'\n'}), c.patience()); exhausted != nil {
 		return 0, exhausted
 	}
 	return n, err
+}
+
+// answerPlainHTTP tells a client that spoke HTTP where TLS is expected what is wrong. net/http does so itself only for connections that it
+// sees to be those of crypto/tls.
+func answerPlainHTTP(err error) {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) || header.Conn == nil {
+		return
+	}
+	switch string(header.RecordHeader[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		_, _ = io.WriteString(header.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+		_ = header.Conn.Close()
+	}
 }
 
 func (c *http1Connection) patience() time.Duration {
