@@ -101,27 +101,33 @@ func (o secretOwner) livesAt(ctx context.Context, cached, live client.Reader, na
 	}
 	is := &metav1.PartialObjectMetadata{}
 	is.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind))
-	found, err := get(ctx, live, name, is)
-	return err == nil && (found && is.UID == uid || o.isCached(ctx, cached, uid)), err
+	if found, err := get(ctx, live, name, is); err != nil || found && is.UID == uid {
+		return err == nil, err
+	}
+	found, err := o.isCached(ctx, cached, uid)
+	if apierrors.IsForbidden(err) {
+		return false, nil // the operator works in some namespaces only, and the named one is among them
+	}
+	return found, err
 }
 
 // isCached reports whether the cache has an owner with that uid, in any namespace.
-func (o secretOwner) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool) {
+func (o secretOwner) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool, err error) {
 	known := o.list()
 	if err := cached.List(ctx, known, client.UnsafeDisableDeepCopy); err != nil {
-		return false
+		return false, err
 	}
-	_ = apimeta.EachListItem(known, func(item runtime.Object) error {
+	err = apimeta.EachListItem(known, func(item runtime.Object) error {
 		object, err := apimeta.Accessor(item)
 		found = found || err == nil && object.GetUID() == uid
 		return err
 	})
-	return found
+	return found, err
 }
 
 // livesAnywhere looks for an owner in all namespaces. Objects from before OwnerAnnotation need that, and those that lost it.
 func (o secretOwner) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
-	if o.isCached(ctx, cached, uid) {
+	if found, err := o.isCached(ctx, cached, uid); err == nil && found {
 		return true, nil
 	}
 	all := &metav1.PartialObjectMetadataList{}

@@ -170,9 +170,9 @@ func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
 	plain := version(nil)
 	touched := version(func(s *metav1.PartialObjectMetadata) { s.ResourceVersion = "8" })
 	moved := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = string(uids["other"]) })
-	foreign := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = "nobody" })
+	foreign := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = "another" })
 	foreignOwned := version(func(s *metav1.PartialObjectMetadata) {
-		s.Labels[v1alpha1.APIKeyLabel] = "nobody"
+		s.Labels[v1alpha1.APIKeyLabel] = "another"
 		s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "c", UID: "c"}}
 	})
 	for name, test := range map[string]struct {

@@ -321,7 +321,7 @@ func TestShellCommand_IsWhatWasMeant(t *testing.T) {
 		}
 	}
 	if got := shellCommand("kubectl", "rollout", "restart", "deployment/web", "-n", "support"); strings.Contains(got, "'") {
-		t.Errorf("%s is quoted in vain", got)
+		t.Errorf("%s is quoted without need", got)
 	}
 }
 

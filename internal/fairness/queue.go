@@ -2,7 +2,7 @@
 
 // Package fairness decides in which order a controller works on what waits: what is urgent first, and otherwise each group, such as
 // the objects of one namespace, in its turn. Ordered by arrival alone, a revocation would wait for the thousands of keys that
-// somebody else has just created.
+// another user has just created.
 package fairness
 
 import "container/list"

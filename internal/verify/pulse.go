@@ -15,7 +15,7 @@ const (
 	longestGap = time.Second
 )
 
-// moment is a point in time by clocks that nobody sets.
+// moment is a point in time by clocks that cannot be set.
 type moment struct {
 	// at counts with the monotonic clock, which stands still while the machine is suspended.
 	at time.Time
