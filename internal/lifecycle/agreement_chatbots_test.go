@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle_test
+
+import (
+	"fmt"
+	"math/rand"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// generateChatbots asks about chatbots, as generateKeys does about keys.
+func generateChatbots(rng *rand.Rand, out *transcript) {
+	d := draw{Rand: rng}
+	for !out.full() {
+		now := epoch.Add(time.Duration(d.Int63n(int64(400 * 24 * time.Hour)))).Truncate(time.Millisecond)
+		o := d.chatbot(now)
+		for range 1 + d.Intn(10) {
+			decision := out.chatbot(&o, now)
+			if out.full() {
+				return
+			}
+			now = d.goOnWithChatbot(&o, &decision, now)
+		}
+	}
+}
+
+// chatbot asks everything that the policy answers about one observation.
+func (t *transcript) chatbot(o *lifecycle.ChatbotObservation, now time.Time) lifecycle.ChatbotDecision {
+	t.observation()
+	decision := lifecycle.PlanChatbot(*o, now)
+	t.chatbotDecision(decision)
+	if decision.Status != nil {
+		t.events(lifecycle.ChatbotEvents(*o, decision.Status, now))
+	}
+	if decision.Issue != nil {
+		t.fact("imports", o.Imports(decision.Issue))
+	}
+	t.fact("withdrawal", lifecycle.HMACWithdrawalOf(o.Chatbot, now))
+	return decision
+}
+
+func (d draw) chatbot(now time.Time) lifecycle.ChatbotObservation {
+	chatbot := &v1alpha1.DGbotChatbot{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "support-bot", Namespace: "support", UID: types.UID(fmt.Sprintf("uid-%d", d.Intn(1000))), Generation: int64(1 + d.Intn(5)),
+			CreationTimestamp: d.around(now), Annotations: d.annotations(now),
+		},
+		Spec: v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production"},
+	}
+	if !d.oneIn(6) {
+		chatbot.Spec.IdentityVerification = d.identityVerification(now)
+	}
+	if d.oneIn(8) {
+		chatbot.Spec.Widget = &v1alpha1.WidgetSpec{ConfigMapName: "other-widget"}
+	}
+	if d.oneIn(25) {
+		chatbot.DeletionTimestamp = new(d.around(now))
+	}
+	o := lifecycle.ChatbotObservation{
+		Chatbot: chatbot, ID: "cb_1", Holder: "other/bot",
+		Claim: pick(d, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimAbsent, lifecycle.ClaimStale,
+			lifecycle.ClaimTaken, lifecycle.ClaimUnknown),
+		Widget: pick(d, lifecycle.WidgetPublished, lifecycle.WidgetPublished, lifecycle.WidgetAbsent, lifecycle.WidgetDrifted, lifecycle.WidgetCollectable,
+			lifecycle.WidgetForeign, lifecycle.WidgetUnknown),
+	}
+	chatbot.Status = d.chatbotStatus(now)
+	o.HMAC = d.hmac(&chatbot.Status, now)
+	if d.oneIn(8) {
+		o.Refusal = &lifecycle.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "exceeded quota"}
+	}
+	if d.oneIn(8) {
+		o.Failed = d.failedChatbotReads()
+	}
+	return o
+}
+
+func (d draw) identityVerification(now time.Time) *v1alpha1.IdentityVerification {
+	iv := &v1alpha1.IdentityVerification{AcceptPlain: d.oneIn(4)}
+	if d.oneIn(2) {
+		iv.Rotation = &v1alpha1.IdentityRotation{
+			Interval: d.maybeDuration(2), Overlap: d.maybeDuration(2), RequestedAt: d.maybeAround(now, 3), RevokeIssuedBefore: d.maybeAround(now, 4),
+		}
+	}
+	if d.oneIn(6) {
+		iv.Secret = &v1alpha1.IdentitySecretSpec{Name: "other-name"}
+	}
+	if d.oneIn(3) {
+		iv.ImportFrom = &v1alpha1.ImportSource{Name: "old", Key: "hmac"}
+	}
+	return iv
+}
+
+// revision n of an HMAC secret.
+func (d draw) revision(n int64, now time.Time) *v1alpha1.IdentityRevision {
+	return &v1alpha1.IdentityRevision{
+		Revision: n, KID: fmt.Sprintf("%016d", n), Hash: fmt.Sprintf("sha256:%d", n), IssuedAt: d.around(now), NotAfter: d.maybeAround(now, 3), Revoked: d.oneIn(8),
+		Cause: pick(d, v1alpha1.CauseFirstIssue, v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation, v1alpha1.CauseSecretLost),
+	}
+}
+
+func (d draw) ledger(now time.Time) lifecycle.Ledger {
+	var l lifecycle.Ledger
+	n := int64(1 + d.Intn(5))
+	if !d.oneIn(3) {
+		l.Previous = d.revision(n, now)
+	}
+	if !d.oneIn(5) {
+		l.Current = d.revision(n+1, now)
+	}
+	if d.oneIn(4) {
+		l.Pending = d.revision(n+2, now)
+		l.Pending.NotAfter = nil
+	}
+	return l
+}
+
+func (d draw) chatbotStatus(now time.Time) v1alpha1.DGbotChatbotStatus {
+	s := v1alpha1.DGbotChatbotStatus{ChatbotID: pick(d, "", "cb_1", "cb_1", "cb_1", "cb_2"), NextRotationAt: d.maybeAround(now, 5)}
+	if !d.oneIn(4) {
+		d.ledger(now).ApplyTo(&s)
+		s.Binding = &v1alpha1.Binding{Name: "support-bot-identity"}
+	}
+	s.Imported = pick(d, "", "", "", "sha256:1", "sha256:9")
+	if d.oneIn(5) {
+		s.LastHandledRequest = &v1alpha1.HandledRequest{RotateRequestedAt: d.maybeAround(now, 2), RevokeIssuedBefore: d.maybeAround(now, 2)}
+	}
+	s.Conditions = d.conditions(now)
+	return s
+}
+
+func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) lifecycle.HMACObservation {
+	ledger := lifecycle.LedgerOf(s)
+	h := lifecycle.HMACObservation{Secret: lifecycle.Secret{State: pick(d, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretAbsent,
+		lifecycle.SecretLeftOver, lifecycle.SecretCollectable, lifecycle.SecretForeign, lifecycle.SecretUnknown)}}
+	h.Secret.Drifted, h.Secret.OtherOwner = d.oneIn(6), d.oneIn(4)
+	h.Copy.There, h.Copy.Drifted, h.Copy.Unknown = !d.oneIn(5), d.oneIn(8), d.oneIn(12)
+	if h.Copy.There {
+		h.Copy.Shows = ledger
+		if d.oneIn(4) {
+			h.Copy.Shows = d.ledger(now)
+		}
+		h.Copy.Abandoned = pick(d, "", "", fmt.Sprintf("%016d", 1+d.Intn(6)))
+	}
+	if h.Copy.Unknown && d.oneIn(2) {
+		h.Copy.Pruned = map[string]bool{fmt.Sprintf("%016d", 1+d.Intn(6)): true}
+	}
+	if ledger.Current != nil && !d.oneIn(5) {
+		h.Secret.Hash, h.Secret.KeyID = ledger.Current.Hash, ledger.Current.KID
+	} else if d.oneIn(2) {
+		h.Secret.Hash = fmt.Sprintf("sha256:%d", 1+d.Intn(6))
+	}
+	if ledger.Previous != nil && d.oneIn(2) {
+		h.PreviousHash = ledger.Previous.Hash
+	}
+	h.Source = lifecycle.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "there is no such entry"), Unknown: d.oneIn(10)}
+	h.Refusal = pick(d, nil, nil, nil, nil, nil,
+		&lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
+		&lifecycle.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
+	h.Failed = d.oneIn(12)
+	d.know(&h)
+	return h
+}
+
+// know fills in which secrets are at hand: those in the Secret and in the replica, at times one less or one more.
+func (d draw) know(h *lifecycle.HMACObservation) {
+	h.Known, h.Padded = map[string]bool{}, map[string]bool{}
+	for _, hash := range []string{h.Secret.Hash, h.PreviousHash} {
+		if hash != "" && h.Secret.State == lifecycle.SecretOwned {
+			h.Known[hash] = true
+		}
+	}
+	for _, revision := range h.Copy.Shows.Revisions() {
+		if !d.oneIn(12) {
+			h.Known[revision.Hash] = true
+		}
+	}
+	if d.oneIn(4) {
+		h.Known[fmt.Sprintf("sha256:%d", 1+d.Intn(8))] = true
+	}
+	if d.oneIn(8) {
+		h.Padded[h.Secret.Hash] = true
+	}
+}
+
+func (d draw) failedChatbotReads() lifecycle.FailedReads {
+	var failed lifecycle.FailedReads
+	for _, part := range []lifecycle.ReadPart{lifecycle.ReadClaim, lifecycle.ReadWidget, lifecycle.ReadSecret, lifecycle.ReadCopy, lifecycle.ReadSource} {
+		if d.oneIn(3) {
+			failed = append(failed, lifecycle.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+		}
+	}
+	return failed
+}
+
+// goOnWithChatbot carries out the step, or moves the clock, or changes something, and returns the time.
+func (d draw) goOnWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecycle.ChatbotDecision, now time.Time) time.Time {
+	o.Chatbot = o.Chatbot.DeepCopy()
+	h := &o.HMAC
+	switch decision.Step {
+	case "":
+		return d.restWithChatbot(o, decision, now)
+	case lifecycle.ClaimID:
+		o.Claim = lifecycle.ClaimOwn
+	case lifecycle.PublishWidget:
+		o.Widget = lifecycle.WidgetPublished
+	case lifecycle.AnnounceRevision:
+		n := decision.Issue.Revision
+		o.Chatbot.Status.Pending = &v1alpha1.IdentityRevision{
+			Revision: n, KID: fmt.Sprintf("%016d", n), Hash: fmt.Sprintf("sha256:%d", n), Cause: decision.Issue.Cause, IssuedAt: decision.Issue.IssuedAt,
+		}
+		if !d.oneIn(5) {
+			h.Known[o.Chatbot.Status.Pending.Hash] = true
+		}
+	case lifecycle.WriteLedger:
+		decision.Ledger.Replace(&o.Chatbot.Status)
+	case lifecycle.MarkCopy:
+		h.Copy.There, h.Copy.Abandoned = true, decision.Ledger.Pending.KID
+	case lifecycle.WriteCopy:
+		h.Copy.There, h.Copy.Drifted, h.Copy.Shows = true, false, decision.Ledger
+	case lifecycle.PruneCopy:
+		h.Copy.Pruned = map[string]bool{}
+		for _, kid := range decision.Kids {
+			h.Copy.Pruned[kid] = true
+		}
+	case lifecycle.DeleteCopy:
+		h.Copy = lifecycle.HMACCopy{}
+	case lifecycle.WriteSecret:
+		h.Secret, h.PreviousHash = lifecycle.Secret{State: lifecycle.SecretOwned, Hash: decision.Ledger.Current.Hash}, ""
+		if decision.Ledger.Previous != nil {
+			h.PreviousHash = decision.Ledger.Previous.Hash
+		}
+	default:
+		panic("unknown step " + decision.Step)
+	}
+	return now
+}
+
+// restWithChatbot stores the status of a plan without a step, and changes the world.
+func (d draw) restWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecycle.ChatbotDecision, now time.Time) time.Time {
+	if decision.Status != nil {
+		o.Chatbot.Status = *decision.Status
+	}
+	now = now.Add(time.Duration(d.Intn(5000)) * time.Second)
+	if wake := decision.Wake; !wake.IsZero() && d.oneIn(2) {
+		now = wake.Add(time.Duration(d.Intn(3)-1) * time.Second)
+	}
+	switch d.Intn(8) {
+	case 0:
+		o.Chatbot.Spec.IdentityVerification = d.identityVerification(now)
+	case 1:
+		o.Chatbot.Annotations = d.annotations(now)
+	case 2:
+		o.HMAC = d.hmac(&o.Chatbot.Status, now)
+	case 3:
+		o.HMAC.Refusal, o.HMAC.Failed, o.Refusal, o.Failed = nil, false, nil, nil
+	case 4:
+		o.Failed = d.failedChatbotReads()
+	default:
+		d.know(&o.HMAC)
+	}
+	return now
+}
+
+// generateEnvironments asks about environments with a few keys, whose status sums up what keys report.
+func generateEnvironments(rng *rand.Rand, out *transcript) {
+	d := draw{Rand: rng}
+	for !out.full() {
+		now := epoch.Add(time.Duration(d.Int63n(int64(400 * 24 * time.Hour))))
+		env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production", Generation: int64(d.Intn(4))}, Spec: *d.rules(now)}
+		env.Status.Conditions, env.Status.Keys = d.conditions(now), int64(d.Intn(5))
+		o := lifecycle.EnvironmentObservation{Environment: env, UnknownZone: d.oneIn(6), SelectsNothing: d.oneIn(6)}
+		for range d.Intn(6) {
+			sim := d.simulation()
+			o.Keys = append(o.Keys, *sim.Key)
+		}
+		for _, part := range []lifecycle.ReadPart{lifecycle.ReadNamespaces, lifecycle.ReadKeys} {
+			if d.oneIn(8) {
+				o.Failed = append(o.Failed, lifecycle.FailedRead{Of: part, What: string(part), Message: "forbidden"})
+			}
+		}
+		out.observation()
+		status, wake := lifecycle.EnvironmentStatus(o, now)
+		out.conditions(status.Conditions)
+		out.events(lifecycle.EnvironmentEvents(&env.Status, status))
+		status.Conditions = nil
+		out.fact("status", asJSON(status))
+		out.time("wake", wake)
+	}
+}
