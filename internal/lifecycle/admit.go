@@ -58,7 +58,7 @@ func (s Standing) Admit(now time.Time) Verdict {
 		return Disabled
 	case s.State != v1alpha1.StateActive:
 		return UnknownState
-	case !s.NotAfter.IsZero() && !now.Before(s.NotAfter):
+	case s.ended(now):
 		return Ended
 	}
 	return Admitted
@@ -69,12 +69,11 @@ func Admit(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) Verdict {
 	return StandingOf(record).Admit(now)
 }
 
-func ended(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
-	return record.Spec.NotAfter != nil && !now.Before(record.Spec.NotAfter.Time)
-}
+// ended reports whether the time bound of the record has come.
+func (s Standing) ended(now time.Time) bool { return !s.NotAfter.IsZero() && !now.Before(s.NotAfter) }
 
-// verifying says whether the record admits its key, or would if the key were not Disabled.
-func verifying(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
-	verdict := Admit(record, now)
-	return verdict == Admitted || (verdict == Disabled && !ended(record, now))
+// verifies reports whether the record makes its key verify, or would if the key were not Disabled.
+func (s Standing) verifies(now time.Time) bool {
+	verdict := s.Admit(now)
+	return verdict == Admitted || verdict == Disabled && !s.ended(now)
 }

@@ -20,7 +20,7 @@ func TestAdmit_RejectsUnknownStates(t *testing.T) {
 		if got := Admit(record, s.Now); got != want {
 			t.Errorf("state %q: %s, want %s", state, got, want)
 		}
-		if got := verifying(record, s.Now); got != (want == Admitted || want == Disabled) {
+		if got := StandingOf(record).verifies(s.Now); got != (want == Admitted || want == Disabled) {
 			t.Errorf("state %q: counts as verifying: %t", state, got)
 		}
 		if got := Admit(record, s.Now).IsFinal(); got != (want == Revoked) {

@@ -21,18 +21,16 @@ type planner struct {
 	heldByAudit bool
 	now         time.Time
 	requests    requests
-	// jumped are the names of the records that were issued while the operator's clock was ahead.
-	jumped  map[string]bool
-	overlap time.Duration
+	overlap     time.Duration
 	// live are the records that name the key as their owner, newest first. Orphaned ones are dead and count only for
 	// the number of the next revision.
-	live    []*v1alpha1.DGbotAPIKeyRecord
+	live    []*Revision
 	highest int64
 	// matched is the record whose hash the Secret's bytes match; nil if there is none. While the Secret is unknown it is the
 	// one that the status remembers.
-	matched *v1alpha1.DGbotAPIKeyRecord
+	matched *Revision
 	// published is matched, unless it was superseded: then an older key was restored. Nil while the Secret is unknown.
-	published *v1alpha1.DGbotAPIKeyRecord
+	published *Revision
 	// loss is what happened to the Secret or the record in it; empty if nothing, or if a read failed.
 	loss v1alpha1.Cause
 	// cause is why a revision is due; empty if none is, or if a read failed.
@@ -47,29 +45,28 @@ func assess(o Observation, now time.Time) *planner {
 	held.violateTemplate(o.Key.Spec.Secret)
 	o.Key = held.key
 	p := &planner{Observation: o, held: held, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
-	p.dateJumped()
 	for i := range p.Records {
-		record := &p.Records[i]
-		p.highest = max(p.highest, record.Spec.Revision, SupersededBy(record), revisionInName(o.Key, record.Name))
-		if owned(record) {
-			p.live = append(p.live, record)
+		r := revisionOf(o.Key, &p.Records[i], now)
+		p.highest = max(p.highest, r.Number, r.SupersededBy, r.nameNumber)
+		if owned(&p.Records[i]) {
+			p.live = append(p.live, r)
 		}
 	}
 	// A record that was in use may be gone altogether.
 	if current := o.Key.Status.Current; current != nil {
 		p.highest = max(p.highest, current.Revision)
 	}
-	slices.SortFunc(p.live, func(a, b *v1alpha1.DGbotAPIKeyRecord) int { return int(b.Spec.Revision - a.Spec.Revision) })
+	slices.SortFunc(p.live, func(a, b *Revision) int { return int(b.Number - a.Number) })
 	if o.Secret.State == SecretUnknown {
 		p.matched = p.remembered()
 	} else if o.Secret.State == SecretOwned && o.Secret.Hash != "" {
 		for _, record := range p.live {
-			if record.Spec.Hash == o.Secret.Hash {
+			if record.Hash == o.Secret.Hash {
 				p.matched = record
 			}
 		}
 	}
-	if p.matched != nil && SupersededBy(p.matched) == 0 && o.Secret.State != SecretUnknown {
+	if p.matched != nil && p.matched.SupersededBy == 0 && o.Secret.State != SecretUnknown {
 		p.published = p.matched
 	}
 	p.holdToAudit()
@@ -103,7 +100,7 @@ func (p *planner) recordLost() bool {
 		return false
 	}
 	for _, record := range p.live {
-		if record.Spec.KeyID == p.Secret.KeyID {
+		if record.ID == p.Secret.KeyID {
 			return false
 		}
 	}
@@ -121,8 +118,8 @@ func (p *planner) everPublished() bool {
 	if p.Secret.State == SecretOwned && len(p.live) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
-		return r.Spec.Cause != v1alpha1.CauseFirstIssue || SupersededBy(r) != 0
+	return slices.ContainsFunc(p.live, func(r *Revision) bool {
+		return r.Cause != v1alpha1.CauseFirstIssue || r.SupersededBy != 0
 	})
 }
 
@@ -147,9 +144,9 @@ func (p *planner) findCause() v1alpha1.Cause {
 	switch {
 	case p.requests.revoke.covers(satisfied):
 		return v1alpha1.CauseRevocation
-	case reference.Spec.State == v1alpha1.StateRevoked && !p.outlived(reference):
+	case reference.State == v1alpha1.StateRevoked && !p.outlived(reference):
 		return v1alpha1.CauseReactivation
-	case p.endMayMove() && (spec.ExpiresAt == nil || p.published.Spec.NotAfter.Before(spec.ExpiresAt)):
+	case p.endMayMove() && (spec.ExpiresAt == nil || p.published.NotAfter.Before(spec.ExpiresAt)):
 		return v1alpha1.CauseExpiryChanged
 	case p.requests.rotate.covers(satisfied):
 		return v1alpha1.CauseRequest
@@ -163,11 +160,11 @@ func (p *planner) findCause() v1alpha1.Cause {
 // endMayMove says whether the published revision has an end that only a new one can move. An end that the rules of the environment
 // have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
 func (p *planner) endMayMove() bool {
-	return p.published != nil && p.published.Spec.NotAfter != nil && (p.held.lifetime == 0 || ended(p.published, p.now))
+	return p.published != nil && p.published.NotAfter != nil && (p.held.lifetime == 0 || p.published.ended(p.now))
 }
 
 // reference is the revision that requests and schedule are judged by; nil where there is none.
-func (p *planner) reference() *v1alpha1.DGbotAPIKeyRecord {
+func (p *planner) reference() *Revision {
 	if p.published != nil || len(p.live) == 0 {
 		return p.published
 	}
@@ -175,18 +172,18 @@ func (p *planner) reference() *v1alpha1.DGbotAPIKeyRecord {
 }
 
 // satisfied is when the newest revision was issued that is known of.
-func (p *planner) satisfied(reference *v1alpha1.DGbotAPIKeyRecord) metav1.Time {
+func (p *planner) satisfied(reference *Revision) metav1.Time {
 	if p.outlived(reference) {
 		return p.Key.Status.Current.IssuedAt
 	}
-	return reference.Spec.IssuedAt
+	return reference.IssuedAt
 }
 
 // outlived says whether the status remembers a newer revision than the newest record: its record is gone, and the
 // requests that it satisfied are judged by what the status says of it.
-func (p *planner) outlived(reference *v1alpha1.DGbotAPIKeyRecord) bool {
+func (p *planner) outlived(reference *Revision) bool {
 	current := p.Key.Status.Current
-	return p.published == nil && current != nil && current.Revision > reference.Spec.Revision
+	return p.published == nil && current != nil && current.Revision > reference.Number
 }
 
 // issuedAt is when a revision issued now counts as issued: later than every request it serves, so that it satisfies
@@ -202,10 +199,10 @@ func (p *planner) issuedAt() metav1.Time {
 }
 
 // others are the revisions beside the matched one that verify, newest first.
-func (p *planner) others() []*v1alpha1.DGbotAPIKeyRecord {
-	var others []*v1alpha1.DGbotAPIKeyRecord
+func (p *planner) others() []*Revision {
+	var others []*Revision
 	for _, record := range p.live {
-		if record != p.matched && verifying(record, p.now) {
+		if record != p.matched && record.verifies(p.now) {
 			others = append(others, record)
 		}
 	}

@@ -38,20 +38,20 @@ func (p *planner) failedAttempts() (n int, newest time.Time) {
 
 // attemptedAt is when a record was created: by the operator's clock, unless that is long before the API server's. A mutating
 // policy can make any time of issuedAt, and none of creationTimestamp.
-func attemptedAt(record *v1alpha1.DGbotAPIKeyRecord) time.Time {
-	if created := record.CreationTimestamp.Time; created.After(record.Spec.IssuedAt.Add(attemptsWindow)) {
+func attemptedAt(record *Revision) time.Time {
+	if created := record.CreatedAt.Time; created.After(record.IssuedAt.Add(attemptsWindow)) {
 		return created
 	}
-	return record.Spec.IssuedAt.Time
+	return record.IssuedAt.Time
 }
 
 // wasPublished says whether a record's key was ever in the Secret, as far as can be told.
-func (p *planner) wasPublished(record *v1alpha1.DGbotAPIKeyRecord) bool {
+func (p *planner) wasPublished(record *Revision) bool {
 	if p.published != nil {
-		return record.Spec.Revision <= p.published.Spec.Revision
+		return record.Number <= p.published.Number
 	}
 	current := p.Key.Status.Current
-	return record == p.matched || SupersededBy(record) != 0 || current != nil && record.Spec.Revision <= current.Revision
+	return record == p.matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Revision
 }
 
 // attemptsObstacle keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as

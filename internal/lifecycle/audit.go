@@ -159,7 +159,7 @@ func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mar
 
 // auditable: there is something to do, and verifiers would have reported a use.
 func (p *planner) auditable() bool {
-	return p.Tracking.At(p.now) && slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool { return verifying(r, p.now) })
+	return p.Tracking.At(p.now) && slices.ContainsFunc(p.live, func(r *Revision) bool { return r.verifies(p.now) })
 }
 
 func showMark(mark *AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
@@ -179,7 +179,7 @@ func (a *audit) reached(p *planner, due time.Time) bool {
 // those on earlier ones history. Where the record that had it is gone, the status still knows, whatever else was deleted with it.
 func (p *planner) auditMark() *AuditMark {
 	if len(p.live) > 0 {
-		if mark := MarkOf(p.live[0]); mark != nil {
+		if mark := p.live[0].Mark; mark != nil {
 			return mark
 		}
 	}
@@ -196,7 +196,7 @@ func (p *planner) auditMark() *AuditMark {
 func (p *planner) unusedSince(mark *AuditMark) *metav1.Time {
 	var since time.Time
 	if asked := p.askedFor(); asked != nil {
-		since = asked.Spec.IssuedAt.Time
+		since = asked.IssuedAt.Time
 	}
 	for _, at := range []*metav1.Time{p.requests.kept.due, p.lastUseOfAny()} {
 		if at != nil {
@@ -227,7 +227,7 @@ func (p *planner) quietSince() time.Time {
 func (p *planner) coarsest() time.Duration {
 	var step time.Duration
 	for _, record := range p.live {
-		if record.Status.LastUsedAt != nil {
+		if record.LastUsedAt != nil {
 			step = max(step, seconds(usageResolution(record)))
 		}
 	}
@@ -239,9 +239,9 @@ func (p *planner) coarsest() time.Duration {
 
 // askedFor is the newest record that was not issued by time alone: a key that nobody uses is rotated on schedule all the same. It is
 // kept for as long as there is an audit; where it is gone, the oldest one stands for it. Nil where there is none at all.
-func (p *planner) askedFor() *v1alpha1.DGbotAPIKeyRecord {
+func (p *planner) askedFor() *Revision {
 	for _, record := range p.live {
-		if record.Spec.Cause != v1alpha1.CauseSchedule {
+		if record.Cause != v1alpha1.CauseSchedule {
 			return record
 		}
 	}

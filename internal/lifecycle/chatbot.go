@@ -214,7 +214,7 @@ func (o *ChatbotObservation) conditions(obstacle *obstacle, hmac *hmacPlan, step
 	message := fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot))
 	ready := step == ""
 	if p != nil {
-		ready = ready && p.published != nil && Admit(p.published, now) == Admitted
+		ready = ready && p.published != nil && p.published.isAdmitted(now)
 		message += fmt.Sprintf(", revision %d of the HMAC secret in Secret %q", o.currentRevision(hmac), IdentitySecretName(o.Chatbot))
 	}
 	switch {

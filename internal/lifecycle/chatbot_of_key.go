@@ -39,15 +39,15 @@ func (p *planner) chatbotID() (id string, known bool) {
 	if record == nil {
 		return "", false
 	}
-	return p.unlessMoved(record.Spec.ChatbotID), true
+	return p.unlessMoved(record.ChatbotID), true
 }
 
 // chatbotIDOf returns the ID that a record is to have. Where the key's is unknown, each record keeps its own.
-func (p *planner) chatbotIDOf(record *v1alpha1.DGbotAPIKeyRecord) string {
+func (p *planner) chatbotIDOf(record *Revision) string {
 	if id, known := p.chatbotID(); known {
 		return id
 	}
-	return p.unlessMoved(record.Spec.ChatbotID)
+	return p.unlessMoved(record.ChatbotID)
 }
 
 func (p *planner) unlessMoved(id string) string {

@@ -3,7 +3,6 @@
 package lifecycle
 
 import (
-	"slices"
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -19,21 +18,4 @@ const MaxIssuedAhead = time.Minute
 func jumped(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
 	issued := record.Spec.IssuedAt.Time
 	return !record.CreationTimestamp.IsZero() && issued.After(record.CreationTimestamp.Add(MaxIssuedAhead)) && issued.After(now.Add(MaxIssuedAhead))
-}
-
-// dateJumped makes records that were issued while the operator's clock was ahead count as issued when the API server created them.
-// Otherwise no revocation that is asked for now would be about them, and the overlap of earlier revisions would end as late.
-// The records of the observation stay as they are.
-func (p *planner) dateJumped() {
-	isJumped := func(r v1alpha1.DGbotAPIKeyRecord) bool { return jumped(&r, p.now) }
-	if !slices.ContainsFunc(p.Records, isJumped) {
-		return
-	}
-	p.Records, p.jumped = slices.Clone(p.Records), map[string]bool{}
-	for i := range p.Records {
-		if record := &p.Records[i]; jumped(record, p.now) {
-			p.jumped[record.Name] = true
-			record.Spec.IssuedAt = record.CreationTimestamp
-		}
-	}
 }

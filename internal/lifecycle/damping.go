@@ -25,18 +25,18 @@ func isLoss(cause v1alpha1.Cause) bool {
 }
 
 // countsForDamping says whether a record is a replacement of a lost or altered Secret within the last hour.
-func countsForDamping(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) bool {
-	age := now.Sub(record.Spec.IssuedAt.Time)
-	return isLoss(record.Spec.Cause) && age < dampingWindow && age >= -clockTolerance
+func countsForDamping(record *Revision, now time.Time) bool {
+	age := now.Sub(record.IssuedAt.Time)
+	return isLoss(record.Cause) && age < dampingWindow && age >= -clockTolerance
 }
 
 // dampedUntil returns when the next replacement of a lost or altered Secret may be issued; a time not after now means at
 // once. The count is taken from the records: it survives restarts and is the same for every operator.
-func dampedUntil(records []*v1alpha1.DGbotAPIKeyRecord, now time.Time) time.Time {
+func dampedUntil(records []*Revision, now time.Time) time.Time {
 	var issued []time.Time
 	for _, record := range records {
 		if countsForDamping(record, now) {
-			issued = append(issued, record.Spec.IssuedAt.Time)
+			issued = append(issued, record.IssuedAt.Time)
 		}
 	}
 	if len(issued) < dampingFree {

@@ -203,9 +203,9 @@ func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	due := scheduledAfter(p.Key.UID, &p.Key.Spec, issuedAt)
 	var bound time.Duration
 	var last *metav1.Time
-	if r := p.published; r != nil && p.endsByRule(r) && r.Spec.IssuedAt.Equal(&issuedAt) {
+	if r := p.published; r != nil && p.endsByRule(r) && r.IssuedAt.Equal(&issuedAt) {
 		// Early enough for the overlap. It may have been issued under a shorter limit than today's.
-		life := r.Spec.NotAfter.Sub(issuedAt.Time)
+		life := r.NotAfter.Sub(issuedAt.Time)
 		bound = max(life-p.overlap, life/2)
 		last = spreadBefore(p.Key.UID, issuedAt, bound)
 		due = earlier(due, last)
@@ -224,9 +224,9 @@ func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 }
 
 // endsByRule says whether a record has an end that is not the key's own: one that a new revision would not have as well.
-func (p *planner) endsByRule(r *v1alpha1.DGbotAPIKeyRecord) bool {
-	end := r.Spec.NotAfter
-	return p.held.lifetime > 0 && end != nil && r.Spec.IssuedAt.Before(end) && (p.Key.Spec.ExpiresAt == nil || end.Before(p.Key.Spec.ExpiresAt))
+func (p *planner) endsByRule(r *Revision) bool {
+	end := r.NotAfter
+	return p.held.lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (p.Key.Spec.ExpiresAt == nil || end.Before(p.Key.Spec.ExpiresAt))
 }
 
 // environmentObstacle returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
@@ -316,7 +316,7 @@ func (p *planner) scopes() []v1alpha1.Scope {
 	}
 	var has []v1alpha1.Scope
 	if record := p.granted(); record != nil {
-		has = record.Spec.Scopes
+		has = record.Scopes
 	}
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
 		granted := env.Rules != nil && allowed(env.Rules, scope)

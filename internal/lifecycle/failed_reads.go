@@ -165,7 +165,7 @@ func (p *planner) overlapUnknown() bool {
 
 // remembered returns the record that the status names as the current one, nil if it is gone. It stands for the matched one
 // while the Secret is unknown: so the status keeps status.current, and no loss is found.
-func (p *planner) remembered() *v1alpha1.DGbotAPIKeyRecord {
+func (p *planner) remembered() *Revision {
 	for _, record := range p.live {
 		if current := p.Key.Status.Current; current != nil && record.Name == current.RecordName {
 			return record
@@ -176,19 +176,19 @@ func (p *planner) remembered() *v1alpha1.DGbotAPIKeyRecord {
 
 // permitted returns the part of an amendment that does not depend on what could not be read: with failed reads only what takes
 // away. Ends are computed from what is known, see wantedEnd.
-func (p *planner) permitted(record *v1alpha1.DGbotAPIKeyRecord, a AmendRecord) AmendRecord {
+func (p *planner) permitted(record *Revision, a AmendRecord) AmendRecord {
 	if len(p.Failed) == 0 {
 		return a
 	}
 	less := AmendRecord{Name: a.Name, UID: a.UID, NotAfter: a.NotAfter, Version: a.Version, SupersededBy: a.SupersededBy}
-	if strictness[a.State] > strictness[record.Spec.State] {
+	if strictness[a.State] > strictness[record.State] {
 		less.State = a.State
 	}
 	if a.Audit != nil && *a.Audit != "" {
 		less.Audit = a.Audit
 	}
 	if a.Scopes != nil {
-		less.Scopes = fewerScopes(record.Spec.Scopes, *a.Scopes)
+		less.Scopes = fewerScopes(record.Scopes, *a.Scopes)
 	}
 	return less
 }

@@ -218,10 +218,10 @@ func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool
 			l.Current = asRevision(record)
 		case before.Pending != nil && record.Name == recordName(before.Pending):
 			// It has an end once it is not the newest any more.
-			if record.Spec.State != v1alpha1.StateRevoked {
+			if record.State != v1alpha1.StateRevoked {
 				l.Pending = before.Pending
 			}
-		case l.Previous == nil && verifying(record, p.now) && o.HMAC.Known[record.Spec.Hash]:
+		case l.Previous == nil && record.verifies(p.now) && o.HMAC.Known[record.Hash]:
 			l.Previous = asRevision(record)
 		}
 	}

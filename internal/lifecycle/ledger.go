@@ -110,10 +110,9 @@ func asRecord(r *v1alpha1.IdentityRevision, key *v1alpha1.DGbotAPIKey, supersede
 }
 
 // asRevision is the way back.
-func asRevision(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.IdentityRevision {
+func asRevision(r *Revision) *v1alpha1.IdentityRevision {
 	return &v1alpha1.IdentityRevision{
-		Revision: record.Spec.Revision, KID: record.Spec.KeyID, Hash: record.Spec.Hash, Cause: record.Spec.Cause,
-		IssuedAt: record.Spec.IssuedAt, NotAfter: record.Spec.NotAfter, Revoked: record.Spec.State == v1alpha1.StateRevoked,
+		Revision: r.Number, KID: r.ID, Hash: r.Hash, Cause: r.Cause, IssuedAt: r.IssuedAt, NotAfter: r.NotAfter, Revoked: r.State == v1alpha1.StateRevoked,
 	}
 }
 

@@ -136,13 +136,13 @@ func (p *planner) dampingObstacle(secret string) *obstacle {
 
 func (p *planner) overlapObstacle() *obstacle {
 	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
-	earlierOnes := slices.DeleteFunc(p.others(), func(r *v1alpha1.DGbotAPIKeyRecord) bool { return r.Spec.Revision > p.published.Spec.Revision })
+	earlierOnes := slices.DeleteFunc(p.others(), func(r *Revision) bool { return r.Number > p.published.Number })
 	if len(earlierOnes) < p.subject().MaxPrevious {
 		return nil
 	}
 	var until time.Time
 	for _, record := range earlierOnes {
-		if end := record.Spec.NotAfter; end != nil && (until.IsZero() || end.Time.Before(until)) {
+		if end := record.NotAfter; end != nil && (until.IsZero() || end.Time.Before(until)) {
 			until = end.Time
 		}
 	}
@@ -172,10 +172,10 @@ func (p *planner) refusedObstacle() *obstacle {
 }
 
 func (p *planner) stillVerifies() string {
-	if p.published == nil || Admit(p.published, p.now) != Admitted {
+	if p.published == nil || !p.published.isAdmitted(p.now) {
 		return ""
 	}
-	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.published.Spec.Revision)
+	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.published.Number)
 }
 
 // refusedDelay is after how long a write is tried again that was refused for a reason.

@@ -110,8 +110,8 @@ const maxNamedRevisions = 3
 func (p *planner) whatVerifies() string {
 	var revisions []string
 	for _, record := range p.live {
-		if Admit(record, p.now) == Admitted {
-			revisions = append(revisions, strconv.FormatInt(record.Spec.Revision, 10))
+		if record.isAdmitted(p.now) {
+			revisions = append(revisions, strconv.FormatInt(record.Number, 10))
 		}
 	}
 	switch n := len(revisions); {

@@ -43,7 +43,7 @@ func Plan(o Observation, now time.Time) Decision {
 			return d
 		}
 		for _, record := range p.live {
-			if record.Spec.State != v1alpha1.StateRevoked {
+			if record.State != v1alpha1.StateRevoked {
 				d.Steps = append(d.Steps, AmendRecord{Name: record.Name, UID: record.UID, State: v1alpha1.StateRevoked})
 			}
 		}
@@ -107,14 +107,14 @@ func (p *planner) prune() []Step {
 	var steps []Step
 	kept := 0
 	for _, record := range p.live {
-		if record.Spec.State != v1alpha1.StateRevoked && !ended(record, p.now) {
+		if record.State != v1alpha1.StateRevoked && !record.ended(p.now) {
 			continue
 		}
 		if kept < keptEnded {
 			kept++
 			continue
 		}
-		if record.Spec.Revision == p.highest || record == p.matched || countsForDamping(record, p.now) || p.auditRules() != nil && record == p.askedFor() {
+		if record.Number == p.highest || record == p.matched || countsForDamping(record, p.now) || p.auditRules() != nil && record == p.askedFor() {
 			continue
 		}
 		steps = append(steps, DeleteRecord{Name: record.Name, UID: record.UID})
@@ -128,17 +128,17 @@ func (p *planner) wake() time.Time {
 	for _, record := range p.live {
 		times = append(times, useCarriedFrom(record))
 		if countsForDamping(record, p.now) {
-			times = append(times, &metav1.Time{Time: record.Spec.IssuedAt.Add(dampingWindow)})
+			times = append(times, &metav1.Time{Time: record.IssuedAt.Add(dampingWindow)})
 		}
-		if record.Spec.State != v1alpha1.StateRevoked {
-			times = append(times, record.Spec.NotAfter, p.unpublishedUntil(record))
+		if record.State != v1alpha1.StateRevoked {
+			times = append(times, record.NotAfter, p.unpublishedUntil(record))
 		}
 	}
 	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
 	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next, p.requests.kept.next)
 	times = append(times, p.audit.changes...)
 	if reference := p.reference(); reference != nil {
-		at, until := p.schedule(reference.Spec.IssuedAt)
+		at, until := p.schedule(reference.IssuedAt)
 		times = append(times, at, until)
 	}
 	if p.obstacle != nil && !p.obstacle.until.IsZero() {

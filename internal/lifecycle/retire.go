@@ -40,12 +40,12 @@ func (p *planner) maxOverlap() time.Duration {
 
 // supersededAt is when the overlap of a superseded record began: with the revision that superseded it, whatever came
 // later. Nil where that record is no longer there to count from: then the end it has stands.
-func (p *planner) supersededAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
+func (p *planner) supersededAt(record *Revision) *metav1.Time {
 	next := p.published
-	if by := SupersededBy(record); by != 0 {
+	if by := record.SupersededBy; by != 0 {
 		next = nil
 		for _, candidate := range p.live {
-			if candidate.Spec.Revision == by {
+			if candidate.Number == by {
 				next = candidate
 			}
 		}
@@ -53,11 +53,11 @@ func (p *planner) supersededAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time 
 	if next == nil {
 		return nil
 	}
-	return &next.Spec.IssuedAt
+	return &next.IssuedAt
 }
 
 // retiredAt is when a superseded record stops verifying; nil where that cannot be told.
-func (p *planner) retiredAt(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
+func (p *planner) retiredAt(record *Revision) *metav1.Time {
 	superseded := p.supersededAt(record)
 	if superseded == nil {
 		return nil
@@ -85,14 +85,14 @@ type disuse struct {
 //
 // The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
 // revision at the same instant.
-func (p *planner) disuse(record *v1alpha1.DGbotAPIKeyRecord, overlapEnd time.Time) disuse {
+func (p *planner) disuse(record *Revision, overlapEnd time.Time) disuse {
 	if !p.Tracking.At(p.now) {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
 	quiet := p.quietPeriod()
 	from := latest(overlapEnd, p.Tracking.Since.Add(quiet))
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
-	if used := record.Status.LastUsedAt; used != nil {
+	if used := record.LastUsedAt; used != nil {
 		until := used.Add(usageResolution(record) + quiet)
 		if proven, _ := p.Tracking.proves(until, p.now); !proven {
 			d.reason = v1alpha1.RecentlyUsedReason
@@ -106,8 +106,8 @@ func (p *planner) disuse(record *v1alpha1.DGbotAPIKeyRecord, overlapEnd time.Tim
 	return d
 }
 
-func usageResolution(record *v1alpha1.DGbotAPIKeyRecord) time.Duration {
-	if resolution := record.Status.Resolution; resolution != nil {
+func usageResolution(record *Revision) time.Duration {
+	if resolution := record.Resolution; resolution != nil {
 		return resolution.Duration
 	}
 	return defaultUsageResolution
@@ -122,7 +122,7 @@ func latest(a, b time.Time) time.Time {
 
 // lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
 // what is known of each.
-func (p *planner) lingering() (records []*v1alpha1.DGbotAPIKeyRecord, known []disuse) {
+func (p *planner) lingering() (records []*Revision, known []disuse) {
 	for _, record := range p.retirable() {
 		overlapEnd := p.supersededAt(record).Add(p.overlap)
 		if overlapEnd.After(p.now) {
@@ -136,13 +136,13 @@ func (p *planner) lingering() (records []*v1alpha1.DGbotAPIKeyRecord, known []di
 }
 
 // retirable are the superseded revisions that verify and end once nobody uses them; none without WhenUnused.
-func (p *planner) retirable() []*v1alpha1.DGbotAPIKeyRecord {
+func (p *planner) retirable() []*Revision {
 	if !p.whenUnused() || p.published == nil {
 		return nil
 	}
-	var records []*v1alpha1.DGbotAPIKeyRecord
+	var records []*Revision
 	for _, record := range p.others() {
-		if record.Spec.Revision < p.published.Spec.Revision && p.supersededAt(record) != nil {
+		if record.Number < p.published.Number && p.supersededAt(record) != nil {
 			records = append(records, record)
 		}
 	}
@@ -167,7 +167,7 @@ func (p *planner) previousInUse() (reason, message string) {
 		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {
 			reason = known[i].reason
 		}
-		told = append(told, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Spec.Revision, record.Spec.KeyID, p.tellUse(record), tellEnd(record)))
+		told = append(told, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, p.tellUse(record), tellEnd(record)))
 	}
 	if len(told) == 0 {
 		return "", ""
@@ -175,8 +175,8 @@ func (p *planner) previousInUse() (reason, message string) {
 	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(told, "; ")
 }
 
-func (p *planner) tellUse(record *v1alpha1.DGbotAPIKeyRecord) string {
-	switch at := record.Status.LastUsedAt; {
+func (p *planner) tellUse(record *Revision) string {
+	switch at := record.LastUsedAt; {
 	case at != nil && p.Tracking.At(p.now):
 		return "last used at " + rfc3339(at)
 	case at != nil:
@@ -187,9 +187,9 @@ func (p *planner) tellUse(record *v1alpha1.DGbotAPIKeyRecord) string {
 	return fmt.Sprintf("no verifier reports uses in environment %q", p.Key.Spec.Environment)
 }
 
-func tellEnd(record *v1alpha1.DGbotAPIKeyRecord) string {
-	if record.Spec.NotAfter == nil {
+func tellEnd(record *Revision) string {
+	if record.NotAfter == nil {
 		return ""
 	}
-	return ", ends at the latest at " + rfc3339(record.Spec.NotAfter)
+	return ", ends at the latest at " + rfc3339(record.NotAfter)
 }

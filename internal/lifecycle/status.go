@@ -51,13 +51,13 @@ func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
 	return s
 }
 
-func (p *planner) describe(record *v1alpha1.DGbotAPIKeyRecord) *v1alpha1.RevisionStatus {
+func (p *planner) describe(record *Revision) *v1alpha1.RevisionStatus {
 	return &v1alpha1.RevisionStatus{
-		Revision:   record.Spec.Revision,
-		KeyID:      record.Spec.KeyID,
+		Revision:   record.Number,
+		KeyID:      record.ID,
 		RecordName: record.Name,
-		IssuedAt:   record.Spec.IssuedAt,
-		NotAfter:   record.Spec.NotAfter,
+		IssuedAt:   record.IssuedAt,
+		NotAfter:   record.NotAfter,
 		LastUsedAt: lastUse(record, p.now),
 	}
 }
@@ -96,9 +96,9 @@ func (p *planner) ready() (metav1.ConditionStatus, string, string) {
 	switch {
 	case p.obstacle != nil && !p.obstacle.harmless:
 		return metav1.ConditionFalse, p.obstacle.reason, p.obstacle.message
-	case p.published != nil && Admit(p.published, p.now) == Admitted:
+	case p.published != nil && p.published.isAdmitted(p.now):
 		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
-			p.published.Spec.Revision, SecretName(p.Key))
+			p.published.Number, SecretName(p.Key))
 	}
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, p.progress()
 }
@@ -127,7 +127,7 @@ func (p *planner) nextRotation() *metav1.Time {
 			next = &metav1.Time{Time: o.until}
 		}
 	} else {
-		next = earlier(p.scheduled(reference.Spec.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
+		next = earlier(p.scheduled(reference.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
 	}
 	if next == nil || (spec.ExpiresAt != nil && !next.Before(spec.ExpiresAt)) {
 		return nil
@@ -141,11 +141,11 @@ func (p *planner) handled() *v1alpha1.HandledRequest {
 	if old := p.Key.Status.LastHandledRequest; old != nil {
 		h = *old
 	}
-	if due := p.requests.rotate.due; due != nil && p.published != nil && !p.requests.rotate.covers(p.published.Spec.IssuedAt) {
+	if due := p.requests.rotate.due; due != nil && p.published != nil && !p.requests.rotate.covers(p.published.IssuedAt) {
 		h.RotateRequestedAt = &metav1.Time{Time: due.UTC()}
 	}
-	if due := p.requests.revoke.due; due != nil && !p.Failed.Any(ReadRecords) && !slices.ContainsFunc(p.live, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
-		return r.Spec.State != v1alpha1.StateRevoked && p.requests.revoke.covers(r.Spec.IssuedAt)
+	if due := p.requests.revoke.due; due != nil && !p.Failed.Any(ReadRecords) && !slices.ContainsFunc(p.live, func(r *Revision) bool {
+		return r.State != v1alpha1.StateRevoked && p.requests.revoke.covers(r.IssuedAt)
 	}) {
 		h.RevokeIssuedBefore = &metav1.Time{Time: due.UTC()}
 	}

@@ -57,8 +57,8 @@ func (p *planner) trackedSince() *metav1.Time {
 		return nil
 	}
 	since := metav1.Time{Time: p.Tracking.Since.UTC().Truncate(time.Second)}
-	if since.Before(&p.matched.Spec.IssuedAt) {
-		since = p.matched.Spec.IssuedAt
+	if since.Before(&p.matched.IssuedAt) {
+		since = p.matched.IssuedAt
 	}
 	return &since
 }

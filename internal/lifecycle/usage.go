@@ -6,8 +6,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"dgbot.io/key-operator/api/v1alpha1"
 )
 
 // maxUseAhead is how far ahead of the operator's clock a use may be dated: a verifier whose clock is wrong must not make a key
@@ -15,8 +13,8 @@ import (
 const maxUseAhead = time.Minute
 
 // lastUse returns the last use of a revision as its record tells it; nil where none is known, or where it is dated ahead.
-func lastUse(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *metav1.Time {
-	at := record.Status.LastUsedAt
+func lastUse(record *Revision, now time.Time) *metav1.Time {
+	at := record.LastUsedAt
 	if at == nil || at.After(now.Add(maxUseAhead)) {
 		return nil
 	}
@@ -24,11 +22,11 @@ func lastUse(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *metav1.Time {
 }
 
 // useCarriedFrom is from when on the last use is not dated ahead; nil where none is known.
-func useCarriedFrom(record *v1alpha1.DGbotAPIKeyRecord) *metav1.Time {
-	if record.Status.LastUsedAt == nil {
+func useCarriedFrom(record *Revision) *metav1.Time {
+	if record.LastUsedAt == nil {
 		return nil
 	}
-	return &metav1.Time{Time: record.Status.LastUsedAt.Add(-maxUseAhead)}
+	return &metav1.Time{Time: record.LastUsedAt.Add(-maxUseAhead)}
 }
 
 // lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.

@@ -37,7 +37,7 @@ func (w *walk) checkChatbotAtRest() {
 	}
 	for i := range w.sim.Records {
 		record := &w.sim.Records[i]
-		if owned(record) && verifying(record, w.sim.Now) && record.Spec.ChatbotID != w.sim.Chatbot.ID {
+		if owned(record) && StandingOf(record).verifies(w.sim.Now) && record.Spec.ChatbotID != w.sim.Chatbot.ID {
 			w.failf("revision %d verifies with chatbot ID %q, want %q", record.Spec.Revision, record.Spec.ChatbotID, w.sim.Chatbot.ID)
 		}
 	}

@@ -239,16 +239,16 @@ func (w *walk) checkAtRest(decision Decision) {
 		case spec.State == v1alpha1.StateRevoked && r.Spec.State != v1alpha1.StateRevoked,
 			spec.State == v1alpha1.StateDisabled && r.Spec.State == v1alpha1.StateActive:
 			w.failf("revision %d is %s, the key is %s", r.Spec.Revision, r.Spec.State, spec.State)
-		case spec.ExpiresAt != nil && !ended(r, now) && Admit(r, spec.ExpiresAt.Time) == Admitted:
+		case spec.ExpiresAt != nil && !StandingOf(r).ended(now) && Admit(r, spec.ExpiresAt.Time) == Admitted:
 			w.failf("revision %d outlives expiresAt", r.Spec.Revision)
 		}
-		if verifying(r, settled) && r.Spec.Revision < w.lastPublished {
+		if StandingOf(r).verifies(settled) && r.Spec.Revision < w.lastPublished {
 			previous++
 			if inUse != nil && inUse.Spec.Revision == w.lastPublished && r.Spec.NotAfter == nil {
 				w.failf("revision %d is superseded and has no end", r.Spec.Revision)
 			}
 		}
-		if (r.Spec.State == v1alpha1.StateRevoked || ended(r, now)) && !countsForDamping(r, now) {
+		if (r.Spec.State == v1alpha1.StateRevoked || StandingOf(r).ended(now)) && !countsForDamping(revisionOf(w.sim.Key, r, now), now) {
 			endedRecords++
 		}
 	}

@@ -131,7 +131,7 @@ func (w *walk) checkLingering(status *v1alpha1.DGbotAPIKeyStatus) {
 	for i := range w.sim.Records {
 		record := &w.sim.Records[i]
 		next := w.record(SupersededBy(record))
-		if next == nil || SupersededBy(inUse) != 0 || !verifying(record, w.sim.Now) || record.Spec.Revision >= w.lastPublished {
+		if next == nil || SupersededBy(inUse) != 0 || !StandingOf(record).verifies(w.sim.Now) || record.Spec.Revision >= w.lastPublished {
 			continue
 		}
 		if record.Spec.NotAfter == nil || record.Spec.NotAfter.After(next.Spec.IssuedAt.Add(w.maxOverlap())) {
