@@ -27,12 +27,12 @@ func (p *planner) amend(record *Revision) AmendRecord {
 	}
 	if end := p.wantedEnd(record); end != nil && (record.NotAfter == nil || end.Before(record.NotAfter)) {
 		a.NotAfter = end
-		if p.whenUnused() && a.State != v1alpha1.StateRevoked { // a revocation waits for no report
+		if p.wants.whenUnused() && a.State != v1alpha1.StateRevoked { // a revocation waits for no report
 			a.Version = record.Version
 		}
 	}
-	if record.Label != p.Key.Spec.Label {
-		a.Label = p.Key.Spec.Label
+	if record.Label != p.wants.label {
+		a.Label = p.wants.label
 	}
 	if id := p.chatbotIDOf(record); record.ChatbotID != id {
 		a.ChatbotID = &id
@@ -60,9 +60,9 @@ func (p *planner) auditNote(record *Revision) *string {
 
 func (p *planner) wantedState(record *Revision) v1alpha1.KeyState {
 	switch {
-	case StateOf(p.Key) == v1alpha1.StateRevoked || p.requests.revoke.covers(record.IssuedAt):
+	case p.wants.state == v1alpha1.StateRevoked || p.requests.revoke.covers(record.IssuedAt):
 		return v1alpha1.StateRevoked
-	case StateOf(p.Key) == v1alpha1.StateDisabled:
+	case p.wants.state == v1alpha1.StateDisabled:
 		return v1alpha1.StateDisabled
 	}
 	return v1alpha1.StateActive
@@ -79,8 +79,8 @@ func (p *planner) supersededBy(record *Revision) int64 {
 
 // wantedEnd returns the earliest end that anything asks for; nil if nothing does.
 func (p *planner) wantedEnd(record *Revision) *metav1.Time {
-	end := p.Key.Spec.ExpiresAt
-	if record.isJumped && record.NotAfter != nil && p.held.lifetime > 0 {
+	end := p.wants.expiresAt
+	if record.isJumped && record.NotAfter != nil && p.lifetime > 0 {
 		end = earlier(end, p.endOf(record.IssuedAt))
 	}
 	if p.published == nil || record == p.published || p.overlapUnknown() {
@@ -88,7 +88,7 @@ func (p *planner) wantedEnd(record *Revision) *metav1.Time {
 	}
 	if record.Number > p.published.Number {
 		if until := p.unpublishedUntil(record); until != nil && !until.After(p.now) {
-			end = earlier(end, endUnpublished(record.IssuedAt, record.NotAfter, Overlap(&p.Key.Spec)))
+			end = earlier(end, endUnpublished(record.IssuedAt, record.NotAfter, p.overlap))
 		}
 		if p.beyondLimit(record, p.highest+1) {
 			end = earlier(end, p.live[0].IssuedAt.DeepCopy())
@@ -101,15 +101,9 @@ func (p *planner) wantedEnd(record *Revision) *metav1.Time {
 	return earlier(end, p.retiredAt(record))
 }
 
-// beyondLimit: below a revision more verify than may, and this one is not among the newest of them.
-func (p *planner) beyondLimit(record *Revision, below int64) bool {
-	newer := 0
-	for _, other := range p.live {
-		if other.Number > record.Number && other.Number < below && other.verifies(p.now) {
-			newer++
-		}
-	}
-	return newer >= p.subject().MaxPrevious
+// beyondLimit reports whether a revision is not among the newest ones, older than a number, that may verify at once.
+func (p *planner) beyondLimit(r *Revision, below int64) bool {
+	return p.exceeds(p.maxPrevious, r, below, p.now)
 }
 
 // unpublishedUntil returns until when a record above the published one may still be somebody's attempt to publish; nil

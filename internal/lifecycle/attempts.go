@@ -50,8 +50,8 @@ func (p *planner) wasPublished(record *Revision) bool {
 	if p.published != nil {
 		return record.Number <= p.published.Number
 	}
-	current := p.Key.Status.Current
-	return record == p.matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Revision
+	current := p.was.current
+	return record == p.matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Number
 }
 
 // attemptsObstacle keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as
@@ -65,7 +65,7 @@ func (p *planner) attemptsObstacle() *obstacle {
 	if !until.After(p.now) {
 		return nil
 	}
-	told := apimeta.FindStatusCondition(p.Key.Status.Conditions, v1alpha1.StalledCondition)
+	told := apimeta.FindStatusCondition(p.was.conditions, v1alpha1.StalledCondition)
 	if told != nil && (told.Reason == v1alpha1.SecretWriteRefusedReason || told.Reason == v1alpha1.RecordWriteRefusedReason) {
 		return &obstacle{reason: told.Reason, message: told.Message, stalled: true, until: until}
 	}

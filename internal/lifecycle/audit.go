@@ -74,13 +74,13 @@ func (p *planner) findAudit() audit {
 		return audit{mark: mark, shown: showMark(mark, nil)}
 	}
 	if p.auditUnknown() {
-		return audit{mark: mark, shown: p.Key.Status.Audit}
+		return audit{mark: mark, shown: p.was.audit}
 	}
 	rules := p.auditRules()
 	if rules == nil {
 		return audit{}
 	}
-	if exemption := exemptionOf(rules, p.Key, p.now); exemption != nil {
+	if exemption := exemptionOf(rules, p.namespace, p.name, p.now); exemption != nil {
 		return audit{changes: []*metav1.Time{exemption.Until}}
 	}
 	var a audit
@@ -104,11 +104,11 @@ func (p *planner) auditRules() *v1alpha1.EnvironmentAudit {
 }
 
 // exemptionOf returns the exemption that holds for a key, of several the one with the latest until; nil where none does.
-func exemptionOf(rules *v1alpha1.EnvironmentAudit, key *v1alpha1.DGbotAPIKey, now time.Time) *v1alpha1.AuditExemption {
+func exemptionOf(rules *v1alpha1.EnvironmentAudit, namespace, name string, now time.Time) *v1alpha1.AuditExemption {
 	var longest *v1alpha1.AuditExemption
 	for i := range rules.Exemptions {
 		e := &rules.Exemptions[i]
-		if e.Name == key.Name && e.Namespace == key.Namespace && e.Until != nil && now.Before(e.Until.Time) &&
+		if e.Name == name && e.Namespace == namespace && e.Until != nil && now.Before(e.Until.Time) &&
 			(longest == nil || longest.Until.Before(e.Until)) {
 			longest = e
 		}
@@ -136,7 +136,7 @@ func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 
 // warnedSince is since when the status has warned of a key that is unused from a time on.
 func (p *planner) warnedSince(unused time.Time) *metav1.Time {
-	if old := p.Key.Status.Audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && !old.Since.After(p.now) {
+	if old := p.was.audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && !old.Since.After(p.now) {
 		return old.Since
 	}
 	return new(whole(p.now))
@@ -183,7 +183,7 @@ func (p *planner) auditMark() *AuditMark {
 			return mark
 		}
 	}
-	old := p.Key.Status.Audit
+	old := p.was.audit
 	if !p.newestLost() || old == nil || old.Since == nil || old.UnusedSince == nil ||
 		old.Stage != v1alpha1.AuditDisabled && old.Stage != v1alpha1.AuditRevoked {
 		return nil
@@ -265,17 +265,6 @@ func (p *planner) auditState() v1alpha1.KeyState {
 // strictness orders states.
 var strictness = map[v1alpha1.KeyState]int{v1alpha1.StateDisabled: 1, v1alpha1.StateRevoked: 2}
 
-// holdToAudit gives the key the stricter of its state and the audit's, as if it were written in spec.
-func (p *planner) holdToAudit() {
-	p.audit = p.findAudit()
-	state := p.auditState()
-	if strictness[state] <= strictness[StateOf(p.Key)] {
-		return
-	}
-	p.Key, p.heldByAudit = p.Key.DeepCopy(), true
-	p.Key.Spec.State = state
-}
-
 // auditObstacle: the audit keeps the key from verifying.
 func (p *planner) auditObstacle() *obstacle {
 	if !p.heldByAudit {
@@ -296,7 +285,7 @@ func (p *planner) unused() (reason, message string) {
 		return "", ""
 	}
 	const keep = "annotate it with " + v1alpha1.KeptAtAnnotation + " and the present time (RFC 3339, whole seconds)"
-	audit := fmt.Sprintf("the audit of environment %q", p.Key.Spec.Environment)
+	audit := fmt.Sprintf("the audit of environment %q", p.wants.environment)
 	switch {
 	case a.Stage == v1alpha1.AuditRevoked:
 		message = fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",

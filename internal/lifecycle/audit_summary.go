@@ -56,7 +56,7 @@ func sumUp(rules *v1alpha1.EnvironmentAudit, keys []v1alpha1.DGbotAPIKey, now ti
 		sum.Revoked += count(f.stage == v1alpha1.AuditRevoked)
 		sum.NeverUsed += count(f.issued && !f.used)
 		sum.NeverRotated += count(f.issued && !f.rotated)
-		if exemption := exemptionOf(rules, &keys[i], now); exemption != nil {
+		if exemption := exemptionOf(rules, keys[i].Namespace, keys[i].Name, now); exemption != nil {
 			sum.Exempt++
 			changes(exemption.Until.Time)
 		}

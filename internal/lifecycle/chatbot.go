@@ -259,11 +259,12 @@ func (o *ChatbotObservation) currentRevision(hmac *hmacPlan) int64 {
 
 // ChatbotEvents returns what to tell when a chatbot's status changes to another one.
 func ChatbotEvents(o ChatbotObservation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []Event {
-	observation := Observation{Subject: &hmacSubject, Key: asKey(o.Chatbot, &o.Chatbot.Status)}
-	for _, revision := range LedgerOf(next).Revisions() {
-		observation.Records = append(observation.Records, asRecord(revision, observation.Key, nil))
+	own := ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, now)
+	var revisions []*Revision
+	for _, r := range LedgerOf(next).Revisions() {
+		revisions = append(revisions, revisionInLedger(r, nil))
 	}
-	events := Events(observation, asKeyStatus(next), now)
+	events := own.events(revisions, summaryOfChatbot(next), now)
 	for _, abnormal := range []string{v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition} {
 		if is := newly(abnormal, o.Chatbot.Status.Conditions, next.Conditions); is != nil {
 			events = append(events, Event{Warning: true, Reason: is.Reason, Action: "Import", Note: is.Message})
@@ -274,7 +275,7 @@ func ChatbotEvents(o ChatbotObservation, next *v1alpha1.DGbotChatbotStatus, now 
 
 // HMACLossEvent tells of a lost HMAC secret that a revision with another cause replaces.
 func HMACLossEvent(chatbot *v1alpha1.DGbotChatbot, loss v1alpha1.Cause) Event {
-	return LossEvent(Observation{Subject: &hmacSubject, Key: asKey(chatbot, &chatbot.Status)}, loss)
+	return chatbotKind.lossEvent(loss, IdentitySecretName(chatbot))
 }
 
 // WidgetName returns the effective name of the chatbot's ConfigMap.

@@ -11,16 +11,16 @@ import (
 
 // otherEnvironment reports whether the chatbot that the key names belongs to another environment than the key. Its ID is then not
 // used: a verifier would answer for it in an environment in which its owner gave no key.
-func (o *Observation) otherEnvironment() bool {
-	return o.Chatbot.Environment != "" && o.Chatbot.Environment != o.Key.Spec.Environment
+func (f *facts) otherEnvironment() bool {
+	return f.Chatbot.Environment != "" && f.Chatbot.Environment != f.asks.environment
 }
 
-// violateChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
+// checkChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
 // issue, and a key that was issued goes on with the chatbot ID that it has.
-func (h *held) violateChatbot(o *Observation) {
-	if o.otherEnvironment() {
-		h.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
-			o.Key.Spec.ChatbotRef.Name, o.Chatbot.Environment, o.Key.Spec.Environment)
+func (e *effective) checkChatbot(f *facts) {
+	if f.otherEnvironment() {
+		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
+			f.asks.chatbot, f.Chatbot.Environment, f.asks.environment)
 	}
 }
 
@@ -29,13 +29,13 @@ func (h *held) violateChatbot(o *Observation) {
 // another chatbot has reserved since is removed: with it the key would answer for that one. The loss of the records that show the ID
 // makes it unknown, and not empty: a key without a chatbot ID may be accepted for every chatbot.
 func (p *planner) chatbotID() (id string, known bool) {
-	if p.Key.Spec.ChatbotRef == nil {
+	if p.wants.chatbot == "" {
 		return "", true
 	}
 	if p.Chatbot.ID != "" && !p.otherEnvironment() {
 		return p.Chatbot.ID, true
 	}
-	record := p.granted()
+	record := p.granted(p.now)
 	if record == nil {
 		return "", false
 	}
@@ -62,15 +62,15 @@ func (p *planner) unlessMoved(id string) string {
 func (p *planner) chatbotObstacle() *obstacle {
 	id, known := p.chatbotID()
 	goesOn := p.highest > 0 && known
-	if p.Key.Spec.ChatbotRef == nil || p.Chatbot.ID != "" && !(p.otherEnvironment() && !goesOn) || goesOn && p.cause != "" {
+	if p.wants.chatbot == "" || p.Chatbot.ID != "" && !(p.otherEnvironment() && !goesOn) || goesOn && p.cause != "" {
 		return nil
 	}
 	o := &obstacle{reason: v1alpha1.WaitingForChatbotReason, harmless: p.highest > 0 && (known || p.cause == "")}
-	switch name := p.Key.Spec.ChatbotRef.Name; {
+	switch name := p.wants.chatbot; {
 	case p.Chatbot.Missing:
 		o.message = fmt.Sprintf("There is no DGbotChatbot %q in this namespace: create it, or change spec.chatbotRef", name)
 	case p.otherEnvironment():
-		o.message = fmt.Sprintf("DGbotChatbot %q belongs to environment %q, and the key to %q: change spec.chatbotRef", name, p.Chatbot.Environment, p.Key.Spec.Environment)
+		o.message = fmt.Sprintf("DGbotChatbot %q belongs to environment %q, and the key to %q: change spec.chatbotRef", name, p.Chatbot.Environment, p.wants.environment)
 	default:
 		o.message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
 	}

@@ -16,8 +16,10 @@ import (
 const defaultTimeZone = "UTC"
 
 // StateOf returns the state that a key's spec asks for. An absent state means Active.
-func StateOf(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState {
-	return cmp.Or(key.Spec.State, v1alpha1.StateActive)
+func StateOf(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState { return stateOf(&key.Spec) }
+
+func stateOf(spec *v1alpha1.DGbotAPIKeySpec) v1alpha1.KeyState {
+	return cmp.Or(spec.State, v1alpha1.StateActive)
 }
 
 // RetireOf returns when earlier revisions of a key stop verifying. An absent policy, or an absent rotation, means
@@ -26,7 +28,11 @@ func RetireOf(spec *v1alpha1.DGbotAPIKeySpec) v1alpha1.RetirePolicy {
 	if spec.Rotation == nil {
 		return v1alpha1.RetireAfterOverlap
 	}
-	return cmp.Or(spec.Rotation.Retire, v1alpha1.RetireAfterOverlap)
+	return retireOf(spec.Rotation)
+}
+
+func retireOf(rotation *v1alpha1.Rotation) v1alpha1.RetirePolicy {
+	return cmp.Or(rotation.Retire, v1alpha1.RetireAfterOverlap)
 }
 
 // TimeZoneOf returns the name of a window's time zone. An absent name means UTC.

@@ -20,7 +20,8 @@ func TestASelectorThatCannotBeRead(t *testing.T) {
 	if nothing := apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition); nothing == nil || !strings.Contains(nothing.Message, `"a b"`) {
 		t.Errorf("%+v", nothing)
 	}
-	held := hold(testKey("k"), &Environment{Rules: &env.Spec, Excluded: true}, start)
+	o := Observation{Key: testKey("k"), Environment: Environment{Rules: &env.Spec, Excluded: true}}
+	held := assess(o.facts(start), start)
 	if len(held.violations) != 1 || !strings.Contains(held.violations[0], `"a b"`) {
 		t.Errorf("%v", held.violations)
 	}

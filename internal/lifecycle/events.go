@@ -24,29 +24,38 @@ type Event struct {
 // Events returns what to tell when a key's status changes from old to new. Taken from the two statuses rather than from
 // the steps, an event is repeated after a crash before the status is written, and never lost.
 func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Event {
-	old := &o.Key.Status
-	var events []Event
-	record := newlyIssued(o, next, now)
-	if record != nil {
-		events = append(events, issueEvents(o, record, next)...)
+	own := ownerOfKey(o.Key, now)
+	var revisions []*Revision
+	for i := range o.Records {
+		revisions = append(revisions, revisionOf(o.Key, &o.Records[i]))
 	}
-	if before, after := handledRevocation(old), handledRevocation(next); after != nil && !after.Equal(before) {
+	return own.events(revisions, summaryOfKey(next), now)
+}
+
+// events returns what to tell when the status of an owner becomes another one.
+func (o *owner) events(revisions []*Revision, next summary, now time.Time) []Event {
+	var events []Event
+	issued := o.newlyIssued(revisions, &next, now)
+	if issued != nil {
+		events = append(events, o.issueEvents(issued, &next)...)
+	}
+	if before, after := o.was.handledRevocation(), next.handledRevocation(); after != nil && !after.Equal(before) {
 		events = append(events, Event{Reason: v1alpha1.RevokedReason, Action: "Revoke",
 			Note: "Revoked all revisions issued up to " + rfc3339(after)})
 	}
-	was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.ReadyCondition)
-	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.ReadyCondition)
-	audited := stageEvent(old, next)
+	was := apimeta.FindStatusCondition(o.was.conditions, v1alpha1.ReadyCondition)
+	is := apimeta.FindStatusCondition(next.conditions, v1alpha1.ReadyCondition)
+	audited := stageEvent(o.was.conditions, next.conditions)
 	if audited != nil {
 		events = append(events, *audited)
 	}
-	stalls := stallsAfterWaiting(old, next)
+	stalls := stallsAfterWaiting(o.was.conditions, next.conditions)
 	changed := is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason || stalls)
-	if changed && (audited == nil || audited.Note != is.Message) && (record == nil || is.Status != metav1.ConditionTrue) {
-		warning := stalls || unwanted(is.Reason) && !waitsForEnvironment(next)
+	if changed && (audited == nil || audited.Note != is.Message) && (issued == nil || is.Status != metav1.ConditionTrue) {
+		warning := stalls || unwanted(is.Reason) && !waitsForEnvironment(next.conditions)
 		events = append(events, Event{Warning: warning, Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
-	if pending := pendingEvent(o, next, now); pending != nil {
+	if pending := o.pendingEvent(next.conditions, now); pending != nil {
 		events = append(events, *pending)
 	}
 	for _, abnormal := range []struct{ condition, action string }{
@@ -55,7 +64,7 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 		{v1alpha1.PolicyViolationCondition, "Enforce"},
 		{v1alpha1.EnvironmentMissingCondition, "Enforce"},
 	} {
-		if is := newly(abnormal.condition, old.Conditions, next.Conditions); is != nil {
+		if is := newly(abnormal.condition, o.was.conditions, next.conditions); is != nil {
 			events = append(events, Event{Warning: true, Reason: is.Reason, Action: abnormal.action, Note: is.Message})
 		}
 	}
@@ -64,21 +73,21 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Ev
 
 // waitsForEnvironment reports whether a new key waits for its DGbotEnvironment and is not Stalled yet: not worth a warning, since
 // the two are often applied together.
-func waitsForEnvironment(s *v1alpha1.DGbotAPIKeyStatus) bool {
-	reconciling := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ReconcilingCondition)
+func waitsForEnvironment(conditions []metav1.Condition) bool {
+	reconciling := apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
 	return reconciling != nil && reconciling.Reason == v1alpha1.EnvironmentUnknownReason
 }
 
 // stallsAfterWaiting reports whether a key has waited for its DGbotEnvironment for too long: Ready has the same reason before and after.
-func stallsAfterWaiting(old, next *v1alpha1.DGbotAPIKeyStatus) bool {
-	stalled := newly(v1alpha1.StalledCondition, old.Conditions, next.Conditions)
+func stallsAfterWaiting(old, next []metav1.Condition) bool {
+	stalled := newly(v1alpha1.StalledCondition, old, next)
 	return stalled != nil && stalled.Reason == v1alpha1.EnvironmentUnknownReason && waitsForEnvironment(old)
 }
 
 // stageEvent tells of a stage of the audit that a key has reached; nil where it has reached none.
-func stageEvent(old, next *v1alpha1.DGbotAPIKeyStatus) *Event {
-	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.UnusedCondition)
-	if was := apimeta.FindStatusCondition(old.Conditions, v1alpha1.UnusedCondition); is == nil || was != nil && was.Reason == is.Reason {
+func stageEvent(old, next []metav1.Condition) *Event {
+	is := apimeta.FindStatusCondition(next, v1alpha1.UnusedCondition)
+	if was := apimeta.FindStatusCondition(old, v1alpha1.UnusedCondition); is == nil || was != nil && was.Reason == is.Reason {
 		return nil
 	}
 	return &Event{Warning: true, Reason: is.Reason, Action: "Audit", Note: is.Message}
@@ -86,44 +95,47 @@ func stageEvent(old, next *v1alpha1.DGbotAPIKeyStatus) *Event {
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.
 func LossEvent(o Observation, loss v1alpha1.Cause) Event {
-	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(o.subject().losses[loss], SecretName(o.Key))}
+	return keyKind.lossEvent(loss, SecretName(o.Key))
 }
 
-// toldFor is how long after a revision was issued a status that does not show it means that it has yet to be told. After
-// that the status was lost, or somebody has put the key back.
+func (k *ownerKind) lossEvent(loss v1alpha1.Cause, secretName string) Event {
+	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.losses[loss], secretName)}
+}
+
+// toldFor is how long after a revision was issued a status that does not show it means that the event is due. After
+// that the status was lost, or a user has restored the key.
 const toldFor = time.Hour
 
-// newlyIssued returns the record of the revision that the next status shows as current where the old one did not yet; nil
-// where there is none: an older key that somebody put back, and one that an audit has ended, have been told when they were issued.
-func newlyIssued(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) *v1alpha1.DGbotAPIKeyRecord {
-	if next.Current == nil {
+// newlyIssued returns the revision that the next status shows as current where the old one did not yet; nil
+// where there is none: of an older key that a user restored, and of one that an audit has ended, the event came when they were issued.
+func (o *owner) newlyIssued(revisions []*Revision, next *summary, now time.Time) *Revision {
+	if next.current == nil {
 		return nil
 	}
-	old := o.Key.Status.Current
-	for i := range o.Records {
-		record := &o.Records[i]
+	old := o.was.current
+	for _, r := range revisions {
 		switch {
-		case record.Name != next.Current.RecordName, SupersededBy(record) != 0, MarkOf(record) != nil:
-		case old != nil && record.Spec.Revision <= old.Revision:
-		case now.Sub(record.Spec.IssuedAt.Time) > toldFor:
+		case r.Name != next.current.Name, r.SupersededBy != 0, r.Mark != nil:
+		case old != nil && r.Number <= old.Number:
+		case now.Sub(r.IssuedAt.Time) > toldFor:
 		default:
-			return record
+			return r
 		}
 	}
 	return nil
 }
 
-func issueEvents(o Observation, record *v1alpha1.DGbotAPIKeyRecord, next *v1alpha1.DGbotAPIKeyStatus) []Event {
+func (o *owner) issueEvents(issued *Revision, next *summary) []Event {
 	var events []Event
-	cause := record.Spec.Cause
+	cause := issued.Cause
 	if isLoss(cause) || cause == v1alpha1.CauseRecordLost {
-		events = append(events, LossEvent(o, cause))
+		events = append(events, o.lossEvent(cause, o.secretName))
 	}
-	note := fmt.Sprintf("Issued revision %d (%s), %s %s, in Secret %q", next.Current.Revision, cause, o.subject().textID, next.Current.KeyID, SecretName(o.Key))
+	note := fmt.Sprintf("Issued revision %d (%s), %s %s, in Secret %q", next.current.Number, cause, o.idName, next.current.ID, o.secretName)
 	var until []string
-	for _, previous := range next.Previous {
-		if previous.NotAfter != nil && previous.Revision < next.Current.Revision {
-			until = append(until, fmt.Sprintf("revision %d verifies until %s", previous.Revision, rfc3339(previous.NotAfter)))
+	for _, previous := range next.previous {
+		if previous.NotAfter != nil && previous.Number < next.current.Number {
+			until = append(until, fmt.Sprintf("revision %d verifies until %s", previous.Number, rfc3339(previous.NotAfter)))
 		}
 	}
 	if len(until) > 0 {
@@ -140,11 +152,11 @@ func newly(kind string, old, next []metav1.Condition) *metav1.Condition {
 	return apimeta.FindStatusCondition(next, kind)
 }
 
-func handledRevocation(s *v1alpha1.DGbotAPIKeyStatus) *metav1.Time {
-	if s.LastHandledRequest == nil {
+func (s *summary) handledRevocation() *metav1.Time {
+	if s.handled == nil {
 		return nil
 	}
-	return s.LastHandledRequest.RevokeIssuedBefore
+	return s.handled.RevokeIssuedBefore
 }
 
 // unwanted: nobody asked for it, so it is a warning.

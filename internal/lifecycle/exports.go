@@ -22,8 +22,9 @@ func WithoutExports(template v1alpha1.SecretTemplate) v1alpha1.SecretTemplate {
 	return template
 }
 
-// violateTemplate notes the labels and annotations that WithoutExports leaves out.
-func (h *held) violateTemplate(secret *v1alpha1.SecretSpec) {
+// checkTemplate notes the labels and annotations that WithoutExports leaves out.
+func (e *effective) checkTemplate() {
+	secret := e.wants.secret
 	if secret == nil || secret.Template == nil {
 		return
 	}
@@ -31,7 +32,7 @@ func (h *held) violateTemplate(secret *v1alpha1.SecretSpec) {
 	names = slices.AppendSeq(names, slices.Values(slices.Sorted(maps.Keys(secret.Template.Annotations))))
 	for _, name := range names {
 		if exporting.MatchString(name) {
-			h.violate("spec.secret.template has %q, which makes a replicator copy the Secret, and is not set: remove it, or have a user who may write Secrets set it on the Secret itself", name)
+			e.violate("spec.secret.template has %q, which makes a replicator copy the Secret, and is not set: remove it, or have a user who may write Secrets set it on the Secret itself", name)
 		}
 	}
 }

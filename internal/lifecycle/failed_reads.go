@@ -163,17 +163,6 @@ func (p *planner) overlapUnknown() bool {
 	return p.rulesUnknown() || p.Failed.Any(ReadRecords)
 }
 
-// remembered returns the record that the status names as the current one, nil if it is gone. It stands for the matched one
-// while the Secret is unknown: so the status keeps status.current, and no loss is found.
-func (p *planner) remembered() *Revision {
-	for _, record := range p.live {
-		if current := p.Key.Status.Current; current != nil && record.Name == current.RecordName {
-			return record
-		}
-	}
-	return nil
-}
-
 // permitted returns the part of an amendment that does not depend on what could not be read: with failed reads only what takes
 // away. Ends are computed from what is known, see wantedEnd.
 func (p *planner) permitted(record *Revision, a AmendRecord) AmendRecord {

@@ -152,7 +152,8 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 				if wait := d.Wake.Sub(s.Now); wait <= 0 || wait > maxRefusedDelay {
 					t.Errorf("the read is retried in %s", wait)
 				}
-				handled := handledRevocation(d.Status)
+				reported := summaryOfKey(d.Status)
+				handled := reported.handledRevocation()
 				if want := strings.HasPrefix(name, "revokeIssuedBefore") && !failing(s.Observation, parts...).Failed.Any(ReadRecords); (handled != nil) != want {
 					t.Errorf("the revocation is reported as handled: %v, want %v", handled, want)
 				}

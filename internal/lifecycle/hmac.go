@@ -102,9 +102,7 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 		return o.withdraw()
 	}
 	before := o.trustedLedger()
-	observation := o.asObservation(before)
-	issue := o.amend(&observation, now)
-	p := assess(observation, now)
+	p, issue := o.settle(o.facts(before, now), now)
 	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
 	if plan.issue != nil {
 		if problem := o.importProblem(p, plan.issue); problem != nil {
@@ -127,25 +125,23 @@ func (o *ChatbotObservation) trustedLedger() Ledger {
 	return l
 }
 
-// asObservation is what the policy of API keys is asked about.
-func (o *ChatbotObservation) asObservation(l Ledger) Observation {
+// facts returns the facts about a chatbot's HMAC secret, given its ledger.
+func (o *ChatbotObservation) facts(l Ledger, now time.Time) facts {
 	status := o.Chatbot.Status.DeepCopy()
 	l.ApplyTo(status)
-	key := asKey(o.Chatbot, status)
-	observation := Observation{Subject: &hmacSubject, Key: key, Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
-	for _, revision := range l.Revisions() {
+	f := facts{owner: ownerOfChatbot(o.Chatbot, status, now), Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
+	for _, r := range l.Revisions() {
+		f.taken = max(f.taken, r.Revision)
+		if r == l.Pending && !o.HMAC.Known[r.Hash] {
+			continue // no client will ever have it, so it counts for the number of the next one only
+		}
 		var by *v1alpha1.IdentityRevision
-		if revision == l.Previous {
+		if r == l.Previous {
 			by = l.Current
 		}
-		record := asRecord(revision, key, by)
-		if revision == l.Pending && !o.HMAC.Known[revision.Hash] {
-			// Nobody will ever have it. An orphan counts for nothing but the number of the next one.
-			record.OwnerReferences = nil
-		}
-		observation.Records = append(observation.Records, record)
+		f.revisions = append(f.revisions, revisionInLedger(r, by))
 	}
-	return observation
+	return f
 }
 
 // effectiveSecret is the Secret as it counts for the policy: one that was lost or altered is none that has to be replaced as
@@ -169,40 +165,29 @@ func (o *ChatbotObservation) effectiveSecret(l Ledger) Secret {
 	return s
 }
 
-// maxAmendments is more than it takes until records say what is wanted of them.
+// maxAmendments is more than it takes until the revisions are as the policy wants them.
 const maxAmendments = 8
 
-// amend changes the records of an observation as the policy wants, and returns the revision it wants issued. That the one in
-// use is revoked waits for one attempt to replace it, as for API keys.
-func (o *ChatbotObservation) amend(observation *Observation, now time.Time) (issue *IssueRevision) {
+// settle amends the revisions as the policy wants, and returns what follows then, with the revision to issue. Records are amended one
+// write at a time; a ledger is written once, with all amendments. That the revision in use is revoked waits for one attempt to replace
+// it, as for API keys.
+func (o *ChatbotObservation) settle(f facts, now time.Time) (p *planner, issue *IssueRevision) {
 	for range maxAmendments {
-		amended := false
-		issue = nil
-		for _, step := range Plan(*observation, now).Steps {
-			switch step := step.(type) {
-			case IssueRevision:
-				if !o.HMAC.Failed {
-					issue = &step
-				}
-			case AmendRecord:
-				if issue == nil {
-					amended = true
-					for i := range observation.Records {
-						if observation.Records[i].Name == step.Name {
-							step.ApplyTo(&observation.Records[i])
-						}
-					}
-				}
-			case DeleteRecord:
-				amended = true
-				observation.Records = slices.DeleteFunc(observation.Records, func(r v1alpha1.DGbotAPIKeyRecord) bool { return r.Name == step.Name })
-			}
+		p = assess(f, now)
+		c := p.changes()
+		amendments := c.amendments
+		if issue = c.issue; o.HMAC.Failed {
+			issue, amendments = nil, append(amendments, c.afterIssue...)
 		}
-		if !amended {
-			return issue
+		if len(amendments) == 0 && len(c.pruned) == 0 {
+			break
 		}
+		for i := range amendments {
+			amendments[i].apply()
+		}
+		f.revisions = slices.DeleteFunc(slices.Clone(f.revisions), func(r *Revision) bool { return slices.Contains(c.pruned, r) })
 	}
-	return issue
+	return p, issue
 }
 
 // ledgerAfter is the ledger that the amended records make.
@@ -212,17 +197,17 @@ func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool
 		l.Pending = pending
 	}
 	for _, record := range p.live {
-		current := before.Current != nil && record.Name == recordName(before.Current)
+		current := before.Current != nil && record.Name == revisionName(before.Current)
 		switch {
 		case record == p.published, p.published == nil && current:
-			l.Current = asRevision(record)
-		case before.Pending != nil && record.Name == recordName(before.Pending):
+			l.Current = record.inLedger()
+		case before.Pending != nil && record.Name == revisionName(before.Pending):
 			// It has an end once it is not the newest any more.
 			if record.State != v1alpha1.StateRevoked {
 				l.Pending = before.Pending
 			}
 		case l.Previous == nil && record.verifies(p.now) && o.HMAC.Known[record.Hash]:
-			l.Previous = asRevision(record)
+			l.Previous = record.inLedger()
 		}
 	}
 	return l

@@ -16,20 +16,15 @@ func (o *ChatbotObservation) planWithdrawal(now time.Time) hmacPlan {
 		return o.withdraw()
 	}
 	before := LedgerOf(&o.Chatbot.Status)
-	key := asKey(o.Chatbot, &o.Chatbot.Status)
-	observation := Observation{Subject: &hmacSubject, Key: key, Secret: Secret{State: SecretUnknown}, Failed: o.Failed}
-	for _, revision := range before.Revisions() {
-		observation.Records = append(observation.Records, asRecord(revision, key, nil))
+	f := facts{owner: ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, now), Secret: Secret{State: SecretUnknown}, Failed: o.Failed}
+	for _, r := range before.Revisions() {
+		f.taken = max(f.taken, r.Revision)
+		f.revisions = append(f.revisions, revisionInLedger(r, nil))
 	}
-	for _, step := range Plan(observation, now).Steps {
-		amendment, ok := step.(AmendRecord)
-		for i := range observation.Records {
-			if ok && observation.Records[i].Name == amendment.Name {
-				amendment.ApplyTo(&observation.Records[i])
-			}
-		}
+	for _, a := range assess(f, now).changes().amendments {
+		a.apply()
 	}
-	plan := hmacPlan{planner: assess(observation, now), ledger: before.revoking(observation.Records), withdrawal: true}
+	plan := hmacPlan{planner: assess(f, now), ledger: before.revoking(f.revisions), withdrawal: true}
 	if o.HMAC.Copy.Unknown {
 		o.planUnseen(&plan, before, now)
 		return plan
@@ -97,21 +92,21 @@ func (o *ChatbotObservation) unpruned(revisions []*v1alpha1.IdentityRevision) []
 	return kids
 }
 
-// revoking returns the ledger after the revocations in the records that stand for it. A revoked revision stays only as the
+// revoking returns the ledger after the revocations among its revisions. A revoked revision stays only as the
 // current one, as in ledgerAfter.
-func (l Ledger) revoking(records []v1alpha1.DGbotAPIKeyRecord) Ledger {
+func (l Ledger) revoking(revisions []*Revision) Ledger {
 	revoked := map[string]bool{}
-	for i := range records {
-		revoked[records[i].Name] = records[i].Spec.State == v1alpha1.StateRevoked
+	for _, r := range revisions {
+		revoked[r.Name] = r.State == v1alpha1.StateRevoked
 	}
-	if l.Current != nil && revoked[recordName(l.Current)] {
+	if l.Current != nil && revoked[revisionName(l.Current)] {
 		l.Current = l.Current.DeepCopy()
 		l.Current.Revoked = true
 	}
-	if l.Previous != nil && revoked[recordName(l.Previous)] {
+	if l.Previous != nil && revoked[revisionName(l.Previous)] {
 		l.Previous = nil
 	}
-	if l.Pending != nil && revoked[recordName(l.Pending)] {
+	if l.Pending != nil && revoked[revisionName(l.Pending)] {
 		l.Pending = nil
 	}
 	return l

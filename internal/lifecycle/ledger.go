@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -92,73 +91,35 @@ func (l Ledger) verifying(known map[string]bool, now time.Time) Ledger {
 	return Ledger{Current: keep(l.Current), Previous: keep(l.Previous), Pending: keep(l.Pending)}
 }
 
-// recordName stands in for the name of a record.
-func recordName(r *v1alpha1.IdentityRevision) string { return fmt.Sprintf("r%d", r.Revision) }
+// revisionName tells the revisions of a ledger apart.
+func revisionName(r *v1alpha1.IdentityRevision) string { return fmt.Sprintf("r%d", r.Revision) }
 
-// asRecord is a revision in the form in which the policy takes it.
-func asRecord(r *v1alpha1.IdentityRevision, key *v1alpha1.DGbotAPIKey, supersededBy *v1alpha1.IdentityRevision) v1alpha1.DGbotAPIKeyRecord {
-	record := NewRecord(key, IssueRevision{
-		Revision: r.Revision, RecordName: recordName(r), Cause: r.Cause, IssuedAt: r.IssuedAt, NotAfter: r.NotAfter,
-	}, r.KID, r.Hash)
+// revisionInLedger returns the revision that the ledger describes, given the one that superseded it; nil for none.
+func revisionInLedger(r, supersededBy *v1alpha1.IdentityRevision) *Revision {
+	revision := &Revision{
+		Number: r.Revision, Name: revisionName(r), ID: r.KID, Hash: r.Hash, Cause: r.Cause, IssuedAt: r.IssuedAt, NotAfter: r.NotAfter, State: v1alpha1.StateActive,
+	}
 	if r.Revoked {
-		record.Spec.State = v1alpha1.StateRevoked
+		revision.State = v1alpha1.StateRevoked
 	}
 	if supersededBy != nil {
-		AmendRecord{SupersededBy: supersededBy.Revision}.ApplyTo(&record)
+		revision.SupersededBy = supersededBy.Revision
 	}
-	return record
+	return revision
 }
 
-// asRevision is the way back.
-func asRevision(r *Revision) *v1alpha1.IdentityRevision {
+// inLedger returns the revision as the ledger describes it.
+func (r *Revision) inLedger() *v1alpha1.IdentityRevision {
 	return &v1alpha1.IdentityRevision{
 		Revision: r.Number, KID: r.ID, Hash: r.Hash, Cause: r.Cause, IssuedAt: r.IssuedAt, NotAfter: r.NotAfter, Revoked: r.State == v1alpha1.StateRevoked,
 	}
 }
 
-// asStatus is what the policy takes of a revision from a key's status.
-func asStatus(r *v1alpha1.IdentityRevision) *v1alpha1.RevisionStatus {
-	if r == nil {
-		return nil
-	}
-	return &v1alpha1.RevisionStatus{Revision: r.Revision, KeyID: r.KID, RecordName: recordName(r), IssuedAt: r.IssuedAt, NotAfter: r.NotAfter}
-}
-
-// asKey is what the policy takes of a chatbot: a key that is always Active.
-func asKey(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStatus) *v1alpha1.DGbotAPIKey {
-	key := &v1alpha1.DGbotAPIKey{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: chatbot.Namespace, Name: chatbot.Name, UID: chatbot.UID, Generation: chatbot.Generation, Annotations: requestsOf(chatbot),
-		},
-		Spec: v1alpha1.DGbotAPIKeySpec{
-			State: v1alpha1.StateActive, Environment: chatbot.Spec.Environment, Secret: &v1alpha1.SecretSpec{Name: IdentitySecretName(chatbot)},
-		},
-		Status: *asKeyStatus(s),
-	}
-	if iv := chatbot.Spec.IdentityVerification; iv != nil && iv.Rotation != nil {
-		r := iv.Rotation
-		key.Spec.Rotation = &v1alpha1.Rotation{
-			Interval: r.Interval, Overlap: r.Overlap, RequestedAt: r.RequestedAt, RevokeIssuedBefore: r.RevokeIssuedBefore,
-		}
-	}
-	return key
-}
-
-// requestsOf are the annotations of a chatbot that mean something. The audit is for keys.
+// requestsOf returns the annotations of a chatbot without those of the audit, which is for keys.
 func requestsOf(chatbot *v1alpha1.DGbotChatbot) map[string]string {
 	annotations := maps.Clone(chatbot.Annotations)
 	delete(annotations, v1alpha1.KeptAtAnnotation)
 	return annotations
-}
-
-func asKeyStatus(s *v1alpha1.DGbotChatbotStatus) *v1alpha1.DGbotAPIKeyStatus {
-	status := &v1alpha1.DGbotAPIKeyStatus{
-		Conditions: s.Conditions, Current: asStatus(s.Current), LastHandledRequest: s.LastHandledRequest, Binding: s.Binding,
-	}
-	for i := range s.Previous {
-		status.Previous = append(status.Previous, *asStatus(&s.Previous[i]))
-	}
-	return status
 }
 
 // IdentitySecretName returns the effective name of the chatbot's Secret.

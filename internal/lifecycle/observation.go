@@ -19,8 +19,6 @@ import (
 
 // Observation is everything the policy looks at.
 type Observation struct {
-	// Subject is whose revisions these are; nil for a DGbotAPIKey's.
-	Subject *Subject
 	// Key as it is in the API server.
 	Key *v1alpha1.DGbotAPIKey
 	// Records whose spec.apiKeyRef.uid is the key's, in any order, orphaned ones included.

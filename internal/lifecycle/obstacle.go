@@ -41,7 +41,7 @@ func (p *planner) findObstacle() *obstacle {
 	if len(p.Failed) > 0 {
 		// Before spec.state as well: its records follow spec.state, but whether the rest of the status is right is unknown.
 		return p.Failed.obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
-			p.Key.Status.Conditions, p.now)
+			p.was.conditions, p.now)
 	}
 	if o := p.auditObstacle(); o != nil {
 		return o
@@ -64,11 +64,11 @@ func (p *planner) findObstacle() *obstacle {
 	if p.cause == "" {
 		return nil
 	}
-	name := SecretName(p.Key)
+	name := p.secretName
 	switch p.Secret.State {
 	case SecretForeign:
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", name, p.subject().owner, p.subject().secretField)}
+			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", name, p.noun, p.secretField)}
 	case SecretCollectable:
 		return p.collectionObstacle(name)
 	}
@@ -90,36 +90,36 @@ const collectionGrace = time.Minute
 // collectionObstacle waits for garbage collection to delete a Secret that is left over. Where the Secret has another owner, which the
 // operator may not read, time tells whether that one is gone too: garbage collection takes seconds.
 func (p *planner) collectionObstacle(name string) *obstacle {
-	conditions, owner := p.Key.Status.Conditions, p.subject().owner
+	conditions, owner := p.was.conditions, p.noun
 	ready, waiting := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
 	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
 		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.now.Sub(waiting.LastTransitionTime.Time) >= collectionGrace
 	if p.Secret.OtherOwner && kept {
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
-				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.subject().secretField)}
+				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.secretField)}
 	}
 	return &obstacle{reason: v1alpha1.WaitingForGarbageCollectionReason, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
 func (p *planner) stateObstacle() *obstacle {
-	spec := &p.Key.Spec
+	wants := &p.wants
 	switch {
-	case StateOf(p.Key) == v1alpha1.StateRevoked:
+	case p.wants.state == v1alpha1.StateRevoked:
 		return &obstacle{reason: v1alpha1.RevokedReason, stalled: true,
 			message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
-	case StateOf(p.Key) == v1alpha1.StateDisabled && p.cause == v1alpha1.CauseReactivation:
+	case p.wants.state == v1alpha1.StateDisabled && p.cause == v1alpha1.CauseReactivation:
 		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
 			message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
-	case StateOf(p.Key) == v1alpha1.StateDisabled:
+	case p.wants.state == v1alpha1.StateDisabled:
 		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
 			message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
-	case spec.ExpiresAt == nil:
+	case wants.expiresAt == nil:
 		return nil
-	case !p.now.Before(spec.ExpiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(spec.ExpiresAt.Time):
-		return &obstacle{reason: v1alpha1.ExpiredReason, stalled: true, until: spec.ExpiresAt.Time, message: fmt.Sprintf(
-			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", rfc3339(spec.ExpiresAt))}
+	case !p.now.Before(wants.expiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(wants.expiresAt.Time):
+		return &obstacle{reason: v1alpha1.ExpiredReason, stalled: true, until: wants.expiresAt.Time, message: fmt.Sprintf(
+			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", rfc3339(wants.expiresAt))}
 	}
 	return nil
 }
@@ -136,8 +136,8 @@ func (p *planner) dampingObstacle(secret string) *obstacle {
 
 func (p *planner) overlapObstacle() *obstacle {
 	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
-	earlierOnes := slices.DeleteFunc(p.others(), func(r *Revision) bool { return r.Number > p.published.Number })
-	if len(earlierOnes) < p.subject().MaxPrevious {
+	earlierOnes := slices.DeleteFunc(p.others(p.now), func(r *Revision) bool { return r.Number > p.published.Number })
+	if len(earlierOnes) < p.maxPrevious {
 		return nil
 	}
 	var until time.Time
@@ -151,12 +151,12 @@ func (p *planner) overlapObstacle() *obstacle {
 		verify = "the earlier one still verifies; it happens when that ends"
 	}
 	return &obstacle{reason: v1alpha1.WaitingForOverlapReason, harmless: true, until: until, message: fmt.Sprintf(
-		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.subject().rotationField, p.longestOverlap())}
+		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.rotationField, p.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.
 func (p *planner) longestOverlap() string {
-	if p.whenUnused() {
+	if p.wants.whenUnused() {
 		return "maxOverlap"
 	}
 	return "overlap"
@@ -168,7 +168,7 @@ func (p *planner) recordsRefused() bool {
 }
 
 func (p *planner) refusedObstacle() *obstacle {
-	return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(refusedDelay(p.Key.Status.Conditions, p.Refusal.Reason, p.now))}
+	return &obstacle{reason: p.Refusal.Reason, message: p.Refusal.Message + p.stillVerifies(), stalled: true, until: p.now.Add(refusedDelay(p.was.conditions, p.Refusal.Reason, p.now))}
 }
 
 func (p *planner) stillVerifies() string {

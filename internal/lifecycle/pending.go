@@ -53,7 +53,8 @@ func (r PendingRequest) Source() string {
 // PendingRequests returns the requests of a key that lie in the future, revocations first. Those of an unreadable
 // annotation are left out.
 func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []PendingRequest {
-	return readRequests(key, now).pending
+	wants := desiredBy(&key.Spec)
+	return readRequests(key.Annotations, &wants.rotation, now).pending
 }
 
 // pendingReason returns the reason of the condition RequestPending, which names the most important request that is
@@ -84,7 +85,7 @@ func (p *planner) pendingMessage() string {
 func (p *planner) describePending(request PendingRequest) string {
 	source := request.Source()
 	if request.Field != "" {
-		source = p.subject().rotationField + strings.TrimPrefix(request.Field, keySubject.rotationField)
+		source = p.rotationField + strings.TrimPrefix(request.Field, keyKind.rotationField)
 	}
 	at := rfc3339(&request.At)
 	var effect string
@@ -100,7 +101,7 @@ func (p *planner) describePending(request PendingRequest) string {
 		return fmt.Sprintf(`%s. If it should act now, set %s to the current time in UTC, as printed by "date -u +%%FT%%TZ"`, effect, source)
 	}
 	return fmt.Sprintf(`%s. If it should act now, set the current time in UTC: "kubectl annotate %s %s -n %s --overwrite %s=$(date -u +%%FT%%TZ)"`,
-		effect, p.subject().resource, p.Key.Name, p.Key.Namespace, request.Annotation)
+		effect, p.resource, p.name, p.namespace, request.Annotation)
 }
 
 // maxNamedRevisions is how many revisions a message names.
@@ -128,16 +129,16 @@ func (p *planner) whatVerifies() string {
 
 // pendingEvent returns the Warning event for a revocation that became pending; nil where none did. A rotation in the future
 // is a schedule, and no reason to warn.
-func pendingEvent(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) *Event {
-	is := apimeta.FindStatusCondition(next.Conditions, v1alpha1.RequestPendingCondition)
+func (o *owner) pendingEvent(next []metav1.Condition, now time.Time) *Event {
+	is := apimeta.FindStatusCondition(next, v1alpha1.RequestPendingCondition)
 	if is == nil || is.Reason != v1alpha1.RevocationPendingReason {
 		return nil
 	}
-	was := apimeta.FindStatusCondition(o.Key.Status.Conditions, v1alpha1.RequestPendingCondition)
+	was := apimeta.FindStatusCondition(o.was.conditions, v1alpha1.RequestPendingCondition)
 	if was != nil && was.Reason == v1alpha1.RevocationPendingReason {
 		return nil
 	}
-	if !slices.ContainsFunc(PendingRequests(o.Key, now), func(r PendingRequest) bool {
+	if !slices.ContainsFunc(o.requests.pending, func(r PendingRequest) bool {
 		return r.Kind == RevocationRequest && r.At.After(now.Add(ClockTolerance))
 	}) {
 		return nil

@@ -35,45 +35,93 @@ type Decision struct {
 
 // Plan decides what happens next.
 func Plan(o Observation, now time.Time) Decision {
-	p := assess(o, now)
-	var d Decision
+	p := assess(o.facts(now), now)
 	if !o.Key.DeletionTimestamp.IsZero() {
-		if p.recordsRefused() {
-			d.Wake = now.Add(lookAgain)
-			return d
-		}
-		for _, record := range p.live {
-			if record.State != v1alpha1.StateRevoked {
-				d.Steps = append(d.Steps, AmendRecord{Name: record.Name, UID: record.UID, State: v1alpha1.StateRevoked})
-			}
-		}
-		return d
+		return p.revokeAll()
 	}
-	issue := p.issue()
-	var replaced []Step
-	for _, record := range p.live {
-		amendment := p.permitted(record, p.amend(record))
-		switch {
-		case amendment.empty(), p.recordsRefused():
-		case issue != nil && record == p.published && amendment.State == v1alpha1.StateRevoked:
-			// The key in use is revoked after one attempt to publish its replacement, so that those who follow the
-			// Secret need not fail in between.
-			replaced = append(replaced, amendment)
-		default:
-			d.Steps = append(d.Steps, amendment)
-		}
+	c := p.changes()
+	var d Decision
+	for _, a := range c.amendments {
+		d.Steps = append(d.Steps, a.AmendRecord)
 	}
-	if issue != nil {
-		d.Steps = append(append(d.Steps, *issue), replaced...)
-	} else if len(p.Failed) == 0 {
-		d.Steps = append(d.Steps, p.prune()...)
-		if p.Secret.State == SecretOwned && p.Secret.Drifted && p.Refusal == nil {
-			d.Steps = append(d.Steps, RepairSecret{})
-		}
+	if c.issue != nil {
+		d.Steps = append(d.Steps, *c.issue)
 	}
-	d.Status = p.status()
+	for _, a := range c.afterIssue {
+		d.Steps = append(d.Steps, a.AmendRecord)
+	}
+	for _, r := range c.pruned {
+		d.Steps = append(d.Steps, DeleteRecord{Name: r.Name, UID: r.UID})
+	}
+	if c.issue == nil && len(p.Failed) == 0 && p.Secret.State == SecretOwned && p.Secret.Drifted && p.Refusal == nil {
+		d.Steps = append(d.Steps, RepairSecret{})
+	}
+	d.Status = p.status(&o.Key.Status)
 	d.Wake = p.wake()
 	return d
+}
+
+// revokeAll is the plan for a key that is being deleted.
+func (p *planner) revokeAll() (d Decision) {
+	if p.recordsRefused() {
+		d.Wake = p.now.Add(lookAgain)
+		return d
+	}
+	for _, r := range p.live {
+		if r.State != v1alpha1.StateRevoked {
+			d.Steps = append(d.Steps, AmendRecord{Name: r.Name, UID: r.UID, State: v1alpha1.StateRevoked})
+		}
+	}
+	return d
+}
+
+// amendment is a change of a revision.
+type amendment struct {
+	of *Revision
+	AmendRecord
+}
+
+// apply changes the revision. What only API keys have follows the key, and no policy depends on it.
+func (a *amendment) apply() {
+	if a.State != "" {
+		a.of.State = a.State
+	}
+	if a.NotAfter != nil {
+		a.of.NotAfter = a.NotAfter
+	}
+	if a.SupersededBy != 0 {
+		a.of.SupersededBy = a.SupersededBy
+	}
+}
+
+// changes are what happens to the revisions of an owner, in this order.
+type changes struct {
+	amendments []amendment
+	// issue is nil where no revision is issued.
+	issue *IssueRevision
+	// afterIssue revokes the revision in use after one attempt to publish its replacement, so that clients which follow the Secret
+	// need not fail in between.
+	afterIssue []amendment
+	// pruned are the ended revisions that are not kept.
+	pruned []*Revision
+}
+
+func (p *planner) changes() changes {
+	c := changes{issue: p.issue()}
+	for _, r := range p.live {
+		a := amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
+		switch {
+		case a.empty(), p.recordsRefused():
+		case c.issue != nil && r == p.published && a.State == v1alpha1.StateRevoked:
+			c.afterIssue = append(c.afterIssue, a)
+		default:
+			c.amendments = append(c.amendments, a)
+		}
+	}
+	if c.issue == nil && len(p.Failed) == 0 {
+		c.pruned = p.prune()
+	}
+	return c
 }
 
 // issue returns the revision to issue now; nil if none is due or something stands in its way.
@@ -85,7 +133,7 @@ func (p *planner) issue() *IssueRevision {
 	chatbotID, _ := p.chatbotID() // without an ID that is known, chatbotObstacle stands in the way
 	step := &IssueRevision{
 		Revision:   revision,
-		RecordName: RecordName(p.Key.Name, p.Key.UID, revision),
+		RecordName: RecordName(p.name, p.uid, revision),
 		Cause:      p.cause,
 		IssuedAt:   p.issuedAt(),
 		NotAfter:   p.endOf(p.issuedAt()),
@@ -100,11 +148,11 @@ func (p *planner) issue() *IssueRevision {
 
 // prune returns the ended records that are not kept: beside the newest ten, the highest (its number must not be used
 // again), the one whose key is in the Secret, those that damping counts, and the one that the audit counts from.
-func (p *planner) prune() []Step {
-	if p.KeepEnded {
+func (p *planner) prune() []*Revision {
+	if p.keepEnded {
 		return nil
 	}
-	var steps []Step
+	var pruned []*Revision
 	kept := 0
 	for _, record := range p.live {
 		if record.State != v1alpha1.StateRevoked && !record.ended(p.now) {
@@ -117,9 +165,9 @@ func (p *planner) prune() []Step {
 		if record.Number == p.highest || record == p.matched || countsForDamping(record, p.now) || p.auditRules() != nil && record == p.askedFor() {
 			continue
 		}
-		steps = append(steps, DeleteRecord{Name: record.Name, UID: record.UID})
+		pruned = append(pruned, record)
 	}
-	return steps
+	return pruned
 }
 
 // wake returns the first instant at which time alone changes the plan or the status.
@@ -135,7 +183,7 @@ func (p *planner) wake() time.Time {
 		}
 	}
 	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
-	times = append(times, p.Key.Spec.ExpiresAt, p.requests.rotate.next, p.requests.revoke.next, p.requests.kept.next)
+	times = append(times, p.wants.expiresAt, p.requests.rotate.next, p.requests.revoke.next, p.requests.kept.next)
 	times = append(times, p.audit.changes...)
 	if reference := p.reference(); reference != nil {
 		at, until := p.schedule(reference.IssuedAt)

@@ -107,14 +107,13 @@ func TestTheScheduleIsSpreadWithinItsBounds(t *testing.T) {
 	for _, interval := range []time.Duration{time.Minute, 61*time.Second + 500*time.Millisecond, time.Hour, 2160 * time.Hour, 399996 * time.Hour} {
 		seen := map[time.Duration]bool{}
 		for i := range 500 {
-			spec := &v1alpha1.DGbotAPIKeySpec{Rotation: &v1alpha1.Rotation{Interval: of(interval)}}
 			uid := types.UID(fmt.Sprint("uid-", i))
-			due := scheduledAfter(uid, spec, *at(start))
+			due := scheduledAfter(uid, of(interval), *at(start))
 			after := due.Sub(start)
 			if after > interval || after <= interval*9/10 || after%time.Second != 0 {
 				t.Fatalf("%s: due after %s", interval, after)
 			}
-			if !due.Equal(scheduledAfter(uid, spec, *at(start))) {
+			if !due.Equal(scheduledAfter(uid, of(interval), *at(start))) {
 				t.Fatal("two operators disagree")
 			}
 			seen[after] = true

@@ -19,7 +19,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
 	var waits []time.Duration
-	for range 3 * keySubject.MaxPrevious {
+	for range 3 * keyKind.maxPrevious {
 		step, waited := nextAttempt(t, s)
 		waits = append(waits, waited)
 		s.Records = append(s.Records, s.CreateRecord(step))
@@ -40,14 +40,14 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 			verify++
 		}
 	}
-	if verify > keySubject.MaxPrevious+2 {
+	if verify > keyKind.maxPrevious+2 {
 		t.Errorf("%d revisions verify", verify)
 	}
 	if endless > 2 {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
 	_, err := s.Advance(s.Now.Add(maxRefusedDelay))
-	if p := assess(s.Observation, s.Now); err != nil || p.published == nil || p.cause != "" {
+	if p := assess(s.Observation.facts(s.Now), s.Now); err != nil || p.published == nil || p.cause != "" {
 		t.Errorf("not published, cause %q: %v", p.cause, err)
 	}
 }

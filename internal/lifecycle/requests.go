@@ -50,15 +50,11 @@ type requests struct {
 // readRequests sorts what spec and annotations ask for by whether its time has come. A time in the future does nothing
 // until then, in particular it does not hold back a request that is due: a planned rotation must not delay the
 // revocation of a leaked key.
-func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
-	var fromSpec v1alpha1.Rotation
-	if key.Spec.Rotation != nil {
-		fromSpec = *key.Spec.Rotation
-	}
+func readRequests(annotations map[string]string, rotation *v1alpha1.Rotation, now time.Time) requests {
 	var r requests
 	var invalid []string
 	read := func(kind RequestKind, field string, inSpec *metav1.Time, annotation string) request {
-		inAnnotation, ok := timeInAnnotation(key, annotation)
+		inAnnotation, ok := timeInAnnotation(annotations, annotation)
 		if !ok {
 			invalid = append(invalid, annotation)
 		}
@@ -74,8 +70,8 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 		}
 		return sortRequest(now, inSpec, inAnnotation)
 	}
-	r.revoke = read(RevocationRequest, keySubject.rotationField+".revokeIssuedBefore", fromSpec.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
-	r.rotate = read(RotationRequest, keySubject.rotationField+".requestedAt", fromSpec.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
+	r.revoke = read(RevocationRequest, keyKind.rotationField+".revokeIssuedBefore", rotation.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
+	r.rotate = read(RotationRequest, keyKind.rotationField+".requestedAt", rotation.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
 	r.kept = read(KeepRequest, "", nil, v1alpha1.KeptAtAnnotation)
 	if len(invalid) > 0 {
 		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",
@@ -86,8 +82,8 @@ func readRequests(key *v1alpha1.DGbotAPIKey, now time.Time) requests {
 
 // timeInAnnotation returns the time in an annotation, nil where there is none, and reports whether the annotation is absent
 // or can be read.
-func timeInAnnotation(key *v1alpha1.DGbotAPIKey, name string) (at *metav1.Time, ok bool) {
-	text, found := key.Annotations[name]
+func timeInAnnotation(annotations map[string]string, name string) (at *metav1.Time, ok bool) {
+	text, found := annotations[name]
 	if !found {
 		return nil, true
 	}

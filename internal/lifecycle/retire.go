@@ -18,38 +18,27 @@ const (
 	defaultUsageResolution = 10 * time.Minute
 )
 
-// whenUnused says whether earlier revisions stay until nobody uses them.
-func (p *planner) whenUnused() bool {
-	return RetireOf(&p.Key.Spec) == v1alpha1.RetireWhenUnused
-}
+// whenUnused reports whether earlier revisions verify until they are no longer used.
+func (d *desired) whenUnused() bool { return retireOf(&d.rotation) == v1alpha1.RetireWhenUnused }
 
-func (p *planner) quietPeriod() time.Duration {
-	if quiet := p.Key.Spec.Rotation.QuietPeriod; quiet != nil {
+func (d *desired) quietPeriod() time.Duration {
+	if quiet := d.rotation.QuietPeriod; quiet != nil {
 		return quiet.Duration
 	}
 	return defaultQuietPeriod
 }
 
 // maxOverlap returns how long earlier revisions verify at most, in whole seconds.
-func (p *planner) maxOverlap() time.Duration {
-	if r := p.Key.Spec.Rotation; p.whenUnused() && r.MaxOverlap != nil {
-		return seconds(r.MaxOverlap.Duration)
+func (d *desired) maxOverlap() time.Duration {
+	if most := d.rotation.MaxOverlap; d.whenUnused() && most != nil {
+		return seconds(most.Duration)
 	}
-	return p.overlap
+	return d.overlap()
 }
 
-// supersededAt is when the overlap of a superseded record began: with the revision that superseded it, whatever came
-// later. Nil where that record is no longer there to count from: then the end it has stands.
-func (p *planner) supersededAt(record *Revision) *metav1.Time {
-	next := p.published
-	if by := record.SupersededBy; by != 0 {
-		next = nil
-		for _, candidate := range p.live {
-			if candidate.Number == by {
-				next = candidate
-			}
-		}
-	}
+// supersededAt returns when the overlap of a superseded revision began; nil where that is not known.
+func (p *planner) supersededAt(r *Revision) *metav1.Time {
+	next := p.supersederOf(r)
 	if next == nil {
 		return nil
 	}
@@ -63,8 +52,8 @@ func (p *planner) retiredAt(record *Revision) *metav1.Time {
 		return nil
 	}
 	// Set before anything is known of uses, so that it holds without an operator.
-	hard := &metav1.Time{Time: superseded.Add(p.maxOverlap())}
-	if !p.whenUnused() {
+	hard := &metav1.Time{Time: superseded.Add(p.wants.maxOverlap())}
+	if !p.wants.whenUnused() {
 		return hard
 	}
 	return earlier(hard, p.disuse(record, superseded.Add(p.overlap)).end)
@@ -89,7 +78,7 @@ func (p *planner) disuse(record *Revision, overlapEnd time.Time) disuse {
 	if !p.Tracking.At(p.now) {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
-	quiet := p.quietPeriod()
+	quiet := p.wants.quietPeriod()
 	from := latest(overlapEnd, p.Tracking.Since.Add(quiet))
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
 	if used := record.LastUsedAt; used != nil {
@@ -137,11 +126,11 @@ func (p *planner) lingering() (records []*Revision, known []disuse) {
 
 // retirable are the superseded revisions that verify and end once nobody uses them; none without WhenUnused.
 func (p *planner) retirable() []*Revision {
-	if !p.whenUnused() || p.published == nil {
+	if !p.wants.whenUnused() || p.published == nil {
 		return nil
 	}
 	var records []*Revision
-	for _, record := range p.others() {
+	for _, record := range p.others(p.now) {
 		if record.Number < p.published.Number && p.supersededAt(record) != nil {
 			records = append(records, record)
 		}
@@ -184,7 +173,7 @@ func (p *planner) tellUse(record *Revision) string {
 	case p.Tracking.At(p.now):
 		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("no verifier reports uses in environment %q", p.Key.Spec.Environment)
+	return fmt.Sprintf("no verifier reports uses in environment %q", p.wants.environment)
 }
 
 func tellEnd(record *Revision) string {

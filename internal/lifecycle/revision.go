@@ -53,20 +53,16 @@ type Revision struct {
 }
 
 // revisionOf returns the revision that a record of a key describes.
-func revisionOf(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *Revision {
-	r := &Revision{
+func revisionOf(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) *Revision {
+	return &Revision{
 		Number: record.Spec.Revision, Name: record.Name, UID: record.UID, Version: record.ResourceVersion,
 		ID: record.Spec.KeyID, Hash: record.Spec.Hash, Cause: record.Spec.Cause,
 		IssuedAt: record.Spec.IssuedAt, CreatedAt: record.CreationTimestamp, NotAfter: record.Spec.NotAfter, State: record.Spec.State,
 		SupersededBy: SupersededBy(record),
 		Label:        record.Spec.Label, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
 		LastUsedAt: record.Status.LastUsedAt, Resolution: record.Status.Resolution, Mark: MarkOf(record),
-		isJumped: jumped(record, now), nameNumber: revisionInName(key, record.Name),
+		nameNumber: revisionInName(key, record.Name),
 	}
-	if r.isJumped {
-		r.IssuedAt = r.CreatedAt
-	}
-	return r
 }
 
 // ended reports whether the revision has expired.

@@ -15,21 +15,26 @@ import (
 
 const defaultOverlap = 24 * time.Hour
 
-// Overlap returns how long earlier revisions go on verifying, in whole seconds: spec.rotation.overlap, or 24h, or half
-// the interval where that is shorter, and no more than the maxOverlap of WhenUnused. Fractions of a second count as a whole
-// one, so that nothing ends early.
+// Overlap returns how long earlier revisions of a key go on verifying after a newer one is published, without the rules of its
+// environment. See desired.overlap.
 func Overlap(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
+	d := desiredBy(spec)
+	return d.overlap()
+}
+
+// overlap returns how long earlier revisions go on verifying, in whole seconds: spec.rotation.overlap, or 24h, or half
+// the interval where that is shorter, and no more than the maxOverlap of WhenUnused. Fractions of a second count as a whole
+// one, so that nothing expires early.
+func (d *desired) overlap() time.Duration {
 	overlap := defaultOverlap
-	if r := spec.Rotation; r != nil {
-		switch {
-		case r.Overlap != nil:
-			overlap = r.Overlap.Duration
-		case r.Interval != nil:
-			overlap = min(overlap, r.Interval.Duration/2)
-		}
-		if RetireOf(spec) == v1alpha1.RetireWhenUnused && r.MaxOverlap != nil {
-			overlap = min(overlap, r.MaxOverlap.Duration)
-		}
+	switch r := &d.rotation; {
+	case r.Overlap != nil:
+		overlap = r.Overlap.Duration
+	case r.Interval != nil:
+		overlap = min(overlap, r.Interval.Duration/2)
+	}
+	if most := d.rotation.MaxOverlap; d.whenUnused() && most != nil {
+		overlap = min(overlap, most.Duration)
 	}
 	return seconds(overlap)
 }
@@ -40,11 +45,11 @@ func seconds(d time.Duration) time.Duration { return (d + time.Second - 1).Trunc
 // scheduledAfter returns when a revision is due for rotation, nil without an interval: a whole number of seconds in
 // (0.9, 1.0] of the interval after it was issued. Which one depends on the uid: keys applied together do not rotate
 // together, while all operators agree.
-func scheduledAfter(uid types.UID, spec *v1alpha1.DGbotAPIKeySpec, issuedAt metav1.Time) *metav1.Time {
-	if spec.Rotation == nil || spec.Rotation.Interval == nil {
+func scheduledAfter(uid types.UID, interval *metav1.Duration, issuedAt metav1.Time) *metav1.Time {
+	if interval == nil {
 		return nil
 	}
-	return spreadBefore(uid, issuedAt, spec.Rotation.Interval.Duration)
+	return spreadBefore(uid, issuedAt, interval.Duration)
 }
 
 // spreadBefore is a whole number of seconds in (0.9, 1.0] of an interval after a time.

@@ -19,34 +19,34 @@ const maxPreviousShown = 32
 
 // status describes the observation. What it says depends on the old status in three things only: when a condition last
 // changed, requests that were handled and are no longer asked for, and the last use of revisions whose records are gone.
-func (p *planner) status() *v1alpha1.DGbotAPIKeyStatus {
+func (p *planner) status(old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
 	s := &v1alpha1.DGbotAPIKeyStatus{
-		ObservedGeneration: p.Key.Generation,
+		ObservedGeneration: p.generation,
 		Conditions:         p.conditions(),
 		NextRotationAt:     p.nextRotation(),
 		LastHandledRequest: p.handled(),
 		Audit:              p.audit.shown,
-		Binding:            p.Key.Status.Binding,
+		Binding:            old.Binding,
 		LastUsedAt:         p.lastUseOfAny(),
 		TrackedSince:       p.trackedSince(),
 	}
-	switch old := p.Key.Status.Current; {
+	switch current := old.Current; {
 	case p.matched != nil:
 		s.Current = p.describe(p.matched)
-	case old != nil && (len(p.Failed) > 0 || p.Secret.State == SecretOwned && p.Secret.KeyID == old.KeyID):
+	case current != nil && (len(p.Failed) > 0 || p.Secret.State == SecretOwned && p.Secret.KeyID == current.KeyID):
 		// The record is gone and the Secret still holds its key, or may hold it. Nothing else knows the number that was used.
-		s.Current = old.DeepCopy()
+		s.Current = current.DeepCopy()
 	}
 	if p.published != nil {
-		s.Binding = &v1alpha1.Binding{Name: SecretName(p.Key)}
+		s.Binding = &v1alpha1.Binding{Name: p.secretName}
 	}
-	for _, record := range p.others() {
+	for _, record := range p.others(p.now) {
 		if len(s.Previous) < maxPreviousShown {
 			s.Previous = append(s.Previous, *p.describe(record))
 		}
 	}
 	if p.Failed.Any(ReadRecords) && len(p.live) == 0 {
-		s.Previous = p.Key.Status.Previous
+		s.Previous = old.Previous
 	}
 	return s
 }
@@ -63,7 +63,7 @@ func (p *planner) describe(record *Revision) *v1alpha1.RevisionStatus {
 }
 
 func (p *planner) conditions() []metav1.Condition {
-	c := newConditions(p.Key.Status.Conditions, p.Key.Generation, p.now)
+	c := newConditions(p.was.conditions, p.generation, p.now)
 	ready, reason, message := p.ready()
 	c.set(v1alpha1.ReadyCondition, ready, reason, message)
 	stalled, reconciling := false, ready != metav1.ConditionTrue
@@ -83,7 +83,7 @@ func (p *planner) conditions() []metav1.Condition {
 		// Whether these are still so is unknown. They stay as they were reported last.
 		return c.list
 	}
-	violates := len(p.held.violations) > 0 && !p.issuesFirst()
+	violates := len(p.violations) > 0 && !p.issuesFirst()
 	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
 	missing := p.environmentMissing()
 	c.whileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
@@ -98,7 +98,7 @@ func (p *planner) ready() (metav1.ConditionStatus, string, string) {
 		return metav1.ConditionFalse, p.obstacle.reason, p.obstacle.message
 	case p.published != nil && p.published.isAdmitted(p.now):
 		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
-			p.published.Number, SecretName(p.Key))
+			p.published.Number, p.secretName)
 	}
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, p.progress()
 }
@@ -110,12 +110,12 @@ func (p *planner) progress() string {
 // nextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
 // the past while something stands in the way of a revision that is due.
 func (p *planner) nextRotation() *metav1.Time {
-	spec := &p.Key.Spec
-	if StateOf(p.Key) != v1alpha1.StateActive {
+	wants := &p.wants
+	if p.wants.state != v1alpha1.StateActive {
 		return nil
 	}
 	if len(p.Failed) > 0 {
-		return p.Key.Status.NextRotationAt
+		return p.was.nextRotationAt
 	}
 	reference := p.reference()
 	if reference == nil {
@@ -129,7 +129,7 @@ func (p *planner) nextRotation() *metav1.Time {
 	} else {
 		next = earlier(p.scheduled(reference.IssuedAt), earlier(p.requests.rotate.next, p.requests.revoke.next))
 	}
-	if next == nil || (spec.ExpiresAt != nil && !next.Before(spec.ExpiresAt)) {
+	if next == nil || (wants.expiresAt != nil && !next.Before(wants.expiresAt)) {
 		return nil
 	}
 	return &metav1.Time{Time: next.UTC()}
@@ -138,7 +138,7 @@ func (p *planner) nextRotation() *metav1.Time {
 // handled returns the requests that are satisfied; what was handled before stays when nobody asks for it any more.
 func (p *planner) handled() *v1alpha1.HandledRequest {
 	var h v1alpha1.HandledRequest
-	if old := p.Key.Status.LastHandledRequest; old != nil {
+	if old := p.was.handled; old != nil {
 		h = *old
 	}
 	if due := p.requests.rotate.due; due != nil && p.published != nil && !p.requests.rotate.covers(p.published.IssuedAt) {

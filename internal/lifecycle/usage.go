@@ -31,7 +31,7 @@ func useCarriedFrom(record *Revision) *metav1.Time {
 
 // lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.
 func (p *planner) lastUseOfAny() *metav1.Time {
-	newest := p.Key.Status.LastUsedAt
+	newest := p.was.lastUsedAt
 	for _, record := range p.live {
 		if at := lastUse(record, p.now); at != nil && (newest == nil || newest.Before(at)) {
 			newest = at

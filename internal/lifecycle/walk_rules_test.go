@@ -62,7 +62,7 @@ func (w *walk) intervalByRules(r *v1alpha1.DGbotAPIKeyRecord) time.Duration {
 		}
 		if end := r.Spec.NotAfter; end != nil && end.After(r.Spec.IssuedAt.Time) && !end.Equal(w.sim.Key.Spec.ExpiresAt) {
 			life := end.Sub(r.Spec.IssuedAt.Time)
-			interval = min(interval, max(life-Overlap(&hold(w.sim.Key, &w.sim.Environment, w.sim.Now).key.Spec), life/2))
+			interval = min(interval, max(life-w.overlap(), life/2))
 		}
 	}
 	return interval

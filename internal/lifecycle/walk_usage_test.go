@@ -27,7 +27,7 @@ func (w *walk) actOnUsage(choice int) {
 	switch choice {
 	case 27:
 		r.Retire, r.QuietPeriod = v1alpha1.RetireWhenUnused, duration(time.Duration(w.rng.Intn(3600))*time.Second)
-		r.MaxOverlap = duration(Overlap(&hold(w.sim.Key, &w.sim.Environment, w.sim.Now).key.Spec) + time.Duration(w.rng.Intn(48*3600))*time.Second)
+		r.MaxOverlap = duration(w.overlap() + time.Duration(w.rng.Intn(48*3600))*time.Second)
 		w.note("retired when unused for %s, at the latest after %s", r.QuietPeriod.Duration, r.MaxOverlap.Duration)
 	case 28:
 		if w.rng.Intn(3) == 0 {
@@ -104,12 +104,17 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 	if now.Sub(w.usage.since) < r.QuietPeriod.Duration {
 		w.failf("revision %d was retired %s after reports began", after.Spec.Revision, now.Sub(w.usage.since))
 	}
-	if now.Sub(next.Spec.IssuedAt.Time) < Overlap(&hold(w.sim.Key, &w.sim.Environment, w.sim.Now).key.Spec) {
+	if now.Sub(next.Spec.IssuedAt.Time) < w.overlap() {
 		w.failf("revision %d was retired within its overlap", after.Spec.Revision)
 	}
 	if used, ok := w.usage.used[after.Spec.Revision]; ok && !used.Before(w.usage.since) && now.Sub(used) < r.QuietPeriod.Duration {
 		w.failf("revision %d was retired %s after a use", after.Spec.Revision, now.Sub(used))
 	}
+}
+
+// overlap is how long earlier revisions go on verifying under the rules of the environment.
+func (w *walk) overlap() time.Duration {
+	return assess(w.sim.Observation.facts(w.sim.Now), w.sim.Now).overlap
 }
 
 func (w *walk) maxOverlap() time.Duration {
@@ -137,7 +142,7 @@ func (w *walk) checkLingering(status *v1alpha1.DGbotAPIKeyStatus) {
 		if record.Spec.NotAfter == nil || record.Spec.NotAfter.After(next.Spec.IssuedAt.Add(w.maxOverlap())) {
 			w.failf("revision %d outlives maxOverlap: %s", record.Spec.Revision, record.Spec.NotAfter)
 		}
-		if w.sim.Tracking == nil && !w.sim.Now.Before(next.Spec.IssuedAt.Add(Overlap(&hold(w.sim.Key, &w.sim.Environment, w.sim.Now).key.Spec))) && condition == nil {
+		if w.sim.Tracking == nil && !w.sim.Now.Before(next.Spec.IssuedAt.Add(w.overlap())) && condition == nil {
 			w.failf("revision %d goes on beyond its overlap, and nothing says so", record.Spec.Revision)
 		}
 	}

@@ -11,73 +11,6 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// planner is an observation with what follows from it.
-type planner struct {
-	// Observation has the key as its environment's rules let it be.
-	Observation
-	held  held
-	audit audit
-	// heldByAudit: the audit lets less of the key than its spec.
-	heldByAudit bool
-	now         time.Time
-	requests    requests
-	overlap     time.Duration
-	// live are the records that name the key as their owner, newest first. Orphaned ones are dead and count only for
-	// the number of the next revision.
-	live    []*Revision
-	highest int64
-	// matched is the record whose hash the Secret's bytes match; nil if there is none. While the Secret is unknown it is the
-	// one that the status remembers.
-	matched *Revision
-	// published is matched, unless it was superseded: then an older key was restored. Nil while the Secret is unknown.
-	published *Revision
-	// loss is what happened to the Secret or the record in it; empty if nothing, or if a read failed.
-	loss v1alpha1.Cause
-	// cause is why a revision is due; empty if none is, or if a read failed.
-	cause v1alpha1.Cause
-	// obstacle stands in the way; nil if nothing does.
-	obstacle *obstacle
-}
-
-func assess(o Observation, now time.Time) *planner {
-	held := hold(o.Key, &o.Environment, now)
-	held.violateChatbot(&o)
-	held.violateTemplate(o.Key.Spec.Secret)
-	o.Key = held.key
-	p := &planner{Observation: o, held: held, now: now, requests: readRequests(o.Key, now), overlap: Overlap(&o.Key.Spec)}
-	for i := range p.Records {
-		r := revisionOf(o.Key, &p.Records[i], now)
-		p.highest = max(p.highest, r.Number, r.SupersededBy, r.nameNumber)
-		if owned(&p.Records[i]) {
-			p.live = append(p.live, r)
-		}
-	}
-	// A record that was in use may be gone altogether.
-	if current := o.Key.Status.Current; current != nil {
-		p.highest = max(p.highest, current.Revision)
-	}
-	slices.SortFunc(p.live, func(a, b *Revision) int { return int(b.Number - a.Number) })
-	if o.Secret.State == SecretUnknown {
-		p.matched = p.remembered()
-	} else if o.Secret.State == SecretOwned && o.Secret.Hash != "" {
-		for _, record := range p.live {
-			if record.Hash == o.Secret.Hash {
-				p.matched = record
-			}
-		}
-	}
-	if p.matched != nil && p.matched.SupersededBy == 0 && o.Secret.State != SecretUnknown {
-		p.published = p.matched
-	}
-	p.holdToAudit()
-	if len(o.Failed) == 0 {
-		p.loss = p.findLoss()
-		p.cause = p.findCause()
-	}
-	p.obstacle = p.findObstacle()
-	return p
-}
-
 // findLoss says whether the key that should be published still is.
 func (p *planner) findLoss() v1alpha1.Cause {
 	switch {
@@ -104,15 +37,15 @@ func (p *planner) recordLost() bool {
 			return false
 		}
 	}
-	current := p.Key.Status.Current
-	return len(p.live) == 0 || (current != nil && current.KeyID == p.Secret.KeyID)
+	current := p.was.current
+	return len(p.live) == 0 || (current != nil && current.ID == p.Secret.KeyID)
 }
 
 // everPublished says whether a revision has been in the Secret. Records alone cannot tell: one is created before it is
 // published. Where the first attempt stopped between the two, there is no Secret of ours, status.binding is not set, and
 // all there is are first issues that nothing superseded.
 func (p *planner) everPublished() bool {
-	if p.Key.Status.Binding != nil || p.Key.Status.Current != nil {
+	if p.was.isBound || p.was.current != nil {
 		return true
 	}
 	if p.Secret.State == SecretOwned && len(p.live) > 0 {
@@ -140,13 +73,13 @@ func (p *planner) findCause() v1alpha1.Cause {
 	// bytes that somebody restored would count a request again that has been satisfied.
 	reference := p.reference()
 	satisfied := p.satisfied(reference)
-	spec := &p.Key.Spec
+	wants := &p.wants
 	switch {
 	case p.requests.revoke.covers(satisfied):
 		return v1alpha1.CauseRevocation
 	case reference.State == v1alpha1.StateRevoked && !p.outlived(reference):
 		return v1alpha1.CauseReactivation
-	case p.endMayMove() && (spec.ExpiresAt == nil || p.published.NotAfter.Before(spec.ExpiresAt)):
+	case p.endMayMove() && (wants.expiresAt == nil || p.published.NotAfter.Before(wants.expiresAt)):
 		return v1alpha1.CauseExpiryChanged
 	case p.requests.rotate.covers(satisfied):
 		return v1alpha1.CauseRequest
@@ -160,21 +93,13 @@ func (p *planner) findCause() v1alpha1.Cause {
 // endMayMove says whether the published revision has an end that only a new one can move. An end that the rules of the environment
 // have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
 func (p *planner) endMayMove() bool {
-	return p.published != nil && p.published.NotAfter != nil && (p.held.lifetime == 0 || p.published.ended(p.now))
-}
-
-// reference is the revision that requests and schedule are judged by; nil where there is none.
-func (p *planner) reference() *Revision {
-	if p.published != nil || len(p.live) == 0 {
-		return p.published
-	}
-	return p.live[0]
+	return p.published != nil && p.published.NotAfter != nil && (p.lifetime == 0 || p.published.ended(p.now))
 }
 
 // satisfied is when the newest revision was issued that is known of.
 func (p *planner) satisfied(reference *Revision) metav1.Time {
 	if p.outlived(reference) {
-		return p.Key.Status.Current.IssuedAt
+		return p.was.current.IssuedAt
 	}
 	return reference.IssuedAt
 }
@@ -182,8 +107,8 @@ func (p *planner) satisfied(reference *Revision) metav1.Time {
 // outlived says whether the status remembers a newer revision than the newest record: its record is gone, and the
 // requests that it satisfied are judged by what the status says of it.
 func (p *planner) outlived(reference *Revision) bool {
-	current := p.Key.Status.Current
-	return p.published == nil && current != nil && current.Revision > reference.Number
+	current := p.was.current
+	return p.published == nil && current != nil && current.Number > reference.Number
 }
 
 // issuedAt is when a revision issued now counts as issued: later than every request it serves, so that it satisfies
@@ -196,15 +121,4 @@ func (p *planner) issuedAt() metav1.Time {
 		}
 	}
 	return metav1.Time{Time: at}
-}
-
-// others are the revisions beside the matched one that verify, newest first.
-func (p *planner) others() []*Revision {
-	var others []*Revision
-	for _, record := range p.live {
-		if record != p.matched && record.verifies(p.now) {
-			others = append(others, record)
-		}
-	}
-	return others
 }

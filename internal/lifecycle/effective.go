@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// What an owner asks for becomes what it gets in three steps, each a function of values: desiredBy reads the spec, underRules applies the
+// rules of the environment, and underAudit the audit. Nothing else of the policy knows of rules: it sees the result as if it were
+// written in spec.
+
+// effective is what an owner gets.
+type effective struct {
+	wants desired
+	// violations are the rules that the key breaks, each with limit and value.
+	violations []string
+	// lifetime bounds the revisions of a key that asks to live for longer than the rules allow; zero for no bound.
+	lifetime time.Duration
+}
+
+func (e *effective) violate(format string, args ...any) {
+	e.violations = append(e.violations, fmt.Sprintf(format, args...))
+}
+
+// underRules returns what an owner gets under the rules of its environment. What it does not ask for is filled in, and what it asks too
+// much or too little of becomes the nearest permitted value.
+func underRules(f *facts, now time.Time) effective {
+	e := effective{wants: f.asks}
+	if rules := f.Environment.Rules; rules != nil {
+		e.checkMembership(f)
+		e.limitInterval(rules.Rotation)
+		e.limitOverlap(rules.Rotation)
+		e.limitLifetime(rules.MaxLifetime, f.created.Time, now)
+	}
+	e.checkChatbot(f)
+	e.checkTemplate()
+	return e
+}
+
+// underAudit returns what an owner gets once its environment is audited: the stricter of its state and the audit's.
+func underAudit(wants desired, audited v1alpha1.KeyState) (held desired, isHeld bool) {
+	if strictness[audited] <= strictness[wants.state] {
+		return wants, false
+	}
+	wants.state = audited
+	return wants, true
+}
+
+// checkMembership notes which rules about namespaces, scopes and the number of keys the key breaks. There is nothing to limit.
+func (e *effective) checkMembership(f *facts) {
+	env, rules := &f.Environment, f.Environment.Rules
+	if env.Excluded {
+		e.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s): label the namespace to match, or change the selector",
+			f.namespace, selectorText(rules.NamespaceSelector))
+	}
+	for _, scope := range e.wants.scopes {
+		if !allowed(rules, scope) {
+			e.violate("spec.scopes has %q, and allowedScopes are %q", scope, rules.AllowedScopes)
+		}
+	}
+	if limit := rules.MaxKeysPerNamespace; limit != nil && env.Rank > int(*limit) {
+		e.violate("this is key %d of it in namespace %q by age, and maxKeysPerNamespace is %d", env.Rank, f.namespace, *limit)
+	}
+	if rules.OneKeyPerChatbot && e.wants.chatbot != "" && env.ChatbotRank > 1 {
+		e.violate("this is key %d of it for DGbotChatbot %q by age, and oneKeyPerChatbot allows 1", env.ChatbotRank, e.wants.chatbot)
+	}
+}
+
+// selectorText returns a selector as users write it, or what is wrong with it.
+func selectorText(selector *metav1.LabelSelector) string {
+	if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
+		return err.Error()
+	}
+	return metav1.FormatLabelSelector(selector)
+}
+
+// allowed reports whether the rules allow a scope: every one where they do not limit scopes.
+func allowed(rules *v1alpha1.DGbotEnvironmentSpec, scope v1alpha1.Scope) bool {
+	return len(rules.AllowedScopes) == 0 ||
+		slices.ContainsFunc(rules.AllowedScopes, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
+}
+
+func (e *effective) limitInterval(rules *v1alpha1.EnvironmentRotation) {
+	if rules == nil {
+		return
+	}
+	r := &e.wants.rotation
+	if r.Interval == nil {
+		// The longest permitted interval is no violation: the key has not asked for more.
+		r.Interval = cmp.Or(rules.DefaultInterval, rules.MaxInterval)
+		return
+	}
+	switch {
+	case rules.MinInterval != nil && r.Interval.Duration < rules.MinInterval.Duration:
+		e.violate("spec.rotation.interval is %s, and rotation.minInterval is %s", r.Interval.Duration, rules.MinInterval.Duration)
+		r.Interval = rules.MinInterval
+	case rules.MaxInterval != nil && r.Interval.Duration > rules.MaxInterval.Duration:
+		e.violate("spec.rotation.interval is %s, and rotation.maxInterval is %s", r.Interval.Duration, rules.MaxInterval.Duration)
+		r.Interval = rules.MaxInterval
+	}
+}
+
+// limitOverlap comes after limitInterval, because the interval bounds the overlap.
+func (e *effective) limitOverlap(rules *v1alpha1.EnvironmentRotation) {
+	if rules == nil {
+		return
+	}
+	r := &e.wants.rotation
+	asked := r.Overlap != nil
+	if !asked {
+		r.Overlap = rules.DefaultOverlap
+	}
+	longest := rules.MaxOverlap
+	if longest == nil {
+		longest = &metav1.Duration{Duration: 1<<63 - 1}
+	}
+	if asked && r.Overlap.Duration > longest.Duration {
+		e.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s", r.Overlap.Duration, longest.Duration)
+		r.Overlap = longest
+	}
+	e.keepOverlapWithinInterval()
+	if e.wants.overlap() > longest.Duration {
+		r.Overlap = longest
+	}
+	if e.wants.whenUnused() && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
+		e.violate("spec.rotation.maxOverlap is %s, and rotation.maxOverlap is %s", r.MaxOverlap.Duration, longest.Duration)
+		r.MaxOverlap = longest
+	}
+}
+
+// keepOverlapWithinInterval is for an interval that a rule filled in or limited: otherwise the API server would have rejected the two.
+func (e *effective) keepOverlapWithinInterval() {
+	if r := &e.wants.rotation; r.Interval != nil && r.Overlap != nil && r.Overlap.Duration >= r.Interval.Duration {
+		r.Overlap = &metav1.Duration{Duration: r.Interval.Duration / 2}
+	}
+}
+
+// limitLifetime limits a key that lives too long by its revisions: each expires in time, and is replaced before. To expire the key
+// itself would end keys that verify, as soon as there is such a rule.
+func (e *effective) limitLifetime(limit *metav1.Duration, created, now time.Time) {
+	if limit == nil {
+		return
+	}
+	latest := created.Add(limit.Duration)
+	advice := fmt.Sprintf("set it to %s or earlier", latest.UTC().Format(time.RFC3339))
+	if !now.Before(latest) {
+		advice = "the key is older than that, so replace it by another DGbotAPIKey"
+	}
+	switch end := e.wants.expiresAt; {
+	case end == nil:
+		e.violate("spec.expiresAt is not set, and maxLifetime is %s: %s", limit.Duration, advice)
+	case end.After(latest):
+		e.violate("spec.expiresAt is %s, and maxLifetime is %s: %s", rfc3339(end), limit.Duration, advice)
+	default:
+		return
+	}
+	e.lifetime = limit.Duration
+	if r := &e.wants.rotation; r.Interval == nil || r.Interval.Duration > e.lifetime {
+		r.Interval = limit
+	}
+	e.keepOverlapWithinInterval()
+}
