@@ -54,9 +54,9 @@ func (p *planner) wasPublished(record *Revision) bool {
 	return record == p.matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Number
 }
 
-// attemptsObstacle keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as
+// attemptsGate keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as
 // long, up to 5 minutes. What the API server said to the last one stays in the condition meanwhile.
-func (p *planner) attemptsObstacle() *obstacle {
+func (p *planner) attemptsGate() *obstacle {
 	n, newest := p.failedAttempts()
 	if n < attemptsFree {
 		return nil

@@ -265,8 +265,8 @@ func (p *planner) auditState() v1alpha1.KeyState {
 // strictness orders states.
 var strictness = map[v1alpha1.KeyState]int{v1alpha1.StateDisabled: 1, v1alpha1.StateRevoked: 2}
 
-// auditObstacle: the audit keeps the key from verifying.
-func (p *planner) auditObstacle() *obstacle {
+// auditGate is closed while the audit keeps the key from verifying.
+func (p *planner) auditGate() *obstacle {
 	if !p.heldByAudit {
 		return nil
 	}

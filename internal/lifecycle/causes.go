@@ -11,7 +11,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// findLoss says whether the key that should be published still is.
+// findLoss returns what happened to the key that should be published; empty if nothing did.
 func (p *planner) findLoss() v1alpha1.Cause {
 	switch {
 	case p.published != nil:
@@ -56,41 +56,63 @@ func (p *planner) everPublished() bool {
 	})
 }
 
-// findCause says why a revision is due, whether or not something stands in its way. The order matters where several
-// causes hold: one revision serves them all, and the first is named on its record. A loss comes last because every other
-// cause serves it as well, undamped.
-func (p *planner) findCause() v1alpha1.Cause {
-	if p.loss == v1alpha1.CauseRecordLost {
-		return v1alpha1.CauseRecordLost
-	}
-	if p.published == nil && p.loss == "" {
-		return v1alpha1.CauseFirstIssue
-	}
-	if len(p.live) == 0 {
-		return p.loss // with every record the requests they satisfied are forgotten
-	}
-	// Without a published revision, requests and schedule are judged by the newest record: judging them by older
-	// bytes that somebody restored would count a request again that has been satisfied.
-	reference := p.reference()
-	satisfied := p.satisfied(reference)
-	wants := &p.wants
-	switch {
-	case p.requests.revoke.covers(satisfied):
-		return v1alpha1.CauseRevocation
-	case reference.State == v1alpha1.StateRevoked && !p.outlived(reference):
-		return v1alpha1.CauseReactivation
-	case p.endMayMove() && (wants.expiresAt == nil || p.published.NotAfter.Before(wants.expiresAt)):
-		return v1alpha1.CauseExpiryChanged
-	case p.requests.rotate.covers(satisfied):
-		return v1alpha1.CauseRequest
-	}
-	if due := p.scheduled(satisfied); due != nil && !due.After(p.now) {
-		return v1alpha1.CauseSchedule
-	}
-	return p.loss
+// causes are why a revision may be due, whether or not something keeps it from being issued. The first that holds is named on the record:
+// one revision serves all of them.
+var causes = []struct {
+	cause v1alpha1.Cause
+	holds func(*planner) bool
+}{
+	// The key in the Secret does not verify: nothing is more urgent.
+	{v1alpha1.CauseRecordLost, func(p *planner) bool { return p.loss == v1alpha1.CauseRecordLost }},
+	{v1alpha1.CauseFirstIssue, func(p *planner) bool { return p.published == nil && p.loss == "" }},
+	{v1alpha1.CauseRevocation, func(p *planner) bool { return p.isUnsatisfied(p.requests.revoke) }},
+	{v1alpha1.CauseReactivation, (*planner).isRevoked},
+	{v1alpha1.CauseExpiryChanged, (*planner).expiryMovedLater},
+	{v1alpha1.CauseRequest, func(p *planner) bool { return p.isUnsatisfied(p.requests.rotate) }},
+	{v1alpha1.CauseSchedule, (*planner).isScheduled},
+	// A loss comes last because every other cause serves it as well, undamped.
+	{v1alpha1.CauseSecretLost, func(p *planner) bool { return p.loss == v1alpha1.CauseSecretLost }},
+	{v1alpha1.CauseSecretAltered, func(p *planner) bool { return p.loss == v1alpha1.CauseSecretAltered }},
 }
 
-// endMayMove says whether the published revision has an end that only a new one can move. An end that the rules of the environment
+// findCause returns why a revision is due; empty where none is.
+func (p *planner) findCause() v1alpha1.Cause {
+	for _, rule := range causes {
+		if rule.holds(p) {
+			return rule.cause
+		}
+	}
+	return ""
+}
+
+// isUnsatisfied reports whether a request covers the newest known revision. With every record the requests that they satisfied are
+// forgotten: then a loss is the cause.
+func (p *planner) isUnsatisfied(r request) bool {
+	reference := p.reference()
+	return reference != nil && r.covers(p.satisfied(reference))
+}
+
+// isRevoked reports whether the newest known revision is revoked, so that the key needs another one to verify again.
+func (p *planner) isRevoked() bool {
+	reference := p.reference()
+	return reference != nil && reference.State == v1alpha1.StateRevoked && !p.isOutlived(reference)
+}
+
+// expiryMovedLater reports whether the key expires later than its published revision, whose time bound only a new one can move.
+func (p *planner) expiryMovedLater() bool {
+	return p.endMayMove() && (p.wants.expiresAt == nil || p.published.NotAfter.Before(p.wants.expiresAt))
+}
+
+func (p *planner) isScheduled() bool {
+	reference := p.reference()
+	if reference == nil {
+		return false
+	}
+	due := p.scheduled(p.satisfied(reference))
+	return due != nil && !due.After(p.now)
+}
+
+// endMayMove reports whether the published revision has an end that only a new one can move. An end that the rules of the environment
 // have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
 func (p *planner) endMayMove() bool {
 	return p.published != nil && p.published.NotAfter != nil && (p.lifetime == 0 || p.published.ended(p.now))
@@ -98,15 +120,15 @@ func (p *planner) endMayMove() bool {
 
 // satisfied is when the newest revision was issued that is known of.
 func (p *planner) satisfied(reference *Revision) metav1.Time {
-	if p.outlived(reference) {
+	if p.isOutlived(reference) {
 		return p.was.current.IssuedAt
 	}
 	return reference.IssuedAt
 }
 
-// outlived says whether the status remembers a newer revision than the newest record: its record is gone, and the
+// isOutlived reports whether the status remembers a newer revision than the newest record: its record is gone, and the
 // requests that it satisfied are judged by what the status says of it.
-func (p *planner) outlived(reference *Revision) bool {
+func (p *planner) isOutlived(reference *Revision) bool {
 	current := p.was.current
 	return p.published == nil && current != nil && current.Number > reference.Number
 }

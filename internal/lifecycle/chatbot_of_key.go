@@ -57,9 +57,9 @@ func (p *planner) unlessMoved(id string) string {
 	return id
 }
 
-// chatbotObstacle keeps a key waiting for its chatbot if it was never issued, or if the chatbot ID that it had is unknown. Any other
+// chatbotGate keeps a key waiting for its chatbot if it was never issued, or if the chatbot ID that it had is unknown. Any other
 // key goes on with the ID on its records; the condition reports the missing chatbot where it reports nothing else.
-func (p *planner) chatbotObstacle() *obstacle {
+func (p *planner) chatbotGate() *obstacle {
 	id, known := p.chatbotID()
 	goesOn := p.highest > 0 && known
 	if p.wants.chatbot == "" || p.Chatbot.ID != "" && !(p.otherEnvironment() && !goesOn) || goesOn && p.cause != "" {

@@ -76,10 +76,10 @@ func (p *planner) endsByRule(r *Revision) bool {
 	return p.lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (p.wants.expiresAt == nil || end.Before(p.wants.expiresAt))
 }
 
-// environmentObstacle returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
+// environmentGate returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
 // rule that the key breaks. A key that was issued has none: it goes on without its environment (condition EnvironmentMissing), and
 // against a rule (condition PolicyViolation).
-func (p *planner) environmentObstacle() *obstacle {
+func (p *planner) environmentGate() *obstacle {
 	if !p.issuesFirst() {
 		return nil
 	}

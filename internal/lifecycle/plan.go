@@ -130,7 +130,7 @@ func (p *planner) issue() *IssueRevision {
 		return nil
 	}
 	revision := p.highest + 1
-	chatbotID, _ := p.chatbotID() // without an ID that is known, chatbotObstacle stands in the way
+	chatbotID, _ := p.chatbotID() // without an ID that is known, chatbotGate is closed
 	step := &IssueRevision{
 		Revision:   revision,
 		RecordName: RecordName(p.name, p.uid, revision),

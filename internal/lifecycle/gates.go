@@ -32,54 +32,73 @@ type obstacle struct {
 	until time.Time
 }
 
-// findObstacle asks in the order of the package comment.
+// gates are what may keep an owner from being Ready or a revision from being issued. The first that is closed is reported. A gate
+// returns nil while it is open.
+var gates = []func(*planner) *obstacle{
+	// Even before spec.state: a key whose records cannot be revoked is not revoked.
+	(*planner).rejectedRecordGate,
+	// Before spec.state as well: the records follow spec.state, but whether the rest of the status is right is unknown.
+	(*planner).failedReadGate,
+	// Before spec.state, because the audit says more: why, and how to keep the key.
+	(*planner).auditGate,
+	(*planner).stateGate,
+	(*planner).rejectedWriteGate,
+	(*planner).environmentGate,
+	(*planner).chatbotGate,
+}
+
+// issueGates are asked only when a revision is due.
+var issueGates = []func(*planner) *obstacle{
+	(*planner).secretGate,
+	// Attempts that failed come before damping and overlap: their condition keeps the API server's answer.
+	(*planner).attemptsGate,
+	(*planner).dampingGate,
+	(*planner).overlapGate,
+}
+
 func (p *planner) findObstacle() *obstacle {
-	if p.recordsRefused() {
-		// Even before spec.state: a key whose records cannot be revoked is not revoked.
-		return p.refusedObstacle()
+	asked := gates
+	if p.cause != "" {
+		asked = slices.Concat(gates, issueGates)
 	}
-	if len(p.Failed) > 0 {
-		// Before spec.state as well: its records follow spec.state, but whether the rest of the status is right is unknown.
-		return p.Failed.obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
-			p.was.conditions, p.now)
-	}
-	if o := p.auditObstacle(); o != nil {
-		return o
-	}
-	if o := p.stateObstacle(); o != nil {
-		if p.audit.mark != nil {
-			o.message += "; the audit of its environment holds the key as well, see the condition Unused"
+	for _, gate := range asked {
+		if o := gate(p); o != nil {
+			return o
 		}
-		return o
 	}
-	if p.Refusal != nil {
-		return p.refusedObstacle()
-	}
-	if o := p.environmentObstacle(); o != nil {
-		return o
-	}
-	if o := p.chatbotObstacle(); o != nil {
-		return o
-	}
-	if p.cause == "" {
+	return nil
+}
+
+func (p *planner) rejectedRecordGate() *obstacle {
+	if !p.recordsRefused() {
 		return nil
 	}
-	name := p.secretName
+	return p.refusedObstacle()
+}
+
+func (p *planner) rejectedWriteGate() *obstacle {
+	if p.Refusal == nil {
+		return nil
+	}
+	return p.refusedObstacle()
+}
+
+func (p *planner) failedReadGate() *obstacle {
+	if len(p.Failed) == 0 {
+		return nil
+	}
+	return p.Failed.obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
+		p.was.conditions, p.now)
+}
+
+// secretGate is closed while another object has the name of the Secret.
+func (p *planner) secretGate() *obstacle {
 	switch p.Secret.State {
 	case SecretForeign:
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", name, p.noun, p.secretField)}
+			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", p.secretName, p.noun, p.secretField)}
 	case SecretCollectable:
-		return p.collectionObstacle(name)
-	}
-	if o := p.attemptsObstacle(); o != nil {
-		return o
-	}
-	switch {
-	case isLoss(p.cause):
-		return p.dampingObstacle(name)
-	case p.published != nil && (p.cause == v1alpha1.CauseSchedule || p.cause == v1alpha1.CauseRequest):
-		return p.overlapObstacle()
+		return p.collectionObstacle(p.secretName)
 	}
 	return nil
 }
@@ -103,6 +122,15 @@ func (p *planner) collectionObstacle(name string) *obstacle {
 		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
+// stateGate is closed while the key is Disabled, Revoked or expired.
+func (p *planner) stateGate() *obstacle {
+	o := p.stateObstacle()
+	if o != nil && p.audit.mark != nil {
+		o.message += "; the audit of its environment holds the key as well, see the condition Unused"
+	}
+	return o
+}
+
 func (p *planner) stateObstacle() *obstacle {
 	wants := &p.wants
 	switch {
@@ -124,17 +152,25 @@ func (p *planner) stateObstacle() *obstacle {
 	return nil
 }
 
-func (p *planner) dampingObstacle(secret string) *obstacle {
+// dampingGate is closed while too many losses within the hour were healed.
+func (p *planner) dampingGate() *obstacle {
+	if !isLoss(p.cause) {
+		return nil
+	}
 	until := dampedUntil(p.live, p.now)
 	if !until.After(p.now) {
 		return nil
 	}
 	return &obstacle{reason: v1alpha1.SecretLossDampedReason, until: until, message: fmt.Sprintf(
 		"Secret %q was replaced %d times or more within an hour because it was lost or altered; the next replacement is issued at %s: find out who deletes or overwrites it",
-		secret, dampingFree, until.UTC().Format(time.RFC3339))}
+		p.secretName, dampingFree, until.UTC().Format(time.RFC3339))}
 }
 
-func (p *planner) overlapObstacle() *obstacle {
+// overlapGate is closed for a rotation that can wait while as many earlier revisions verify as may.
+func (p *planner) overlapGate() *obstacle {
+	if p.published == nil || p.cause != v1alpha1.CauseSchedule && p.cause != v1alpha1.CauseRequest {
+		return nil
+	}
 	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
 	earlierOnes := slices.DeleteFunc(p.others(p.now), func(r *Revision) bool { return r.Number > p.published.Number })
 	if len(earlierOnes) < p.maxPrevious {
