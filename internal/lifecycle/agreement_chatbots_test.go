@@ -246,10 +246,11 @@ func (d draw) restWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecyc
 	if decision.Status != nil {
 		o.Chatbot.Status = *decision.Status
 	}
-	now = now.Add(time.Duration(d.Intn(5000)) * time.Second)
-	if wake := decision.Wake; !wake.IsZero() && d.oneIn(2) {
-		now = wake.Add(time.Duration(d.Intn(3)-1) * time.Second)
+	instants := []*metav1.Time{o.Chatbot.Status.NextRotationAt}
+	for _, revision := range lifecycle.LedgerOf(&o.Chatbot.Status).Revisions() {
+		instants = append(instants, revision.NotAfter)
 	}
+	now = d.later(now, instants...)
 	switch d.Intn(8) {
 	case 0:
 		o.Chatbot.Spec.IdentityVerification = d.identityVerification(now)
@@ -290,6 +291,6 @@ func generateEnvironments(rng *rand.Rand, out *transcript) {
 		out.events(lifecycle.EnvironmentEvents(&env.Status, status))
 		status.Conditions = nil
 		out.fact("status", asJSON(status))
-		out.time("wake", wake)
+		out.wake(wake)
 	}
 }

@@ -76,15 +76,33 @@ func (d draw) goOn(sim *lifecycle.Simulation) {
 	if decision.Status != nil {
 		sim.Key.Status = *decision.Status
 	}
-	switch wake := decision.Wake; {
-	case !wake.IsZero() && d.oneIn(2):
-		sim.Now = wake.Add(time.Duration(d.Intn(3)-1) * time.Second)
-	default:
-		sim.Now = sim.Now.Add(time.Duration(d.Intn(5000)) * time.Second)
-	}
+	sim.Now = d.later(sim.Now, instantsOf(sim)...)
 	if d.oneIn(2) {
 		d.change(sim)
 	}
+}
+
+// instantsOf returns instants that mean something to the observation, whether or not the policy asks for them.
+func instantsOf(sim *lifecycle.Simulation) []*metav1.Time {
+	instants := []*metav1.Time{sim.Key.Spec.ExpiresAt, sim.Key.Status.NextRotationAt}
+	if r := sim.Key.Spec.Rotation; r != nil {
+		instants = append(instants, r.RequestedAt, r.RevokeIssuedBefore)
+	}
+	if sim.Key.Status.Audit != nil {
+		instants = append(instants, sim.Key.Status.Audit.NextStageAt)
+	}
+	for i := range sim.Records {
+		instants = append(instants, sim.Records[i].Spec.NotAfter)
+	}
+	return instants
+}
+
+// later returns a time after now: often within a second of one of the instants, since that is where a policy is wrong by one.
+func (d draw) later(now time.Time, instants ...*metav1.Time) time.Time {
+	if at := pick(d, instants...); at != nil && at.After(now) && d.oneIn(2) {
+		return at.Add(time.Duration(d.Intn(3)-1) * time.Second)
+	}
+	return now.Add(time.Duration(d.Intn(5000)) * time.Second)
 }
 
 // change alters one part of the observation, as a user, the API server or an accident would.

@@ -16,7 +16,7 @@ import (
 )
 
 // The policy is being rebuilt, and the rebuilt one must decide as the one before did. This test asks the policy about a million seeded
-// observations and compares what it decides (steps in their order, status, events, wake-up) with fingerprints that were taken before the
+// observations and compares what it decides (steps in their order, status, events) with fingerprints that were taken before the
 // first change. A fingerprint is short, so that the million fits into the repository; a copy of the old package to compare with would
 // have made each change of a shared type a change of both.
 //
@@ -31,8 +31,8 @@ var (
 const (
 	// blockSize is how many observations one fingerprint stands for.
 	blockSize = 1000
-	// fingerprintFile has one line a block: its name, the fingerprint of all that was decided, and the one with the messages for
-	// people left out, which stays the same where only the wording changes.
+	// fingerprintFile has one line a block: its name, the fingerprint of what was decided, and that of the messages for people, which
+	// alone changes where only the wording does.
 	fingerprintFile = "testdata/agreement.txt"
 )
 
@@ -58,11 +58,11 @@ func TestPlan_DecidesAsBeforeTheRebuild(t *testing.T) {
 		for block := range blocks {
 			name := fmt.Sprintf("%s/%d", subject.name, block)
 			is := fingerprintOf(t, name, int64(block), subject.generate)
-			fmt.Fprintln(&taken, name, is.all, is.withoutMessages)
+			fmt.Fprintln(&taken, name, is.facts, is.messages)
 			was := known[name]
 			switch {
 			case *agreementUpdate || is == was:
-			case is.withoutMessages == was.withoutMessages:
+			case is.facts == was.facts:
 				t.Errorf("%s: the policy decides as before, and a message differs", name)
 			default:
 				t.Errorf("%s: the policy decides otherwise than before", name)
@@ -86,20 +86,20 @@ func TestFingerprints_NoticeSmallDifferences(t *testing.T) {
 		generateKeys(rng, out)
 		out.message("another message")
 	})
-	if message.all == base.all || message.withoutMessages != base.withoutMessages {
+	if message.messages == base.messages || message.facts != base.facts {
 		t.Errorf("a message that differs is not told from a decision that differs: %+v, %+v", base, message)
 	}
 	decision := fingerprintOf(t, "decision", 1, func(rng *rand.Rand, out *transcript) {
 		generateKeys(rng, out)
-		out.fact("wake", "never")
+		out.fact("step", "another")
 	})
-	if decision.all == base.all || decision.withoutMessages == base.withoutMessages {
+	if decision.messages != base.messages || decision.facts == base.facts {
 		t.Errorf("a decision that differs is not noticed: %+v, %+v", base, decision)
 	}
 }
 
 // fingerprint of a block.
-type fingerprint struct{ all, withoutMessages string }
+type fingerprint struct{ facts, messages string }
 
 func fingerprintOf(t *testing.T, name string, seed int64, generate func(*rand.Rand, *transcript)) fingerprint {
 	t.Helper()
@@ -111,7 +111,7 @@ func fingerprintOf(t *testing.T, name string, seed int64, generate func(*rand.Ra
 			t.Fatal(err)
 		}
 	}
-	return fingerprint{all: sum(out.all.Bytes()), withoutMessages: sum(out.facts.Bytes())}
+	return fingerprint{facts: sum(out.facts.Bytes()), messages: sum(out.messages.Bytes())}
 }
 
 func sum(text []byte) string {
@@ -134,7 +134,7 @@ func readFingerprints(t *testing.T) map[string]fingerprint {
 		if len(fields) != 3 {
 			t.Fatalf("%s: line %q does not have three fields", fingerprintFile, line)
 		}
-		known[fields[0]] = fingerprint{all: fields[1], withoutMessages: fields[2]}
+		known[fields[0]] = fingerprint{facts: fields[1], messages: fields[2]}
 	}
 	return known
 }

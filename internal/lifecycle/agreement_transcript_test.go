@@ -21,9 +21,10 @@ type transcript struct {
 	limit int
 	// observed counts those so far.
 	observed int
-	all      bytes.Buffer
-	// facts are all without the messages for people.
-	facts bytes.Buffer
+	// all is for a reader who looks for a difference.
+	all bytes.Buffer
+	// facts and messages are what is fingerprinted: what is decided, and what people are told of it.
+	facts, messages bytes.Buffer
 }
 
 func (t *transcript) full() bool { return t.observed >= t.limit }
@@ -40,15 +41,20 @@ func (t *transcript) fact(name string, value any) {
 }
 
 func (t *transcript) message(text string) {
-	fmt.Fprintf(&t.all, "  message %s\n", text)
+	line := fmt.Sprintf("  message %s\n", text)
+	t.all.WriteString(line)
+	t.messages.WriteString(line)
 }
 
-func (t *transcript) time(name string, at time.Time) {
-	if at.IsZero() {
-		t.fact(name, "never")
-		return
+// wake notes when the policy is asked again. It is no part of the fingerprint: the rebuilt policy wakes up where a rule that was asked
+// can decide otherwise, and the one before also woke up for rules that were not asked. That it does not wake up too late is what
+// TestPlan_DecidesTheSameUntilItWakesUp is for.
+func (t *transcript) wake(at time.Time) {
+	text := "never"
+	if !at.IsZero() {
+		text = at.UTC().Format(time.RFC3339Nano)
 	}
-	t.fact(name, at.UTC().Format(time.RFC3339Nano))
+	fmt.Fprintf(&t.all, "  wake %s\n", text)
 }
 
 // json of a value whose form is that of the API, which does not change.
@@ -70,7 +76,7 @@ func (t *transcript) keyDecision(d lifecycle.Decision) {
 		status.Conditions = nil
 		t.fact("status", asJSON(status))
 	}
-	t.time("wake", d.Wake)
+	t.wake(d.Wake)
 }
 
 func (t *transcript) step(step lifecycle.Step) {
@@ -126,5 +132,5 @@ func (t *transcript) chatbotDecision(d lifecycle.ChatbotDecision) {
 		status.Conditions = nil
 		t.fact("status", asJSON(status))
 	}
-	t.time("wake", d.Wake)
+	t.wake(d.Wake)
 }

@@ -22,7 +22,7 @@ func (p *planner) amend(record *Revision) AmendRecord {
 	if state := p.wantedState(record); state != record.State {
 		a.State = state
 	}
-	if record.ended(p.now) {
+	if record.ended(&p.horizon) {
 		return a
 	}
 	if end := p.wantedEnd(record); end != nil && (record.NotAfter == nil || end.Before(record.NotAfter)) {
@@ -87,7 +87,7 @@ func (p *planner) wantedEnd(record *Revision) *metav1.Time {
 		return end
 	}
 	if record.Number > p.published.Number {
-		if until := p.unpublishedUntil(record); until != nil && !until.After(p.now) {
+		if until := p.unpublishedUntil(record); until != nil && p.reached(until.Time) {
 			end = earlier(end, endUnpublished(record.IssuedAt, record.NotAfter, p.overlap))
 		}
 		if p.beyondLimit(record, p.highest+1) {
@@ -103,7 +103,7 @@ func (p *planner) wantedEnd(record *Revision) *metav1.Time {
 
 // beyondLimit reports whether a revision is not among the newest ones, older than a number, that may verify at once.
 func (p *planner) beyondLimit(r *Revision, below int64) bool {
-	return p.exceeds(p.maxPrevious, r, below, p.now)
+	return p.exceeds(p.maxPrevious, r, below, &p.horizon)
 }
 
 // unpublishedUntil returns until when a record above the published one may still be somebody's attempt to publish; nil

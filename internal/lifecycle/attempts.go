@@ -24,8 +24,7 @@ const (
 func (p *planner) failedAttempts() (n int, newest time.Time) {
 	for _, record := range p.live {
 		at := attemptedAt(record)
-		age := p.now.Sub(at)
-		if p.wasPublished(record) || age >= attemptsWindow || age < -clockTolerance {
+		if p.wasPublished(record) || p.reached(at.Add(attemptsWindow)) || !p.reached(at.Add(-clockTolerance)) {
 			continue
 		}
 		n++
@@ -62,7 +61,7 @@ func (p *planner) attemptsGate() *obstacle {
 		return nil
 	}
 	until := newest.Add(Backoff(n - attemptsFree))
-	if !until.After(p.now) {
+	if p.reached(until) {
 		return nil
 	}
 	told := apimeta.FindStatusCondition(p.was.conditions, v1alpha1.StalledCondition)

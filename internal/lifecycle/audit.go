@@ -62,8 +62,6 @@ type audit struct {
 	mark *AuditMark
 	// shown is what the status says: what has been done, and not what is about to be.
 	shown *v1alpha1.AuditStatus
-	// changes are when time alone changes any of it.
-	changes []*metav1.Time
 }
 
 // findAudit asks the audit of the key's environment.
@@ -80,8 +78,8 @@ func (p *planner) findAudit() audit {
 	if rules == nil {
 		return audit{}
 	}
-	if exemption := exemptionOf(rules, p.namespace, p.name, p.now); exemption != nil {
-		return audit{changes: []*metav1.Time{exemption.Until}}
+	if exemptionOf(rules, p.namespace, p.name, &p.horizon) != nil {
+		return audit{}
 	}
 	var a audit
 	if since := p.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
@@ -104,11 +102,11 @@ func (p *planner) auditRules() *v1alpha1.EnvironmentAudit {
 }
 
 // exemptionOf returns the exemption that holds for a key, of several the one with the latest until; nil where none does.
-func exemptionOf(rules *v1alpha1.EnvironmentAudit, namespace, name string, now time.Time) *v1alpha1.AuditExemption {
+func exemptionOf(rules *v1alpha1.EnvironmentAudit, namespace, name string, h *horizon) *v1alpha1.AuditExemption {
 	var longest *v1alpha1.AuditExemption
 	for i := range rules.Exemptions {
 		e := &rules.Exemptions[i]
-		if e.Name == name && e.Namespace == namespace && e.Until != nil && now.Before(e.Until.Time) &&
+		if e.Name == name && e.Namespace == namespace && e.Until != nil && !h.reached(e.Until.Time) &&
 			(longest == nil || longest.Until.Before(e.Until)) {
 			longest = e
 		}
@@ -120,7 +118,7 @@ func exemptionOf(rules *v1alpha1.EnvironmentAudit, namespace, name string, now t
 func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 	quiet := p.quietSince()
 	unused := quiet.Add(seconds(rules.UnusedAfter.Duration))
-	if !a.reached(p, unused) {
+	if !p.isProven(unused) {
 		return
 	}
 	a.shown = &v1alpha1.AuditStatus{UnusedSince: p.unusedSince(nil), Stage: v1alpha1.AuditUnused, Since: p.warnedSince(unused)}
@@ -129,14 +127,14 @@ func (a *audit) upToDisabled(p *planner, rules *v1alpha1.EnvironmentAudit) {
 	}
 	due := latest(quiet.Add(seconds(rules.DisableAfter.Duration)), a.shown.Since.Add(seconds(rules.DisableAfter.Duration)-seconds(rules.UnusedAfter.Duration)))
 	a.shown.NextStageAt = new(whole(due))
-	if a.reached(p, due) {
+	if p.isProven(due) {
 		a.mark = &AuditMark{Stage: v1alpha1.AuditDisabled, Since: whole(p.now), UnusedSince: *a.shown.UnusedSince}
 	}
 }
 
 // warnedSince is since when the status has warned of a key that is unused from a time on.
 func (p *planner) warnedSince(unused time.Time) *metav1.Time {
-	if old := p.was.audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && !old.Since.After(p.now) {
+	if old := p.was.audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && p.reached(old.Since.Time) {
 		return old.Since
 	}
 	return new(whole(p.now))
@@ -152,27 +150,18 @@ func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mar
 	}
 	due := latest(mark.UnusedSince.Add(seconds(rules.RevokeAfter.Duration)), latest(mark.Since.Time, p.Tracking.Since).Add(seconds(rules.RevokeAfter.Duration)-seconds(rules.DisableAfter.Duration)))
 	a.shown = showMark(mark, new(whole(due)))
-	if a.reached(p, due) {
+	if p.isProven(due) {
 		a.mark = &AuditMark{Stage: v1alpha1.AuditRevoked, Since: whole(p.now), UnusedSince: mark.UnusedSince}
 	}
 }
 
 // auditable: there is something to do, and verifiers would have reported a use.
 func (p *planner) auditable() bool {
-	return p.Tracking.At(p.now) && slices.ContainsFunc(p.live, func(r *Revision) bool { return r.verifies(p.now) })
+	return p.isTracked() && slices.ContainsFunc(p.live, func(r *Revision) bool { return r.verifies(&p.horizon) })
 }
 
 func showMark(mark *AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
 	return &v1alpha1.AuditStatus{UnusedSince: &mark.UnusedSince, Stage: mark.Stage, Since: &mark.Since, NextStageAt: next}
-}
-
-// reached says whether a time has come up to which verifiers have reported all uses, and otherwise notes when to look again.
-func (a *audit) reached(p *planner, due time.Time) bool {
-	proven, again := p.Tracking.proves(due, p.now)
-	if !proven {
-		a.changes = append(a.changes, &metav1.Time{Time: again})
-	}
-	return proven
 }
 
 // auditMark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
@@ -206,7 +195,7 @@ func (p *planner) unusedSince(mark *AuditMark) *metav1.Time {
 	switch {
 	case mark != nil:
 		since = latest(since, mark.UnusedSince.Time)
-	case !p.Tracking.At(p.now) || len(p.live) == 0:
+	case !p.isTracked() || len(p.live) == 0:
 		return nil
 	default:
 		since = latest(since, p.Tracking.Since)

@@ -40,14 +40,9 @@ func unix(at *metav1.Time) int64 {
 	return at.Unix()
 }
 
-// sumUp counts keys by what an audit asks, and says when time alone changes a count.
-func sumUp(rules *v1alpha1.EnvironmentAudit, keys []v1alpha1.DGbotAPIKey, now time.Time) (sum *v1alpha1.AuditSummary, wake time.Time) {
-	sum = &v1alpha1.AuditSummary{}
-	changes := func(at time.Time) {
-		if at.After(now) && (wake.IsZero() || at.Before(wake)) {
-			wake = at
-		}
-	}
+// sumUp counts keys by what an audit asks.
+func sumUp(rules *v1alpha1.EnvironmentAudit, keys []v1alpha1.DGbotAPIKey, h *horizon) *v1alpha1.AuditSummary {
+	sum := &v1alpha1.AuditSummary{}
 	var next int64
 	for i := range keys {
 		f := FacetOf(&keys[i])
@@ -56,10 +51,7 @@ func sumUp(rules *v1alpha1.EnvironmentAudit, keys []v1alpha1.DGbotAPIKey, now ti
 		sum.Revoked += count(f.stage == v1alpha1.AuditRevoked)
 		sum.NeverUsed += count(f.issued && !f.used)
 		sum.NeverRotated += count(f.issued && !f.rotated)
-		if exemption := exemptionOf(rules, keys[i].Namespace, keys[i].Name, now); exemption != nil {
-			sum.Exempt++
-			changes(exemption.Until.Time)
-		}
+		sum.Exempt += count(exemptionOf(rules, keys[i].Namespace, keys[i].Name, h) != nil)
 		if f.nextStageAt != 0 && (next == 0 || f.nextStageAt < next) {
 			next = f.nextStageAt
 		}
@@ -67,14 +59,12 @@ func sumUp(rules *v1alpha1.EnvironmentAudit, keys []v1alpha1.DGbotAPIKey, now ti
 			continue
 		}
 		end := time.Unix(f.expiresAt, 0)
-		sum.Expiring += count(now.Before(end) && !now.Before(end.Add(-expiringWithin)))
-		changes(end)
-		changes(end.Add(-expiringWithin))
+		sum.Expiring += count(h.reached(end.Add(-expiringWithin)) && !h.reached(end))
 	}
 	if next != 0 {
 		sum.NextStageAt = &metav1.Time{Time: time.Unix(next, 0).UTC()}
 	}
-	return sum, wake
+	return sum
 }
 
 func count(is bool) int64 {

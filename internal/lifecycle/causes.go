@@ -109,13 +109,13 @@ func (p *planner) isScheduled() bool {
 		return false
 	}
 	due := p.scheduled(p.satisfied(reference))
-	return due != nil && !due.After(p.now)
+	return due != nil && p.reached(due.Time)
 }
 
 // endMayMove reports whether the published revision has an end that only a new one can move. An end that the rules of the environment
 // have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
 func (p *planner) endMayMove() bool {
-	return p.published != nil && p.published.NotAfter != nil && (p.lifetime == 0 || p.published.ended(p.now))
+	return p.published != nil && p.published.NotAfter != nil && (p.lifetime == 0 || p.published.ended(&p.horizon))
 }
 
 // satisfied is when the newest revision was issued that is known of.

@@ -110,15 +110,12 @@ func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 		hmac = o.planHMAC(now)
 	}
 	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
-	switch refused := o.HMAC.Refusal; {
-	case hmac.planner != nil:
-		d.Wake = hmac.planner.wake()
-	case obstacle == nil && refused != nil:
+	if refused := o.HMAC.Refusal; hmac.planner == nil && obstacle == nil && refused != nil {
 		obstacle = o.refused(refused, now)
 	}
 	switch {
 	case obstacle != nil:
-		d.Wake = sooner(d.Wake, obstacle.until)
+		d.Wake = obstacle.until
 	case d.Step != "":
 	case o.Claim == ClaimAbsent, o.Claim == ClaimStale:
 		d.Step = ClaimID
@@ -126,6 +123,9 @@ func PlanChatbot(o ChatbotObservation, now time.Time) ChatbotDecision {
 		d.Step = PublishWidget
 	}
 	d.Status = o.status(obstacle, &hmac, d.Step, now)
+	if hmac.planner != nil {
+		d.Wake = sooner(d.Wake, hmac.planner.next) // the status has asked its rules by now
+	}
 	return d
 }
 
@@ -214,7 +214,7 @@ func (o *ChatbotObservation) conditions(obstacle *obstacle, hmac *hmacPlan, step
 	message := fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot))
 	ready := step == ""
 	if p != nil {
-		ready = ready && p.published != nil && p.published.isAdmitted(now)
+		ready = ready && p.published != nil && p.published.isAdmitted(&p.horizon)
 		message += fmt.Sprintf(", revision %d of the HMAC secret in Secret %q", o.currentRevision(hmac), IdentitySecretName(o.Chatbot))
 	}
 	switch {
@@ -259,7 +259,7 @@ func (o *ChatbotObservation) currentRevision(hmac *hmacPlan) int64 {
 
 // ChatbotEvents returns what to tell when a chatbot's status changes to another one.
 func ChatbotEvents(o ChatbotObservation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []Event {
-	own := ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, now)
+	own := ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, &horizon{now: now})
 	var revisions []*Revision
 	for _, r := range LedgerOf(next).Revisions() {
 		revisions = append(revisions, revisionInLedger(r, nil))

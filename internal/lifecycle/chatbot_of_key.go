@@ -35,7 +35,7 @@ func (p *planner) chatbotID() (id string, known bool) {
 	if p.Chatbot.ID != "" && !p.otherEnvironment() {
 		return p.Chatbot.ID, true
 	}
-	record := p.granted(p.now)
+	record := p.granted(&p.horizon)
 	if record == nil {
 		return "", false
 	}

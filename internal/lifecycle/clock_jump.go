@@ -14,8 +14,8 @@ const MaxIssuedAhead = time.Minute
 // Such a revision has an issuedAt that lies more than MaxIssuedAhead after the creation of its record, and still in the future. The clock
 // of now is asked as well, because an operator whose clock is ahead for good would otherwise find no revision that it issues to satisfy
 // its request, and issue without end.
-func (r *Revision) correctJump(now time.Time) {
-	if !r.CreatedAt.IsZero() && r.IssuedAt.After(r.CreatedAt.Add(MaxIssuedAhead)) && r.IssuedAt.After(now.Add(MaxIssuedAhead)) {
+func (r *Revision) correctJump(h *horizon) {
+	if !r.CreatedAt.IsZero() && r.IssuedAt.After(r.CreatedAt.Add(MaxIssuedAhead)) && !h.reached(r.IssuedAt.Add(-MaxIssuedAhead)) {
 		r.isJumped, r.IssuedAt = true, r.CreatedAt
 	}
 }

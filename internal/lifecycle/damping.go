@@ -25,22 +25,21 @@ func isLoss(cause v1alpha1.Cause) bool {
 }
 
 // countsForDamping says whether a record is a replacement of a lost or altered Secret within the last hour.
-func countsForDamping(record *Revision, now time.Time) bool {
-	age := now.Sub(record.IssuedAt.Time)
-	return isLoss(record.Cause) && age < dampingWindow && age >= -clockTolerance
+func countsForDamping(r *Revision, h *horizon) bool {
+	return isLoss(r.Cause) && !h.reached(r.IssuedAt.Add(dampingWindow)) && h.reached(r.IssuedAt.Add(-clockTolerance))
 }
 
 // dampedUntil returns when the next replacement of a lost or altered Secret may be issued; a time not after now means at
 // once. The count is taken from the records: it survives restarts and is the same for every operator.
-func dampedUntil(records []*Revision, now time.Time) time.Time {
+func dampedUntil(records []*Revision, h *horizon) time.Time {
 	var issued []time.Time
 	for _, record := range records {
-		if countsForDamping(record, now) {
+		if countsForDamping(record, h) {
 			issued = append(issued, record.IssuedAt.Time)
 		}
 	}
 	if len(issued) < dampingFree {
-		return now
+		return h.now
 	}
 	slices.SortFunc(issued, func(a, b time.Time) int { return b.Compare(a) })
 	afterInterval := issued[0].Add(dampingInterval)

@@ -79,7 +79,7 @@ func TestExemptionOf_LatestCounts(t *testing.T) {
 	}
 	early, late := exemption(start.Add(day)), exemption(start.Add(3*day))
 	for _, listed := range [][]v1alpha1.AuditExemption{{early, late}, {late, early}} {
-		got := exemptionOf(&v1alpha1.EnvironmentAudit{Exemptions: listed}, key.Namespace, key.Name, start)
+		got := exemptionOf(&v1alpha1.EnvironmentAudit{Exemptions: listed}, key.Namespace, key.Name, &horizon{now: start})
 		if got == nil || !got.Until.Equal(late.Until) {
 			t.Errorf("of %v, %v: %v, want the later", listed[0].Until, listed[1].Until, got)
 		}

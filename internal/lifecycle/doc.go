@@ -1,49 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lifecycle decides what happens to an API key: it is the policy, without any I/O, clock or randomness.
+// Package lifecycle decides what happens to API keys and HMAC secrets. It is the policy: it does no I/O, and uses neither a clock nor
+// randomness.
 //
-// Plan looks at everything observed (the DGbotAPIKey, its records, what its Secret holds) and the time, and returns the
-// next steps, the status that describes the observation, and when to look again. It is deterministic, total and a
-// function of levels: nothing in it depends on having seen a change happen, so a restart, a second operator or a lost
-// status cannot mint. Steps are carried out one after the other; after an IssueRevision that succeeded the caller plans
-// again from what came of it, until a plan has no steps.
+// Plan takes everything observed (the DGbotAPIKey, its records, what its Secret holds) and the time. It returns the next steps, the
+// status that describes the observation, and when to plan again. It is deterministic and total. Nothing in it depends on having seen a
+// change happen, so neither a restart, nor a second instance, nor a lost status makes it issue a revision. The caller applies the steps in
+// order; after an IssueRevision that succeeded it plans again, until a plan has no steps. PlanChatbot does the same for a DGbotChatbot
+// and its HMAC secret.
 //
-// A revision's life, as its record shows it:
+// # The way of a plan
 //
-//	          published                     newer one published                notAfter reached
-//	created ────────────▶ current (no end) ────────────────────▶ superseded ───────────────────▶ ended ──▶ deleted
-//	   │                      │                                     │  (notAfter = newer.issuedAt + overlap)
-//	   │ not published        │ revokeIssuedBefore, state: Revoked, deletion
-//	   ▼                      ▼                                     ▼
-//	ended after overlap     Revoked, for good ◀─────────────────────┘
+//	facts.go      observation → facts: owner, revisions, Secret; the same terms for API keys and HMAC secrets
+//	effective.go  what the owner asks for → what the rules of its environment and the audit let it have
+//	history.go    which revision the Secret holds, which is published, which number is free
+//	causes.go     why a revision is due
+//	gates.go      what keeps it from being issued, or the owner from being Ready
+//	amend.go      what changes about existing revisions; plan.go puts it in order
+//	horizon.go    when to plan again: the next instant that any of these rules asked about
 //
-// With retire: WhenUnused a superseded revision has maxOverlap in place of overlap, and ends earlier once verifiers have
-// vouched for long enough that nobody uses it (retire.go).
+// # A revision
+//
+//	          published                  newer one published                 notAfter reached
+//	created ────────────▶ current ───────────────────────────▶ superseded ───────────────────▶ expired ──▶ deleted
+//	   │                     │                                     │  (notAfter = newer.issuedAt + overlap)
+//	   │ not published       │ revokeIssuedBefore, state: Revoked, deletion
+//	   ▼                     ▼                                     ▼
+//	expires after overlap  Revoked, for good ◀─────────────────────┘
+//
+// With retire: WhenUnused a superseded revision has maxOverlap in place of overlap. It expires earlier once verifiers have reported for
+// long enough that it is not used (retire.go).
 //
 // Which revision is current is never stored: it is the one whose hash the Secret's bytes match.
 //
-// The key as a whole, by what stands in the way, in the order in which it is asked:
+// # A crash between two writes
 //
-//	deleted        every record Revoked, nothing else
-//	record refused the API server refuses a record's write    Ready False, Stalled
-//	read failed    part of the observation is unknown         Ready False, Stalled
-//	audit          unused: Disabled or Revoked as below       Ready False, Stalled
-//	Revoked        every record Revoked                       Ready False, Stalled
-//	Disabled       every record Disabled, requests wait       Ready False, Stalled
-//	Expired        nothing minted                             Ready False, Stalled
-//	Secret refused the API server refuses the Secret's write  Ready False, Stalled
+//	crash after            what is found                                       what happens
+//	the record is created  a record whose key no client holds; the Secret      the cause still stands: the next revision is issued,
+//	                       still holds the previous revision, which verifies   and the record expires with the overlap
+//	the Secret is written  the Secret holds the new revision; the previous     the previous one gets its notAfter
+//	                       one has no notAfter
+//	the records are        everything is done, and the status is old           the status is written, and the events come once more
+//	amended
 //
-// A failed read (failed_reads.go) keeps a plan from issuing, repairing and deleting. What only takes away it still does: the
-// steps for Revoked, Disabled, expiry and revokeIssuedBefore depend on the key and its records alone.
+// # The order of rules
 //
-// And, where a revision is due:
+// Causes and gates are asked in the order of their lists, and the first one counts. A key as a whole, by the gate that is closed:
 //
-//	environment    first issue, no DGbotEnvironment           Ready False, Reconciling for a minute, then Stalled
-//	rule           first issue, a rule is broken              Ready False, Stalled
-//	conflict       the Secret's name is somebody else's       Ready False, Stalled
-//	collection     a dead key's Secret holds the name         Ready False, Reconciling
-//	attempts       several were not published in a row        Ready as it is, Reconciling; Stalled once refused
-//	damped         too many losses within the hour            Ready False, Reconciling
-//	overlap        10 earlier revisions still verify          Ready True, Reconciling
-//	otherwise      mint, publish, supersede                   Ready as it is, Reconciling
+//	(deleted)           every record is revoked, and nothing else happens
+//	rejectedRecordGate  the API server rejects a record's write     Ready False, Stalled
+//	failedReadGate      part of the observation is unknown          Ready False, Stalled
+//	auditGate           unused: disabled or revoked as below        Ready False, Stalled
+//	stateGate           Revoked: every record is revoked            Ready False, Stalled
+//	                    Disabled: every record is disabled, and requests wait
+//	                    expired: nothing is issued
+//	rejectedWriteGate   the API server rejects the Secret's write   Ready False, Stalled
+//	environmentGate     first issue: no DGbotEnvironment            Ready False, Reconciling for a minute, then Stalled
+//	                    first issue: a rule is broken               Ready False, Stalled
+//	chatbotGate         first issue: the chatbot has no ID          Ready False, Reconciling
+//
+// And where a revision is due:
+//
+//	secretGate          another object has the Secret's name        Ready False, Stalled; Reconciling while it is being collected
+//	attemptsGate        several attempts failed in a row            Ready as it is, Reconciling; Stalled once the API server rejects
+//	dampingGate         too many losses within the hour             Ready False, Reconciling
+//	overlapGate         10 earlier revisions still verify           Ready True, Reconciling
+//	(open)              issue, publish, supersede                   Ready as it is, Reconciling
+//
+// A failed read (failed_reads.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for
+// Revoked, Disabled, expiry and revokeIssuedBefore depend on the key and its records alone.
 package lifecycle

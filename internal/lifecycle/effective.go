@@ -32,13 +32,13 @@ func (e *effective) violate(format string, args ...any) {
 
 // underRules returns what an owner gets under the rules of its environment. What it does not ask for is filled in, and what it asks too
 // much or too little of becomes the nearest permitted value.
-func underRules(f *facts, now time.Time) effective {
+func underRules(f *facts) effective {
 	e := effective{wants: f.asks}
 	if rules := f.Environment.Rules; rules != nil {
 		e.checkMembership(f)
 		e.limitInterval(rules.Rotation)
 		e.limitOverlap(rules.Rotation)
-		e.limitLifetime(rules.MaxLifetime, f.created.Time, now)
+		e.limitLifetime(rules.MaxLifetime, f)
 	}
 	e.checkChatbot(f)
 	e.checkTemplate()
@@ -145,13 +145,13 @@ func (e *effective) keepOverlapWithinInterval() {
 
 // limitLifetime limits a key that lives too long by its revisions: each expires in time, and is replaced before. To expire the key
 // itself would end keys that verify, as soon as there is such a rule.
-func (e *effective) limitLifetime(limit *metav1.Duration, created, now time.Time) {
+func (e *effective) limitLifetime(limit *metav1.Duration, f *facts) {
 	if limit == nil {
 		return
 	}
-	latest := created.Add(limit.Duration)
+	latest := f.created.Add(limit.Duration)
 	advice := fmt.Sprintf("set it to %s or earlier", latest.UTC().Format(time.RFC3339))
-	if !now.Before(latest) {
+	if f.reached(latest) {
 		advice = "the key is older than that, so replace it by another DGbotAPIKey"
 	}
 	switch end := e.wants.expiresAt; {

@@ -39,14 +39,8 @@ func (p *planner) endOf(issuedAt metav1.Time) *metav1.Time {
 	return earlier(p.wants.expiresAt, &end)
 }
 
-// scheduled is when a revision issued then is due for rotation by time alone; nil where it is not.
+// scheduled returns when a revision issued then is due for rotation by time alone; nil where it is not.
 func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
-	at, _ := p.schedule(issuedAt)
-	return at
-}
-
-// schedule also says until when that is so; nil where it stays so.
-func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 	due := scheduledAfter(p.uid, p.wants.rotation.Interval, issuedAt)
 	var bound time.Duration
 	var last *metav1.Time
@@ -58,16 +52,17 @@ func (p *planner) schedule(issuedAt metav1.Time) (at, until *metav1.Time) {
 		due = earlier(due, last)
 	}
 	if due == nil || len(p.Environment.Windows) == 0 {
-		return due, nil
+		return due
 	}
 	from, missed := withinWindows(p.Environment.Windows, p.uid, due.Time, p.now)
+	p.wakeBy(missed) // then the rotation waits for another window
 	switch {
 	case bound > 0 && (from.IsZero() || from.After(issuedAt.Add(bound))):
-		return last, nil // no rule ends the key in use: not even by keeping it from being replaced
+		return last // no rule ends the key in use: not even by keeping it from being replaced
 	case from.IsZero():
-		return nil, nil
+		return nil
 	}
-	return &metav1.Time{Time: from}, &metav1.Time{Time: missed}
+	return &metav1.Time{Time: from}
 }
 
 // endsByRule says whether a record has an end that is not the key's own: one that a new revision would not have as well.
@@ -91,7 +86,7 @@ func (p *planner) environmentGate() *obstacle {
 		return &obstacle{reason: v1alpha1.EnvironmentPolicyReason, stalled: true, message: p.policyViolation()}
 	case p.highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
 		// Of the keys of one second the rank is only known when that is over.
-		if counted := countedAt(p.created); p.now.Before(counted) {
+		if counted := countedAt(p.created); !p.reached(counted) {
 			return &obstacle{reason: v1alpha1.ProgressingReason, until: counted, message: "The keys of the environment are being counted"}
 		}
 	}
@@ -112,7 +107,7 @@ func (p *planner) environmentUnknown() *obstacle {
 		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
 			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", p.wants.environment, existing(p.Environment.Known))}
 	// A clock that is far from the API server's must not make the key wait for longer.
-	if age := p.now.Sub(p.created.Time); age.Abs() < environmentGrace {
+	if p.reached(p.created.Add(-environmentGrace)) && !p.reached(p.created.Add(environmentGrace)) {
 		o.stalled, o.until = false, p.created.Add(environmentGrace)
 	}
 	return o
@@ -164,7 +159,7 @@ func (p *planner) scopes() []v1alpha1.Scope {
 		return slices.Clone(wanted)
 	}
 	var has []v1alpha1.Scope
-	if record := p.granted(p.now); record != nil {
+	if record := p.granted(&p.horizon); record != nil {
 		has = record.Scopes
 	}
 	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {

@@ -63,9 +63,9 @@ func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGb
 	if env.Spec.Audit == nil {
 		return s, wake
 	}
-	var next time.Time
-	s.Audit, next = sumUp(env.Spec.Audit, o.Keys, now)
-	return s, sooner(wake, next)
+	h := horizon{now: now, next: wake}
+	s.Audit = sumUp(env.Spec.Audit, o.Keys, &h)
+	return s, h.next
 }
 
 // ViolatesRules says whether a key's status says that it breaks a rule of its environment.

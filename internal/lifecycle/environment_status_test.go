@@ -21,7 +21,7 @@ func TestASelectorThatCannotBeRead(t *testing.T) {
 		t.Errorf("%+v", nothing)
 	}
 	o := Observation{Key: testKey("k"), Environment: Environment{Rules: &env.Spec, Excluded: true}}
-	held := assess(o.facts(start), start)
+	held := assess(o.facts(start))
 	if len(held.violations) != 1 || !strings.Contains(held.violations[0], `"a b"`) {
 		t.Errorf("%v", held.violations)
 	}

@@ -24,7 +24,7 @@ type Event struct {
 // Events returns what to tell when a key's status changes from old to new. Taken from the two statuses rather than from
 // the steps, an event is repeated after a crash before the status is written, and never lost.
 func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []Event {
-	own := ownerOfKey(o.Key, now)
+	own := ownerOfKey(o.Key, &horizon{now: now})
 	var revisions []*Revision
 	for i := range o.Records {
 		revisions = append(revisions, revisionOf(o.Key, &o.Records[i]))

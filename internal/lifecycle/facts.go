@@ -11,6 +11,8 @@ import (
 // facts are an observation in the terms of the policy, which are the same for API keys and for HMAC secrets.
 type facts struct {
 	owner
+	// horizon at which they were read.
+	horizon
 	// revisions that have their owner, in any order.
 	revisions []*Revision
 	// taken is the highest number that an observed record shows to be taken, orphaned records included.
@@ -30,12 +32,13 @@ type facts struct {
 // facts of a key.
 func (o *Observation) facts(now time.Time) facts {
 	f := facts{
-		owner: ownerOfKey(o.Key, now), Secret: o.Secret, Refusal: o.Refusal, Failed: o.Failed,
+		horizon: horizon{now: now}, Secret: o.Secret, Refusal: o.Refusal, Failed: o.Failed,
 		Chatbot: o.Chatbot, Environment: o.Environment, Tracking: o.Tracking, keepEnded: o.KeepEnded,
 	}
+	f.owner = ownerOfKey(o.Key, &f.horizon)
 	for i := range o.Records {
 		r := revisionOf(o.Key, &o.Records[i])
-		r.correctJump(now)
+		r.correctJump(&f.horizon)
 		f.taken = max(f.taken, r.Number, r.SupersededBy, r.nameNumber)
 		if owned(&o.Records[i]) {
 			f.revisions = append(f.revisions, r)
@@ -44,12 +47,11 @@ func (o *Observation) facts(now time.Time) facts {
 	return f
 }
 
-// planner is what follows from facts at a time.
+// planner is what follows from facts.
 type planner struct {
 	facts
 	effective
 	history
-	now time.Time
 	// overlap is how long earlier revisions go on verifying.
 	overlap time.Duration
 	audit   audit
@@ -64,8 +66,9 @@ type planner struct {
 }
 
 // assess draws the conclusions, each from those before it.
-func assess(f facts, now time.Time) *planner {
-	p := &planner{facts: f, now: now, effective: underRules(&f, now), history: historyOf(&f)}
+func assess(f facts) *planner {
+	p := &planner{facts: f}
+	p.effective, p.history = underRules(&p.facts), historyOf(&p.facts)
 	p.overlap = p.wants.overlap()
 	p.audit = p.findAudit()
 	p.wants, p.heldByAudit = underAudit(p.wants, p.auditState())
@@ -73,6 +76,13 @@ func assess(f facts, now time.Time) *planner {
 		p.loss = p.findLoss()
 		p.cause = p.findCause()
 	}
-	p.obstacle = p.findObstacle()
+	p.hinder(p.findObstacle())
 	return p
+}
+
+// hinder notes what keeps the owner from being Ready or the revision from being issued, and has it looked at again in time.
+func (p *planner) hinder(o *obstacle) {
+	if p.obstacle = o; o != nil {
+		p.wakeBy(o.until)
+	}
 }

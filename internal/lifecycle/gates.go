@@ -112,7 +112,7 @@ func (p *planner) collectionObstacle(name string) *obstacle {
 	conditions, owner := p.was.conditions, p.noun
 	ready, waiting := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
 	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
-		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.now.Sub(waiting.LastTransitionTime.Time) >= collectionGrace
+		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.reached(waiting.LastTransitionTime.Add(collectionGrace))
 	if p.Secret.OtherOwner && kept {
 		return &obstacle{reason: v1alpha1.SecretConflictReason, stalled: true, until: p.now.Add(lookAgain), message: fmt.Sprintf(
 			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
@@ -145,7 +145,7 @@ func (p *planner) stateObstacle() *obstacle {
 			message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
 	case wants.expiresAt == nil:
 		return nil
-	case !p.now.Before(wants.expiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(wants.expiresAt.Time):
+	case p.reached(wants.expiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(wants.expiresAt.Time):
 		return &obstacle{reason: v1alpha1.ExpiredReason, stalled: true, until: wants.expiresAt.Time, message: fmt.Sprintf(
 			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", rfc3339(wants.expiresAt))}
 	}
@@ -157,8 +157,8 @@ func (p *planner) dampingGate() *obstacle {
 	if !isLoss(p.cause) {
 		return nil
 	}
-	until := dampedUntil(p.live, p.now)
-	if !until.After(p.now) {
+	until := dampedUntil(p.live, &p.horizon)
+	if p.reached(until) {
 		return nil
 	}
 	return &obstacle{reason: v1alpha1.SecretLossDampedReason, until: until, message: fmt.Sprintf(
@@ -172,7 +172,7 @@ func (p *planner) overlapGate() *obstacle {
 		return nil
 	}
 	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
-	earlierOnes := slices.DeleteFunc(p.others(p.now), func(r *Revision) bool { return r.Number > p.published.Number })
+	earlierOnes := slices.DeleteFunc(p.others(&p.horizon), func(r *Revision) bool { return r.Number > p.published.Number })
 	if len(earlierOnes) < p.maxPrevious {
 		return nil
 	}
@@ -208,7 +208,7 @@ func (p *planner) refusedObstacle() *obstacle {
 }
 
 func (p *planner) stillVerifies() string {
-	if p.published == nil || !p.published.isAdmitted(p.now) {
+	if p.published == nil || !p.published.isAdmitted(&p.horizon) {
 		return ""
 	}
 	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.published.Number)

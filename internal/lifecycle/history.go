@@ -2,10 +2,7 @@
 
 package lifecycle
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // history is the revisions of one owner, with what the Secret holds of them.
 type history struct {
@@ -65,10 +62,10 @@ func (h *history) numbered(number int64) *Revision {
 }
 
 // others returns the revisions beside the matched one that verify, newest first.
-func (h *history) others(now time.Time) []*Revision {
+func (h *history) others(at *horizon) []*Revision {
 	var others []*Revision
 	for _, r := range h.live {
-		if r != h.matched && r.verifies(now) {
+		if r != h.matched && r.verifies(at) {
 			others = append(others, r)
 		}
 	}
@@ -96,12 +93,12 @@ func (h *history) newestLost() bool {
 // granted returns the revision that shows what the key was granted last: the newest one. If that one is gone, it is the newest that
 // verifies, since verifying records follow the key; a record that was revoked or has expired may show a grant that was taken back.
 // It returns nil if no record shows it, and then nothing counts as granted.
-func (h *history) granted(now time.Time) *Revision {
+func (h *history) granted(at *horizon) *Revision {
 	if !h.newestLost() {
 		return h.live[0]
 	}
 	for _, r := range h.live {
-		if r.verifies(now) {
+		if r.verifies(at) {
 			return r
 		}
 	}
@@ -118,10 +115,10 @@ func (h *history) supersederOf(r *Revision) *Revision {
 }
 
 // exceeds reports whether at least most revisions that are newer than this one, and older than a number, verify.
-func (h *history) exceeds(most int, r *Revision, below int64, now time.Time) bool {
+func (h *history) exceeds(most int, r *Revision, below int64, at *horizon) bool {
 	newer := 0
 	for _, other := range h.live {
-		if other.Number > r.Number && other.Number < below && other.verifies(now) {
+		if other.Number > r.Number && other.Number < below && other.verifies(at) {
 			newer++
 		}
 	}

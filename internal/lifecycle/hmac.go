@@ -102,14 +102,15 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 		return o.withdraw()
 	}
 	before := o.trustedLedger()
-	p, issue := o.settle(o.facts(before, now), now)
+	p, issue := o.settle(o.facts(before, now))
 	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
 	if plan.issue != nil {
 		if problem := o.importProblem(p, plan.issue); problem != nil {
-			p.obstacle, plan.issue = problem, nil
+			p.hinder(problem)
+			plan.issue = nil
 		}
 	}
-	plan.step, plan.shown = o.nextHMACStep(&plan, now)
+	plan.step, plan.shown = o.nextHMACStep(&plan)
 	return plan
 }
 
@@ -129,7 +130,8 @@ func (o *ChatbotObservation) trustedLedger() Ledger {
 func (o *ChatbotObservation) facts(l Ledger, now time.Time) facts {
 	status := o.Chatbot.Status.DeepCopy()
 	l.ApplyTo(status)
-	f := facts{owner: ownerOfChatbot(o.Chatbot, status, now), Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
+	f := facts{horizon: horizon{now: now}, Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
+	f.owner = ownerOfChatbot(o.Chatbot, status, &f.horizon)
 	for _, r := range l.Revisions() {
 		f.taken = max(f.taken, r.Revision)
 		if r == l.Pending && !o.HMAC.Known[r.Hash] {
@@ -171,9 +173,9 @@ const maxAmendments = 8
 // settle amends the revisions as the policy wants, and returns what follows then, with the revision to issue. Records are amended one
 // write at a time; a ledger is written once, with all amendments. That the revision in use is revoked waits for one attempt to replace
 // it, as for API keys.
-func (o *ChatbotObservation) settle(f facts, now time.Time) (p *planner, issue *IssueRevision) {
+func (o *ChatbotObservation) settle(f facts) (p *planner, issue *IssueRevision) {
 	for range maxAmendments {
-		p = assess(f, now)
+		p = assess(f)
 		c := p.changes()
 		amendments := c.amendments
 		if issue = c.issue; o.HMAC.Failed {
@@ -206,7 +208,7 @@ func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool
 			if record.State != v1alpha1.StateRevoked {
 				l.Pending = before.Pending
 			}
-		case l.Previous == nil && record.verifies(p.now) && o.HMAC.Known[record.Hash]:
+		case l.Previous == nil && record.verifies(&p.horizon) && o.HMAC.Known[record.Hash]:
 			l.Previous = record.inLedger()
 		}
 	}
@@ -236,13 +238,13 @@ func (o *ChatbotObservation) Imports(issue *IssueRevision) bool {
 }
 
 // nextHMACStep returns the next step, with what it is to show.
-func (o *ChatbotObservation) nextHMACStep(plan *hmacPlan, now time.Time) (ChatbotStep, Ledger) {
+func (o *ChatbotObservation) nextHMACStep(plan *hmacPlan) (ChatbotStep, Ledger) {
 	refused := func(reason string) bool { return o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == reason }
 	l := plan.ledger
 	if !l.Equal(LedgerOf(&o.Chatbot.Status)) {
 		return WriteLedger, l
 	}
-	wanted := l.verifying(o.HMAC.Known, now)
+	wanted := l.verifying(o.HMAC.Known, &plan.planner.horizon)
 	if refused(v1alpha1.CopyWriteRefusedReason) {
 		return "", l
 	}

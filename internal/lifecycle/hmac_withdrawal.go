@@ -16,20 +16,21 @@ func (o *ChatbotObservation) planWithdrawal(now time.Time) hmacPlan {
 		return o.withdraw()
 	}
 	before := LedgerOf(&o.Chatbot.Status)
-	f := facts{owner: ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, now), Secret: Secret{State: SecretUnknown}, Failed: o.Failed}
+	f := facts{horizon: horizon{now: now}, Secret: Secret{State: SecretUnknown}, Failed: o.Failed}
+	f.owner = ownerOfChatbot(o.Chatbot, &o.Chatbot.Status, &f.horizon)
 	for _, r := range before.Revisions() {
 		f.taken = max(f.taken, r.Revision)
 		f.revisions = append(f.revisions, revisionInLedger(r, nil))
 	}
-	for _, a := range assess(f, now).changes().amendments {
+	for _, a := range assess(f).changes().amendments {
 		a.apply()
 	}
-	plan := hmacPlan{planner: assess(f, now), ledger: before.revoking(f.revisions), withdrawal: true}
+	plan := hmacPlan{planner: assess(f), ledger: before.revoking(f.revisions), withdrawal: true}
 	if o.HMAC.Copy.Unknown {
-		o.planUnseen(&plan, before, now)
+		o.planUnseen(&plan, before)
 		return plan
 	}
-	plan.step, plan.shown = o.nextWithdrawal(&plan, before, now)
+	plan.step, plan.shown = o.nextWithdrawal(&plan, before)
 	return plan
 }
 
@@ -55,8 +56,8 @@ func (o *ChatbotObservation) withdraw() hmacPlan {
 // planUnseen plans for a replica that cannot be read. What may no longer verify can be removed from it all the same, because a
 // patch needs no read. An earlier or announced revision stays in the ledger until it is known not to be in the replica: the ledger
 // is all that is left to remove it by.
-func (o *ChatbotObservation) planUnseen(plan *hmacPlan, before Ledger, now time.Time) {
-	verifying := plan.ledger.verifying(plan.ledger.hashes(), now)
+func (o *ChatbotObservation) planUnseen(plan *hmacPlan, before Ledger) {
+	verifying := plan.ledger.verifying(plan.ledger.hashes(), &plan.planner.horizon)
 	plan.kids = o.unpruned(o.withoutHandled(before.without(verifying)))
 	plan.ledger.Pending = before.Pending
 	plan.ledger.Previous = verifying.Previous
@@ -113,7 +114,7 @@ func (l Ledger) revoking(revisions []*Revision) Ledger {
 }
 
 // nextWithdrawal returns the next step: the ledger first, then the replica, which can only show less.
-func (o *ChatbotObservation) nextWithdrawal(plan *hmacPlan, before Ledger, now time.Time) (ChatbotStep, Ledger) {
+func (o *ChatbotObservation) nextWithdrawal(plan *hmacPlan, before Ledger) (ChatbotStep, Ledger) {
 	c := o.HMAC.Copy
 	switch {
 	case !plan.ledger.Equal(before):
@@ -121,8 +122,8 @@ func (o *ChatbotObservation) nextWithdrawal(plan *hmacPlan, before Ledger, now t
 	case o.copyRefused() || !c.There:
 		return "", plan.ledger
 	}
-	allowed := plan.ledger.verifying(plan.ledger.hashes(), now)
-	if kept := c.Shows.verifying(allowed.hashes(), now); !kept.Equal(c.Shows) {
+	allowed := plan.ledger.verifying(plan.ledger.hashes(), &plan.planner.horizon)
+	if kept := c.Shows.verifying(allowed.hashes(), &plan.planner.horizon); !kept.Equal(c.Shows) {
 		return WriteCopy, kept
 	}
 	return "", plan.ledger

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
@@ -81,9 +80,9 @@ func (l Ledger) without(other Ledger) []*v1alpha1.IdentityRevision {
 }
 
 // verifying is the part of the ledger that verifies, and of which the secret is at hand.
-func (l Ledger) verifying(known map[string]bool, now time.Time) Ledger {
+func (l Ledger) verifying(known map[string]bool, h *horizon) Ledger {
 	keep := func(r *v1alpha1.IdentityRevision) *v1alpha1.IdentityRevision {
-		if r == nil || r.Revoked || r.NotAfter != nil && !now.Before(r.NotAfter.Time) || !known[r.Hash] {
+		if r == nil || r.Revoked || r.NotAfter != nil && h.reached(r.NotAfter.Time) || !known[r.Hash] {
 			return nil
 		}
 		return r

@@ -3,8 +3,6 @@
 package lifecycle
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -57,11 +55,11 @@ type summary struct {
 	audit      *v1alpha1.AuditStatus
 }
 
-func ownerOfKey(key *v1alpha1.DGbotAPIKey, now time.Time) owner {
+func ownerOfKey(key *v1alpha1.DGbotAPIKey, h *horizon) owner {
 	asks := desiredBy(&key.Spec)
 	return owner{
 		ownerKind: &keyKind, namespace: key.Namespace, name: key.Name, uid: key.UID, generation: key.Generation, created: key.CreationTimestamp,
-		secretName: SecretName(key), asks: asks, requests: readRequests(key.Annotations, &asks.rotation, now), was: summaryOfKey(&key.Status),
+		secretName: SecretName(key), asks: asks, requests: readRequests(key.Annotations, &asks.rotation, h), was: summaryOfKey(&key.Status),
 	}
 }
 
@@ -100,7 +98,7 @@ func revisionInStatus(r *v1alpha1.RevisionStatus) *Revision {
 
 // ownerOfChatbot returns the owner of a chatbot's HMAC secret. It is always Active: to end the HMAC secret is to remove
 // spec.identityVerification.
-func ownerOfChatbot(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStatus, now time.Time) owner {
+func ownerOfChatbot(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStatus, h *horizon) owner {
 	asks := desired{state: v1alpha1.StateActive, environment: chatbot.Spec.Environment}
 	if iv := chatbot.Spec.IdentityVerification; iv != nil && iv.Rotation != nil {
 		r := iv.Rotation
@@ -108,7 +106,7 @@ func ownerOfChatbot(chatbot *v1alpha1.DGbotChatbot, s *v1alpha1.DGbotChatbotStat
 	}
 	return owner{
 		ownerKind: &chatbotKind, namespace: chatbot.Namespace, name: chatbot.Name, uid: chatbot.UID, generation: chatbot.Generation, created: chatbot.CreationTimestamp,
-		secretName: IdentitySecretName(chatbot), asks: asks, requests: readRequests(requestsOf(chatbot), &asks.rotation, now), was: summaryOfChatbot(s),
+		secretName: IdentitySecretName(chatbot), asks: asks, requests: readRequests(requestsOf(chatbot), &asks.rotation, h), was: summaryOfChatbot(s),
 	}
 }
 

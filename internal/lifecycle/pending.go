@@ -54,7 +54,7 @@ func (r PendingRequest) Source() string {
 // annotation are left out.
 func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []PendingRequest {
 	wants := desiredBy(&key.Spec)
-	return readRequests(key.Annotations, &wants.rotation, now).pending
+	return readRequests(key.Annotations, &wants.rotation, &horizon{now: now}).pending
 }
 
 // pendingReason returns the reason of the condition RequestPending, which names the most important request that is
@@ -111,7 +111,7 @@ const maxNamedRevisions = 3
 func (p *planner) whatVerifies() string {
 	var revisions []string
 	for _, record := range p.live {
-		if record.isAdmitted(p.now) {
+		if record.isAdmitted(&p.horizon) {
 			revisions = append(revisions, strconv.FormatInt(record.Number, 10))
 		}
 	}

@@ -3,10 +3,7 @@
 package lifecycle
 
 import (
-	"slices"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -35,7 +32,7 @@ type Decision struct {
 
 // Plan decides what happens next.
 func Plan(o Observation, now time.Time) Decision {
-	p := assess(o.facts(now), now)
+	p := assess(o.facts(now))
 	if !o.Key.DeletionTimestamp.IsZero() {
 		return p.revokeAll()
 	}
@@ -57,7 +54,7 @@ func Plan(o Observation, now time.Time) Decision {
 		d.Steps = append(d.Steps, RepairSecret{})
 	}
 	d.Status = p.status(&o.Key.Status)
-	d.Wake = p.wake()
+	d.Wake = p.next
 	return d
 }
 
@@ -155,46 +152,17 @@ func (p *planner) prune() []*Revision {
 	var pruned []*Revision
 	kept := 0
 	for _, record := range p.live {
-		if record.State != v1alpha1.StateRevoked && !record.ended(p.now) {
+		if record.State != v1alpha1.StateRevoked && !record.ended(&p.horizon) {
 			continue
 		}
 		if kept < keptEnded {
 			kept++
 			continue
 		}
-		if record.Number == p.highest || record == p.matched || countsForDamping(record, p.now) || p.auditRules() != nil && record == p.askedFor() {
+		if record.Number == p.highest || record == p.matched || countsForDamping(record, &p.horizon) || p.auditRules() != nil && record == p.askedFor() {
 			continue
 		}
 		pruned = append(pruned, record)
 	}
 	return pruned
-}
-
-// wake returns the first instant at which time alone changes the plan or the status.
-func (p *planner) wake() time.Time {
-	var times []*metav1.Time
-	for _, record := range p.live {
-		times = append(times, useCarriedFrom(record))
-		if countsForDamping(record, p.now) {
-			times = append(times, &metav1.Time{Time: record.IssuedAt.Add(dampingWindow)})
-		}
-		if record.State != v1alpha1.StateRevoked {
-			times = append(times, record.NotAfter, p.unpublishedUntil(record))
-		}
-	}
-	times = append(append(times, p.trackingChanges()...), p.retirementChanges()...)
-	times = append(times, p.wants.expiresAt, p.requests.rotate.next, p.requests.revoke.next, p.requests.kept.next)
-	times = append(times, p.audit.changes...)
-	if reference := p.reference(); reference != nil {
-		at, until := p.schedule(reference.IssuedAt)
-		times = append(times, at, until)
-	}
-	if p.obstacle != nil && !p.obstacle.until.IsZero() {
-		times = append(times, &metav1.Time{Time: p.obstacle.until})
-	}
-	times = slices.DeleteFunc(times, func(at *metav1.Time) bool { return at == nil || !at.After(p.now) })
-	if len(times) == 0 {
-		return time.Time{}
-	}
-	return slices.MinFunc(times, func(a, b *metav1.Time) int { return a.Compare(b.Time) }).Time
 }

@@ -50,7 +50,7 @@ type requests struct {
 // readRequests sorts what spec and annotations ask for by whether its time has come. A time in the future does nothing
 // until then, in particular it does not hold back a request that is due: a planned rotation must not delay the
 // revocation of a leaked key.
-func readRequests(annotations map[string]string, rotation *v1alpha1.Rotation, now time.Time) requests {
+func readRequests(annotations map[string]string, rotation *v1alpha1.Rotation, h *horizon) requests {
 	var r requests
 	var invalid []string
 	read := func(kind RequestKind, field string, inSpec *metav1.Time, annotation string) request {
@@ -63,12 +63,12 @@ func readRequests(annotations map[string]string, rotation *v1alpha1.Rotation, no
 			if p.Annotation == "" {
 				at = inSpec
 			}
-			if at != nil && at.After(now) {
+			if at != nil && !h.reached(at.Time) {
 				p.At = *at
 				r.pending = append(r.pending, p)
 			}
 		}
-		return sortRequest(now, inSpec, inAnnotation)
+		return sortRequest(h, inSpec, inAnnotation)
 	}
 	r.revoke = read(RevocationRequest, keyKind.rotationField+".revokeIssuedBefore", rotation.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
 	r.rotate = read(RotationRequest, keyKind.rotationField+".requestedAt", rotation.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
@@ -94,12 +94,12 @@ func timeInAnnotation(annotations map[string]string, name string) (at *metav1.Ti
 	return &read, true
 }
 
-func sortRequest(now time.Time, times ...*metav1.Time) request {
+func sortRequest(h *horizon, times ...*metav1.Time) request {
 	var r request
 	for _, at := range times {
 		switch {
 		case at == nil:
-		case at.After(now):
+		case !h.reached(at.Time):
 			r.next = earlier(r.next, at)
 		case r.due == nil || at.After(r.due.Time):
 			r.due = at

@@ -65,8 +65,6 @@ type disuse struct {
 	end *metav1.Time
 	// reason says why it does.
 	reason string
-	// again is when to look again; zero where the tracking has to change first.
-	again time.Time
 }
 
 // disuse judges a superseded record. A use counts until lastUsedAt + resolution + quietPeriod. What was used before the
@@ -75,7 +73,7 @@ type disuse struct {
 // The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
 // revision at the same instant.
 func (p *planner) disuse(record *Revision, overlapEnd time.Time) disuse {
-	if !p.Tracking.At(p.now) {
+	if !p.isTracked() {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
 	quiet := p.wants.quietPeriod()
@@ -83,13 +81,12 @@ func (p *planner) disuse(record *Revision, overlapEnd time.Time) disuse {
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
 	if used := record.LastUsedAt; used != nil {
 		until := used.Add(usageResolution(record) + quiet)
-		if proven, _ := p.Tracking.proves(until, p.now); !proven {
+		if !p.isProven(until) {
 			d.reason = v1alpha1.RecentlyUsedReason
 		}
 		from = latest(from, until)
 	}
-	proven, again := p.Tracking.proves(from, p.now)
-	if d.again = again; proven {
+	if p.isProven(from) {
 		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(p.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
 	}
 	return d
@@ -114,7 +111,7 @@ func latest(a, b time.Time) time.Time {
 func (p *planner) lingering() (records []*Revision, known []disuse) {
 	for _, record := range p.retirable() {
 		overlapEnd := p.supersededAt(record).Add(p.overlap)
-		if overlapEnd.After(p.now) {
+		if !p.reached(overlapEnd) {
 			continue
 		}
 		if d := p.disuse(record, overlapEnd); d.end == nil {
@@ -130,22 +127,12 @@ func (p *planner) retirable() []*Revision {
 		return nil
 	}
 	var records []*Revision
-	for _, record := range p.others(p.now) {
+	for _, record := range p.others(&p.horizon) {
 		if record.Number < p.published.Number && p.supersededAt(record) != nil {
 			records = append(records, record)
 		}
 	}
 	return records
-}
-
-// retirementChanges are the instants at which time alone may retire a revision, or make one linger.
-func (p *planner) retirementChanges() []*metav1.Time {
-	var times []*metav1.Time
-	for _, record := range p.retirable() {
-		overlapEnd := p.supersededAt(record).Add(p.overlap)
-		times = append(times, &metav1.Time{Time: overlapEnd}, &metav1.Time{Time: p.disuse(record, overlapEnd).again})
-	}
-	return times
 }
 
 // previousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
@@ -166,11 +153,11 @@ func (p *planner) previousInUse() (reason, message string) {
 
 func (p *planner) tellUse(record *Revision) string {
 	switch at := record.LastUsedAt; {
-	case at != nil && p.Tracking.At(p.now):
+	case at != nil && p.isTracked():
 		return "last used at " + rfc3339(at)
 	case at != nil:
 		return "last used at " + rfc3339(at) + ", later uses are not reported"
-	case p.Tracking.At(p.now):
+	case p.isTracked():
 		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
 	}
 	return fmt.Sprintf("no verifier reports uses in environment %q", p.wants.environment)

@@ -3,8 +3,6 @@
 package lifecycle
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -66,13 +64,26 @@ func revisionOf(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) *
 }
 
 // ended reports whether the revision has expired.
-func (r *Revision) ended(now time.Time) bool { return r.standing().ended(now) }
+func (r *Revision) ended(h *horizon) bool {
+	standing := r.standing()
+	h.wakeBy(standing.NotAfter)
+	return standing.ended(h.now)
+}
 
 // verifies reports whether the revision is accepted, or would be if its owner were not Disabled.
-func (r *Revision) verifies(now time.Time) bool { return r.standing().verifies(now) }
+func (r *Revision) verifies(h *horizon) bool {
+	standing := r.standing()
+	if !standing.verifies(h.now) {
+		return false
+	}
+	h.wakeBy(standing.NotAfter)
+	return true
+}
 
 // isAdmitted reports whether a verifier accepts the revision.
-func (r *Revision) isAdmitted(now time.Time) bool { return r.standing().Admit(now) == Admitted }
+func (r *Revision) isAdmitted(h *horizon) bool {
+	return r.verifies(h) && r.standing().Admit(h.now) == Admitted
+}
 
 // standing of a revision that has its owner: revisions without one are not among those that the policy decides on.
 func (r *Revision) standing() Standing {

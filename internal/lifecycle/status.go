@@ -40,7 +40,7 @@ func (p *planner) status(old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyS
 	if p.published != nil {
 		s.Binding = &v1alpha1.Binding{Name: p.secretName}
 	}
-	for _, record := range p.others(p.now) {
+	for _, record := range p.others(&p.horizon) {
 		if len(s.Previous) < maxPreviousShown {
 			s.Previous = append(s.Previous, *p.describe(record))
 		}
@@ -58,7 +58,7 @@ func (p *planner) describe(record *Revision) *v1alpha1.RevisionStatus {
 		RecordName: record.Name,
 		IssuedAt:   record.IssuedAt,
 		NotAfter:   record.NotAfter,
-		LastUsedAt: lastUse(record, p.now),
+		LastUsedAt: lastUse(record, &p.horizon),
 	}
 }
 
@@ -96,7 +96,7 @@ func (p *planner) ready() (metav1.ConditionStatus, string, string) {
 	switch {
 	case p.obstacle != nil && !p.obstacle.harmless:
 		return metav1.ConditionFalse, p.obstacle.reason, p.obstacle.message
-	case p.published != nil && p.published.isAdmitted(p.now):
+	case p.published != nil && p.published.isAdmitted(&p.horizon):
 		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
 			p.published.Number, p.secretName)
 	}

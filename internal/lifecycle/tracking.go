@@ -23,25 +23,30 @@ type Tracking struct {
 
 // At says whether the tracking goes on at that time. One that is dated ahead says nothing: the clock behind it is wrong.
 func (t *Tracking) At(now time.Time) bool {
-	return t != nil && now.Before(t.Renewed.Add(MaxTrackingGap)) && !t.begins().After(now)
+	return t.at(&horizon{now: now})
 }
 
-// proves says whether a use up to a time would have been reported by now, and otherwise when to look again. A Lease proves
-// something about the time up to one duration before its renewal, because the other verifiers may be that far behind.
-func (t *Tracking) proves(at, now time.Time) (proven bool, again time.Time) {
-	known := t.Renewed
-	if known.After(now) {
-		known = now
+// isProven reports whether verifiers would have reported a use up to a time by now. A Lease proves something about the time up to one
+// duration before its renewal, because the other verifiers may be that far behind.
+func (p *planner) isProven(at time.Time) bool {
+	by := at.Add(p.Tracking.Lag)
+	switch {
+	case !p.reached(by):
+		return false
+	case !by.After(p.Tracking.Renewed):
+		return true
 	}
-	switch by := at.Add(t.Lag); {
-	case !by.After(known):
-		return true, time.Time{}
-	case by.After(now):
-		return false, by
-	}
-	// The Lease has yet to be renewed, which wakes nobody.
-	return false, now.Add(max(t.Lag, time.Second))
+	// The Lease has yet to be renewed, and no watch reports that.
+	p.wakeBy(p.now.Add(max(p.Tracking.Lag, time.Second)))
+	return false
 }
+
+func (t *Tracking) at(h *horizon) bool {
+	return t != nil && h.reached(t.begins()) && !h.reached(t.Renewed.Add(MaxTrackingGap))
+}
+
+// isTracked reports whether uses of the key are tracked now.
+func (p *planner) isTracked() bool { return p.Tracking.at(&p.horizon) }
 
 // begins is when the tracking is no longer dated ahead.
 func (t *Tracking) begins() time.Time {
@@ -53,7 +58,7 @@ func (t *Tracking) begins() time.Time {
 
 // trackedSince is since when a use of the revision in use would have been noticed; nil while none would be.
 func (p *planner) trackedSince() *metav1.Time {
-	if p.matched == nil || !p.Tracking.At(p.now) {
+	if p.matched == nil || !p.isTracked() {
 		return nil
 	}
 	since := metav1.Time{Time: p.Tracking.Since.UTC().Truncate(time.Second)}
@@ -61,12 +66,4 @@ func (p *planner) trackedSince() *metav1.Time {
 		since = p.matched.IssuedAt
 	}
 	return &since
-}
-
-// trackingChanges are the instants at which the tracking begins and ends by time alone.
-func (p *planner) trackingChanges() []*metav1.Time {
-	if p.Tracking == nil {
-		return nil
-	}
-	return []*metav1.Time{{Time: p.Tracking.begins()}, {Time: p.Tracking.Renewed.Add(MaxTrackingGap)}}
 }

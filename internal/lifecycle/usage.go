@@ -13,27 +13,19 @@ import (
 const maxUseAhead = time.Minute
 
 // lastUse returns the last use of a revision as its record tells it; nil where none is known, or where it is dated ahead.
-func lastUse(record *Revision, now time.Time) *metav1.Time {
+func lastUse(record *Revision, h *horizon) *metav1.Time {
 	at := record.LastUsedAt
-	if at == nil || at.After(now.Add(maxUseAhead)) {
+	if at == nil || !h.reached(at.Add(-maxUseAhead)) {
 		return nil
 	}
 	return at
-}
-
-// useCarriedFrom is from when on the last use is not dated ahead; nil where none is known.
-func useCarriedFrom(record *Revision) *metav1.Time {
-	if record.LastUsedAt == nil {
-		return nil
-	}
-	return &metav1.Time{Time: record.LastUsedAt.Add(-maxUseAhead)}
 }
 
 // lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.
 func (p *planner) lastUseOfAny() *metav1.Time {
 	newest := p.was.lastUsedAt
 	for _, record := range p.live {
-		if at := lastUse(record, p.now); at != nil && (newest == nil || newest.Before(at)) {
+		if at := lastUse(record, &p.horizon); at != nil && (newest == nil || newest.Before(at)) {
 			newest = at
 		}
 	}

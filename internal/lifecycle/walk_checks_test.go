@@ -192,7 +192,7 @@ func (w *walk) checkSomethingComes(decision Decision) {
 	if w.sim.Secret.State == SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
 		w.failf("the Secret is left altered")
 	}
-	if cause := assess(w.sim.Observation.facts(w.sim.Now), w.sim.Now).cause; cause != "" && reconciling == nil && stalled == nil {
+	if cause := assess(w.sim.Observation.facts(w.sim.Now)).cause; cause != "" && reconciling == nil && stalled == nil {
 		w.failf("a revision is due (%s), and nothing says why there is none", cause)
 	}
 	inUse := w.inUse()
@@ -248,7 +248,7 @@ func (w *walk) checkAtRest(decision Decision) {
 				w.failf("revision %d is superseded and has no end", r.Spec.Revision)
 			}
 		}
-		if (r.Spec.State == v1alpha1.StateRevoked || StandingOf(r).ended(now)) && !countsForDamping(revisionOf(w.sim.Key, r), now) {
+		if (r.Spec.State == v1alpha1.StateRevoked || StandingOf(r).ended(now)) && !countsForDamping(revisionOf(w.sim.Key, r), &horizon{now: now}) {
 			endedRecords++
 		}
 	}
