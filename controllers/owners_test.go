@@ -124,6 +124,43 @@ func TestReconcile_WithoutProofASecretIsForeign(t *testing.T) {
 	})
 }
 
+// TestReconcile_LeavesAReplicaAloneWhileTheCacheCannotBeListed: the replica names a place where its owner is not, and only the cache
+// knows the right one. A cache that cannot be listed does not prove that there is no owner.
+func TestReconcile_LeavesAReplicaAloneWhileTheCacheCannotBeListed(t *testing.T) {
+	for name, answer := range map[string]error{
+		"no answer in time": apierrors.NewTimeoutError("the cache is not filled", 1),
+		"an internal error": apierrors.NewInternalError(errors.New("the cache is broken")),
+		"another error":     errors.New("the cache is closed"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, w := newWorld(t), newWorld(t)
+			source.create(nil)
+			source.rest()
+			w.replicate(source.secret(), func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = w.namespace + "/elsewhere" })
+			version := w.secret().ResourceVersion
+			w.create(nil)
+			broken := interceptor.NewClient(live, interceptor.Funcs{
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+					if _, ok := list.(*v1alpha1.DGbotAPIKeyList); ok {
+						return answer
+					}
+					return c.List(ctx, list, options...)
+				},
+			})
+			// Some failures are errors of the queue, and some are a condition.
+			_, err := w.operator(broken).Reconcile(t.Context(), w.request())
+			if err == nil && w.ready().Reason != v1alpha1.ObservationFailedReason {
+				t.Errorf("the failed list is not reported: Ready is %+v", w.ready())
+			}
+			if w.secret().ResourceVersion != version || len(w.records()) != 0 {
+				t.Fatalf("the replica was written, or there are records: %d", len(w.records()))
+			}
+			w.rest()
+			w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+		})
+	}
+}
+
 // TestChatbot_LeavesReplicasAlone: the same for HMAC secrets and widgets.
 func TestChatbot_LeavesReplicasAlone(t *testing.T) {
 	source, w := newWorld(t), newWorld(t)
