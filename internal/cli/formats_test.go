@@ -204,7 +204,8 @@ func TestEmbeddedReader_FindsNoConstants(t *testing.T) {
 	}
 }
 
-// TestScan_ReportsGitHistories with the command that searches them, of repositories, submodules and second work trees.
+// TestScan_ReportsGitHistories of repositories and second work trees in a note with the command that searches them. The exit code is
+// that of the files.
 func TestScan_ReportsGitHistories(t *testing.T) {
 	folder := t.TempDir()
 	run := gitIn(t, folder)
@@ -227,16 +228,26 @@ func TestScan_ReportsGitHistories(t *testing.T) {
 			t.Fatalf("%v: %s%s", err, out, said)
 		}
 		if command == "" {
-			if code != 0 || len(result.NotSearched) > 0 {
+			if code != 0 || len(result.NotSearched)+len(result.GitHistories) > 0 {
 				t.Errorf("%s itself: exit code %d, %s", path, code, said)
 			}
 			continue
 		}
-		if code != ExitFailed || len(result.NotSearched) != 1 || !strings.Contains(result.NotSearched[0].Reason, command) || !strings.Contains(said, command) {
+		if code != 0 || len(result.NotSearched) > 0 || len(result.GitHistories) != 1 || !strings.HasSuffix(result.GitHistories[0].Reason, command) ||
+			said != "note: not searched: "+path+"/.git: "+result.GitHistories[0].Reason+"\n" {
 			t.Errorf("%s: exit code %d, %s", path, code, said)
 		}
 		if _, said, code := call(t, "", "scan", path, "--offline", "--skip-git"); code != 0 || strings.Contains(said, "not searched") {
 			t.Errorf("%s without its history: exit code %d, %s", path, code, said)
+		}
+	}
+	// Something else that is not searched, and a key that is found, change the exit code.
+	for content, want := range map[string]int{notSearched["a.xz"].content: ExitFailed, mint(t, "production"): ExitNo} {
+		if err := os.WriteFile(filepath.Join(repository, "b"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, said, code := call(t, "", "scan", repository, "--offline"); code != want || !strings.Contains(said, "note: not searched: ") {
+			t.Errorf("exit code %d, want %d: %s", code, want, said)
 		}
 	}
 	// With a pack, the folder itself is not searched as a whole.

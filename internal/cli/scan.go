@@ -64,7 +64,10 @@ type scanReport struct {
 	Files       int        `json:"files"`
 	Bytes       int64      `json:"bytes"`
 	NotSearched []omission `json:"notSearched"`
-	Leaks       []leak     `json:"leaks"`
+	// GitHistories are the histories of work trees. They are not searched, and do not change the exit code: a user who names a folder
+	// asks for its files. Each reason has the command that searches the history.
+	GitHistories []omission `json:"gitHistories"`
+	Leaks        []leak     `json:"leaks"`
 }
 
 // scan is one call of the verb.
@@ -72,7 +75,7 @@ type scan struct {
 	*session
 	output, maxSize     string
 	offline, ignoreDead bool
-	// skipGit leaves out Git histories without listing them.
+	// skipGit leaves out the notes on Git histories.
 	skipGit bool
 	// hasOtherHistory is true once a key was found in a text that may be a Git history in a form that has no commit for scan.
 	hasOtherHistory bool
@@ -84,7 +87,7 @@ type scan struct {
 }
 
 func newScan(s *session) *cobra.Command {
-	v := &scan{session: s, result: scanReport{NotSearched: []omission{}, Leaks: []leak{}}}
+	v := &scan{session: s, result: scanReport{NotSearched: []omission{}, GitHistories: []omission{}, Leaks: []leak{}}}
 	c := &cobra.Command{
 		Use:   "scan (PATH... | -)",
 		Short: "Find keys in files, and report which are live",
@@ -99,17 +102,18 @@ in quoted-printable; with % and other escapes for single characters; and broken 
 In a Git history, the commit and the file are shown, also with --oneline, --graph and --color. Other forms, such as --format, may lack them.
 
 Searched in: gzip, bzip2, zlib, zip (also behind a program) and tar, and these in each other. Not searched, and listed on standard error and
-in notSearched of -o json: Git histories (read them as above; --skip-git leaves them out); PDF; other archives, such as xz and zstd, also
-behind a program or a script; encrypted ones; archives that expand to --max-size; files from --max-size on; what cannot be read.
+in notSearched of -o json: PDF; other archives, such as xz and zstd, also behind a program or a script; encrypted ones; archives that expand
+to --max-size; files from --max-size on; Git packs and bundles; what cannot be read.
+Not searched, with a note on standard error and in gitHistories of -o json: .git in a folder. Search the history as above.
 Not searched, and not listed: symbolic links.
 
-Exit code 3: keys were found. 1: no key was found, but not everything was searched.`,
+Exit code 3: keys were found. 1: no key was found, but something is in notSearched. 0: no key was found; a note on .git changes no exit code.`,
 		Args: func(_ *cobra.Command, paths []string) error { return v.check(paths) },
 		RunE: func(c *cobra.Command, paths []string) error { return v.run(c.Context(), paths) },
 	}
 	c.Flags().StringVarP(&v.output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
 	c.Flags().StringVar(&v.maxSize, "max-size", "1Gi", "Size from which on files are not searched, as they are or unpacked; 0 for no limit")
-	c.Flags().BoolVar(&v.skipGit, "skip-git", false, "Leave out .git, and do not list it as not searched")
+	c.Flags().BoolVar(&v.skipGit, "skip-git", false, "Leave out the note that .git is not searched")
 	c.Flags().BoolVar(&v.offline, "offline", false, "Do not ask the cluster")
 	c.Flags().BoolVar(&v.ignoreDead, "ignore-dead", false, "Leave out keys that do not verify any more, as far as a cluster says so")
 	return c
@@ -205,14 +209,16 @@ func (v *scan) walk(ctx context.Context, root string) error {
 // gitFolder is the folder with a repository's history. In a submodule and in a second work tree it is a file that names another folder.
 const gitFolder = ".git"
 
-// passGit lists a Git history as not searched: Git compresses it in a form of its own.
+// passGit notes that a Git history is not searched: Git compresses it in a form of its own.
 func (v *scan) passGit(path string, entry fs.DirEntry) error {
 	if !v.skipGit {
 		git := "git"
 		if folder := filepath.Dir(path); folder != "." {
 			git = shellCommand("git", "-C", folder)
 		}
-		v.notSearched(path, fmt.Errorf("a Git history, left out by --skip-git; search it with: %s log -p -m --text --all | kubectl dgbot scan -", git))
+		reason := fmt.Sprintf("a Git history; search it with: %s log -p -m --text --all | kubectl dgbot scan -", git)
+		v.result.GitHistories = append(v.result.GitHistories, omission{path, reason})
+		_ = writef(v.streams.ErrOut, "note: not searched: %s: %s\n", path, reason)
 	}
 	if entry.IsDir() {
 		return fs.SkipDir
