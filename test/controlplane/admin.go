@@ -5,7 +5,6 @@ package controlplane
 import (
 	"context"
 	"errors"
-	"net"
 	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,13 +38,4 @@ func (c *Cluster) AdminClient() (client.WithWatch, error) {
 		return nil, err
 	}
 	return client.NewWithWatch(c.Config, client.Options{Scheme: scheme})
-}
-
-// FreeAddress is one on this machine that nobody listens on.
-func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }
