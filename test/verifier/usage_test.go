@@ -64,8 +64,10 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 // TestVerifiersSaySinceWhenUsesAreTracked by a Lease per environment, which lives on from one verifier to the next.
 func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
 	p := newPlace(t)
-	p.key("crm", "tracked")
-	p.key("other", "elsewhere")
+	// The Leases stay after the test, so their environments are of this test alone.
+	tracked, elsewhere := p.name+"-tracked", p.name+"-elsewhere"
+	p.key("crm", tracked)
+	p.key("other", elsewhere)
 	lease := func(environment string) *coordinationv1.Lease {
 		found := &coordinationv1.Lease{}
 		err := admin.Get(t.Context(), types.NamespacedName{Namespace: controlplane.OperatorNamespace, Name: v1alpha1.UsageLeasePrefix + environment}, found)
@@ -79,22 +81,22 @@ func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
 	part := startVerifier(t, "--usage-flush-interval=100ms", "--namespace="+p.name)
 	part.ready()
 	must(t, part.program.Stop()) // which flushes once more
-	if lease("tracked") != nil || lease("elsewhere") != nil {
+	if lease(tracked) != nil || lease(elsewhere) != nil {
 		t.Error("a verifier of one namespace vouches for an environment")
 	}
-	v := startVerifier(t, "--usage-flush-interval=100ms", "--environment=tracked")
-	eventually(t, "the Lease is there", func() bool { return lease("tracked") != nil })
-	since := lease("tracked").Annotations[v1alpha1.TrackedSinceAnnotation]
+	v := startVerifier(t, "--usage-flush-interval=100ms", "--environment="+tracked)
+	eventually(t, "the Lease is there", func() bool { return lease(tracked) != nil })
+	since := lease(tracked).Annotations[v1alpha1.TrackedSinceAnnotation]
 	if at, err := time.Parse(time.RFC3339, since); err != nil || time.Since(at) > within {
 		t.Errorf("tracked since %s: %v", since, err)
 	}
 	must(t, v.program.Stop())
-	before := lease("tracked")
+	before := lease(tracked)
 	startVerifier(t, "--usage-flush-interval=100ms")
 	eventually(t, "the Lease is renewed by another verifier, and one for the other environment is there", func() bool {
-		return lease("tracked").Spec.RenewTime.After(before.Spec.RenewTime.Time) && lease("elsewhere") != nil
+		return lease(tracked).Spec.RenewTime.After(before.Spec.RenewTime.Time) && lease(elsewhere) != nil
 	})
-	if got := lease("tracked").Annotations[v1alpha1.TrackedSinceAnnotation]; got != since {
+	if got := lease(tracked).Annotations[v1alpha1.TrackedSinceAnnotation]; got != since {
 		t.Errorf("tracked since %s, after the change of verifiers since %s", since, got)
 	}
 }
