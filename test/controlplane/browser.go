@@ -4,11 +4,14 @@ package controlplane
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -39,23 +42,35 @@ func Browser(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// DumpPage returns a page as a browser has it once its scripts have run. The certificate of its server is not checked.
+// DumpPage returns a page as a browser has it once its scripts have run. The certificate of its server is not checked. The browser is a
+// program of the run: it ends with this process.
 func DumpPage(ctx context.Context, browser, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, browserTime)
 	defer cancel()
-	profile, err := os.MkdirTemp("", "dgbot-browser-")
+	r, err := currentRun()
+	if err != nil {
+		return "", err
+	}
+	profile, err := TempDir("browser")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(profile) }()
-	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	name := filepath.Base(profile)
+	defer func() { _ = os.Remove(r.processFile(name)) }()
+	command := r.command(name, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
 		"--user-data-dir="+profile, "--virtual-time-budget=10000", "--dump-dom", url)
-	var complaints bytes.Buffer
-	command.Stderr = &complaints
-	page, err := command.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", browser, err, complaints.String())
+	var page, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &page, &complaints
+	if err := command.Start(); err != nil {
+		return "", fmt.Errorf("%s: %w", browser, err)
 	}
-	return string(page), nil
+	// The browser's own processes are in its group.
+	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) })
+	defer stop()
+	if err := command.Wait(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", browser, cmp.Or(ctx.Err(), err), complaints.String())
+	}
+	return page.String(), nil
 }

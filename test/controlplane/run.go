@@ -59,7 +59,7 @@ const launcher = `echo $$ >"$1" && [ -e "$2" ] && shift 2 && exec "$@"` + "\n"
 
 var currentRun = sync.OnceValues(func() (*run, error) {
 	removeDeadRuns()
-	return newRun()
+	return newRun((*exec.Cmd).Start)
 })
 
 // TempDir creates a folder that is removed at the latest when this process has ended, whatever ends it.
@@ -71,36 +71,53 @@ func TempDir(name string) (string, error) {
 	return os.MkdirTemp(r.folder, name+"-")
 }
 
-func newRun() (*run, error) {
+// newRun creates the folder of a run, and starts its cleanup process by start. If it fails, it leaves nothing behind.
+func newRun(start func(*exec.Cmd) error) (r *run, err error) {
 	folder, err := os.MkdirTemp("", runPrefix)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{folder: folder}
+	r = &run{folder: folder}
+	defer func() {
+		if err != nil {
+			err, r = errors.Join(err, r.discard()), nil
+		}
+	}()
 	// Locked before it has its name: another run never sees an unlocked file of a process that lives.
 	if r.lock, err = lockFile(filepath.Join(folder, lockName+".new"), os.O_CREATE|os.O_EXCL); err != nil {
-		return nil, err
+		return r, err
 	}
 	if err := errors.Join(
 		os.Rename(r.lock.Name(), filepath.Join(folder, lockName)),
 		os.Mkdir(filepath.Join(folder, processesName), 0o700),
 		os.WriteFile(filepath.Join(folder, openName), nil, 0o600),
 	); err != nil {
-		return nil, err
+		return r, err
 	}
 	read, alive, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	defer func() { _ = read.Close() }()
 	r.alive = alive
 	command := cleanupCommand(folder)
 	command.Stdin = read
-	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("starting the cleanup process of %s: %w", folder, err)
+	if err := start(command); err != nil {
+		return r, fmt.Errorf("starting the cleanup process of %s: %w", folder, err)
 	}
 	go func() { _ = command.Wait() }()
 	return r, nil
+}
+
+// discard removes what newRun has created of a run that has no cleanup process.
+func (r *run) discard() error {
+	var errs []error
+	for _, file := range []*os.File{r.lock, r.alive} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.folder))...)
 }
 
 // cleanupCommand runs in a session of its own: neither Ctrl-C nor a closed terminal reaches it.
