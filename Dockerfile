@@ -8,7 +8,9 @@ COPY api api
 COPY cmd cmd
 COPY controllers controllers
 COPY internal internal
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o / ./cmd/manager ./cmd/verifier
+# What --version prints: docker build --build-arg VERSION=1.2.3
+ARG VERSION=
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X dgbot.io/key-operator/internal/version.value=$VERSION" -o / ./cmd/manager ./cmd/verifier
 
 FROM scratch
 COPY --from=build /manager /verifier /

@@ -65,16 +65,16 @@ bin/k8s/kubectl.stamp: hack/controlplane/go.mod hack/controlplane/go.sum hack/co
 
 .PHONY: image
 image: ## Build the container image dgbot-key-operator:dev, which config/manager names (needs Docker).
-	docker build -t dgbot-key-operator:dev .
+	docker build $(if $(VERSION),--build-arg VERSION='$(VERSION)') -t dgbot-key-operator:dev .
 
 .PHONY: image-oci
-image-oci: ## Build the same image without Docker, as an OCI image layout in dist/image (PLATFORMS=linux/amd64,linux/arm64).
-	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)')
+image-oci: ## Build the same image without Docker, as an OCI image layout in dist/image (PLATFORMS=linux/amd64,linux/arm64 VERSION=1.2.3).
+	@cd hack/release && go run ./image $(if $(VERSION),-version='$(VERSION)') $(if $(PLATFORMS),-platforms='$(PLATFORMS)')
 
 .PHONY: image-push
 image-push: ## Build it like that and push it (IMAGE=<registry>/dgbot-key-operator:1.2.3), as who docker or podman is logged in.
 	$(call require,IMAGE,$(example_image))
-	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)') -push -image='$(IMAGE)'
+	@cd hack/release && go run ./image $(if $(PLATFORMS),-platforms='$(PLATFORMS)') $(if $(VERSION),-version='$(VERSION)') -push -image='$(IMAGE)'
 
 .PHONY: plugin
 plugin: ## Pack kubectl-dgbot for all platforms into dist/, with a manifest for Krew (VERSION=v0.1.0 URL=https://…).

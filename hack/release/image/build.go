@@ -16,8 +16,11 @@ import (
 // programs are those in the image, and in the Dockerfile. The first is what it runs.
 var programs = []string{"manager", "verifier"}
 
-// buildFlags are the Dockerfile's, and leave out what differs from one checkout to the next.
-var buildFlags = []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
+// buildFlags returns the Dockerfile's flags for a version, which --version prints. The version does not come from Git: images of one version
+// would differ from one checkout to the next.
+func buildFlags(version string) []string {
+	return []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -X dgbot.io/key-operator/internal/version.value=" + version}
+}
 
 // build is a folder with the programs for a platform.
 type build struct {
@@ -27,17 +30,17 @@ type build struct {
 
 func (b build) remove() { _ = os.RemoveAll(b.folder) }
 
-func compile(ctx context.Context, repository string, platform *v1.Platform) (build, error) {
+func compile(ctx context.Context, repository, version string, platform *v1.Platform) (build, error) {
 	folder, err := scratch.Folder("dgbot-image-")
 	if err != nil {
 		return build{}, err
 	}
 	b := build{platform, folder}
-	args := append(append([]string{"build"}, buildFlags...), "-o", folder)
+	args := append(append([]string{"build"}, buildFlags(version)...), "-o", folder)
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}
-	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the platform was parsed, the rest is our own
+	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // platform and version were parsed, the rest is our own
 	command.Dir = repository
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
 	// What somebody has set for their own builds would make another digest.

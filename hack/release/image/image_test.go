@@ -28,6 +28,9 @@ import (
 // host is this machine's platform, so that what was built can be run.
 const host = "linux/" + runtime.GOARCH
 
+// imageVersion is what the programs in the image print.
+const imageVersion = "v1.2.3-rc.1+7"
+
 // written builds the image and reads back what was written: the index that the layout names.
 func written(t *testing.T, folder string) v1.ImageIndex {
 	t.Helper()
@@ -87,7 +90,7 @@ func TestTheImageRuns(t *testing.T) {
 	var said string
 	for _, out := range []string{again, folder, folder} {
 		said = printed(t, func() error {
-			return run(t.Context(), []string{"-platforms=" + host, "-out=" + out}, controlplane.Repository())
+			return run(t.Context(), []string{"-platforms=" + host, "-version=" + imageVersion, "-out=" + out}, controlplane.Repository())
 		})
 	}
 	first, err := written(t, folder).Digest()
@@ -119,6 +122,12 @@ func TestTheImageRuns(t *testing.T) {
 		if err != nil || !strings.Contains(string(out), usage) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
+		if out, err := exec.CommandContext(t.Context(), files[name], "--version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), name+" "+imageVersion+" ") {
+			t.Errorf("%s --version: %v, %s", name, err, out)
+		}
+	}
+	if err := run(t.Context(), []string{"-version=1.2.3 -X main.x=y"}, controlplane.Repository()); err == nil || !strings.Contains(err.Error(), "letters, digits") {
+		t.Errorf("a version that adds flags: %v", err)
 	}
 }
 
@@ -216,7 +225,7 @@ func TestTheDockerfileBuildsTheSame(t *testing.T) {
 		sources, paths = append(sources, "./cmd/"+program), append(paths, "/"+program)
 	}
 	for _, line := range []string{
-		`RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o / ` + strings.Join(sources, " "),
+		`RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X dgbot.io/key-operator/internal/version.value=$VERSION" -o / ` + strings.Join(sources, " "),
 		"FROM scratch",
 		"COPY --from=build " + strings.Join(paths, " ") + " /",
 		"USER " + user,
@@ -227,7 +236,7 @@ func TestTheDockerfileBuildsTheSame(t *testing.T) {
 		}
 	}
 	// Inside of Docker there is no repository, so that -buildvcs has nothing to say.
-	if want := []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}; !slices.Equal(buildFlags, want) {
-		t.Errorf("built with %q, the Dockerfile with %q", buildFlags, want)
+	if want := []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w -X dgbot.io/key-operator/internal/version.value=1.2.3"}; !slices.Equal(buildFlags("1.2.3"), want) {
+		t.Errorf("built with %q, the Dockerfile with %q", buildFlags("1.2.3"), want)
 	}
 }

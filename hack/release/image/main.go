@@ -8,12 +8,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -21,6 +23,9 @@ import (
 
 	"dgbot.io/key-operator/hack/progress"
 )
+
+// versionForm is what a flag of the linker takes. An empty version leaves the programs at devel.
+var versionForm = regexp.MustCompile(`^[0-9A-Za-z._+-]*$`)
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,12 +43,19 @@ func run(ctx context.Context, args []string, repository string) error {
 	out := flags.String("out", filepath.Join(repository, "dist", "image"), "Folder to write the OCI image layout to.")
 	push := flags.Bool("push", false, "Push it, with the credentials that docker or podman login left.")
 	image := flags.String("image", "", "Name to push it under, with registry and tag.")
+	version := flags.String("version", "", "What --version of the programs prints; by default the tag of -image, else devel.")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	target, err := targetOf(*push, *image)
 	if err != nil {
 		return err
+	}
+	if target != nil {
+		*version = cmp.Or(*version, target.Identifier())
+	}
+	if !versionForm.MatchString(*version) {
+		return fmt.Errorf("version %q: want letters, digits and . _ + - only, such as 1.2.3", *version)
 	}
 	wanted, err := parsePlatforms(*platforms)
 	if err != nil {
@@ -52,7 +64,7 @@ func run(ctx context.Context, args []string, repository string) error {
 	var binaries []build
 	for _, platform := range wanted {
 		err := progress.Step("building manager and verifier for "+platform.String(), func() error {
-			build, err := compile(ctx, repository, platform)
+			build, err := compile(ctx, repository, *version, platform)
 			if err == nil {
 				binaries = append(binaries, build)
 			}
