@@ -41,6 +41,15 @@ annotations:
 {{- toJson $present -}}
 {{- end }}
 
+{{/* The resources of a container as JSON, without the requests and limits that are null or "". */}}
+{{- define "dgbot.resources" -}}
+{{- $resources := dict -}}
+{{- range $name, $quantities := . -}}
+{{- $_ := set $resources $name (include "dgbot.present" $quantities | fromJson) -}}
+{{- end -}}
+{{- toJson $resources -}}
+{{- end }}
+
 {{/* What 'helm uninstall' is to leave. */}}
 {{- define "dgbot.keep" -}}
 {{- if .Values.crds.keep -}}

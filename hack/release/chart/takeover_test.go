@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +14,22 @@ import (
 
 // handOver is the command of the chart's README before 'helm install --take-ownership'.
 var handOver = []string{"apply", "--server-side", "--field-manager=helm", "--force-conflicts", "-k", filepath.Join(config, "default")}
+
+// TestTakeOver_ReadmeHasTheCommand that the other tests of the takeover run, and names the flag that only one version of Helm has.
+func TestTakeOver_ReadmeHasTheCommand(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(chartPath, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	arguments := handOver[:len(handOver)-1]
+	for _, want := range []string{
+		"\n    kubectl " + strings.Join(arguments, " ") + " config/default\n    helm install ", "`--force-conflicts` to the second command, too. **Only Helm 4 has that flag.**",
+	} {
+		if !strings.Contains(string(content), want) {
+			t.Errorf("the chart's README.md lacks %q", want)
+		}
+	}
+}
 
 // TestTakeOver_KubectlHandsItsFieldsToHelm: then Helm changes them without --force-conflicts, which Helm 3 does not have.
 func TestTakeOver_KubectlHandsItsFieldsToHelm(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	common4 "helm.sh/helm/v4/pkg/chart/common"
 	loader4 "helm.sh/helm/v4/pkg/chart/v2/loader"
 	release4 "helm.sh/helm/v4/pkg/release/v1"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // umbrellaValues are those of a chart that has this one as a dependency.
@@ -27,6 +28,7 @@ dgbot:
     enabled: true
     replicas: null
     podSecurityContext: {runAsUser: null, runAsGroup: null}
+    resources: {limits: {memory: null, cpu: 2}}
 `
 
 // umbrella writes a chart that has this one as a dependency, under another name and with a condition.
@@ -103,6 +105,13 @@ func TestUmbrella_ChartIsADependency(t *testing.T) {
 				verifier := deployment(t, objects, "dgbot-verifier")
 				if verifier.Spec.Replicas != nil {
 					t.Errorf("%s: replicas is null, and the Deployment has %d", from, *verifier.Spec.Replicas)
+				}
+				resources := verifier.Spec.Template.Spec.Containers[0].Resources
+				if _, hasLimit := resources.Limits[corev1.ResourceMemory]; hasLimit || resources.Limits.Cpu().String() != "2" || resources.Requests.Memory().String() != "64Mi" {
+					t.Errorf("%s: the limit of memory is null, and the container has %v", from, resources)
+				}
+				if strings.Contains(manifest, `"memory":null`) || strings.Contains(manifest, `"memory":""`) {
+					t.Errorf("%s: the manifest has a limit without a value", from)
 				}
 				if context := verifier.Spec.Template.Spec.SecurityContext; context.RunAsUser != nil || context.RunAsGroup != nil || !*context.RunAsNonRoot {
 					t.Errorf("%s: runAsUser and runAsGroup are null, and the Pod has %v", from, context)

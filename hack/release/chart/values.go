@@ -162,7 +162,7 @@ func containerValues(container *yaml.RNode, slots *slots, component string) erro
 	return cmp.Or(
 		set(container, slots.put(`include "dgbot.image" $ | quote`), "image"),
 		set(container, "", slots.put(`include "dgbot.pullPolicy" $`)),
-		set(container, slots.put("toJson "+values+".resources"), "resources"),
+		set(container, slots.put(`include "dgbot.resources" `+values+".resources"), "resources"),
 		drop(container, "securityContext"),
 		set(container, "", slots.put(`include "dgbot.container"`+arguments)),
 		add(container, slots.put(`include "dgbot.`+component+`.args" $`), "args"),
