@@ -4,7 +4,11 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -30,6 +34,37 @@ type vouchers struct {
 	complete map[string]time.Time
 }
 
+// maxUnansweredRenewals is how many renewals of one flush may go without an answer before the rest waits for the next flush.
+const maxUnansweredRenewals = 3
+
+// renewAll vouches for environments. A Lease that a quota or a webhook rejects does not keep the other Leases from being renewed.
+func (v *vouchers) renewAll(ctx context.Context, environments []string) (cause error) {
+	unanswered := 0
+	for _, environment := range environments {
+		err := v.renew(ctx, environment)
+		if err != nil {
+			cause = err
+		}
+		if err != nil && !isRejection(err) {
+			unanswered++
+		}
+		if unanswered == maxUnansweredRenewals {
+			break
+		}
+	}
+	return cause
+}
+
+// isRejection reports whether an error is the API server's answer to this one request, and not a sign that it is overloaded or down.
+func isRejection(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests
+}
+
 // renew vouches for an environment after all uses known here were reported.
 func (v *vouchers) renew(ctx context.Context, environment string) error {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
@@ -45,8 +80,8 @@ func (v *vouchers) renew(ctx context.Context, environment string) error {
 		v.fill(lease, environment, now)
 		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{FieldManager: fieldManager})
 	}
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		return nil // another verifier vouches at this moment; this one does at the next flush
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+		return nil // another verifier renews or the operator deletes the Lease at this moment; this one writes it at the next flush
 	}
 	if err != nil {
 		return fmt.Errorf("renewing Lease %s/%s: %w", v.namespace, name, err)
@@ -79,4 +114,10 @@ func (v *vouchers) serve(environments []string) {
 			v.complete[environment] = v.now()
 		}
 	}
+}
+
+// keep forgets environments whose keys are not answered for here any more, once all uses were reported. Should one come back, the
+// verifier answers for it from then on, as after a start.
+func (v *vouchers) keep(environments []string) {
+	maps.DeleteFunc(v.complete, func(environment string, _ time.Time) bool { return !slices.Contains(environments, environment) })
 }

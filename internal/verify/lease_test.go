@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -131,4 +132,110 @@ func TestNobodyVouchesForUsesThatWereNotReported(t *testing.T) {
 	r.environments = []string{"staging"}
 	r.flush(t.Context())
 	leaseOf(t, cluster)
+}
+
+func TestReporter_RenewsOnlyEnvironmentsWithKeysThatCanBeAccepted(t *testing.T) {
+	end := func(change func(*v1alpha1.DGbotAPIKeyRecordSpec)) func(*v1alpha1.DGbotAPIKeyRecord) {
+		return func(r *v1alpha1.DGbotAPIKeyRecord) { change(&r.Spec) }
+	}
+	for name, tc := range map[string]struct {
+		change func(*v1alpha1.DGbotAPIKeyRecord)
+		served bool
+	}{
+		"active":   {func(*v1alpha1.DGbotAPIKeyRecord) {}, true},
+		"disabled": {end(func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateDisabled }), true},
+		"ends later": {end(func(s *v1alpha1.DGbotAPIKeyRecordSpec) {
+			s.NotAfter = &metav1.Time{Time: epoch.Add(time.Second)}
+		}), true},
+		"ended":    {end(func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.NotAfter = &metav1.Time{Time: epoch} }), false},
+		"revoked":  {end(func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateRevoked }), false},
+		"orphaned": {func(r *v1alpha1.DGbotAPIKeyRecord) { r.OwnerReferences = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := fake.NewClientset()
+			r := reporting(t, 0, nil)
+			r.vouchers = vouching(cluster, newClock())
+			record := recordOf(mint(t), tc.change)
+			record.Spec.Environment = "invented"
+			if err := r.index.put(record, 0, 1); err != nil {
+				t.Fatal(err)
+			}
+			r.flush(t.Context())
+			leases, err := cluster.CoordinationV1().Leases("dgbot-system").List(t.Context(), metav1.ListOptions{})
+			if err != nil || (len(leases.Items) > 0) != tc.served {
+				t.Errorf("Leases: %v, %v; served: %v", leases.Items, err, tc.served)
+			}
+			if _, known := r.vouchers.complete["invented"]; known != tc.served {
+				t.Errorf("the environment is remembered: %v", known)
+			}
+		})
+	}
+}
+
+func TestReporter_ReportsUsesOfAnEnvironmentThatItNoLongerServes(t *testing.T) {
+	writes := 0
+	r := reporting(t, 1, func(w http.ResponseWriter, _, _ string) {
+		writes++
+		refuse(http.StatusNotFound, metav1.StatusReasonNotFound)(w, nil)
+	})
+	for i := range r.index.shards {
+		for e := range r.index.shards[i].entries.all {
+			e.notAfter = epoch.Unix()
+		}
+	}
+	r.vouchers = vouching(fake.NewClientset(), newClock())
+	r.flush(t.Context())
+	if writes != 1 || len(r.vouchers.complete) != 0 {
+		t.Errorf("%d uses were reported, want 1; environments: %v", writes, r.vouchers.complete)
+	}
+}
+
+func TestRenewAll_RenewsTheOthersWhereOneIsRejected(t *testing.T) {
+	environments := []string{"a", "b", "c", "d", "e"}
+	for name, tc := range map[string]struct {
+		failure error
+		asked   int
+	}{
+		"a quota rejects them":         {apierrors.NewForbidden(coordinationv1.Resource("leases"), "", errors.New("exceeded quota")), 5},
+		"the API server is down":       {errors.New("connection refused"), maxUnansweredRenewals},
+		"the API server is overloaded": {apierrors.NewTooManyRequestsError("wait"), maxUnansweredRenewals},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, asked := fake.NewClientset(), 0
+			cluster.PrependReactor("create", "leases", func(action clienttesting.Action) (bool, runtime.Object, error) {
+				asked++
+				create, ok := action.(clienttesting.CreateAction)
+				if ok && create.GetObject().(*coordinationv1.Lease).Name == "dgbot-usage-e" {
+					return false, nil, nil
+				}
+				return true, nil, tc.failure
+			})
+			v := vouching(cluster, newClock())
+			v.serve(environments)
+			if err := v.renewAll(t.Context(), environments); !errors.Is(err, tc.failure) || asked != tc.asked {
+				t.Errorf("%d renewals, want %d: %v", asked, tc.asked, err)
+			}
+		})
+	}
+}
+
+// TestRenew_SurvivesThatItsLeaseIsDeleted at the same moment: the next flush creates it again.
+func TestRenew_SurvivesThatItsLeaseIsDeleted(t *testing.T) {
+	clock, cluster := newClock(), fake.NewClientset(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "dgbot-system", Name: "dgbot-usage-staging"}})
+	v := vouching(cluster, clock)
+	v.serve([]string{"staging"})
+	cluster.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if err := cluster.Tracker().Delete(coordinationv1.SchemeGroupVersion.WithResource("leases"), "dgbot-system", "dgbot-usage-staging"); err != nil {
+			return true, nil, err
+		}
+		return false, nil, nil
+	})
+	for range 2 {
+		if err := v.renew(t.Context(), "staging"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := leaseOf(t, cluster).Annotations[v1alpha1.TrackedSinceAnnotation]; got != clock.now().UTC().Format(time.RFC3339) {
+		t.Errorf("tracked since %s", got)
+	}
 }

@@ -42,7 +42,8 @@ type reporter struct {
 	log                  logr.Logger
 	interval, resolution time.Duration
 	limit                flowcontrol.RateLimiter
-	// environments are those that the verifier is for; empty for all of which there are records.
+	now                  func() time.Time
+	// environments are those that the verifier is for; empty for all in which a key can be accepted, now or later.
 	environments []string
 	// vouchers are nil where the verifier knows a part of an environment's keys only.
 	vouchers *vouchers
@@ -75,10 +76,9 @@ func (r *reporter) flush(ctx context.Context) {
 		r.vouchers.serve(environments)
 	}
 	cause := r.writeAll(ctx, due)
-	if r.vouchers != nil {
-		for i := 0; i < len(environments) && cause == nil; i++ {
-			cause = r.vouchers.renew(ctx, environments[i])
-		}
+	if r.vouchers != nil && cause == nil {
+		r.vouchers.keep(environments)
+		cause = r.vouchers.renewAll(ctx, environments)
 	}
 	if cause != nil && ctx.Err() == nil {
 		r.log.Info("Reporting uses failed and is tried again", "in", r.interval.String(), "error", cause.Error())
@@ -112,15 +112,18 @@ func (r *reporter) writeAll(ctx context.Context, all []report) (cause error) {
 	return cause
 }
 
-// collect returns what is due, records first of which no use is known, and the environments that are served.
+// collect returns what is due, records first of which no use is known, and the environments that are served. An environment whose keys
+// have all ended for good is not served: a Lease for each environment that was ever named would stay for ever.
 func (r *reporter) collect() (due []report, environments []string) {
-	seen := map[string]bool{}
+	seen, now := map[string]bool{}, r.now()
 	for i := range r.index.shards {
 		s := &r.index.shards[i]
 		s.lock.RLock()
 		for e := range s.entries.all {
 			kept := e.traits.Value()
-			seen[kept.environment] = true
+			if !e.standing().Admit(now).IsFinal() {
+				seen[kept.environment] = true
+			}
 			if first, last, ok := e.use.due(r.resolution); ok {
 				due = append(due, report{kept.namespace, e.recordName(), e.use, first, last})
 			}

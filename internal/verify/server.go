@@ -149,7 +149,7 @@ func Run(ctx context.Context, config *rest.Config, options Options, log logr.Log
 func (o *Options) reporter(config *rest.Config, client rest.Interface, v *Verifier, log logr.Logger) (*reporter, error) {
 	r := &reporter{
 		index: v.index, client: client, metrics: v.metrics, log: log, interval: o.UsageFlushInterval, resolution: o.UsageResolution,
-		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond), environments: o.Environments,
+		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond), now: v.now, environments: o.Environments,
 	}
 	if len(o.Namespaces) > 0 {
 		return r, nil

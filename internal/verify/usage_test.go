@@ -119,7 +119,7 @@ func reporting(t *testing.T, records int, answer func(w http.ResponseWriter, pat
 	}
 	return &reporter{
 		index: v.index, client: client, metrics: v.metrics, log: logr.Discard(), interval: time.Second, resolution: 10 * time.Minute,
-		limit: flowcontrol.NewFakeAlwaysRateLimiter(),
+		limit: flowcontrol.NewFakeAlwaysRateLimiter(), now: func() time.Time { return epoch },
 	}
 }
 
