@@ -172,6 +172,10 @@ func addReconcilers(mgr ctrl.Manager, caches *caches, live client.Reader, option
 	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the key controller: %w", err)
 	}
+	leases := &UsageLeaseReconciler{Client: cached, Clock: clock.RealClock{}}
+	if err := leases.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the controller of usage Leases: %w", err)
+	}
 	return nil
 }
 

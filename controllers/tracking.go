@@ -10,7 +10,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -60,15 +59,21 @@ func environmentOf(lease client.Object) string {
 	return environment
 }
 
-// notOfRenewalAlone leaves out what changes nothing for keys: other Leases, and renewals, of which there are some every
-// minute. Keys that wait for one look by themselves.
+// notOfRenewalAlone leaves out what changes nothing for keys: other Leases, renewals, of which there are some every
+// minute, and the deletion of Leases that no verifier renews. Keys that wait for one look by themselves.
 func (r *APIKeyReconciler) notOfRenewalAlone() predicate.Predicate {
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool { return environmentOf(o) != "" })
-	return predicate.And(ours, predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok := e.ObjectOld.(*coordinationv1.Lease)
-		return !ok || e.ObjectOld.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] ||
-			!trackingOf(before).At(r.Clock.Now())
-	}})
+	return predicate.And(ours, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*coordinationv1.Lease)
+			return !ok || e.ObjectOld.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] != e.ObjectNew.GetAnnotations()[v1alpha1.TrackedSinceAnnotation] ||
+				!trackingOf(before).At(r.Clock.Now())
+		},
+		DeleteFunc: func(e event.DeleteEvent) bool {
+			lease, ok := e.Object.(*coordinationv1.Lease)
+			return !ok || trackingOf(lease).At(r.Clock.Now())
+		},
+	})
 }
 
 // wakeKeysOfLease wakes all keys of an environment when its tracking begins, begins anew or ends. That may be thousands,
@@ -76,15 +81,8 @@ func (r *APIKeyReconciler) notOfRenewalAlone() predicate.Predicate {
 func (r *APIKeyReconciler) wakeKeysOfLease() handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	wake := func(ctx context.Context, lease client.Object, queue queue) {
-		var keys v1alpha1.DGbotAPIKeyList
-		if err := r.Client.List(ctx, &keys, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an environment", "lease", lease.GetName())
-			return
-		}
-		for i := range keys.Items {
-			if key := &keys.Items[i]; key.Spec.Environment == environmentOf(lease) {
-				wakeLater(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)})
-			}
+		for _, request := range r.keysWhere(ctx, client.MatchingFields{environmentField: environmentOf(lease)}) {
+			wakeLater(queue, request)
 		}
 	}
 	return handler.Funcs{

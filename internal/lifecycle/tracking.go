@@ -11,6 +11,10 @@ import (
 // MaxTrackingGap is how long no verifier may have vouched for an environment before uses in it may have been missed.
 const MaxTrackingGap = 10 * time.Minute
 
+// UsageLeaseRetention is how long the operator keeps a Lease that no verifier renews. Nothing is lost with the Lease then: after
+// MaxTrackingGap the next renewal begins the tracking anew anyway, and uses are in the status of records.
+const UsageLeaseRetention = time.Hour
+
 // Tracking is what the verifiers of an environment vouch for: that a use since Since would have been reported. They say so
 // in a Lease, see contract section 6.
 type Tracking struct {

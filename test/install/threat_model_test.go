@@ -127,6 +127,8 @@ func (h *hardened) whoMay() {
 		{"administrator", "adopt", chatbots, "", false},
 		{"owner", "adopt", chatbots, "support", true}, // in the namespace, where nobody asks for it
 		{"owner", "adopt", chatbots, "", false},
+		{operatorUser, "delete", "leases.coordination.k8s.io", controlplane.OperatorNamespace, true},
+		{operatorUser, "delete", "leases.coordination.k8s.io", "kube-system", false},
 		{operatorUser, "update", keys, "support", false},
 		{operatorUser, "update", chatbots, "support", false},
 		{operatorUser, "delete", keys, "support", false},
