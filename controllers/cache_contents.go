@@ -10,9 +10,11 @@ import (
 	"slices"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -40,8 +42,8 @@ var cachedAnnotations = []string{
 	v1alpha1.TrackedSinceAnnotation,
 }
 
-// cachedLabels are the labels that reconcilers read from a cache, or select cached objects by. Namespaces keep all of theirs: the
-// namespaceSelector of a DGbotEnvironment can name any.
+// cachedLabels are the labels that reconcilers read from a cache, or select cached objects by. A Namespace keeps all of its labels up to
+// maxNamespaceLabels: the namespaceSelector of a DGbotEnvironment can name any.
 var cachedLabels = []string{v1alpha1.APIKeyLabel, v1alpha1.ChatbotLabel, v1alpha1.ClaimHolderLabel, v1alpha1.ManagedByLabel}
 
 // cachedEntries are the entries of ConfigMaps that reconcilers read from a cache: those of a reservation, and of a widget.
@@ -62,14 +64,42 @@ func stripForCache(object any) (any, error) {
 	accessor.SetGenerateName("")
 	accessor.SetAnnotations(only(accessor.GetAnnotations(), cachedAnnotations))
 	accessor.SetOwnerReferences(strippedOwners(accessor.GetOwnerReferences()))
-	metadata, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok || metadata.Kind != "Namespace" {
+	if metadata, ok := object.(*metav1.PartialObjectMetadata); !ok || metadata.Kind != "Namespace" {
 		accessor.SetLabels(only(accessor.GetLabels(), cachedLabels))
+	} else if hasTooManyLabels(metadata.Labels) {
+		metadata.Labels = map[string]string{tooManyLabels: ""}
 	}
-	if configMap, ok := object.(*corev1.ConfigMap); ok {
-		configMap.Data, configMap.BinaryData = only(configMap.Data, cachedEntries), nil
+	switch object := object.(type) {
+	case *corev1.ConfigMap:
+		object.Data, object.BinaryData = only(object.Data, cachedEntries), nil
+	case *coordinationv1.Lease:
+		// These are texts of any length.
+		object.Spec.HolderIdentity, object.Spec.PreferredHolder, object.Spec.Strategy = nil, nil, nil
 	}
 	return object, nil
+}
+
+// maxNamespaceLabels is how many bytes the names and values of a Namespace's labels may have together. The API server has no such limit,
+// and tools let users without other rights create namespaces with labels. The limit has room for more than 200 ordinary labels.
+const maxNamespaceLabels = 16 << 10
+
+// tooManyLabels replaces the labels of a Namespace in the cache if they exceed maxNamespaceLabels. It is not UTF-8, so that no selector
+// names it.
+const tooManyLabels = "\xff"
+
+func hasTooManyLabels(all map[string]string) bool {
+	size := 0
+	for name, value := range all {
+		size += len(name) + len(value)
+	}
+	_, stripped := all[tooManyLabels]
+	return stripped || size > maxNamespaceLabels
+}
+
+// selectsNamespace reports whether a selector selects a Namespace with these labels. It selects none whose labels exceed
+// maxNamespaceLabels, whether they were read from the cache or live: of some labels alone, NotIn and DoesNotExist would select too much.
+func selectsNamespace(selector labels.Selector, all map[string]string) bool {
+	return !hasTooManyLabels(all) && selector.Matches(labels.Set(all))
 }
 
 // only returns the values with these names, stripped.

@@ -17,9 +17,11 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -54,6 +56,7 @@ func largeMetadata() metav1.ObjectMeta {
 }
 
 func TestStripForCache_BoundsWhatUsersCanSize(t *testing.T) {
+	huge := strings.Repeat("x", 200_000)
 	data := map[string]string{"other": strings.Repeat("x", 500_000)}
 	for _, name := range cachedEntries {
 		data[name] = strings.Repeat("y", 50_000)
@@ -65,6 +68,10 @@ func TestStripForCache_BoundsWhatUsersCanSize(t *testing.T) {
 		"DGbotAPIKeyRecord": &v1alpha1.DGbotAPIKeyRecord{ObjectMeta: largeMetadata()},
 		"DGbotChatbot":      &v1alpha1.DGbotChatbot{ObjectMeta: largeMetadata()},
 		"DGbotEnvironment":  &v1alpha1.DGbotEnvironment{ObjectMeta: largeMetadata()},
+		"Namespace":         &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Namespace"}, ObjectMeta: largeMetadata()},
+		"Lease": &coordinationv1.Lease{ObjectMeta: largeMetadata(), Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: &huge, PreferredHolder: &huge, Strategy: (*coordinationv1.CoordinatedLeaseStrategy)(&huge),
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stripped, err := stripForCache(object)
@@ -111,6 +118,30 @@ func TestStripForCache_KeepsWhatIsRead(t *testing.T) {
 	}
 	if !maps.Equal(chatbot.Annotations, map[string]string{v1alpha1.ChatbotHolderAnnotation: holder}) {
 		t.Errorf("the replica has the annotations %v", chatbot.Annotations)
+	}
+}
+
+// TestSelectsNamespace_SelectsNoneWithTooManyLabels: the answer is the same for the Namespace and for what the cache has of it.
+func TestSelectsNamespace_SelectsNoneWithTooManyLabels(t *testing.T) {
+	for n, want := range map[int]bool{1: true, 200: true, 400: false, 20_000: false} {
+		namespace := metadataOf("Namespace")
+		namespace.Labels = map[string]string{"tier": "production"}
+		for i := range n {
+			namespace.Labels[fmt.Sprintf("example.com/label-%05d", i)] = strings.Repeat("x", 40)
+		}
+		cached := namespace.DeepCopy()
+		if _, err := stripForCache(cached); err != nil {
+			t.Fatal(err)
+		}
+		for text, named := range map[string]bool{"tier=production": true, "tier notin (test)": true, "!other": true, "": true, "tier=test": false} {
+			selector, err := labels.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if live, stripped := selectsNamespace(selector, namespace.Labels), selectsNamespace(selector, cached.Labels); live != (want && named) || stripped != live {
+				t.Errorf("%q selects a namespace with %d labels: %t read live, %t from the cache, want %t", text, n, live, stripped, want && named)
+			}
+		}
 	}
 }
 

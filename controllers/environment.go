@@ -8,7 +8,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -69,7 +68,7 @@ func excluded(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEn
 	if err != nil || !found {
 		return false, reading(err, "Namespace %q", namespace) // it is about to go
 	}
-	return !selector.Matches(labels.Set(of.Labels)), nil
+	return !selectsNamespace(selector, of.Labels), nil
 }
 
 // environmentField finds the keys of an environment: an index of the cache, and a selectable field of the API server.

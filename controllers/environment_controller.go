@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -111,7 +110,7 @@ func (r *EnvironmentReconciler) selectsNothing(ctx context.Context, rules *v1alp
 	if err := bounded(ctx, func(ctx context.Context) error { return r.Client.List(ctx, namespaces, client.UnsafeDisableDeepCopy) }); err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(namespaces.Items, func(n metav1.PartialObjectMetadata) bool { return selector.Matches(labels.Set(n.Labels)) }), nil
+	return !slices.ContainsFunc(namespaces.Items, func(n metav1.PartialObjectMetadata) bool { return selectsNamespace(selector, n.Labels) }), nil
 }
 
 // SetupWithManager registers the reconciler and its watches.

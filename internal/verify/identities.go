@@ -77,10 +77,10 @@ func (x *identities) put(o runtime.Object, _, generation int32) error {
 }
 
 // readChatbot returns what a copy says; nil where it is none. An ID has one copy, which its name follows from: no other can add to it
-// or take it away.
+// or take it away. The ID and the HMAC secrets are kept, so both have bounds: a Secret holds up to 1 MiB.
 func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 	id := string(secret.Data[v1alpha1.IdentityChatbotID])
-	if identity.ClaimName(id) != secret.Name {
+	if identity.ClaimName(id) != secret.Name || !identity.ValidChatbotID(id) {
 		return nil, nil
 	}
 	bot := &chatbot{id: id, acceptPlain: string(secret.Data[v1alpha1.CopyAcceptPlain]) == "true"}
