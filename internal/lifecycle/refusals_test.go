@@ -162,7 +162,7 @@ func TestMessagesFitIntoAnEvent(t *testing.T) {
 
 // TestTruncate_PutsAMessageOnOneLine: a webhook chooses its words.
 func TestTruncate_PutsAMessageOnOneLine(t *testing.T) {
-	got := truncate("denied the request: no\r\nStatus:\u2028  Ready: True\x1b[2J\u202e\u200b.\v\u0085Events:")
+	got := truncate("denied the request: no\r\nStatus:\u2028  Ready: True\x1b[2J\u202e\u200b\u3164\U000e0100\u2065.\v\u0085Events:")
 	if want := "denied the request: no Status:   Ready: True [2J . Events:"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
