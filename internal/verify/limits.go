@@ -29,12 +29,17 @@ const (
 const (
 	// unknownMemory stands in for a limit that is not known.
 	unknownMemory = 2 << 30
-	// budgetShare is the part of the memory that unanswered requests may take, beside what each connection may.
-	budgetShare = 16
-	// Memory in bytes for each connection, so that the limits below follow: several times what an idle one takes, because the
-	// system's socket buffers count as well, and TLS takes twice as much.
-	memoryPerHTTP = 512 << 10
-	memoryPerGRPC = 2 << 20
+	// Parts of the memory limit in sixteenths: what unanswered requests may take beside what each connection may, and what the connections
+	// of each listener may take. 4 are left for the process itself and for the records.
+	sixteenths  = 16
+	budgetShare = 1
+	httpShare   = 7
+	grpcShare   = 4
+	// memoryPerHTTP and memoryPerGRPC are what a connection takes at most, in bytes, with its part of the garbage and of the system's socket
+	// buffers, which count against the limit of a container. TestVerifier_ConnectionsFitTheirShare measures both: 182 KiB for HTTP over TLS
+	// with an unfinished header, 410 KiB for gRPC with 100 streams with many headers. docs/benchmarks.md has the other kinds.
+	memoryPerHTTP = 224 << 10
+	memoryPerGRPC = 512 << 10
 	leastLimit    = 64
 	mostLimit     = 8192
 	// metricsLimit is for the listener of metrics, which a few scrapers use.
@@ -60,7 +65,7 @@ func (o *Options) newLimits(m *metrics, log logr.Logger) *limits {
 		memory = unknownMemory
 	}
 	l := limitsFor(memory, o.MaxConnections, m)
-	log.Info("Limits of what clients can take", "memoryLimit", memory, "memoryLimitKnown", known, "requestMemory", memory/budgetShare,
+	log.Info("Limits of what clients can take", "memoryLimit", memory, "memoryLimitKnown", known, "requestMemory", l.budget.Free(),
 		"maxHTTPConnections", l.maximum(httpListener), "maxGRPCConnections", l.maximum(grpcListener))
 	return l
 }
@@ -68,7 +73,7 @@ func (o *Options) newLimits(m *metrics, log logr.Logger) *limits {
 func limitsFor(memory int64, connections int, m *metrics) *limits {
 	places := max(2, min(int(memory/decodingShare), runtime.GOMAXPROCS(0)))
 	l := &limits{
-		memory: memory, connections: connections, budget: connlimit.NewBudget(int(memory / budgetShare)), decoding: make(chan struct{}, places), metrics: m,
+		memory: memory, connections: connections, budget: connlimit.NewBudget(int(memory * budgetShare / sixteenths)), decoding: make(chan struct{}, places), metrics: m,
 	}
 	m.registry.MustRegister(gauge("dgbot_verifier_request_memory_free_bytes",
 		"Memory left for unanswered requests, beside what each connection may take; at 0, connections with large requests wait.",
@@ -78,16 +83,16 @@ func limitsFor(memory int64, connections int, m *metrics) *limits {
 
 // maximum returns how many connections a listener accepts at once.
 func (l *limits) maximum(listener string) int {
-	perConnection := int64(memoryPerHTTP)
+	share, perConnection := int64(httpShare), int64(memoryPerHTTP)
 	switch {
 	case listener == metricsListener:
 		return metricsLimit
 	case l.connections > 0:
 		return l.connections
 	case listener == grpcListener:
-		perConnection = memoryPerGRPC
+		share, perConnection = grpcShare, memoryPerGRPC
 	}
-	return int(min(max(l.memory/perConnection, leastLimit), mostLimit))
+	return int(min(max(l.memory*share/sixteenths/perConnection, leastLimit), mostLimit))
 }
 
 // listen listens on the address that a flag names, for a bounded number of connections.

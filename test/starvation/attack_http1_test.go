@@ -12,33 +12,37 @@ import (
 )
 
 // http1Attacks are what a client without a key can do to the HTTP listener. Each runs on one connection until it fails.
-var http1Attacks = map[string]func(ctx context.Context, address, from string) error{
-	"idle connections": func(ctx context.Context, address, from string) error {
-		return slowly(ctx, address, from, "POST /v1/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n", "", 0)
+var http1Attacks = map[string]func(ctx context.Context, to target) error{
+	"idle connections": func(ctx context.Context, to target) error {
+		return slowly(ctx, to, "POST /v1/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n", "", 0)
 	},
-	"headers that never end": func(ctx context.Context, address, from string) error {
+	"headers that never end": func(ctx context.Context, to target) error {
 		var lines bytes.Buffer
 		for i := 0; lines.Len() < 60<<10; i++ {
 			_, _ = fmt.Fprintf(&lines, "%x:\n", i)
 		}
-		return slowly(ctx, address, from, "POST /v1/verify HTTP/1.1\r\nHost: v\r\n"+lines.String(), "a:\n", 500*time.Millisecond)
+		return slowly(ctx, to, "POST /v1/verify HTTP/1.1\r\nHost: v\r\n"+lines.String(), "a:\n", 500*time.Millisecond)
 	},
-	"bodies that never end": func(ctx context.Context, address, from string) error {
+	"bodies that never end": func(ctx context.Context, to target) error {
 		start := "POST /v1/identity/verify HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
-		return slowly(ctx, address, from, start+strings.Repeat("1\r\nx\r\n", 15<<10), "1\r\nx\r\n", 500*time.Millisecond)
+		return slowly(ctx, to, start+strings.Repeat("1\r\nx\r\n", 15<<10), "1\r\nx\r\n", 500*time.Millisecond)
 	},
-	"pipelined requests whose answers are not read": func(ctx context.Context, address, from string) error {
+	"a body that lacks its end": func(ctx context.Context, to target) error {
+		start := "POST /v1/identity/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 65536\r\n\r\n"
+		return slowly(ctx, to, start+strings.Repeat("x", 60<<10), "x", 500*time.Millisecond)
+	},
+	"pipelined requests whose answers are not read": func(ctx context.Context, to target) error {
 		request := "POST /v1/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n"
-		return slowly(ctx, address, from, request, strings.Repeat(request, 1000), time.Millisecond)
+		return slowly(ctx, to, request, strings.Repeat(request, 1000), time.Millisecond)
 	},
-	"HTTP/2 without TLS": func(ctx context.Context, address, from string) error {
-		return slowly(ctx, address, from, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x00\x04\x00\x00\x00\x00\x00", 100*time.Millisecond)
+	"HTTP/2 without TLS": func(ctx context.Context, to target) error {
+		return slowly(ctx, to, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x00\x04\x00\x00\x00\x00\x00", 100*time.Millisecond)
 	},
 }
 
 // slowly sends the start of a request at once, and more again and again, until the server closes the connection. It reads nothing.
-func slowly(ctx context.Context, address, from, start, more string, pause time.Duration) error {
-	connection, err := dialFrom(ctx, address, from)
+func slowly(ctx context.Context, to target, start, more string, pause time.Duration) error {
+	connection, err := to.dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,17 +32,19 @@ type hostile struct {
 	// most is how many streams the server allows.
 	most uint32
 	done map[uint32]bool
+	// ended is closed when the server has closed the connection.
+	ended chan struct{}
 }
 
-// dialHTTP2 opens a connection from a local address. reads tells whether what the server sends is read.
-func dialHTTP2(ctx context.Context, address, from string, reads bool) (*hostile, error) {
-	connection, err := dialFrom(ctx, address, from)
+// dialHTTP2 opens a connection. reads reports whether what the server sends is read.
+func dialHTTP2(ctx context.Context, to target, reads bool) (*hostile, error) {
+	connection, err := to.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	h := &hostile{
 		Conn: connection, framer: http2.NewFramer(connection, connection), stream: 1,
-		windows: map[uint32]int{0: 65535}, initial: 65535, most: 100, done: map[uint32]bool{},
+		windows: map[uint32]int{0: 65535}, initial: 65535, most: 100, done: map[uint32]bool{}, ended: make(chan struct{}),
 	}
 	h.encoder = hpack.NewEncoder(&h.headers)
 	if err := h.greet(reads); err != nil {
@@ -70,6 +72,7 @@ func (h *hostile) greet(reads bool) error {
 			frame, err := h.framer.ReadFrame()
 			if err != nil {
 				_ = h.Close()
+				close(h.ended)
 				return
 			}
 			h.take(frame)
@@ -204,18 +207,34 @@ func manyHeaders(size int) (fields []hpack.HeaderField) {
 }
 
 // http2Attacks are what a client without a key can do to the gRPC listener. Each runs on one connection until it fails.
-var http2Attacks = map[string]func(ctx context.Context, address, from string) error{
-	"messages that are never finished": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error { return h.unfinished(ctx, 300, 1<<20-100, 16<<10) })
+var http2Attacks = map[string]func(ctx context.Context, to target) error{
+	"idle connections": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error {
+			stream, err := h.open()
+			if err != nil {
+				return err
+			}
+			if err := h.framer.WriteData(stream, true, make([]byte, 5)); err != nil {
+				return err
+			}
+			select {
+			case <-h.ended:
+			case <-ctx.Done():
+			}
+			return nil
+		})
 	},
-	"messages of allowed size that are never finished": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error { return h.unfinished(ctx, 100, 64<<10, 1025) })
+	"messages that are never finished": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error { return h.unfinished(ctx, 300, 1<<20-100, 16<<10) })
 	},
-	"messages in frames of one byte": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error { return h.unfinished(ctx, 100, 60<<10, 1) })
+	"messages of allowed size that are never finished": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error { return h.unfinished(ctx, 100, 64<<10, 1025) })
 	},
-	"many headers": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error {
+	"messages in frames of one byte": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error { return h.unfinished(ctx, 100, 60<<10, 1) })
+	},
+	"many headers": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error {
 			rests := map[uint32][]byte{}
 			for range 100 {
 				stream, err := h.open(manyHeaders(7 << 10)...)
@@ -230,11 +249,11 @@ var http2Attacks = map[string]func(ctx context.Context, address, from string) er
 			return nil
 		})
 	},
-	"messages of empty objects": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error { return h.bombs(ctx) })
+	"messages of empty objects": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error { return h.bombs(ctx) })
 	},
-	"answers that are not read": func(ctx context.Context, address, from string) error {
-		h, err := dialHTTP2(ctx, address, from, false)
+	"answers that are not read": func(ctx context.Context, to target) error {
+		h, err := dialHTTP2(ctx, to, false)
 		if err != nil {
 			return err
 		}
@@ -253,8 +272,8 @@ var http2Attacks = map[string]func(ctx context.Context, address, from string) er
 		}
 		return err
 	},
-	"streams that are reset": func(ctx context.Context, address, from string) error {
-		return withHTTP2(ctx, address, from, func(h *hostile) error {
+	"streams that are reset": func(ctx context.Context, to target) error {
+		return withHTTP2(ctx, to, func(h *hostile) error {
 			for ctx.Err() == nil {
 				stream, err := h.open(manyHeaders(2 << 10)...)
 				if err != nil {
@@ -308,8 +327,8 @@ func (h *hostile) bombs(ctx context.Context) error {
 	return nil
 }
 
-func withHTTP2(ctx context.Context, address, from string, do func(*hostile) error) error {
-	h, err := dialHTTP2(ctx, address, from, true)
+func withHTTP2(ctx context.Context, to target, do func(*hostile) error) error {
+	h, err := dialHTTP2(ctx, to, true)
 	if err != nil {
 		return err
 	}
@@ -322,14 +341,4 @@ func rest(ctx context.Context, span time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(span):
 	}
-}
-
-func dialFrom(ctx context.Context, address, from string) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
-	connection, err := dialer.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	context.AfterFunc(ctx, func() { _ = connection.Close() })
-	return connection, nil
 }

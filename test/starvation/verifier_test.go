@@ -4,6 +4,7 @@ package starvation
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -34,7 +35,8 @@ var (
 
 const (
 	// shipped is the memory limit of config/verifier.
-	shipped = "256MiB"
+	shipped    = "256MiB"
+	limitBytes = 256 << 20
 	// mostMemory is what the verifier may take of it under any attack. The rest is for records, and for the system's buffers.
 	mostMemory = 192 << 20
 	// attacker and neighbor are addresses of clients. The neighbor is a gateway with good requests.
@@ -46,20 +48,27 @@ type attacked struct {
 	t                   *testing.T
 	program             *controlplane.Program
 	http, grpc, metrics string
+	// secured is set if it serves TLS.
+	secured *tls.Config
 }
 
 func startAttacked(t *testing.T) *attacked {
 	t.Helper()
+	return startAttackedWith(t, nil)
+}
+
+func startAttackedWith(t *testing.T, secured *tls.Config, args ...string) *attacked {
+	t.Helper()
 	t.Setenv("GOMEMLIMIT", shipped)
-	v := &attacked{t: t}
+	v := &attacked{t: t, secured: secured}
 	for _, address := range []*string{&v.http, &v.grpc, &v.metrics} {
 		var err error
 		*address, err = controlplane.FreeAddress()
 		must(t, err)
 	}
 	var err error
-	v.program, err = cluster.StartVerifier(t.Context(), &printed, "--http-bind-address="+v.http, "--grpc-bind-address="+v.grpc,
-		"--metrics-bind-address="+v.metrics, "--drain-delay=0s")
+	args = append(args, "--http-bind-address="+v.http, "--grpc-bind-address="+v.grpc, "--metrics-bind-address="+v.metrics, "--drain-delay=0s")
+	v.program, err = cluster.StartVerifier(t.Context(), &printed, args...)
 	must(t, err)
 	t.Cleanup(func() {
 		select {
@@ -69,7 +78,7 @@ func startAttacked(t *testing.T) *attacked {
 		}
 	})
 	must(t, poll(t.Context(), "the verifier is ready", func(ctx context.Context) (bool, error) {
-		return v.asks(newHTTPClient(neighbor)) == nil, nil
+		return v.asks(v.newClient(neighbor)) == nil, nil
 	}))
 	return v
 }
@@ -79,7 +88,7 @@ func startAttacked(t *testing.T) *attacked {
 func TestVerifier_HoldsUnderAttack(t *testing.T) {
 	must(t, controlplane.BuildVerifier())
 	for _, protocol := range []struct {
-		attacks     map[string]func(ctx context.Context, address, from string) error
+		attacks     map[string]func(ctx context.Context, to target) error
 		connections int
 		address     func(*attacked) string
 	}{
@@ -91,7 +100,7 @@ func TestVerifier_HoldsUnderAttack(t *testing.T) {
 				v := startAttacked(t)
 				before := v.peakMemory()
 				v.endures(protocol.connections, neighbor, func(ctx context.Context) error {
-					return protocol.attacks[name](ctx, protocol.address(v), attacker)
+					return protocol.attacks[name](ctx, target{address: protocol.address(v), from: attacker})
 				})
 				peak := v.peakMemory()
 				t.Logf("memory at rest %d MiB, at most %d MiB; %s", before>>20, peak>>20, v.counts())
@@ -103,24 +112,29 @@ func TestVerifier_HoldsUnderAttack(t *testing.T) {
 	}
 }
 
-// TestVerifier_KeepsRoomForAddressesWithoutConnections: clients of many addresses take all connections that they may; the kubelet,
-// whose address has none, still gets an answer.
+// TestVerifier_KeepsRoomForAddressesWithoutConnections: clients of many addresses take all connections that they may. Further ones are
+// rejected and counted, a gateway's existing connections are answered, and the kubelet, whose address has none, still gets an answer.
 func TestVerifier_KeepsRoomForAddressesWithoutConnections(t *testing.T) {
 	must(t, controlplane.BuildVerifier())
-	v := startAttacked(t)
-	var next atomic.Int64
-	v.endures(*hostileConnections, "127.0.0.3", func(ctx context.Context) error {
-		return http1Attacks["idle connections"](ctx, v.http, fmt.Sprintf("127.0.1.%d", next.Add(1)%40+1))
-	})
-	if counts := v.counts(); !strings.Contains(counts, "rejected") {
-		t.Errorf("no connection was rejected: %s", counts)
+	for listener, idle := range map[string]func(ctx context.Context, to target) error{"http": http1Attacks["idle connections"], "grpc": http2Attacks["idle connections"]} {
+		t.Run(listener, func(t *testing.T) {
+			v := startAttacked(t)
+			address := map[string]string{"http": v.http, "grpc": v.grpc}[listener]
+			var next atomic.Int64
+			v.endures(*hostileConnections, "127.0.0.3", func(ctx context.Context) error {
+				return idle(ctx, target{address: address, from: fmt.Sprintf("127.0.1.%d", next.Add(1)%40+1)})
+			})
+			if rejected := v.metric(fmt.Sprintf("dgbot_verifier_connections_rejected_total{listener=%q}", listener)); rejected == 0 {
+				t.Errorf("no connection was rejected: %s", v.counts())
+			}
+		})
 	}
 }
 
 // endures lets a number of clients attack for a while, and asks as a gateway all the time. New connections come from an address.
 func (v *attacked) endures(connections int, from string, attack func(ctx context.Context) error) {
 	v.t.Helper()
-	kept, keptGateway := newHTTPClient(neighbor), newEnvoy(v.t, v.grpc)
+	kept, keptGateway := newHTTPClient(neighbor), newEnvoy(v.t, v.grpc, neighbor)
 	if err := v.asks(kept); err != nil {
 		v.t.Fatal(err)
 	}
@@ -142,7 +156,7 @@ func (v *attacked) endures(connections int, from string, attack func(ctx context
 	for ; ctx.Err() == nil; rest(ctx, 50*time.Millisecond) {
 		asked++
 		fresh := newHTTPClient(from)
-		newGateway := newEnvoy(v.t, v.grpc)
+		newGateway := newEnvoy(v.t, v.grpc, from)
 		for what, ask := range map[string]func() error{
 			"the kept connection": func() error { return v.asks(kept) }, "a new connection": func() error { return v.asks(fresh) },
 			"the kept gRPC connection": func() error { return keptGateway.asks(v.t.Context()) },
@@ -173,9 +187,25 @@ func newHTTPClient(from string) *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dialer.DialContext}}
 }
 
+// newClient returns a client that speaks TLS if the verifier does. It keeps no connection.
+func (v *attacked) newClient(from string) *http.Client {
+	client := newHTTPClient(from)
+	transport, _ := client.Transport.(*http.Transport)
+	transport.DisableKeepAlives = true
+	if v.secured != nil {
+		transport.TLSClientConfig = v.secured.Clone()
+		transport.TLSClientConfig.NextProtos = nil
+	}
+	return client
+}
+
 // asks sends a request without a key: 401 is the answer of a verifier that knows the keys.
 func (v *attacked) asks(client *http.Client) error {
-	response, err := client.Post("http://"+v.http+"/v1/verify", "application/json", nil)
+	scheme := "http"
+	if v.secured != nil {
+		scheme = "https"
+	}
+	response, err := client.Post(scheme+"://"+v.http+"/v1/verify", "application/json", nil)
 	if err != nil {
 		return err
 	}
@@ -189,9 +219,9 @@ func (v *attacked) asks(client *http.Client) error {
 
 type envoy struct{ *grpc.ClientConn }
 
-func newEnvoy(t *testing.T, address string) envoy {
+func newEnvoy(t *testing.T, address, from string) envoy {
 	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(neighbor)}}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
@@ -232,16 +262,37 @@ func (v *attacked) peakMemory() int {
 
 // counts are the metrics of connections.
 func (v *attacked) counts() string {
-	response, err := newHTTPClient(neighbor).Get("http://" + v.metrics + "/metrics")
-	must(v.t, err)
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	must(v.t, err)
 	var lines []string
-	for line := range strings.Lines(string(content)) {
+	for line := range strings.Lines(v.scrape()) {
 		if strings.HasPrefix(line, "dgbot_verifier_connections") && !strings.HasSuffix(line, " 0\n") || strings.HasPrefix(line, "go_memstats_heap_inuse_bytes") {
 			lines = append(lines, strings.TrimPrefix(strings.TrimSpace(line), "dgbot_verifier_"))
 		}
 	}
 	return strings.Join(lines, ", ")
+}
+
+// metric returns the value of a series.
+func (v *attacked) metric(series string) int {
+	v.t.Helper()
+	for line := range strings.Lines(v.scrape()) {
+		if text, is := strings.CutPrefix(line, series+" "); is {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			must(v.t, err)
+			return int(value)
+		}
+	}
+	v.t.Fatalf("there is no series %s", series)
+	return 0
+}
+
+func (v *attacked) scrape() string {
+	v.t.Helper()
+	client := newHTTPClient(neighbor)
+	defer client.CloseIdleConnections()
+	response, err := client.Get("http://" + v.metrics + "/metrics")
+	must(v.t, err)
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	must(v.t, err)
+	return string(content)
 }
