@@ -17,6 +17,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -33,6 +34,8 @@ var gateways = []struct{ module, file, sum string }{
 		"f0342ed49e7cd1b62624659984ea2934addd334efc8630827d0e1a81194b157a"},
 	{"github.com/envoyproxy/gateway@v1.9.1", "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_clienttrafficpolicies.yaml",
 		"2c7eaa1ce30de626e9c362b8d9002281c2f435f970020fa81902ad7f30b38d5b"},
+	{"github.com/envoyproxy/gateway@v1.9.1", "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_envoyproxies.yaml",
+		"3e9ea2f348445e3798b02daf02bf024b0d944227cf5ef8a18da7f675a1afd223"},
 	{"istio.io/api@v1.32.0", "kubernetes/customresourcedefinitions.gen.yaml",
 		"c65d3908ee5eefea7cb5f3baad2622455fd7b483e920ee428500b44da73f2601"},
 	{"github.com/traefik/traefik/v3@v3.7.13", "docs/content/reference/dynamic-configuration/kubernetes-crd-definition-v1.yml",
@@ -198,6 +201,7 @@ func TestManifests_AskForTheScopesOfEverySpelling(t *testing.T) {
 		{envoy["ClientTrafficPolicy/api-keys"], "spec.path.disableMergeSlashes", "false"},
 		{envoy["ClientTrafficPolicy/api-keys"], "spec.headers.withUnderscoresAction", "RejectRequest"},
 		{envoy["SecurityPolicy/api-keys"], "spec.extAuth.failOpen", "false"},
+		{envoy["EnvoyProxy/api-keys"], "spec.provider.kubernetes.envoyDeployment.pod.labels", "map[keys.dgbot.io/verifier-client:true]"},
 		{envoy["SecurityPolicy/api-keys"], "spec.extAuth.contextExtensions.0.name", "required-scopes"},
 		{envoy["HTTPRoute/api"], "spec.rules.0.matches.0.path.type", "RegularExpression"},
 		{istio["DestinationRule/dgbot-verifier"], "spec.trafficPolicy.tls.mode", "SIMPLE"},
@@ -257,4 +261,39 @@ func TestExamples_AskOverTLS(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// TestExamples_NameTheLabelThatTheNetworkPolicyAsksFor: a gateway without it gets no connection to the verifier.
+func TestExamples_NameTheLabelThatTheNetworkPolicyAsksFor(t *testing.T) {
+	root := filepath.Join(controlplane.Repository(), "config")
+	content, err := os.ReadFile(filepath.Join(root, "verifier", "network_policy.yaml"))
+	must(t, err)
+	var policy networkingv1.NetworkPolicy
+	must(t, yaml.Unmarshal(content, &policy))
+	labels := policy.Spec.Ingress[0].From[0].PodSelector.MatchLabels
+	if len(labels) != 1 {
+		t.Fatalf("the policy asks for %v", labels)
+	}
+	for name, value := range labels {
+		for _, example := range []string{"envoy-gateway.yaml", "traefik.yaml", "envoy/grpc.yaml", "envoy/http.yaml", "istio/authorization-policy.yaml", "nginx/dgbot.conf"} {
+			content, err := os.ReadFile(filepath.Join(root, "gateways", filepath.FromSlash(example)))
+			must(t, err)
+			if label := fmt.Sprintf("%s: %q", name, value); !strings.Contains(string(content), label) {
+				t.Errorf("%s does not say that its Pods need the label %s", example, label)
+			}
+		}
+	}
+}
+
+// TestExamples_CloseIdleConnectionsBeforeTheVerifier does, which is after 20 s: a request over a connection that is being closed fails.
+func TestExamples_CloseIdleConnectionsBeforeTheVerifier(t *testing.T) {
+	for example, setting := range map[string]string{
+		"nginx/dgbot.conf": `(?s)upstream dgbot_verifier \{[^}]*keepalive_timeout 15s;`, "envoy/http.yaml": `(?s)- name: dgbot-verifier\n.*idle_timeout: 15s.*- name: api\n`,
+	} {
+		content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", filepath.FromSlash(example)))
+		must(t, err)
+		if !regexp.MustCompile(setting).Match(content) {
+			t.Errorf("%s keeps idle connections for longer than the verifier", example)
+		}
+	}
 }
