@@ -8,10 +8,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -36,40 +38,85 @@ func (r *ChatbotReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) 
 	r.slow.capacity = capacityOf(concurrency)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotChatbot{}, builder.WithPredicates(notOfStatusAlone())).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.chatbotsOf), builder.OnlyMetadata).
+		Watches(&corev1.ConfigMap{}, r.wakeChatbots()).
+		WatchesMetadata(&corev1.Secret{}, r.wakeChatbots(), builder.OnlyMetadata).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: retryLimiter(), NewQueue: takingTurns(r.urgent)}).
 		Complete(r)
 }
 
-// chatbotsOf returns whoever a ConfigMap or a Secret concerns: a claim or a copy its holder, and those who want the same ID; any
-// other those whose name for it this is.
-func (r *ChatbotReconciler) chatbotsOf(ctx context.Context, o client.Object) []reconcile.Request {
-	var names []types.NamespacedName
-	selection := []client.ListOption{client.UnsafeDisableDeepCopy}
-	if o.GetNamespace() == v1alpha1.IdentityNamespace {
-		if holder, ok := holderIn(o); ok && r.worksIn(holder.Namespace) {
-			names = append(names, holder)
+// wakeChatbots wakes the chatbots that a ConfigMap or a Secret concerns. Any number of chatbots can name one object, and at most one of
+// them owns it: the owner is woken at once, and all of them when the object is gone. The others wait for that. They are woken a moment
+// later, and only by a change of whose the object is.
+//
+// In the identity namespace, where users write nothing, each change wakes all that the object concerns.
+func (r *ChatbotReconciler) wakeChatbots() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	wake := func(ctx context.Context, before, after client.Object, queue queue) {
+		moved := before == nil || !sameOwnership(before, after)
+		for _, chatbot := range r.chatbotsNaming(ctx, after) {
+			request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(chatbot)}
+			switch {
+			case isOwnedBy(chatbot, chatbotOwner, before) || isOwnedBy(chatbot, chatbotOwner, after):
+				queue.Add(request)
+			case moved:
+				wakeLater(queue, request)
+			}
 		}
-		selection = append(selection, client.MatchingFields{lockNameIndex: o.GetName()})
-	} else {
-		selection = append(selection, client.InNamespace(o.GetNamespace()))
+	}
+	all := handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)
+	isIdentity := func(o client.Object) bool { return o.GetNamespace() == v1alpha1.IdentityNamespace }
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, queue queue) {
+			switch {
+			case isIdentity(e.Object):
+				all.Create(ctx, e, queue)
+			case !e.IsInInitialList: // each chatbot is reconciled after a start
+				wake(ctx, nil, e.Object, queue)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, queue queue) {
+			if isIdentity(e.ObjectNew) {
+				all.Update(ctx, e, queue)
+				return
+			}
+			wake(ctx, e.ObjectOld, e.ObjectNew, queue)
+		},
+		DeleteFunc: all.Delete,
+	}
+}
+
+// chatbotsOf returns requests for the chatbots that an object concerns: those that name it, and the holder of a reservation or a replica.
+func (r *ChatbotReconciler) chatbotsOf(ctx context.Context, o client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	if holder, ok := holderIn(o); ok && o.GetNamespace() == v1alpha1.IdentityNamespace && r.worksIn(holder.Namespace) {
+		requests = append(requests, reconcile.Request{NamespacedName: holder})
+	}
+	for _, chatbot := range r.chatbotsNaming(ctx, o) {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(chatbot)})
+	}
+	return requests
+}
+
+// chatbotsNaming returns the chatbots that want the ID of a reservation or a replica, or that name any other ConfigMap or Secret. The
+// caller must not change them.
+func (r *ChatbotReconciler) chatbotsNaming(ctx context.Context, o client.Object) []*v1alpha1.DGbotChatbot {
+	isIdentity := o.GetNamespace() == v1alpha1.IdentityNamespace
+	selection := []client.ListOption{client.UnsafeDisableDeepCopy, client.InNamespace(o.GetNamespace())}
+	if isIdentity {
+		selection[1] = client.MatchingFields{lockNameIndex: o.GetName()}
 	}
 	var chatbots v1alpha1.DGbotChatbotList
 	if err := r.Client.List(ctx, &chatbots, selection...); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the chatbots of an object", "namespace", o.GetNamespace(), "name", o.GetName())
 		return nil
 	}
+	var naming []*v1alpha1.DGbotChatbot
 	for i := range chatbots.Items {
-		if chatbot := &chatbots.Items[i]; o.GetNamespace() == v1alpha1.IdentityNamespace || publishesUnder(chatbot, o) {
-			names = append(names, client.ObjectKeyFromObject(chatbot))
+		if chatbot := &chatbots.Items[i]; isIdentity || publishesUnder(chatbot, o) {
+			naming = append(naming, chatbot)
 		}
 	}
-	requests := make([]reconcile.Request, len(names))
-	for i, name := range names {
-		requests[i].NamespacedName = name
-	}
-	return requests
+	return naming
 }
 
 // holderIn is the chatbot that a claim or a copy says it is of.

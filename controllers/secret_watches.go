@@ -49,7 +49,7 @@ func (r *APIKeyReconciler) wakeKeysOfSecret() handler.EventHandler {
 			key := &keys.Items[i]
 			request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)}
 			switch {
-			case isOwnedBy(key, before) || isOwnedBy(key, after):
+			case isOwnedBy(key, keyOwner, before) || isOwnedBy(key, keyOwner, after):
 				queue.Add(request)
 			case moved:
 				wakeLater(queue, request)
@@ -70,15 +70,16 @@ func (r *APIKeyReconciler) wakeKeysOfSecret() handler.EventHandler {
 	}
 }
 
-func isOwnedBy(key *v1alpha1.DGbotAPIKey, secret client.Object) bool {
-	if secret == nil {
+// isOwnedBy reports whether a published object is that of an object of ours; nil is none's.
+func isOwnedBy(object metav1.Object, owner secretOwner, published client.Object) bool {
+	if published == nil {
 		return false
 	}
-	state, _ := claimOn(secret, key.UID, keyOwner)
+	state, _ := claimOn(published, object.GetUID(), owner)
 	return state == lifecycle.SecretOwned
 }
 
-// sameOwnership reports whether two versions of a Secret, as a cache holds them, say the same of whose it is.
+// sameOwnership reports whether two versions of a published object, as a cache holds them, say the same of whose it is.
 func sameOwnership(a, b client.Object) bool {
 	return a.GetUID() == b.GetUID() && maps.Equal(a.GetLabels(), b.GetLabels()) && maps.Equal(a.GetAnnotations(), b.GetAnnotations()) &&
 		slices.EqualFunc(a.GetOwnerReferences(), b.GetOwnerReferences(), equalOwners)
