@@ -275,7 +275,7 @@ func TestExamples_NameTheLabelThatTheNetworkPolicyAsksFor(t *testing.T) {
 		t.Fatalf("the policy asks for %v", labels)
 	}
 	for name, value := range labels {
-		for _, example := range []string{"envoy-gateway.yaml", "traefik.yaml", "envoy/grpc.yaml", "envoy/http.yaml", "istio/authorization-policy.yaml", "nginx/dgbot.conf"} {
+		for _, example := range []string{"envoy-gateway.yaml", "traefik.yaml", "envoy/grpc.yaml", "envoy/http.yaml", "istio/authorization-policy.yaml", "nginx/dgbot.conf", "caddy/Caddyfile"} {
 			content, err := os.ReadFile(filepath.Join(root, "gateways", filepath.FromSlash(example)))
 			must(t, err)
 			if label := fmt.Sprintf("%s: %q", name, value); !strings.Contains(string(content), label) {
@@ -289,6 +289,7 @@ func TestExamples_NameTheLabelThatTheNetworkPolicyAsksFor(t *testing.T) {
 func TestExamples_CloseIdleConnectionsBeforeTheVerifier(t *testing.T) {
 	for example, setting := range map[string]string{
 		"nginx/dgbot.conf": `(?s)upstream dgbot_verifier \{[^}]*keepalive_timeout 15s;`, "envoy/http.yaml": `(?s)- name: dgbot-verifier\n.*idle_timeout: 15s.*- name: api\n`,
+		"caddy/Caddyfile": `keepalive 15s\n`,
 	} {
 		content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", filepath.FromSlash(example)))
 		must(t, err)
