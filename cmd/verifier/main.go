@@ -62,8 +62,9 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		"Address for Envoy's ext_authz (envoy.service.auth.v3.Authorization) and gRPC health; 0 for none.")
 	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
 		"Address for metrics, which hold no key and no key ID; 0 for none.")
-	flags.BoolVar(&options.MetricsSecure, "metrics-secure", false,
-		"Serve metrics over TLS to those who may GET /metrics, as the manager does. Needs the right to create tokenreviews and subjectaccessreviews.")
+	flags.BoolVar(&options.MetricsSecure, "metrics-secure", true,
+		"Serve metrics over TLS to clients whose token may GET /metrics, as the manager does. Needs the right to create tokenreviews and "+
+			"subjectaccessreviews. With =false they are served without TLS to every client that can connect.")
 	flags.Var((*names)(&options.Environments), "environment",
 		"Environment whose keys and chatbots are known, can be given repeatedly; by default all. Those of others are refused.")
 	flags.Var((*names)(&options.Namespaces), "namespace",

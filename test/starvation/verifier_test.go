@@ -67,7 +67,7 @@ func startAttackedWith(t *testing.T, secured *tls.Config, args ...string) *attac
 		must(t, err)
 	}
 	var err error
-	args = append(args, "--http-bind-address="+v.http, "--grpc-bind-address="+v.grpc, "--metrics-bind-address="+v.metrics, "--drain-delay=0s")
+	args = append(args, "--http-bind-address="+v.http, "--grpc-bind-address="+v.grpc, "--metrics-bind-address="+v.metrics, "--metrics-secure=false", "--drain-delay=0s")
 	v.program, err = cluster.StartVerifier(t.Context(), &printed, args...)
 	must(t, err)
 	t.Cleanup(func() {

@@ -22,6 +22,12 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -106,7 +112,50 @@ func TestWrongFlagsAreToldInOneLine(t *testing.T) {
 	}
 }
 
-// TestMetricsHaveNoKeyInThem, and count.
+// accountToken returns a token of a service account in the namespace default.
+func accountToken(t *testing.T, name string) string {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), account)))
+	config, err := cluster.ServiceAccountConfig(t.Context(), account.Namespace, name)
+	must(t, err)
+	return config.BearerToken
+}
+
+// scrape reads metrics as the ServiceMonitor of config/prometheus does. The code is 0 while nothing listens.
+func scrape(t *testing.T, address, token string) (code int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
+	must(t, err)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	scraper := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer scraper.CloseIdleConnections()
+	response, err := scraper.Do(request)
+	if err != nil {
+		return 0, ""
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	must(t, err)
+	return response.StatusCode, string(content)
+}
+
+// TestServiceMonitors_ShowAToken: every endpoint is scraped over TLS, with the token that may read metrics and nothing else.
+func TestServiceMonitors_ShowAToken(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "prometheus", "servicemonitor.yaml"))
+	must(t, err)
+	for document := range strings.SplitSeq(string(content), "\n---\n") {
+		monitor := example{}
+		must(t, yaml.Unmarshal([]byte(document), &monitor))
+		if monitor.at("spec.endpoints.0.scheme") != "https" || monitor.at("spec.endpoints.0.authorization.credentials.name") != "dgbot-metrics-reader" {
+			t.Errorf("%s is scraped without TLS or without a token", monitor.at("metadata.name"))
+		}
+	}
+}
+
+// TestMetricsHaveNoKeyInThem, count, and are read with a token that may read them, by the rights of config/verifier.
 func TestMetricsHaveNoKeyInThem(t *testing.T) {
 	p := newPlace(t)
 	text := p.key("crm", "staging")
@@ -116,12 +165,24 @@ func TestMetricsHaveNoKeyInThem(t *testing.T) {
 	if code, _ := v.verify("junk"); code != http.StatusUnauthorized {
 		t.Errorf("junk: %d", code)
 	}
-	response, err := v.client.Get("http://" + metrics + "/metrics")
-	must(t, err)
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	must(t, err)
-	body := string(content)
+	// Its certificate is made after the verifier answers.
+	eventually(t, "metrics without a token are denied", func() bool {
+		code, _ := scrape(t, metrics, "")
+		return code == http.StatusUnauthorized
+	})
+	if code, _ := scrape(t, metrics, accountToken(t, "metrics-stranger")); code != http.StatusForbidden {
+		t.Errorf("metrics without the right: %d", code)
+	}
+	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "metrics-scraper"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "dgbot-metrics-reader"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "metrics-scraper"}},
+	})))
+	code, body := 0, ""
+	token := accountToken(t, "metrics-scraper")
+	eventually(t, "an account with the right reads metrics", func() bool {
+		code, body = scrape(t, metrics, token)
+		return code == http.StatusOK
+	})
 	for _, want := range []string{`dgbot_verifier_answers_total{answer="good"} `, `dgbot_verifier_refusals_total{reason="malformed"} `, "dgbot_verifier_synced 1"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)

@@ -85,6 +85,13 @@ func valuesInto(object *yaml.RNode, slots *slots) error {
 		return service(object, slots, component)
 	case "PodDisruptionBudget":
 		return set(object, slots.put("toJson $.Values."+component+".podDisruptionBudget.maxUnavailable"), "spec", "maxUnavailable")
+	case "NetworkPolicy":
+		return eachElement(object, func(rule *yaml.RNode) error {
+			if rule.Field("from") == nil {
+				return nil
+			}
+			return set(rule, slots.put("toJson $.Values.networkPolicy.verifierClients"), "from")
+		}, "spec", "ingress")
 	case "ServiceMonitor":
 		return eachElement(object, func(endpoint *yaml.RNode) error {
 			return set(endpoint, "", slots.put(`include "dgbot.entries" $.Values.prometheus.serviceMonitor.endpoint`))

@@ -15,6 +15,8 @@ import (
 	"helm.sh/helm/v4/pkg/action"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -74,6 +76,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		`{prometheus: {serviceMonitor: {endpoint: {port: http}}}}`:               `at '/prometheus/serviceMonitor/endpoint': additional properties 'port' not allowed`,
 		`{manager: {podDisruptionBudget: {maxUnavailable: all}}}`:                `at '/manager/podDisruptionBudget/maxUnavailable'`,
 		`{networkPolicy: {enable: true}}`:                                        `at '/networkPolicy': additional properties 'enable' not allowed`,
+		`{networkPolicy: {verifierClients: []}}`:                                 `at '/networkPolicy/verifierClients': minItems: got 0, want 1`,
 		`{networkPolicy: {enabled: false, restrictedEgress: true}}`:              `at '/networkPolicy/restrictedEgress': value must be false`,
 		`{identity: {create: false}, namespace: {}, prometheus: {a: true}}`:      `at '/identity': additional properties 'create' not allowed`,
 	} {
@@ -197,6 +200,22 @@ func TestValuesArrive(t *testing.T) {
 	}
 	equal(t, verifier.Spec.Template.Spec.PriorityClassName, "high")
 	equal(t, verifier.Spec.Template.Spec.ImagePullSecrets, []corev1.LocalObjectReference{{Name: "registry"}})
+}
+
+// TestVerifierClients_AreTheOnlyPeers of the policy for what gateways ask.
+func TestVerifierClients_AreTheOnlyPeers(t *testing.T) {
+	objects := render(t, operatorNamespace, values{"verifier": values{"enabled": true}, "networkPolicy": values{
+		"verifierClients": []any{values{"namespaceSelector": values{"matchLabels": values{"gateways": "true"}}}},
+	}})
+	content, err := json.Marshal(objects["networking.k8s.io/v1 NetworkPolicy "+operatorNamespace+" dgbot-verifier-ingress"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy networkingv1.NetworkPolicy
+	if err := yaml.UnmarshalStrict(content, &policy); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, policy.Spec.Ingress[0].From, []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"gateways": "true"}}}})
 }
 
 // TestPartsAreLeftOut where they are not wanted, and the rest stays.
