@@ -104,9 +104,10 @@ bench-verifier: $(CONTROLPLANE)
 	go test -run=none -bench='Verify|Refusal' -count=$(or $(ROUNDS),5) -timeout 1h ./internal/verify
 
 .PHONY: soak
-soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 of DURATION=85s over KEYS=200), then starvation and load on the verifier in full size.
+soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 of DURATION=85s over KEYS=200), then starvation, policies and load on the verifier in full size.
 	go test -v -timeout 0 -run TestStorm -count=$(or $(STORMS),20) ./test/e2e/storm -storm.duration=$(or $(DURATION),85s) -storm.keys=$(or $(KEYS),200) -storm.delete-records
 	go test -v -timeout 1h -count=1 ./test/starvation -starvation.keys=2000 -starvation.foreign=20000 -starvation.large=30 -starvation.bulk=3000 -starvation.sharing=600 -starvation.large-configmaps=1000 -starvation.annotated-secrets=1000 -starvation.connections=12257 -starvation.attack=30s
+	go test -v -timeout 1h -count=1 -run CostLittle ./test/policy -policy.every-shape
 	go test -v -timeout 1h -count=1 -run 'UnderLoad|FollowRotations' ./test/verifier -load.revocations=10000 -load.keys=500
 
 .PHONY: test-alerts

@@ -93,7 +93,7 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	}
 
 	bot := func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} }
-	w.createBot("bot", nil)
+	w.createBot("bot", func(c *v1alpha1.DGbotChatbot) { c.Spec.Environment = env })
 	w.restBots(live, "bot")
 	oldest := w.key().CreationTimestamp
 	later := func(context.Context) (bool, error) { return time.Since(oldest.Time) > time.Second, nil }

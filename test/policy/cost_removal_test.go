@@ -41,11 +41,17 @@ func checkFindsQuadraticPolicy(t *testing.T, m *measurer, samples []*sample) {
 	}}
 	must(t, admin.Create(t.Context(), policy))
 	must(t, admin.Create(t.Context(), binding))
-	t.Cleanup(func() {
-		must(t, admin.Delete(context.WithoutCancel(t.Context()), binding))
-		must(t, admin.Delete(context.WithoutCancel(t.Context()), policy))
-	})
 	measured := *samples[at]
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		must(t, admin.Delete(ctx, binding))
+		must(t, admin.Delete(ctx, policy))
+		must(t, wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+			after := measured
+			m.measure(ctx, t, &after, 1)
+			return after.ratio() <= mostTimes, nil // no longer in effect
+		}))
+	})
 	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
 		m.measure(t.Context(), t, &measured, 1) // takes seconds once the policy is in effect
 		return measured.ratio() > mostTimes || len(measured.cancelled) > 0, nil
@@ -73,8 +79,11 @@ func (m *measurer) checkRemovable(t *testing.T, samples []*sample) {
 		}
 		// dgbot-records lets no user change labels, and compares at most 100 entries that are kept with 100 others: more are removed at once.
 		if s.resource != "dgbotapikeyrecords" {
-			removals["one finalizer or owner"] = removeLast(s.object)
 			removals["all labels"] = client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`))
+			removals["all annotations"] = client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":null}}`))
+			if len(s.object.GetOwnerReferences())+len(s.object.GetFinalizers()) > 0 {
+				removals["one finalizer or owner"] = removeLast(s.object)
+			}
 		}
 		for what, patch := range removals {
 			if err := m.remover.Patch(t.Context(), object.DeepCopy(), patch, client.DryRunAll); err != nil {

@@ -4,6 +4,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -107,6 +109,27 @@ func specShapes() map[string]map[string]change {
 			_ = unstructured.SetNestedSlice(o.Object, scopes(32), "spec", "scopes")
 		}},
 	}
+}
+
+// costlyShapes are those that are always measured, by resource: where an expression took time by the square, or takes the most.
+var costlyShapes = map[string][]string{
+	"configmaps":         {"1 MiB that mentions a key, and a key"},
+	"dgbotapikeyrecords": {"5,000 owner references", "5,000 finalizers"},
+	"dgbotapikeys":       {"5,000 owner references", "values of 120 KiB for the annotations that policies read", "a spec at its bounds"},
+	"dgbotchatbots":      {"a spec at its bounds"},
+	"dgbotenvironments":  {"a spec at its bounds"},
+	"namespaces":         {"10,000 labels"},
+	"pods":               {"5,000 owner references", "2,000 containers and a key"},
+}
+
+// shapesOf returns the shapes of a resource to measure.
+func shapesOf(resource string) map[string]change {
+	shapes := maps.Clone(metadataShapes)
+	maps.Copy(shapes, specShapes()[resource])
+	if !*everyShape {
+		maps.DeleteFunc(shapes, func(shape string, _ change) bool { return !slices.Contains(costlyShapes[resource], shape) })
+	}
+	return shapes
 }
 
 // convert replaces an object by one that has a type.
