@@ -11,7 +11,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// amend returns what has to change about a record. Every value is a function of data alone, so that two operators write
+// amend returns what has to change about a record. Every value is a function of data alone, so that two instances write
 // the same, and all but label, chatbotID, scopes and Disabled are one-way.
 func (p *planner) amend(record *Revision) AmendRecord {
 	a := AmendRecord{Name: record.Name, UID: record.UID}
@@ -106,8 +106,8 @@ func (p *planner) beyondLimit(r *Revision, below int64) bool {
 	return p.exceeds(p.maxPrevious, r, below, &p.horizon)
 }
 
-// unpublishedUntil returns until when a record above the published one may still be somebody's attempt to publish; nil
-// for other records. It ends also while a cause is outstanding: attempts that fail again and again would pile up.
+// unpublishedUntil returns until when an instance may still publish a revision above the published one; nil for other revisions. The
+// time also ends while a cause stands: revisions of attempts that fail again and again would accumulate.
 func (p *planner) unpublishedUntil(record *Revision) *metav1.Time {
 	if p.published == nil || record.Number <= p.published.Number {
 		return nil

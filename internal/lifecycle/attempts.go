@@ -11,11 +11,11 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// An attempt whose Secret could not be written leaves a record of a key that nobody holds. The dry run before it keeps that
-// rare, but a webhook may let a dry run pass and refuse the write, and an API server may time out every time.
+// An attempt whose Secret could not be written leaves the record of a key that no client holds. The dry run before it keeps that
+// rare, but a webhook may accept a dry run and reject the write, and an API server may time out every time.
 const (
 	attemptsWindow = time.Hour
-	// attemptsFree come at once: one is what a crash leaves, two where another operator was working as well.
+	// attemptsFree are made at once: a crash leaves one, and two instances at work leave two.
 	attemptsFree = 2
 )
 
@@ -44,7 +44,7 @@ func attemptedAt(record *Revision) time.Time {
 	return record.IssuedAt.Time
 }
 
-// wasPublished says whether a record's key was ever in the Secret, as far as can be told.
+// wasPublished reports whether a revision's key was ever in the Secret, as far as is known.
 func (p *planner) wasPublished(record *Revision) bool {
 	if p.published != nil {
 		return record.Number <= p.published.Number
@@ -64,9 +64,9 @@ func (p *planner) attemptsGate() *obstacle {
 	if p.reached(until) {
 		return nil
 	}
-	told := apimeta.FindStatusCondition(p.was.conditions, v1alpha1.StalledCondition)
-	if told != nil && (told.Reason == v1alpha1.SecretWriteRefusedReason || told.Reason == v1alpha1.RecordWriteRefusedReason) {
-		return &obstacle{reason: told.Reason, message: told.Message, stalled: true, until: until}
+	reported := apimeta.FindStatusCondition(p.was.conditions, v1alpha1.StalledCondition)
+	if reported != nil && (reported.Reason == v1alpha1.SecretWriteRefusedReason || reported.Reason == v1alpha1.RecordWriteRefusedReason) {
+		return &obstacle{reason: reported.Reason, message: reported.Message, stalled: true, until: until}
 	}
 	return &obstacle{reason: v1alpha1.ProgressingReason, harmless: true, until: until, message: fmt.Sprintf(
 		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", p.cause, n, until.UTC().Format(time.RFC3339))}

@@ -22,7 +22,7 @@ import (
 //	         a use, kept-at, a gap in the reports           of a use, an exemption, ▼
 //	         an exemption, other rules                      other rules
 //
-// Unused is a warning, which the key's status remembers: where that is lost, people are warned again. Disabled and Revoked are
+// Unused is a warning, which the key's status remembers: where that is lost, the operator warns again. Disabled and Revoked are
 // done to the records, and noted on the newest of them with the write that does it, so that no loss of a status revives a key. A
 // gap in the reports takes back the warning, because a use may have been missed. It enables nothing: what is disabled is not used.
 
@@ -68,7 +68,7 @@ type audit struct {
 func (p *planner) findAudit() audit {
 	mark, kept := p.auditMark(), p.requests.kept.due
 	if mark != nil && mark.Stage == v1alpha1.AuditRevoked && (kept == nil || kept.Time.Before(mark.Since.Time)) {
-		// Whatever has become of the rules: nothing is issued that nobody has decided on.
+		// Whatever has become of the rules: only the annotation kept-at has a revision issued again.
 		return audit{mark: mark, shown: showMark(mark, nil)}
 	}
 	if p.auditUnknown() {
@@ -140,8 +140,8 @@ func (p *planner) warnedSince(unused time.Time) *metav1.Time {
 	return new(whole(p.now))
 }
 
-// beyondDisabled is for a key that the audit has disabled. Nobody can have used it since; that verifiers report is asked for all
-// the same, because what comes next cannot be taken back.
+// beyondDisabled is for a key that the audit has disabled. It cannot have been used since. That verifiers report uses is required all
+// the same, because the next stage is final.
 func (a *audit) beyondDisabled(p *planner, rules *v1alpha1.EnvironmentAudit, mark *AuditMark) {
 	a.mark = mark
 	if rules.RevokeAfter == nil || !p.auditable() {
@@ -226,7 +226,7 @@ func (p *planner) coarsest() time.Duration {
 	return step
 }
 
-// askedFor is the newest record that was not issued by time alone: a key that nobody uses is rotated on schedule all the same. It is
+// askedFor returns the newest revision that was not issued by time alone: an unused key is rotated on schedule all the same. It is
 // kept for as long as there is an audit; where it is gone, the oldest one stands for it. Nil where there is none at all.
 func (p *planner) askedFor() *Revision {
 	for _, record := range p.live {

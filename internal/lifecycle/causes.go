@@ -26,8 +26,8 @@ func (p *planner) findLoss() v1alpha1.Cause {
 	return v1alpha1.CauseSecretLost
 }
 
-// recordLost: the Secret holds a key that was ours. The status says so (nobody else can write it), or there is no record
-// left at all to say otherwise. A key that was put into the Secret by somebody is not told apart from junk: SecretAltered.
+// recordLost reports whether the Secret holds a key of this owner whose record is gone. The status shows its ID (only the operator can
+// write it), or there is no record left at all to contradict. Any other key text in the Secret counts as junk: SecretAltered.
 func (p *planner) recordLost() bool {
 	if p.Secret.KeyID == "" {
 		return false
@@ -41,9 +41,9 @@ func (p *planner) recordLost() bool {
 	return len(p.live) == 0 || (current != nil && current.ID == p.Secret.KeyID)
 }
 
-// everPublished says whether a revision has been in the Secret. Records alone cannot tell: one is created before it is
-// published. Where the first attempt stopped between the two, there is no Secret of ours, status.binding is not set, and
-// all there is are first issues that nothing superseded.
+// everPublished reports whether a revision has been in the Secret. Records alone do not show that: a record is created before its
+// revision is published. If the first attempt stopped between the two writes, there is no owned Secret, status.binding is not set, and
+// all records are first issues that nothing superseded.
 func (p *planner) everPublished() bool {
 	if p.was.isBound || p.was.current != nil {
 		return true

@@ -11,23 +11,23 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// ClaimState says whose a chatbot ID is.
+// ClaimState describes who has reserved a chatbot ID.
 type ClaimState string
 
 const (
-	// ClaimAbsent: nobody has claimed the ID.
+	// ClaimAbsent: the ID is not reserved.
 	ClaimAbsent ClaimState = "Absent"
-	// ClaimOwn: the chatbot has.
+	// ClaimOwn: the chatbot has reserved it.
 	ClaimOwn ClaimState = "Own"
-	// ClaimStale: one has that is no longer there.
+	// ClaimStale: a chatbot that was deleted has reserved it.
 	ClaimStale ClaimState = "Stale"
-	// ClaimTaken: another one has.
+	// ClaimTaken: another chatbot has reserved it.
 	ClaimTaken ClaimState = "Taken"
-	// ClaimUnknown: the claim, or the chatbot that it names, could not be read.
+	// ClaimUnknown: the reservation, or the chatbot that it names, could not be read.
 	ClaimUnknown ClaimState = "Unknown"
 )
 
-// WidgetState says whose the ConfigMap of a chatbot's name is, and whether it is as it should be.
+// WidgetState describes who owns the ConfigMap of a chatbot's name, and whether it has drifted.
 type WidgetState string
 
 const (

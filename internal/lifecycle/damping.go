@@ -9,8 +9,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Somebody who deletes or restores the Secret again and again (another tool that believes it owns it, mostly) must not
-// make the operator mint without bound, while a few real losses must heal at once.
+// Another tool that deletes or restores the Secret again and again, mostly because it believes that it owns it, must not make the
+// operator issue revisions without bound, while a few real losses must heal at once.
 const (
 	dampingWindow   = time.Hour
 	dampingFree     = 20
@@ -24,7 +24,7 @@ func isLoss(cause v1alpha1.Cause) bool {
 	return cause == v1alpha1.CauseSecretLost || cause == v1alpha1.CauseSecretAltered
 }
 
-// countsForDamping says whether a record is a replacement of a lost or altered Secret within the last hour.
+// countsForDamping reports whether a revision is a replacement of a lost or altered Secret within the last hour.
 func countsForDamping(r *Revision, h *horizon) bool {
 	return isLoss(r.Cause) && !h.reached(r.IssuedAt.Add(dampingWindow)) && h.reached(r.IssuedAt.Add(-clockTolerance))
 }

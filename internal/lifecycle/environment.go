@@ -65,7 +65,7 @@ func (p *planner) scheduled(issuedAt metav1.Time) *metav1.Time {
 	return &metav1.Time{Time: from}
 }
 
-// endsByRule says whether a record has an end that is not the key's own: one that a new revision would not have as well.
+// endsByRule reports whether a rule, and not spec.expiresAt, bounds a revision: a new revision would expire later.
 func (p *planner) endsByRule(r *Revision) bool {
 	end := r.NotAfter
 	return p.lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (p.wants.expiresAt == nil || end.Before(p.wants.expiresAt))

@@ -68,7 +68,7 @@ func EnvironmentStatus(o EnvironmentObservation, now time.Time) (s *v1alpha1.DGb
 	return s, h.next
 }
 
-// ViolatesRules says whether a key's status says that it breaks a rule of its environment.
+// ViolatesRules reports whether a key's status shows that it breaks a rule of its environment.
 func ViolatesRules(key *v1alpha1.DGbotAPIKey) bool {
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
 	return ready != nil && ready.Reason == v1alpha1.EnvironmentPolicyReason ||

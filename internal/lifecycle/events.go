@@ -13,7 +13,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Event is something to tell people about a key. Reason is a condition's reason or the cause of a revision.
+// Event describes a Kubernetes event about a key. Reason is a condition's reason or the cause of a revision.
 type Event struct {
 	Warning bool
 	Reason  string
@@ -102,9 +102,9 @@ func (k *ownerKind) lossEvent(loss v1alpha1.Cause, secretName string) Event {
 	return Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.losses[loss], secretName)}
 }
 
-// toldFor is how long after a revision was issued a status that does not show it means that the event is due. After
+// eventWindow is how long after a revision was issued its event is due if the status does not show it yet. After
 // that the status was lost, or a user has restored the key.
-const toldFor = time.Hour
+const eventWindow = time.Hour
 
 // newlyIssued returns the revision that the next status shows as current where the old one did not yet; nil
 // where there is none: of an older key that a user restored, and of one that an audit has ended, the event came when they were issued.
@@ -117,7 +117,7 @@ func (o *owner) newlyIssued(revisions []*Revision, next *summary, now time.Time)
 		switch {
 		case r.Name != next.current.Name, r.SupersededBy != 0, r.Mark != nil:
 		case old != nil && r.Number <= old.Number:
-		case now.Sub(r.IssuedAt.Time) > toldFor:
+		case now.Sub(r.IssuedAt.Time) > eventWindow:
 		default:
 			return r
 		}
@@ -159,7 +159,7 @@ func (s *summary) handledRevocation() *metav1.Time {
 	return s.handled.RevokeIssuedBefore
 }
 
-// unwanted: nobody asked for it, so it is a warning.
+// unwanted reports whether a reason is one that no user asked for, so that the event is a warning.
 func unwanted(reason string) bool {
 	switch reason {
 	case v1alpha1.IssuedReason, v1alpha1.PublishedReason, v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason,

@@ -171,7 +171,7 @@ func (p *planner) overlapGate() *obstacle {
 	if p.published == nil || p.cause != v1alpha1.CauseSchedule && p.cause != v1alpha1.CauseRequest {
 		return nil
 	}
-	// Records above the published one are attempts, which end by themselves and which nobody holds the key of.
+	// Revisions above the published one are attempts: they expire, and no client holds their keys.
 	earlierOnes := slices.DeleteFunc(p.others(&p.horizon), func(r *Revision) bool { return r.Number > p.published.Number })
 	if len(earlierOnes) < p.maxPrevious {
 		return nil

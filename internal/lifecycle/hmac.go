@@ -10,18 +10,18 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// An HMAC secret is in three places: its hash in the chatbot's status (the ledger), the secret itself in the copy, which
-// verifiers read, and in the Secret, which the customer's server reads. It gets into them in this order, and the policy is
-// that of API keys: Plan decides on revisions of the ledger as on records. What a crash leaves, and what another operator
-// that sees it does:
+// An HMAC secret is in three places: its hash in the chatbot's status (the ledger), the secret itself in the replica, which
+// verifiers read, and in the Secret, which the customer's server reads. It is written to them in this order, and the policy is
+// that of API keys: it decides on the revisions of the ledger as on those of records. What a crash leaves, and what another instance
+// that observes it does:
 //
-//	announced in the ledger     nobody has the secret: after a moment the copy is marked, so that a write of it that is
-//	                            still under way is refused, and another one is announced
-//	in the copy                 it verifies, and is published: it is not minted again
-//	in the Secret               it is the current one; the one before it gets its end in the ledger, then in the copy
+//	announced in the ledger     no client has the secret: after a moment the replica is marked, so that a write of it that is
+//	                            still under way is rejected, and another secret is announced
+//	in the replica              it verifies, and is published: no other one is minted
+//	in the Secret               it is the current one; the previous one gets its time bound in the ledger, then in the replica
 //
-// A revocation goes the same way, ledger first: what is not in it any more is taken out of the copy, and then of the Secret.
-// Where the Secret or the copy is lost or altered, it is written anew from the other; where both are, a revision is due.
+// A revocation goes the same way, ledger first: what is no longer in it is removed from the replica, and then from the Secret.
+// Where the Secret or the replica is lost or has drifted, it is restored from the other; where both are lost, a revision is due.
 
 // HMACObservation is what is known of a chatbot's HMAC secret, without a character of it.
 type HMACObservation struct {
@@ -38,7 +38,7 @@ type HMACObservation struct {
 	Source ImportSource
 	// Refusal is what the API server answered to a step of the last plan; nil where there was none.
 	Refusal *Refusal
-	// Failed: issuing a revision was tried, and nobody knows what came of it. What it was to replace is revoked all the same.
+	// Failed: an attempt to issue a revision was made, and its outcome is unknown. What it was to replace is revoked all the same.
 	Failed bool
 }
 
@@ -114,8 +114,8 @@ func (o *ChatbotObservation) planHMAC(now time.Time) hmacPlan {
 	return plan
 }
 
-// trustedLedger is the one in the status. Where that was lost, the Secret and the copy vouch for each other: whoever could
-// write both would have to be an admin of the cluster. A status without a ledger and with the chatbot's ID was not lost: the HMAC secret was
+// trustedLedger is the one in the status. Where that was lost, the Secret and the replica confirm each other: only an admin of
+// the cluster could have written both. A status without a ledger and with the chatbot's ID was not lost: the HMAC secret was
 // withdrawn, and a copy that could not be deleted then must not bring it back.
 func (o *ChatbotObservation) trustedLedger() Ledger {
 	l := LedgerOf(&o.Chatbot.Status)
@@ -222,7 +222,7 @@ func (o *ChatbotObservation) importProblem(p *planner, issue *IssueRevision) *ob
 	}
 	problem := o.HMAC.Source.Problem
 	if revoked := p.requests.revoke.due; problem == "" && revoked != nil {
-		// When it was made nobody knows, but it was before now. Otherwise one that was revoked would come back with its source.
+		// When it was made is unknown, but it was before now. Otherwise a revoked one would return with its source.
 		problem = fmt.Sprintf("it was made before it is imported, and revokeIssuedBefore (%s) ends what was", rfc3339(revoked))
 	}
 	if problem == "" {
@@ -232,7 +232,7 @@ func (o *ChatbotObservation) importProblem(p *planner, issue *IssueRevision) *ob
 		"Entry %q of Secret %q cannot be imported: %s. Put it right, or take spec.identityVerification.importFrom away for a new HMAC secret", from.Key, from.Name, problem)}
 }
 
-// Imports says whether a revision to be issued is what importFrom names.
+// Imports reports whether a revision to be issued is what importFrom names.
 func (o *ChatbotObservation) Imports(issue *IssueRevision) bool {
 	return issue.Cause == v1alpha1.CauseFirstIssue && o.Chatbot.Spec.IdentityVerification.ImportFrom != nil
 }

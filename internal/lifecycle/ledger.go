@@ -47,10 +47,10 @@ func (l Ledger) Replace(s *v1alpha1.DGbotChatbotStatus) {
 	}
 }
 
-// Equal says whether two ledgers say the same.
+// Equal reports whether two ledgers are equal.
 func (l Ledger) Equal(other Ledger) bool { return equality.Semantic.DeepEqual(l, other) }
 
-// Empty says whether there is nothing in it.
+// Empty reports whether the ledger has no revision.
 func (l Ledger) Empty() bool { return l == Ledger{} }
 
 // Revisions are those in the ledger, as far as there are any.

@@ -29,15 +29,15 @@ type Observation struct {
 	Chatbot Chatbot
 	// Environment is the one that spec.environment names.
 	Environment Environment
-	// Tracking is what the verifiers of the key's environment vouch for; nil where none does.
+	// Tracking is what the verifiers of the key's environment report about uses; nil where none does.
 	Tracking *Tracking
 	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
 	// none. With it Plan asks for no step of that kind, and reports it.
 	Refusal *Refusal
 	// Failed are the reads that failed. With any, Plan only takes away: see FailedRead.
 	Failed FailedReads
-	// KeepEnded: the API server refused to delete a record that ended long ago. It is in nobody's way; the next pass
-	// tries again.
+	// KeepEnded: the API server rejected the deletion of a record that expired long ago. It does no harm; the next pass
+	// retries.
 	KeepEnded bool
 }
 
@@ -61,7 +61,7 @@ type Refusal struct {
 	Message string
 }
 
-// SecretState says whose the Secret is.
+// SecretState describes who owns the Secret.
 type SecretState string
 
 const (
@@ -112,7 +112,7 @@ func SecretDataKey(key *v1alpha1.DGbotAPIKey) string {
 var trailingPunctuation = regexp.MustCompile(`[^a-z0-9]+$`)
 
 // RecordName returns the name of a revision's record. It is a function of the key and the revision alone: of two
-// operators that issue the same revision, one is told AlreadyExists. The uid tells keys of one name apart.
+// instances that issue the same revision, one gets AlreadyExists. The uid tells keys of one name apart.
 func RecordName(keyName string, uid types.UID, revision int64) string {
 	sum := sha256.Sum256([]byte(uid))
 	if len(keyName) > 230 {
@@ -153,11 +153,11 @@ func owned(record *v1alpha1.DGbotAPIKeyRecord) bool {
 	return false
 }
 
-// IsReferenceTo says whether an owner reference is one to an object of a kind of ours, of whatever version.
+// IsReferenceTo reports whether an owner reference names an object of one of our kinds, of any version.
 func IsReferenceTo(kind string, owner metav1.OwnerReference) bool {
 	group, err := schema.ParseGroupVersion(owner.APIVersion)
 	return err == nil && owner.Kind == kind && group.Group == v1alpha1.GroupVersion.Group
 }
 
-// Orphan says whether a record has no owner reference to the key it names. Such a record is dead.
+// Orphan reports whether a record has no owner reference to the key it names. Its key is rejected for good.
 func Orphan(record *v1alpha1.DGbotAPIKeyRecord) bool { return !owned(record) }

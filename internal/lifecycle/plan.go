@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// keptEnded is how many ended records are kept for people to look at.
+	// keptEnded is how many expired or revoked records are kept for users to look at.
 	keptEnded = 10
-	// publishGrace is after how long a record that is not published is nobody's attempt any more. Publishing gives up
+	// publishGrace is after how long no instance can still publish a record that is not published. Publishing gives up
 	// after PublishTimeout.
 	publishGrace = 30 * time.Second
 	// PublishTimeout is how long after creating the record the Secret may be written. It is well under the time after
-	// which another operator ends the record.
+	// which another instance expires the record.
 	PublishTimeout = 10 * time.Second
 )
 
@@ -121,7 +121,7 @@ func (p *planner) changes() changes {
 	return c
 }
 
-// issue returns the revision to issue now; nil if none is due or something stands in its way.
+// issue returns the revision to issue now; nil if none is due or a gate is closed.
 func (p *planner) issue() *IssueRevision {
 	if p.cause == "" || p.obstacle != nil {
 		return nil

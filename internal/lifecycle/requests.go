@@ -39,7 +39,7 @@ type request struct {
 
 type requests struct {
 	rotate, revoke request
-	// kept is when somebody decided to keep the key although it is not used.
+	// kept is when a user decided to keep the key although it is not used.
 	kept request
 	// invalid says which annotations cannot be read; empty if all can.
 	invalid string
@@ -108,7 +108,7 @@ func sortRequest(h *horizon, times ...*metav1.Time) request {
 	return r
 }
 
-// covers says whether the request is due and about a revision issued then.
+// covers reports whether the request is due and covers a revision issued then.
 func (r request) covers(issuedAt metav1.Time) bool {
 	return r.due != nil && !issuedAt.After(r.due.Time)
 }

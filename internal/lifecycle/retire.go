@@ -45,7 +45,7 @@ func (p *planner) supersededAt(r *Revision) *metav1.Time {
 	return &next.IssuedAt
 }
 
-// retiredAt is when a superseded record stops verifying; nil where that cannot be told.
+// retiredAt returns when a superseded revision expires; nil where that is unknown.
 func (p *planner) retiredAt(record *Revision) *metav1.Time {
 	superseded := p.supersededAt(record)
 	if superseded == nil {
@@ -121,7 +121,7 @@ func (p *planner) lingering() (records []*Revision, known []disuse) {
 	return records, known
 }
 
-// retirable are the superseded revisions that verify and end once nobody uses them; none without WhenUnused.
+// retirable returns the superseded revisions that verify and expire once they are unused; none without WhenUnused.
 func (p *planner) retirable() []*Revision {
 	if !p.wants.whenUnused() || p.published == nil {
 		return nil
@@ -138,20 +138,20 @@ func (p *planner) retirable() []*Revision {
 // previousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
 func (p *planner) previousInUse() (reason, message string) {
 	records, known := p.lingering()
-	var told []string
+	var described []string
 	for i, record := range records {
 		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {
 			reason = known[i].reason
 		}
-		told = append(told, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, p.tellUse(record), tellEnd(record)))
+		described = append(described, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, p.describeUse(record), describeEnd(record)))
 	}
-	if len(told) == 0 {
+	if len(described) == 0 {
 		return "", ""
 	}
-	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(told, "; ")
+	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(described, "; ")
 }
 
-func (p *planner) tellUse(record *Revision) string {
+func (p *planner) describeUse(record *Revision) string {
 	switch at := record.LastUsedAt; {
 	case at != nil && p.isTracked():
 		return "last used at " + rfc3339(at)
@@ -163,7 +163,7 @@ func (p *planner) tellUse(record *Revision) string {
 	return fmt.Sprintf("no verifier reports uses in environment %q", p.wants.environment)
 }
 
-func tellEnd(record *Revision) string {
+func describeEnd(record *Revision) string {
 	if record.NotAfter == nil {
 		return ""
 	}

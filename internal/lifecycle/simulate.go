@@ -13,8 +13,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Simulation carries out plans in memory over a moving clock. Tests assert the promises after each step, and people can
-// see what a change would do. Hashes are made up from the revision, so that no key material is needed.
+// Simulation carries out plans in memory over a moving clock. Tests assert the promises after each step, and
+// rotate --dry-run shows what a change would do. Hashes are made up from the revision, so that no key material is needed.
 type Simulation struct {
 	Observation
 	Now time.Time
@@ -25,8 +25,8 @@ type Simulation struct {
 // maxSteps is more than any plan needs to be carried out to the end; a simulation that goes beyond it would not end.
 const maxSteps = 200
 
-// Settle carries out plans until one has no steps, and returns the steps it took. It fails where the policy does not come
-// to rest, which is a defect of the policy.
+// Settle carries out plans until one has no steps, and returns the steps it took. It fails where the policy does not
+// converge, which is a defect of the policy.
 func (s *Simulation) Settle() ([]Step, error) {
 	var taken []Step
 	for len(taken) < maxSteps {
@@ -45,7 +45,7 @@ func (s *Simulation) Settle() ([]Step, error) {
 			}
 		}
 	}
-	return taken, fmt.Errorf("key %s does not come to rest: %d steps at %s, the last %+v", s.Key.Name, len(taken), s.Now, taken[len(taken)-1])
+	return taken, fmt.Errorf("planning for %s did not converge after %d steps at %s, the last %+v", s.Key.Name, len(taken), s.Now, taken[len(taken)-1])
 }
 
 // Advance moves the clock to the given time, waking whenever a plan asked for it, and returns the steps taken on the way.

@@ -108,7 +108,7 @@ func (p *planner) progress() string {
 }
 
 // nextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
-// the past while something stands in the way of a revision that is due.
+// the past while a gate is closed for a revision that is due.
 func (p *planner) nextRotation() *metav1.Time {
 	wants := &p.wants
 	if p.wants.state != v1alpha1.StateActive {
@@ -135,7 +135,7 @@ func (p *planner) nextRotation() *metav1.Time {
 	return &metav1.Time{Time: next.UTC()}
 }
 
-// handled returns the requests that are satisfied; what was handled before stays when nobody asks for it any more.
+// handled returns the requests that are satisfied; what was handled before stays when it is no longer requested.
 func (p *planner) handled() *v1alpha1.HandledRequest {
 	var h v1alpha1.HandledRequest
 	if old := p.was.handled; old != nil {

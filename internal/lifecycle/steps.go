@@ -19,7 +19,7 @@ type IssueRevision struct {
 	Revision   int64
 	RecordName string
 	Cause      v1alpha1.Cause
-	// Loss is SecretLost or SecretAltered where that happened, whatever the cause: people are to be told of it.
+	// Loss is SecretLost or SecretAltered where that happened, whatever the cause: an event reports it.
 	Loss     v1alpha1.Cause
 	IssuedAt metav1.Time
 	// NotAfter is nil for a revision without an end.

@@ -8,24 +8,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// MaxTrackingGap is how long no verifier may have vouched for an environment before uses in it may have been missed.
+// MaxTrackingGap is how long an environment may be without a report of a verifier before uses in it may have been missed.
 const MaxTrackingGap = 10 * time.Minute
 
 // UsageLeaseRetention is how long the operator keeps a Lease that no verifier renews. Nothing is lost with the Lease then: after
 // MaxTrackingGap the next renewal begins the tracking anew anyway, and uses are in the status of records.
 const UsageLeaseRetention = time.Hour
 
-// Tracking is what the verifiers of an environment vouch for: that a use since Since would have been reported. They say so
-// in a Lease, see contract section 6.
+// Tracking describes since when verifiers report uses in an environment: a use since Since would have been reported. Verifiers
+// publish it in a Lease.
 type Tracking struct {
 	Since time.Time
-	// Renewed is when one of them said so last.
+	// Renewed is when a verifier last renewed the Lease.
 	Renewed time.Time
 	// Lag is how far behind Renewed the reports of the others may be.
 	Lag time.Duration
 }
 
-// At says whether the tracking goes on at that time. One that is dated ahead says nothing: the clock behind it is wrong.
+// At reports whether uses are tracked at a time. A Lease that is dated ahead proves nothing: the clock behind it is wrong.
 func (t *Tracking) At(now time.Time) bool {
 	return t.at(&horizon{now: now})
 }

@@ -21,7 +21,7 @@ func lastUse(record *Revision, h *horizon) *metav1.Time {
 	return at
 }
 
-// lastUseOfAny returns the newest use of the key. What the status says stays: the record that told it may be deleted.
+// lastUseOfAny returns the newest use of the key. What the status shows stays: the record that showed it may be deleted.
 func (p *planner) lastUseOfAny() *metav1.Time {
 	newest := p.was.lastUsedAt
 	for _, record := range p.live {
