@@ -77,7 +77,7 @@ func (r *APIKeyReconciler) settle(ctx context.Context, seen *observed) (lifecycl
 			return decision, err
 		}
 	}
-	return lifecycle.Decision{}, fmt.Errorf("key %s/%s does not come to rest", seen.Key.Namespace, seen.Key.Name)
+	return lifecycle.Decision{}, fmt.Errorf("planning for key %s/%s did not converge after %d passes", seen.Key.Namespace, seen.Key.Name, maxPlans)
 }
 
 // perhapsRefused makes a refusal of the answer that somebody else was first, once it has come too often to be true.

@@ -235,7 +235,7 @@ func (r *ChatbotReconciler) settle(ctx context.Context, seen *seenChatbot) (life
 			return lifecycle.ChatbotDecision{}, errors.Join(failure, err)
 		}
 	}
-	return lifecycle.ChatbotDecision{}, fmt.Errorf("chatbot %s/%s does not come to rest", seen.Chatbot.Namespace, seen.Chatbot.Name)
+	return lifecycle.ChatbotDecision{}, fmt.Errorf("planning for chatbot %s/%s did not converge after %d steps", seen.Chatbot.Namespace, seen.Chatbot.Name, maxChatbotSteps)
 }
 
 // issues says whether a step is one on the way to a new HMAC secret.
