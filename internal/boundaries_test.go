@@ -127,7 +127,14 @@ var boundaries = map[string]boundary{
 	"test/rules": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/test/controlplane", "k8s.io/apimachinery",
+			module + "/test/controlplane", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
+		},
+	},
+	// It copies our CRDs, to compare with kinds that no rule is about.
+	"test/policy": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/test/controlplane",
+			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 		},
 	},
 	// It reads the schemas of the CRDs.
@@ -150,8 +157,8 @@ var boundaries = map[string]boundary{
 	// It attacks the verifier.
 	"test/starvation": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
-			"github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
+			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/util/cert",
+			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
 		},
 	},
 	// It asks as Envoy does, and reads Envoy's configuration.
