@@ -70,7 +70,7 @@ func TestPlan_DecidesAsBeforeTheRebuild(t *testing.T) {
 		}
 	}
 	if *agreementUpdate {
-		if err := os.WriteFile(fingerprintFile, []byte(taken.String()), 0o644); err != nil { //nolint:gosec // a file of the repository
+		if err := os.WriteFile(fingerprintFile, []byte(taken.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func fingerprintOf(t *testing.T, name string, seed int64, generate func(*rand.Ra
 	generate(rand.New(rand.NewSource(seed)), out)
 	if *agreementDump != "" {
 		file := filepath.Join(*agreementDump, strings.ReplaceAll(name, "/", "-"))
-		if err := os.WriteFile(file, out.all.Bytes(), 0o644); err != nil { //nolint:gosec // a file for the developer
+		if err := os.WriteFile(file, out.all.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

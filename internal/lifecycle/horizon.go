@@ -2,11 +2,7 @@
 
 package lifecycle
 
-import (
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
+import "time"
 
 // horizon is the clock of one plan. It reports whether an instant has been reached, and keeps the earliest of those that have not: until
 // then no rule can decide otherwise. So the next wake-up follows from what the rules asked. A list of instants beside the rules was
@@ -33,12 +29,5 @@ func (h *horizon) reached(at time.Time) bool {
 func (h *horizon) wakeBy(at time.Time) {
 	if at.After(h.now) && (h.next.IsZero() || at.Before(h.next)) {
 		h.next = at
-	}
-}
-
-// wakeAt is wakeBy for a time that may be absent.
-func (h *horizon) wakeAt(at *metav1.Time) {
-	if at != nil {
-		h.wakeBy(at.Time)
 	}
 }

@@ -47,7 +47,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
 	_, err := s.Advance(s.Now.Add(maxRefusedDelay))
-	if p := assess(s.Observation.facts(s.Now)); err != nil || p.published == nil || p.cause != "" {
+	if p := assess(s.facts(s.Now)); err != nil || p.published == nil || p.cause != "" {
 		t.Errorf("not published, cause %q: %v", p.cause, err)
 	}
 }

@@ -126,7 +126,7 @@ func (l *timeline) settle(steps *[]string) {
 
 // describe returns a step as a line: when, what, and to which revision.
 func (l *timeline) describe(step lifecycle.Step) string {
-	text := ""
+	var text string
 	switch s := step.(type) {
 	case lifecycle.IssueRevision:
 		text = fmt.Sprintf("issue r%d (%s)", s.Revision, s.Cause)

@@ -192,7 +192,7 @@ func (w *walk) checkSomethingComes(decision Decision) {
 	if w.sim.Secret.State == SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
 		w.failf("the Secret is left altered")
 	}
-	if cause := assess(w.sim.Observation.facts(w.sim.Now)).cause; cause != "" && reconciling == nil && stalled == nil {
+	if cause := assess(w.sim.facts(w.sim.Now)).cause; cause != "" && reconciling == nil && stalled == nil {
 		w.failf("a revision is due (%s), and nothing says why there is none", cause)
 	}
 	inUse := w.inUse()

@@ -114,7 +114,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 
 // overlap is how long earlier revisions go on verifying under the rules of the environment.
 func (w *walk) overlap() time.Duration {
-	return assess(w.sim.Observation.facts(w.sim.Now)).overlap
+	return assess(w.sim.facts(w.sim.Now)).overlap
 }
 
 func (w *walk) maxOverlap() time.Duration {

@@ -4,6 +4,7 @@ package controlplane
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"syscall"
@@ -39,5 +40,9 @@ func bind(socket int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return net.JoinHostPort(net.IP(loopback[:]).String(), strconv.Itoa(name.(*syscall.SockaddrInet4).Port)), nil
+	bound, ok := name.(*syscall.SockaddrInet4)
+	if !ok {
+		return "", fmt.Errorf("the socket is bound to an address of type %T, not to one of IPv4", name)
+	}
+	return net.JoinHostPort(net.IP(loopback[:]).String(), strconv.Itoa(bound.Port)), nil
 }

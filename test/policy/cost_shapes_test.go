@@ -61,7 +61,7 @@ func specShapes() map[string]map[string]change {
 	}
 	return map[string]map[string]change{
 		"configmaps": {
-			"20,000 values and a key":              data(with(many(20_000, 0, ""), "x", key)),
+			"20,000 values and a key":              data(with(many(20_000, 0, ""), "last", key)),
 			"5,000 values that almost hold a key":  data(many(5_000, 200, almost)),
 			"1 MiB that mentions a key, and a key": data(map[string]string{"big": strings.Repeat("dgbot_x ", mebibyte/8-100), "x": key}),
 			"1 MiB of what is almost a key":        data(map[string]string{"big": strings.Repeat(key[:len(key)-1]+" ", mebibyte/len(key))}),

@@ -70,7 +70,7 @@ func TestVerifier_ConnectionsFitTheirShare(t *testing.T) {
 				files := certificateFiles(t)
 				args = append(args, "--tls-cert-file="+files[0], "--tls-key-file="+files[1])
 				protocol := map[string]string{"http": "http/1.1", "grpc": "h2"}[kind.listener]
-				secured = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}} //nolint:gosec // it is self-signed
+				secured = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}
 			}
 			v := startAttackedWith(t, secured, args...)
 			address := map[string]string{"http": v.http, "grpc": v.grpc}[kind.listener]
@@ -142,7 +142,7 @@ func socketMemory(t *testing.T, port string) (bytes int) {
 		for _, i := range []int{1, 3, 4} { // received, kept for later, to be sent
 			n, err := strconv.ParseUint(socket[i], 10, 32)
 			must(t, err)
-			bytes += int(int32(n)) //nolint:gosec // what is kept for later can be below 0, and is printed without its sign
+			bytes += int(int32(n))
 		}
 	}
 	return bytes
