@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -75,8 +76,49 @@ func stripForCache(object any) (any, error) {
 	case *coordinationv1.Lease:
 		// These are texts of any length.
 		object.Spec.HolderIdentity, object.Spec.PreferredHolder, object.Spec.Strategy = nil, nil, nil
+	case *v1alpha1.DGbotAPIKey:
+		if secret := object.Spec.Secret; secret != nil {
+			secret.Template = cachedTemplate(secret.Template)
+		}
+	case *v1alpha1.DGbotChatbot:
+		if iv := object.Spec.IdentityVerification; iv != nil && iv.Secret != nil {
+			iv.Secret.Template = cachedTemplate(iv.Secret.Template)
+		}
 	}
 	return object, nil
+}
+
+// maxCachedTemplate is how many bytes the names and values of a Secret template may have to be cached as they are. A template may have
+// 32 KiB, and any editor may create chatbots: 6,000 large ones would exceed the manager's memory.
+const maxCachedTemplate = 1024
+
+// cachedTemplate returns a template as it is cached: a large one as its hash, so that equal templates stay equal and different ones
+// different. What is published is made from a template that was read live.
+func cachedTemplate(template *v1alpha1.SecretTemplate) *v1alpha1.SecretTemplate {
+	if template == nil {
+		return nil
+	}
+	size := 0
+	for name, value := range template.Labels {
+		size += len(name) + len(value)
+	}
+	for name, value := range template.Annotations {
+		size += len(name) + len(value)
+	}
+	if size <= maxCachedTemplate {
+		return template
+	}
+	text, err := json.Marshal(template)
+	if err != nil {
+		panic(err) // two maps of strings
+	}
+	return &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{"": v1alpha1.AnnotationValue(hashOf(text))}}
+}
+
+// hashOf stands for a long value in a cache. The byte before the hash is not UTF-8, so that no value in the API server equals it.
+func hashOf(value []byte) string {
+	sum := sha256.Sum256(value)
+	return "\xff" + hex.EncodeToString(sum[:])
 }
 
 // maxNamespaceLabels is how many bytes the names and values of a Namespace's labels may have together. The API server has no such limit,
@@ -116,14 +158,12 @@ func only(values map[string]string, names []string) map[string]string {
 	return kept
 }
 
-// stripValue returns a value as it is cached: a long one as its hash, so that equal values stay equal and different ones different. The
-// byte before the hash is not UTF-8, so that no value in the API server equals a stripped one.
+// stripValue returns a value as it is cached: a long one as its hash, so that equal values stay equal and different ones different.
 func stripValue(value string) string {
 	if len(value) <= maxCachedValue {
 		return value
 	}
-	sum := sha256.Sum256([]byte(value))
-	return "\xff" + hex.EncodeToString(sum[:])
+	return hashOf([]byte(value))
 }
 
 // maxCachedOwners bounds the owner references that are cached of an object. Records have one, and only the operator writes them.

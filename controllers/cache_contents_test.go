@@ -12,6 +12,7 @@ import (
 	"go/token"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,13 +63,17 @@ func TestStripForCache_BoundsWhatUsersCanSize(t *testing.T) {
 		data[name] = strings.Repeat("y", 50_000)
 	}
 	for name, object := range map[string]client.Object{
-		"ConfigMap":         &corev1.ConfigMap{ObjectMeta: largeMetadata(), Data: data, BinaryData: map[string][]byte{"b": make([]byte, 100_000)}},
-		"Secret":            &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Secret"}, ObjectMeta: largeMetadata()},
-		"DGbotAPIKey":       &v1alpha1.DGbotAPIKey{ObjectMeta: largeMetadata()},
+		"ConfigMap": &corev1.ConfigMap{ObjectMeta: largeMetadata(), Data: data, BinaryData: map[string][]byte{"b": make([]byte, 100_000)}},
+		"Secret":    &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Secret"}, ObjectMeta: largeMetadata()},
+		"DGbotAPIKey": &v1alpha1.DGbotAPIKey{ObjectMeta: largeMetadata(), Spec: v1alpha1.DGbotAPIKeySpec{
+			Secret: &v1alpha1.SecretSpec{Template: largeTemplate()},
+		}},
 		"DGbotAPIKeyRecord": &v1alpha1.DGbotAPIKeyRecord{ObjectMeta: largeMetadata()},
-		"DGbotChatbot":      &v1alpha1.DGbotChatbot{ObjectMeta: largeMetadata()},
-		"DGbotEnvironment":  &v1alpha1.DGbotEnvironment{ObjectMeta: largeMetadata()},
-		"Namespace":         &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Namespace"}, ObjectMeta: largeMetadata()},
+		"DGbotChatbot": &v1alpha1.DGbotChatbot{ObjectMeta: largeMetadata(), Spec: v1alpha1.DGbotChatbotSpec{
+			IdentityVerification: &v1alpha1.IdentityVerification{Secret: &v1alpha1.IdentitySecretSpec{Template: largeTemplate()}},
+		}},
+		"DGbotEnvironment": &v1alpha1.DGbotEnvironment{ObjectMeta: largeMetadata()},
+		"Namespace":        &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "Namespace"}, ObjectMeta: largeMetadata()},
 		"Lease": &coordinationv1.Lease{ObjectMeta: largeMetadata(), Spec: coordinationv1.LeaseSpec{
 			HolderIdentity: &huge, PreferredHolder: &huge, Strategy: (*coordinationv1.CoordinatedLeaseStrategy)(&huge),
 		}},
@@ -90,6 +95,32 @@ func TestStripForCache_BoundsWhatUsersCanSize(t *testing.T) {
 				t.Errorf("lost what identifies the object: controller %v, uid %s, version %s", controller, object.GetUID(), object.GetResourceVersion())
 			}
 		})
+	}
+}
+
+// largeTemplate is near the most that policy dgbot-sizes accepts.
+func largeTemplate() *v1alpha1.SecretTemplate {
+	template := &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{}}
+	for i := range 30 {
+		template.Annotations[fmt.Sprintf("example.com/%d", i)] = v1alpha1.AnnotationValue(strings.Repeat("x", 1000))
+	}
+	return template
+}
+
+// TestCachedTemplate_StaysComparable: a template from the cache equals the one that was read live once both are stripped.
+func TestCachedTemplate_StaysComparable(t *testing.T) {
+	small := &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"team": "support"}}
+	if got := cachedTemplate(small); !reflect.DeepEqual(got, small) {
+		t.Errorf("a small template is cached as %+v", got)
+	}
+	large, other := largeTemplate(), largeTemplate()
+	other.Annotations["example.com/0"] = "y"
+	once := cachedTemplate(large)
+	if !reflect.DeepEqual(cachedTemplate(once), once) || !reflect.DeepEqual(cachedTemplate(largeTemplate()), once) {
+		t.Error("equal templates are not cached as equal ones")
+	}
+	if reflect.DeepEqual(cachedTemplate(other), once) {
+		t.Error("different templates are cached as equal ones")
 	}
 }
 

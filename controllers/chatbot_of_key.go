@@ -71,11 +71,33 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 		if err != nil {
 			return known, reading(err, "ConfigMap %s", lockName(id))
 		}
-		if found && holderOf(reservation) != name {
+		if !found {
+			continue
+		}
+		moved, err := isOfAnother(ctx, reader, key, holderOf(reservation))
+		if err != nil {
+			return known, err
+		}
+		if moved {
 			known.Moved = append(known.Moved, id)
 		}
 	}
 	return known, nil
+}
+
+// isOfAnother reports whether the holder of a chatbot ID is one that the key could not have been issued for: a chatbot of another
+// namespace or of another environment. A change of spec.chatbotRef to a chatbot without an ID of use does not remove the ID of the
+// chatbot that the key was for: a key without an ID may be accepted for every chatbot.
+func isOfAnother(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, holder types.NamespacedName) (bool, error) {
+	if holder.Namespace != key.Namespace {
+		return true, nil
+	}
+	chatbot := &v1alpha1.DGbotChatbot{}
+	found, err := get(ctx, reader, holder, chatbot)
+	if err != nil {
+		return false, reading(err, "DGbotChatbot %q", holder.Name)
+	}
+	return found && chatbot.Spec.Environment != key.Spec.Environment, nil
 }
 
 // ofChatbotID leaves out changes of a chatbot that do not concern its keys.

@@ -101,6 +101,33 @@ func TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved(t *testing.T) {
 	has(w.bot(botName).Status.ChatbotID)
 }
 
+// TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone: a reference to a chatbot that does not exist, or is of another environment,
+// does not widen a key to every chatbot.
+func TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone(t *testing.T) {
+	w := newWorld(t)
+	w.createBot(botName, nil)
+	w.createBot("staging-bot", func(b *v1alpha1.DGbotChatbot) { b.Spec.Environment = "staging" })
+	w.restBots(live, botName)
+	w.restBots(live, "staging-bot")
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	id := w.published().Spec.ChatbotID
+	if id == "" || id != w.bot(botName).Status.ChatbotID {
+		t.Fatalf("the record has chatbot ID %q", id)
+	}
+	for _, name := range []string{"missing", "staging-bot"} {
+		w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef.Name = name })
+		w.rest()
+		w.requestRotation()
+		w.rest()
+		for _, record := range w.records() {
+			if record.Spec.ChatbotID != id {
+				t.Errorf("with a reference to %s revision %d has chatbot ID %q, want %q", name, record.Spec.Revision, record.Spec.ChatbotID, id)
+			}
+		}
+	}
+}
+
 // TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment, and gives an issued key no ID of one.
 func TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment(t *testing.T) {
 	w := newWorld(t)

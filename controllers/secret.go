@@ -166,7 +166,7 @@ func publishedFrom(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord
 	inputs := []any{key.UID, key.Name, nil, nil}
 	if record != nil {
 		if key.Spec.Secret != nil {
-			inputs[2] = key.Spec.Secret.Template
+			inputs[2] = cachedTemplate(key.Spec.Secret.Template) // the same for a key from the cache and one that was read live
 		}
 		inputs[3] = []any{record.Spec.Revision, record.Spec.KeyID, record.Spec.Environment, record.Spec.ChatbotID}
 	}
