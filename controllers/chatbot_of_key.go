@@ -74,7 +74,10 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 		if !found {
 			continue
 		}
-		moved, err := isOfAnother(ctx, reader, key, holderOf(reservation))
+		moved := reservation.CreationTimestamp.After(records[i].CreationTimestamp.Time) && holderOf(reservation) != name
+		if !moved {
+			moved, err = isOfAnother(ctx, reader, key, holderOf(reservation))
+		}
 		if err != nil {
 			return known, err
 		}
@@ -86,8 +89,8 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 }
 
 // isOfAnother reports whether the holder of a chatbot ID is one that the key could not have been issued for: a chatbot of another
-// namespace or of another environment. A change of spec.chatbotRef to a chatbot without an ID of use does not remove the ID of the
-// chatbot that the key was for: a key without an ID may be accepted for every chatbot.
+// namespace or of another environment. Another holder that reserved the ID before the key was issued is the chatbot that
+// spec.chatbotRef named then. Its ID stays until the new chatbot has one: a key without an ID may be accepted for every chatbot.
 func isOfAnother(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, holder types.NamespacedName) (bool, error) {
 	if holder.Namespace != key.Namespace {
 		return true, nil

@@ -3,10 +3,12 @@
 package controllers
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -99,6 +101,28 @@ func TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved(t *testing.T) {
 	w.restBots(live, botName)
 	w.rest()
 	has(w.bot(botName).Status.ChatbotID)
+}
+
+// TestReconcile_RemovesAChatbotIDThatMovedWithinTheNamespace: the ID belongs to another chatbot since, of the same environment.
+func TestReconcile_RemovesAChatbotIDThatMovedWithinTheNamespace(t *testing.T) {
+	w := newWorld(t)
+	w.createBot(botName, w.adopting)
+	w.restBots(live, botName)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	issued := w.published().CreationTimestamp
+	w.deleteBot(botName)
+	w.restBots(live, botName)
+	later := func(context.Context) (bool, error) { return time.Since(issued.Time) > time.Second, nil }
+	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, later); err != nil {
+		t.Fatal(err) // creation times are in whole seconds
+	}
+	w.createBot("taker", w.adopting)
+	w.restBots(live, "taker")
+	w.rest()
+	if id := w.published().Spec.ChatbotID; id != "" {
+		t.Errorf("the record has chatbot ID %q, which another chatbot has reserved", id)
+	}
 }
 
 // TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone: a reference to a chatbot that does not exist, or is of another environment,
