@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,11 +18,7 @@ var http1Attacks = map[string]func(ctx context.Context, to target) error{
 		return slowly(ctx, to, "POST /v1/verify HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n", "", 0)
 	},
 	"headers that never end": func(ctx context.Context, to target) error {
-		var lines bytes.Buffer
-		for i := 0; lines.Len() < 60<<10; i++ {
-			_, _ = fmt.Fprintf(&lines, "%x:\n", i)
-		}
-		return slowly(ctx, to, "POST /v1/verify HTTP/1.1\r\nHost: v\r\n"+lines.String(), "a:\n", 500*time.Millisecond)
+		return slowly(ctx, to, unfinishedHeader(), "a:\n", 500*time.Millisecond)
 	},
 	"bodies that never end": func(ctx context.Context, to target) error {
 		start := "POST /v1/identity/verify HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
@@ -39,6 +36,17 @@ var http1Attacks = map[string]func(ctx context.Context, to target) error{
 		return slowly(ctx, to, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00\x00\x04\x00\x00\x00\x00\x00", 100*time.Millisecond)
 	},
 }
+
+// unfinishedHeader is the start of a request with as many short lines as a header may have. It is made once: hundreds of clients that each
+// make it again take the processors from the verifier, which then closes connections faster than they are opened.
+var unfinishedHeader = sync.OnceValue(func() string {
+	var start bytes.Buffer
+	start.WriteString("POST /v1/verify HTTP/1.1\r\nHost: v\r\n")
+	for i := 0; start.Len() < 60<<10; i++ {
+		_, _ = fmt.Fprintf(&start, "%x:\n", i)
+	}
+	return start.String()
+})
 
 // slowly sends the start of a request at once, and more again and again, until the server closes the connection. It reads nothing.
 func slowly(ctx context.Context, to target, start, more string, pause time.Duration) error {

@@ -235,9 +235,9 @@ var http2Attacks = map[string]func(ctx context.Context, to target) error{
 	},
 	"many headers": func(ctx context.Context, to target) error {
 		return withHTTP2(ctx, to, func(h *hostile) error {
-			rests := map[uint32][]byte{}
+			rests, fields := map[uint32][]byte{}, manyHeaders(7<<10)
 			for range 100 {
-				stream, err := h.open(manyHeaders(7 << 10)...)
+				stream, err := h.open(fields...)
 				if err != nil {
 					return err
 				}
@@ -274,8 +274,9 @@ var http2Attacks = map[string]func(ctx context.Context, to target) error{
 	},
 	"streams that are reset": func(ctx context.Context, to target) error {
 		return withHTTP2(ctx, to, func(h *hostile) error {
+			fields := manyHeaders(2 << 10)
 			for ctx.Err() == nil {
-				stream, err := h.open(manyHeaders(2 << 10)...)
+				stream, err := h.open(fields...)
 				if err != nil {
 					return err
 				}

@@ -285,14 +285,21 @@ func (v *attacked) metric(series string) int {
 	return 0
 }
 
-func (v *attacked) scrape() string {
+// scrape reads the metrics. Under an attack the verifier may end one answer because it took too long: what is measured is memory, so it is
+// asked again, until a minute has passed.
+func (v *attacked) scrape() (content string) {
 	v.t.Helper()
-	client := newHTTPClient(neighbor)
-	defer client.CloseIdleConnections()
-	response, err := client.Get("http://" + v.metrics + "/metrics")
-	must(v.t, err)
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	must(v.t, err)
-	return string(content)
+	must(v.t, poll(v.t.Context(), "the metrics can be read", func(ctx context.Context) (bool, error) {
+		client := newHTTPClient(neighbor)
+		defer client.CloseIdleConnections()
+		response, err := client.Get("http://" + v.metrics + "/metrics")
+		if err != nil {
+			return false, nil
+		}
+		defer func() { _ = response.Body.Close() }()
+		read, err := io.ReadAll(response.Body)
+		content = string(read)
+		return err == nil, nil
+	}))
+	return content
 }
