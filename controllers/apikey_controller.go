@@ -16,6 +16,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -34,17 +35,17 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-const (
-	// longestWait bounds how long a change of the wall clock goes unnoticed: timers run on the monotonic one. Looking
-	// again costs no request.
-	longestWait = 10 * time.Minute
-	// aheadDelay is how long an operator steps back when another one is about to publish, and maxYields how often it does
-	// so for one record: whoever created it may have crashed.
-	aheadDelay = 250 * time.Millisecond
-	maxYields  = 4
-	// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
-	cacheLag = 5 * time.Second
+// longestWait bounds how long a change of the wall clock goes unnoticed: timers run on the monotonic one. Another pass costs no request.
+const longestWait = 10 * time.Minute
 
+// aheadDelay is how long an instance waits when another one is about to publish.
+const aheadDelay = 250 * time.Millisecond
+
+// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
+const cacheLag = 5 * time.Second
+
+// The bounds of the delay between retries for one object.
+const (
 	minRetry = 50 * time.Millisecond
 	maxRetry = 5 * time.Minute
 )
@@ -66,9 +67,11 @@ type APIKeyReconciler struct {
 	// RequireEnvironment holds back the first issue of a key whose environment has no DGbotEnvironment.
 	RequireEnvironment bool
 
-	memory memory
-	slow   slowLane
-	ranks  keyRanks
+	memory   memory
+	attempts attempts
+	gone     goneOwners
+	slow     slowLane
+	ranks    keyRanks
 }
 
 // Reconcile brings one key closer to what its spec asks for.
@@ -79,6 +82,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	if seen == nil {
 		r.memory.forget(request.NamespacedName)
+		r.attempts.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
@@ -96,7 +100,7 @@ func (r *APIKeyReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 			return ctrl.Result{}, nil
 		}
 	}
-	if err := r.memory.retryReads(request.NamespacedName, &seen.failures, r.Clock.Now()); err != nil {
+	if err := r.attempts.retryReads(request.NamespacedName, &seen.failures, r.Clock.Now()); err != nil {
 		return resultOf(err)
 	}
 	if err := r.report(ctx, seen, decision); err != nil {
@@ -123,6 +127,13 @@ func (r *APIKeyReconciler) failed(ctx context.Context, seen *observed, decision 
 		retry = errors.Join(retry, r.writeStatus(ctx, seen.Key, status))
 	}
 	return result, retry
+}
+
+// reportsFailedReads reports whether a key's status names a failed read. The cache cannot clear it: it may know what the API server
+// does not answer.
+func reportsFailedReads(key *v1alpha1.DGbotAPIKey) bool {
+	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.ObservationFailedReason
 }
 
 // SetupWithManager registers the reconciler, its watches and indexes.
@@ -163,6 +174,11 @@ func (r *APIKeyReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) e
 func notOfStatusAlone() predicate.Predicate {
 	anotherKey := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() }}
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, anotherKey)
+}
+
+// keyIndexes are the indexes by which events of other objects find keys.
+func keyIndexes() []string {
+	return []string{secretNameIndex, chatbotRefIndex, reservationIndex, unknownEnvironmentIndex}
 }
 
 // secretNameIndex finds the keys that publish under a Secret's name.

@@ -84,7 +84,7 @@ var consequences = map[string]string{ //nolint:gosec // "Secret" is a kind, and 
 
 // toleranceOf returns how the manager works without the cache of a kind in a namespace. The ConfigMaps and Secrets of the identity
 // namespace are never optional: they hold the reservations of chatbot IDs and the replicas of HMAC secrets for the whole cluster.
-func toleranceOf(kind schema.GroupVersionKind, namespace string, watched Namespaces) tolerance {
+func toleranceOf(kind schema.GroupVersionKind, namespace string, watched []string) tolerance {
 	identity := namespace == v1alpha1.IdentityNamespace && kind.Group == ""
 	switch {
 	case kind.Group == coordinationv1.GroupName:

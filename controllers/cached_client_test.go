@@ -31,7 +31,7 @@ func TestToleranceOf(t *testing.T) {
 			t.Errorf("a revocation is a change of a %s, and the log promises it: %q", kind, everywhere.consequence)
 		}
 		for namespace, want := range map[string]bool{"": kind == "Lease", "support": true, v1alpha1.IdentityNamespace: cached.Group != ""} {
-			if got := toleranceOf(gvk, namespace, Namespaces{"support"}).forbidden; got != want {
+			if got := toleranceOf(gvk, namespace, []string{"support"}).forbidden; got != want {
 				t.Errorf("%s in namespace %q: tolerated %t, want %t", kind, namespace, got, want)
 			}
 		}
@@ -40,13 +40,13 @@ func TestToleranceOf(t *testing.T) {
 
 // TestCachedClient reads from the API server what a cache cannot answer, and nothing else.
 func TestCachedClient(t *testing.T) {
-	watched := Namespaces{"support"}
+	watched := []string{"support"}
 	lease := schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"}
 	secret, key := corev1.SchemeGroupVersion.WithKind("Secret"), v1alpha1.GroupVersion.WithKind("DGbotAPIKey")
 	for name, test := range map[string]struct {
 		kind              schema.GroupVersionKind
 		in                string
-		watched           Namespaces
+		watched           []string
 		failure           error
 		filled            bool
 		getLive, listLive bool
@@ -68,7 +68,7 @@ func TestCachedClient(t *testing.T) {
 			state := newCacheState(test.kind, newHistory(nil).clock, func() bool { return test.filled })
 			state.namespace, state.tolerance, state.failure = test.in, toleranceOf(test.kind, test.in, test.watched), test.failure
 			fromCache, fromLive := countingReads(), countingReads()
-			cached := &cachedClient{Client: fromCache.client, live: fromLive.client, caches: &caches{states: []*cacheState{state}}}
+			cached := &cachedClient{Client: fromCache.client, live: fromLive.client, caches: &caches{states: []*cacheState{state}}, indexes: []string{secretNameIndex}}
 			object, list := &metav1.PartialObjectMetadata{}, &metav1.PartialObjectMetadataList{}
 			object.SetGroupVersionKind(test.kind)
 			list.SetGroupVersionKind(test.kind.GroupVersion().WithKind(test.kind.Kind + "List"))

@@ -13,7 +13,7 @@ import (
 type cachedInformer struct {
 	toolscache.SharedIndexInformer
 	state   *cacheState
-	watched Namespaces
+	watched []string
 }
 
 // namespaceQuestion is not an object: a transformation answers it with the namespace that it is configured for. cache.Options has one

@@ -20,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -37,10 +38,40 @@ type caches struct {
 	scheme  *runtime.Scheme
 	history *history
 	// watched are the namespaces that the manager works in; none for all.
-	watched Namespaces
+	watched []string
 
 	mutex  sync.Mutex
 	states []*cacheState
+}
+
+// newCaches returns the caches of a manager that works in some namespaces; none for all.
+func newCaches(scheme *runtime.Scheme, watched []string) *caches {
+	return &caches{scheme: scheme, history: newHistory(scheme), watched: watched}
+}
+
+// informers is a cache.Options.NewInformer whose informers are known to the caches. They read lists in pages.
+func (c *caches) informers() func(toolscache.ListerWatcher, runtime.Object, time.Duration, toolscache.Indexers) toolscache.SharedIndexInformer {
+	return inPages(c.scheme, c.newInformer)
+}
+
+// addTo has the manager report caches that cannot be filled, in its log and in its readiness, and end when the history behind a watch was
+// replaced.
+func (c *caches) addTo(mgr ctrl.Manager) error {
+	for _, runnable := range []manager.Runnable{c, c.history} {
+		if err := mgr.Add(runnable); err != nil {
+			return err
+		}
+	}
+	return c.addChecks(mgr)
+}
+
+// live returns a reader of the API server that compares what it reads with the caches.
+func (c *caches) live(reader client.Reader) client.Reader { return c.history.reader(reader) }
+
+// client returns a client that reads from the caches, and from the live reader what they do not know because they are not filled. A list by
+// one of the indexes, which the API server does not have, is read from the caches only.
+func (c *caches) client(cached client.Client, live client.Reader, indexes ...string) client.Client {
+	return &cachedClient{Client: cached, live: live, caches: c, indexes: indexes}
 }
 
 // newInformer is a cache.Options.NewInformer. Its informers are known to the caches and to the history.
@@ -123,6 +154,9 @@ type cachedClient struct {
 	client.Client
 	live   client.Reader
 	caches *caches
+	// indexes are those that only the caches have. What a list by one of them lacks while a cache is not filled is reconciled once it is:
+	// they map the event of one object to others, which then have an event of their own.
+	indexes []string
 }
 
 // Get reads an object.
@@ -133,22 +167,18 @@ func (c *cachedClient) Get(ctx context.Context, name types.NamespacedName, into 
 	return c.Client.Get(ctx, name, into, options...)
 }
 
-// cacheIndexes are the indexes that only the cache has. What such a list lacks while the cache is not filled is reconciled once it is:
-// they map the event of one object to others, which then have an event of their own.
-var cacheIndexes = []string{secretNameIndex, chatbotRefIndex, reservationIndex, lockNameIndex, unknownEnvironmentIndex}
-
 // List lists objects.
 func (c *cachedClient) List(ctx context.Context, into client.ObjectList, options ...client.ListOption) error {
 	selection := (&client.ListOptions{}).ApplyOptions(options)
-	if c.unfilled(into, selection.Namespace) && !selectsByCacheIndex(selection) {
+	if c.unfilled(into, selection.Namespace) && !c.selectsByCacheIndex(selection) {
 		return bounded(ctx, func(ctx context.Context) error { return c.live.List(ctx, into, options...) })
 	}
 	return c.Client.List(ctx, into, options...)
 }
 
-func selectsByCacheIndex(selection *client.ListOptions) bool {
+func (c *cachedClient) selectsByCacheIndex(selection *client.ListOptions) bool {
 	return selection.FieldSelector != nil && slices.ContainsFunc(selection.FieldSelector.Requirements(), func(r fields.Requirement) bool {
-		return slices.Contains(cacheIndexes, r.Field)
+		return slices.Contains(c.indexes, r.Field)
 	})
 }
 

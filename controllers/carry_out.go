@@ -85,15 +85,15 @@ func (r *APIKeyReconciler) perhapsRefused(seen *observed, err error) error {
 	if seen.Key == nil {
 		return err // it was deleted meanwhile
 	}
-	steps := undoing{client.ObjectKeyFromObject(seen.Key), planned}
+	steps := attempt{client.ObjectKeyFromObject(seen.Key), planned}
 	var outrun *outrunError
 	if !errors.As(err, &outrun) {
 		if err == nil {
-			r.memory.leftAlone(steps)
+			r.attempts.succeed(steps)
 		}
 		return err
 	}
-	if r.memory.rememberUndone(steps, r.Clock.Now()) <= maxOutruns {
+	if r.attempts.fail(steps, r.Clock.Now()) <= maxOutruns {
 		return err
 	}
 	refusals.WithLabelValues(outrun.refusal.Reason).Inc()
@@ -194,8 +194,8 @@ func curtails(step lifecycle.Step) bool {
 // amend changes a record with a patch that mostly has no resourceVersion: all but Disabled is one-way and guarded by the API
 // server, so whoever comes second either writes the same or is refused, which means that somebody was first.
 func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
-	change := undoing{client.ObjectKeyFromObject(seen.Key), amending + step.Name}
-	if r.memory.lastUndone(change).within(repairPause, r.Clock.Now()) {
+	change := attempt{client.ObjectKeyFromObject(seen.Key), amending + step.Name}
+	if r.attempts.lastFailure(change).within(repairPause, r.Clock.Now()) {
 		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
 	}
 	patch, err := amendment(step)
@@ -223,10 +223,10 @@ func (r *APIKeyReconciler) amend(ctx context.Context, seen *observed, step lifec
 		seen.Secret.Drifted = true // it has the ID as well
 	}
 	if err := undoneIn(record, step); err != nil {
-		r.memory.rememberUndone(change, r.Clock.Now())
+		r.attempts.fail(change, r.Clock.Now())
 		return err
 	}
-	r.memory.leftAlone(change)
+	r.attempts.succeed(change)
 	return nil
 }
 
@@ -352,7 +352,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 	name := client.ObjectKeyFromObject(seen.Key)
 	undone := &refusedError{refusal: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
-	if r.memory.lastUndone(undoing{name, repairing}).within(repairPause, r.Clock.Now()) {
+	if r.attempts.lastFailure(attempt{name, repairing}).within(repairPause, r.Clock.Now()) {
 		return undone // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
@@ -372,7 +372,7 @@ func (r *APIKeyReconciler) repairSecret(ctx context.Context, seen *observed) err
 		return err
 	}
 	if seen.Secret.Drifted {
-		r.memory.rememberUndone(undoing{name, repairing}, r.Clock.Now())
+		r.attempts.fail(attempt{name, repairing}, r.Clock.Now())
 		refusals.WithLabelValues(undone.refusal.Reason).Inc()
 		return undone
 	}

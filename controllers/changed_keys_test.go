@@ -64,8 +64,8 @@ func TestAKeyThatIsChangedOnTheWayIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 		w.advance(time.Second / 2)
 	}
 	w.stalled(v1alpha1.SecretWriteRefusedReason, `changes entry "api-key" in the write`)
-	if n := len(w.records()) - before; n == 0 || n > attempts {
-		t.Errorf("%d revisions in ten seconds, want %d at most", n, attempts)
+	if n := len(w.records()) - before; n == 0 || n > mostAttempts {
+		t.Errorf("%d revisions in ten seconds, want %d at most", n, mostAttempts)
 	}
 	w.advance(lifecycle.PublishTimeout * 60)
 	w.rest()
@@ -74,5 +74,5 @@ func TestAKeyThatIsChangedOnTheWayIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 	}
 }
 
-// attempts are what comes at once, and the third after five seconds.
-const attempts = 3
+// mostAttempts are what comes at once, and the third after five seconds.
+const mostAttempts = 3

@@ -42,9 +42,10 @@ type ChatbotReconciler struct {
 	// Namespaces are those that the operator works in; none for all.
 	Namespaces []string
 
-	memory memory
-	looks  chatbotLooks
-	slow   slowLane
+	attempts attempts
+	gone     goneOwners
+	looks    chatbotLooks
+	slow     slowLane
 }
 
 // seenChatbot is an observation with the objects it was made from.
@@ -78,7 +79,7 @@ func (r *ChatbotReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 	}
 	if !found {
 		r.looks.forget(request.NamespacedName)
-		r.memory.forget(request.NamespacedName)
+		r.attempts.forget(request.NamespacedName)
 		return resultOf(released)
 	}
 	result, err := r.reconcile(ctx, chatbot)
@@ -100,7 +101,7 @@ func (r *ChatbotReconciler) reconcile(ctx context.Context, chatbot *v1alpha1.DGb
 		return resultOf(err)
 	}
 	if err == nil {
-		err = r.memory.retryReads(name, &seen.failures, r.Clock.Now())
+		err = r.attempts.retryReads(name, &seen.failures, r.Clock.Now())
 	}
 	if err != nil && len(seen.Failed) > 0 {
 		return resultOf(err)

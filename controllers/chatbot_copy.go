@@ -117,7 +117,7 @@ func (r *ChatbotReconciler) writeCopy(ctx context.Context, seen *seenChatbot, sh
 func (r *ChatbotReconciler) markCopy(ctx context.Context, seen *seenChatbot) error {
 	pending := seen.Chatbot.Status.Pending
 	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < lifecycle.PublishTimeout
-	if fresh && r.memory.yieldTo(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
+	if fresh && r.attempts.mayYield(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
 		return errYield
 	}
 	return r.changeCopy(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)

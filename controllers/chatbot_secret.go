@@ -101,7 +101,7 @@ func (r *ChatbotReconciler) describeIdentitySecret(ctx context.Context, seen *se
 	}
 	state, otherUID := claimOn(secret, seen.Chatbot.UID, chatbotOwner)
 	if otherUID != "" {
-		lives, err := chatbotOwner.mayLive(ctx, &r.memory, r.Client, r.Live, secret, otherUID)
+		lives, err := chatbotOwner.mayLive(ctx, &r.gone, r.Client, r.Live, secret, otherUID)
 		switch {
 		case err != nil:
 			state = lifecycle.SecretUnknown

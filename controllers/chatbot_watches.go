@@ -24,6 +24,9 @@ import (
 // lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the copy.
 const lockNameIndex = "lockName"
 
+// chatbotIndexes are the indexes by which events of other objects find chatbots.
+func chatbotIndexes() []string { return []string{lockNameIndex} }
+
 // SetupWithManager registers the reconciler, its watches and indexes.
 func (r *ChatbotReconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotChatbot{}, lockNameIndex, func(o client.Object) []string {

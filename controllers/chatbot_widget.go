@@ -98,7 +98,7 @@ func (r *ChatbotReconciler) leftOver(ctx context.Context, widget *corev1.ConfigM
 	if uid == "" || len(widget.OwnerReferences) > 0 {
 		return false, nil
 	}
-	lives, err := chatbotOwner.mayLive(ctx, &r.memory, r.Client, r.Live, widget, uid)
+	lives, err := chatbotOwner.mayLive(ctx, &r.gone, r.Client, r.Live, widget, uid)
 	return !lives && err == nil, err
 }
 

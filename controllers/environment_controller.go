@@ -41,7 +41,7 @@ type EnvironmentReconciler struct {
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
 
-	memory memory
+	attempts attempts
 }
 
 // Reconcile writes the status of one environment.
@@ -49,7 +49,7 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	env := &v1alpha1.DGbotEnvironment{}
 	found, err := get(ctx, r.Client, request.NamespacedName, env)
 	if err == nil && !found {
-		r.memory.forget(request.NamespacedName)
+		r.attempts.forget(request.NamespacedName)
 	}
 	if err != nil || !found || !env.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, err
@@ -68,7 +68,7 @@ func (r *EnvironmentReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return r.Client.List(ctx, &keys, client.MatchingFields{environmentField: env.Name}, client.UnsafeDisableDeepCopy)
 	})
 	failed.note(lifecycle.ReadKeys, reading(err, "the DGbotAPIKeys of the environment"))
-	if err := r.memory.retryReads(request.NamespacedName, &failed, r.Clock.Now()); err != nil {
+	if err := r.attempts.retryReads(request.NamespacedName, &failed, r.Clock.Now()); err != nil {
 		return resultOf(err)
 	}
 	seen.Keys, seen.Failed = keys.Items, failed.reads

@@ -59,6 +59,13 @@ type keyMetrics struct {
 	Registry prometheus.Registerer
 }
 
+var active = prometheus.NewGauge(prometheus.GaugeOpts{
+	Name: "dgbot_manager_active",
+	Help: "1 while this manager works on keys, 0 while it waits for the lease. Only a manager that works exports series per key.",
+})
+
+func init() { metrics.Registry.MustRegister(active) }
+
 func addKeyMetrics(mgr ctrl.Manager) error {
 	return mgr.Add(&keyMetrics{Reader: mgr.GetCache(), Clock: clock.RealClock{}, Registry: metrics.Registry})
 }

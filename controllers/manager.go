@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -92,9 +91,8 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	history := newHistory(scheme)
-	caches := &caches{scheme: scheme, history: history, watched: options.WatchNamespaces}
-	cacheOptions.NewInformer = inPages(scheme, caches.newInformer)
+	caches := newCaches(scheme, options.WatchNamespaces)
+	cacheOptions.NewInformer = caches.informers()
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -120,15 +118,10 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
-	for _, runnable := range []manager.Runnable{caches, history} {
-		if err := mgr.Add(runnable); err != nil {
-			return nil, err
-		}
-	}
-	if err := caches.addChecks(mgr); err != nil {
+	if err := caches.addTo(mgr); err != nil {
 		return nil, err
 	}
-	if err := addReconcilers(mgr, caches, history.reader(mgr.GetAPIReader()), options); err != nil {
+	if err := addReconcilers(mgr, caches, options); err != nil {
 		return nil, err
 	}
 	if err := addKeyMetrics(mgr); err != nil {
@@ -140,9 +133,10 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, caches *caches, live client.Reader, options Options) error {
+func addReconcilers(mgr ctrl.Manager, caches *caches, options Options) error {
 	concurrency := options.MaxConcurrentReconciles
-	cached := &cachedClient{Client: mgr.GetClient(), live: live, caches: caches}
+	live := caches.live(mgr.GetAPIReader())
+	cached := caches.client(mgr.GetClient(), live, append(keyIndexes(), chatbotIndexes()...)...)
 	records := &RecordReconciler{Client: cached, Live: live}
 	if err := records.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)

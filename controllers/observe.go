@@ -103,15 +103,15 @@ func recordsOf(key *v1alpha1.DGbotAPIKey) []client.ListOption {
 // for another one; nil if the Secret is to be read. One that is not in the cache may still exist: its label may have been
 // removed.
 func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) *look {
-	last, ok := r.memory.lastLook(client.ObjectKeyFromObject(key))
-	if !ok {
+	last := r.memory.lastLook(client.ObjectKeyFromObject(key))
+	if last == nil {
 		return nil
 	}
 	if !r.watchesSecrets() {
 		if !last.current(key, r.Clock.Now(), r.SecretCheckInterval) {
 			return nil
 		}
-		return &last
+		return last
 	}
 	metadata := metadataOf("Secret")
 	found, err := get(ctx, r.Client, secretNameOf(key), metadata)
@@ -119,7 +119,7 @@ func (r *APIKeyReconciler) recallSecret(ctx context.Context, key *v1alpha1.DGbot
 		last.facts.metadata.UID != metadata.UID || last.facts.metadata.ResourceVersion != metadata.ResourceVersion {
 		return nil
 	}
-	return &last
+	return last
 }
 
 // secretLook holds the result of reading a Secret. The zero value stands for a Secret that does not exist.
@@ -216,7 +216,7 @@ func (r *APIKeyReconciler) describeSecret(ctx context.Context, seen *observed, f
 	}
 	state, otherUID := facts.claim(seen.Key)
 	if otherUID != "" {
-		lives, err := keyOwner.mayLive(ctx, &r.memory, r.Client, r.Live, &facts.metadata, otherUID)
+		lives, err := keyOwner.mayLive(ctx, &r.gone, r.Client, r.Live, &facts.metadata, otherUID)
 		switch {
 		case err != nil:
 			state = lifecycle.SecretUnknown

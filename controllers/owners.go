@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -70,9 +71,9 @@ func ownerText(owner metav1.Object) string { return owner.GetNamespace() + "/" +
 //
 // The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the operator may
 // not look for an owner of another namespace, the owner may live.
-func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
+func (o secretOwner) mayLive(ctx context.Context, gone *goneOwners, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
 	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
-	if m.isGone(owner) {
+	if gone.has(owner) {
 		return false, nil
 	}
 	err = bounded(ctx, func(ctx context.Context) error {
@@ -88,7 +89,7 @@ func (o secretOwner) mayLive(ctx context.Context, m *memory, cached, live client
 		return err
 	})
 	if err == nil && !lives {
-		m.rememberGone(owner)
+		gone.add(owner)
 	}
 	return lives, err
 }
@@ -162,19 +163,24 @@ type goneOwner struct {
 	at  string
 }
 
-// isGone reports whether an owner is known to be gone. The API server gives no uid twice, so one that is gone stays gone: the objects
-// that many keys name, and that an owner once had, cost one look.
-func (m *memory) isGone(owner goneOwner) bool {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	return m.gone[owner]
+// goneOwners remembers owners that no longer exist. The API server gives no uid twice, so one that is gone stays gone: the objects that many
+// keys name, and that an owner once had, cost one look. The zero value is ready to use, and safe for concurrent use.
+type goneOwners struct {
+	mutex sync.Mutex
+	gone  map[goneOwner]bool
 }
 
-func (m *memory) rememberGone(owner goneOwner) {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	if m.gone == nil || len(m.gone) >= maxGone {
-		m.gone = map[goneOwner]bool{}
+func (g *goneOwners) has(owner goneOwner) bool {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	return g.gone[owner]
+}
+
+func (g *goneOwners) add(owner goneOwner) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.gone == nil || len(g.gone) >= maxGone {
+		g.gone = map[goneOwner]bool{}
 	}
-	m.gone[owner] = true
+	g.gone[owner] = true
 }

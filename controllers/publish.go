@@ -34,14 +34,14 @@ const doubtful = 30 * time.Second
 //
 // All of it has PublishTimeout, and what comes behind it (revoking a leaked key, mostly) waits no longer.
 func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
-	creation := undoing{client.ObjectKeyFromObject(seen.Key), creating}
-	altered := r.memory.lastUndone(creation)
+	creation := attempt{client.ObjectKeyFromObject(seen.Key), creating}
+	altered := r.attempts.lastFailure(creation)
 	if altered.within(lifecycle.Backoff(altered.times-1), r.Clock.Now()) {
 		// What alters records may leave a dry run alone, so that passing one would prove nothing.
 		return alteredRecord(step.RecordName, "created")
 	}
 	if attempt := seen.freshAttempt(r.Clock.Now()); attempt != nil && step.Cause != v1alpha1.CauseRevocation &&
-		r.memory.yieldTo(client.ObjectKeyFromObject(seen.Key), attempt.UID) {
+		r.attempts.mayYield(client.ObjectKeyFromObject(seen.Key), attempt.UID) {
 		return errYield
 	}
 	leave, ok := r.slow.enter(seen.Key.Namespace, r.Clock.Now())
@@ -71,10 +71,10 @@ func (r *APIKeyReconciler) issue(ctx context.Context, seen *observed, step lifec
 		return err
 	}
 	if err := alteredIn(&record, wanted, "created"); err != nil {
-		r.memory.rememberUndone(creation, r.Clock.Now())
+		r.attempts.fail(creation, r.Clock.Now())
 		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
-	r.memory.leftAlone(creation)
+	r.attempts.succeed(creation)
 	published, err := r.publish(ctx, seen, &record, key)
 	switch {
 	case err == nil:

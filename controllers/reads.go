@@ -11,10 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 
-	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
@@ -27,10 +24,6 @@ const (
 	urgentTimeout = 400 * time.Millisecond
 	// attemptTimeout takes its place where a replacement of the revoked revision is to be published first, which needs the Secret.
 	attemptTimeout = 800 * time.Millisecond
-	// maxTransientReads is how many passes in a row retry a read that got no answer from the API server before the failure is
-	// reported. With minRetry this takes about 1.5 s, which is longer than a dropped connection lasts. A read that ends at its deadline is
-	// retried once: the first deadline may have been that of a withdrawal.
-	maxTransientReads = 5
 )
 
 // readError is an error with what was to be read, as the condition names it.
@@ -142,32 +135,4 @@ func remedyFor(err error) string {
 		return "correct what the API server names, such as its encryption configuration or KMS"
 	}
 	return "check that the API server answers"
-}
-
-// reportsFailedReads reports whether a key's status names a failed read. The cache cannot clear it: it may know what the API server
-// does not answer.
-func reportsFailedReads(key *v1alpha1.DGbotAPIKey) bool {
-	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.ObservationFailedReason
-}
-
-// observing is the undoing under which memory counts observations that failed in a row.
-const observing = "observation"
-
-// retryReads returns the error to retry with where the reads of an observation failed for lack of an answer, and have not often
-// done so: a connection that was dropped once must not make a condition, and an event. Nil where the failure is to be reported.
-func (m *memory) retryReads(name types.NamespacedName, f *failures, now time.Time) error {
-	counter := undoing{name, observing}
-	if len(f.errs) == 0 {
-		m.leftAlone(counter)
-		return nil
-	}
-	most := maxTransientReads
-	if errors.Is(f.all(), context.DeadlineExceeded) {
-		most = 1
-	}
-	if f.transient() && m.rememberUndone(counter, now) <= most {
-		return f.all()
-	}
-	return nil
 }

@@ -63,14 +63,14 @@ func (r *APIKeyReconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotA
 	name := client.ObjectKeyFromObject(key)
 	if apierrors.IsConflict(err) {
 		conflicts.Inc()
-		if r.memory.rememberUndone(undoing{name, reporting}, r.Clock.Now()) > maxObservations {
+		if r.attempts.fail(attempt{name, reporting}, r.Clock.Now()) > maxObservations {
 			// Rivals come to an end. A webhook can refuse in the same words.
 			return fmt.Errorf("writing the status: %w", err)
 		}
 		return errOutrun
 	}
 	if err == nil {
-		r.memory.leftAlone(undoing{name, reporting})
+		r.attempts.succeed(attempt{name, reporting})
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}

@@ -82,8 +82,8 @@ func (r *APIKeyReconciler) wake(seen *observed, planned time.Time) time.Time {
 	if r.watchesSecrets() || !seen.Key.DeletionTimestamp.IsZero() {
 		return planned
 	}
-	last, ok := r.memory.lastLook(client.ObjectKeyFromObject(seen.Key))
-	if !ok {
+	last := r.memory.lastLook(client.ObjectKeyFromObject(seen.Key))
+	if last == nil {
 		return planned
 	}
 	if next := nextLook(seen.Key.UID, last.at, r.SecretCheckInterval); planned.IsZero() || next.Before(planned) {
