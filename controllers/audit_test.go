@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -41,7 +40,7 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 		{after: 61, stage: v1alpha1.AuditRevoked, event: "Warning RevokedByAudit Revoked for good by the audit", ready: v1alpha1.RevokedReason, revoked: 1},
 	} {
 		w.unusedFor(stage.after)
-		before := testutil.ToFloat64(audited.WithLabelValues(string(stage.stage)))
+		before := seriesValue(t, "dgbot_apikey_audit_stages_total", string(stage.stage))
 		operator := w.operator(live)
 		recorder := clientevents.NewFakeRecorder(10)
 		operator.Recorder = recorder
@@ -56,7 +55,7 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 		if event := <-recorder.Events; !strings.HasPrefix(event, stage.event) {
 			t.Errorf("event %q, want %q", event, stage.event)
 		}
-		if after := testutil.ToFloat64(audited.WithLabelValues(string(stage.stage))); after != before+1 {
+		if after := seriesValue(t, "dgbot_apikey_audit_stages_total", string(stage.stage)); after != before+1 {
 			t.Errorf("stage %s was counted %v times", stage.stage, after-before)
 		}
 		idle := &faults{}

@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -67,8 +70,8 @@ func TestCachedClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			state := newCacheState(test.kind, newHistory(nil).clock, func() bool { return test.filled })
 			state.namespace, state.tolerance, state.failure = test.in, toleranceOf(test.kind, test.in, test.watched), test.failure
-			fromCache, fromLive := countingReads(), countingReads()
-			cached := &cachedClient{Client: fromCache.client, live: fromLive.client, caches: &caches{states: []*cacheState{state}}, indexes: []string{secretNameIndex}}
+			fromCache, fromLive := countingReads(t), countingReads(t)
+			cached := &cachedClient{Client: fromCache.client, live: fromLive.client, caches: &caches{states: []*cacheState{state}}, indexes: []string{"secretName"}}
 			object, list := &metav1.PartialObjectMetadata{}, &metav1.PartialObjectMetadataList{}
 			object.SetGroupVersionKind(test.kind)
 			list.SetGroupVersionKind(test.kind.GroupVersion().WithKind(test.kind.Kind + "List"))
@@ -80,7 +83,7 @@ func TestCachedClient(t *testing.T) {
 			if got := fromLive.lists == 1; got != test.listLive || fromLive.lists+fromCache.lists != 1 {
 				t.Errorf("the list was read from the API server: %v, want %v", got, test.listLive)
 			}
-			_ = cached.List(t.Context(), list, client.MatchingFields{secretNameIndex: "crm"})
+			_ = cached.List(t.Context(), list, client.MatchingFields{"secretName": "crm"})
 			if fromCache.lists == 0 {
 				t.Error("a list by an index of the cache was read from the API server, which does not know it")
 			}
@@ -94,9 +97,10 @@ type countedReads struct {
 	gets, lists int
 }
 
-func countingReads() *countedReads {
+func countingReads(t *testing.T) *countedReads {
+	t.Helper()
 	c := &countedReads{}
-	c.client = interceptor.NewClient(live, interceptor.Funcs{
+	c.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(testScheme(t)).Build(), interceptor.Funcs{
 		Get: func(_ context.Context, _ client.WithWatch, name client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
 			c.gets++
 			return apierrors.NewNotFound(schema.GroupResource{}, name.Name)
@@ -107,4 +111,13 @@ func countingReads() *countedReads {
 		},
 	})
 	return c
+}
+
+func testScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	scheme, err := Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scheme
 }

@@ -93,7 +93,7 @@ var chatbotReads = map[string]struct {
 }
 
 func (w *world) failingChatbots(fails readOf) (*ChatbotReconciler, *faults) {
-	reads, count := unreadable(errDecrypt, fails)
+	reads, count := unreadable(errUndecryptable, fails)
 	return &ChatbotReconciler{Client: reads, Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}, count
 }
 
@@ -258,7 +258,7 @@ func TestChatbot_ReplicaNeitherReadNorWritten(t *testing.T) {
 	operator.Client = interceptor.NewClient(readable.(client.WithWatch), interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
 			if o.GetNamespace() == v1alpha1.IdentityNamespace {
-				return errDecrypt
+				return errUndecryptable
 			}
 			return c.Patch(ctx, o, patch, options...)
 		},
@@ -340,7 +340,7 @@ func TestEnvironment_FailedReads(t *testing.T) {
 				}
 				return apimeta.FindStatusCondition(is.Status.Conditions, v1alpha1.ReadyCondition)
 			}
-			reads, count := unreadable(errDecrypt, read.fails)
+			reads, count := unreadable(errUndecryptable, read.fails)
 			if c := ready(reads); c == nil || c.Reason != v1alpha1.ObservationFailedReason || !strings.Contains(c.Message, read.named) {
 				t.Errorf("Ready is %+v", c)
 			}

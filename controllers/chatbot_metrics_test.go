@@ -49,7 +49,7 @@ dgbot_chatbot_abnormal_condition{condition="Stalled",environment="production",na
 func TestIssuedHMACSecretsAreCounted(t *testing.T) {
 	w := newWorld(t)
 	count := func(cause v1alpha1.Cause) float64 {
-		return testutil.ToFloat64(secretsIssued.WithLabelValues(string(cause)))
+		return seriesValue(t, "dgbot_chatbot_secrets_issued_total", string(cause))
 	}
 	first, request := count(v1alpha1.CauseFirstIssue), count(v1alpha1.CauseRequest)
 	hmacBot(w)

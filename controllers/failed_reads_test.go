@@ -24,6 +24,9 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
+// errUndecryptable is the API server's answer for an object whose encryption it cannot undo.
+var errUndecryptable = apierrors.NewInternalError(errors.New("unable to transform the object: KMS is down"))
+
 // readOf reports whether a read of an object, or of a list, is one that a test lets fail. The name is empty for a list.
 type readOf func(object runtime.Object, name client.ObjectKey) bool
 
@@ -35,7 +38,7 @@ func unreadable(answer error, fails readOf) (client.WithWatch, *faults) {
 
 // failingReads is a client of which some reads fail.
 func failingReads(base client.Client, fails readOf) client.WithWatch {
-	return failingWith(errDecrypt, base, fails)
+	return failingWith(errUndecryptable, base, fails)
 }
 
 func failingWith(answer error, base client.Client, fails readOf) client.WithWatch {
@@ -268,11 +271,11 @@ func TestObserve_DeletionNeedsNoOtherRead(t *testing.T) {
 	if err := live.Delete(t.Context(), w.key()); err != nil {
 		t.Fatal(err)
 	}
-	operator, _ := w.failingOperator(errDecrypt, func(o runtime.Object, _ client.ObjectKey) bool {
+	operator, _ := w.failingOperator(errUndecryptable, func(o runtime.Object, _ client.ObjectKey) bool {
 		_, key := o.(*v1alpha1.DGbotAPIKey)
 		return !key
 	}, false)
-	reads, _ := unreadable(errDecrypt, anyOf[*corev1.Secret]())
+	reads, _ := unreadable(errUndecryptable, anyOf[*corev1.Secret]())
 	operator.Client = reads // the cache knows the records
 	w.restWith(operator)
 	if state := w.first().Spec.State; state != v1alpha1.StateRevoked {

@@ -301,14 +301,14 @@ func TestOnlyAManagerAtWorkExportsKeys(t *testing.T) {
 		}
 		return n
 	}
-	if !collector.NeedLeaderElection() || series() != 0 || testutil.ToFloat64(active) != 0 {
+	if !collector.NeedLeaderElection() || series() != 0 || seriesValue(t, "dgbot_manager_active") != 0 {
 		t.Errorf("before it is elected: %d series", series())
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- collector.Start(ctx) }()
 	if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		return series() > 0 && testutil.ToFloat64(active) == 1, nil
+		return series() > 0 && seriesValue(t, "dgbot_manager_active") == 1, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func TestOnlyAManagerAtWorkExportsKeys(t *testing.T) {
 		t.Errorf("a second manager of one process: %v", err)
 	}
 	stop()
-	if err := <-done; err != nil || series() != 0 || testutil.ToFloat64(active) != 0 {
+	if err := <-done; err != nil || series() != 0 || seriesValue(t, "dgbot_manager_active") != 0 {
 		t.Errorf("after it has stopped: %d series, error %v", series(), err)
 	}
 	if registered, err := testutil.GatherAndCount(metrics.Registry, "dgbot_manager_active"); err != nil || registered != 1 {

@@ -339,3 +339,28 @@ func TestNamesAndHelpOfMetricsAreAsPrometheusWantsThem(t *testing.T) {
 		}
 	}
 }
+
+// seriesValue returns the value of a series that the manager exports, named by the values of its labels in the order of their names.
+func seriesValue(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var values []string
+			for _, label := range metric.GetLabel() {
+				values = append(values, label.GetValue())
+			}
+			if slices.Equal(values, labels) {
+				return metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("there is no series %s with the labels %v", name, labels)
+	return 0
+}

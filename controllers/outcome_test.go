@@ -36,7 +36,7 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 		"a quota":                         {apierrors.NewForbidden(secrets, "x", errors.New("exceeded quota")), "refused", true},
 		"an immutable Secret":             {apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), "refused", true},
 		"a webhook that cannot be called": {apierrors.NewInternalError(errors.New("failed calling webhook")), "refused", false},
-		"etcd did not answer":             {etcdTimeout(), "refused", false},
+		"etcd did not answer":             {apierrors.NewInternalError(errors.New("etcdserver: request timed out")), "refused", false},
 		"the API server is busy":          {apierrors.NewTooManyRequests("wait", 1), "unknown", true},
 		"the API server took too long":    {apierrors.NewTimeoutError("timeout", 1), "unknown", false},
 		"etcd took too long":              {apierrors.NewServerTimeout(secrets, "update", 1), "unknown", false},
@@ -83,7 +83,8 @@ func TestTheWorkQueueIsToldWhatToDo(t *testing.T) {
 	if result, err := resultOf(errTerminating); err != nil || result.RequeueAfter == 0 {
 		t.Errorf("terminating: %v, %v", result, err)
 	}
-	if _, err := resultOf(errInjected); !errors.Is(err, errInjected) {
+	lost := errors.New("connection lost")
+	if _, err := resultOf(lost); !errors.Is(err, lost) {
 		t.Errorf("an error is not retried: %v", err)
 	}
 }

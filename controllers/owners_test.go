@@ -198,13 +198,6 @@ func TestReconcile_ExportsNoSecret(t *testing.T) {
 	w.editSecret(func(s *corev1.Secret) {
 		s.Annotations[name], s.Annotations[v1alpha1.TemplateAnnotation] = ".*", `{"annotations":["`+name+`","team"]}`
 	})
-	key := w.key()
-	key.Spec.Secret.Template.Annotations[name] = ".*"
-	secret := w.secret()
-	dress(secret, key, w.published())
-	if _, ok := secret.Annotations[name]; ok || secret.Annotations["team"] != "crm" {
-		t.Errorf("the Secret has annotations %v", secret.Annotations)
-	}
 	w.rest()
 	if _, ok := w.secret().Annotations[name]; ok {
 		t.Errorf("the Secret keeps annotations %v", w.secret().Annotations)

@@ -44,6 +44,16 @@ func TestWhatUsersAddToTheSecretStays(t *testing.T) {
 	}
 }
 
+// TestDress_ExportsNothing: annotations that make replicators copy a Secret are withheld, also from keys that were created before the API
+// server rejected them.
+func TestDress_ExportsNothing(t *testing.T) {
+	const name = "replicator.v1.mittwald.de/replicate-to"
+	secret, _, _ := dressed(t, &corev1.Secret{}, v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{name: ".*", "team": "crm"}})
+	if _, ok := secret.Annotations[name]; ok || secret.Annotations["team"] != "crm" {
+		t.Errorf("the Secret has annotations %v", secret.Annotations)
+	}
+}
+
 func TestTheSecretIsDressedAsTheContractSays(t *testing.T) {
 	secret, _, _ := dressed(t, &corev1.Secret{}, v1alpha1.SecretTemplate{})
 	if want := map[string]string{"keys.dgbot.io/api-key": "key-uid", "app.kubernetes.io/managed-by": "dgbot-key-operator"}; !maps.Equal(secret.Labels, want) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	clocktesting "k8s.io/utils/clock/testing"
+
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
@@ -122,9 +124,8 @@ func TestAUseThatIsReportedAtTheLastMomentKeepsTheRevision(t *testing.T) {
 }
 
 func TestMereRenewalsWakeNoKey(t *testing.T) {
-	w := newWorld(t)
-	r := w.operator(live)
-	now := w.clock.Now()
+	now := time.Now()
+	r := &APIKeyReconciler{Clock: clocktesting.NewFakePassiveClock(now)}
 	vouching := func(name string, renewed time.Time, since string) *coordinationv1.Lease {
 		return &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{v1alpha1.TrackedSinceAnnotation: since}},
