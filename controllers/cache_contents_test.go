@@ -268,8 +268,12 @@ func TestPagedLists_ReadsPages(t *testing.T) {
 
 // TestSecretFacts_DoNotGrowWithTheSecret: what is remembered of a key's Secret is as small for a large Secret.
 func TestSecretFacts_DoNotGrowWithTheSecret(t *testing.T) {
-	large := largeMetadata()
-	large.OwnerReferences = large.OwnerReferences[:len(large.OwnerReferences)-1] // the controller is another one
+	large := metav1.ObjectMeta{UID: "uid", ResourceVersion: "7", Labels: map[string]string{}, Annotations: map[string]string{}}
+	for i := range 500 {
+		name := fmt.Sprintf("example.com/%d", i)
+		large.Labels[name], large.Annotations[name] = strings.Repeat("l", 60), strings.Repeat("a", 400)
+		large.OwnerReferences = append(large.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: strings.Repeat("K", 1000), Name: name, UID: types.UID(name)})
+	}
 	secret, key, record := dressed(t, &corev1.Secret{ObjectMeta: large}, v1alpha1.SecretTemplate{})
 	for i := range 1_000 {
 		secret.Data[fmt.Sprintf("entry-%d", i)] = make([]byte, 500)

@@ -4,6 +4,8 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +27,11 @@ func TestReconcile_PublishesALargeTemplateThatIsNotCached(t *testing.T) {
 			return c.Get(ctx, name, into, options...)
 		},
 	})
-	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret = &v1alpha1.SecretSpec{Template: largeTemplate()} })
+	template := &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{}}
+	for i := range 30 { // near the most that policy dgbot-sizes accepts
+		template.Annotations[fmt.Sprintf("example.com/%d", i)] = v1alpha1.AnnotationValue(strings.Repeat("x", 1000))
+	}
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret = &v1alpha1.SecretSpec{Template: template} })
 	w.restWith(operator)
 	if got := w.secret().Annotations["example.com/7"]; len(got) != 1000 {
 		t.Fatalf("the Secret has %d bytes of an annotation of 1000", len(got))

@@ -5,6 +5,9 @@ package controllers
 import (
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,24 +19,28 @@ import (
 
 // TestWakeChatbots_WakesTheOwnerFirst: of the chatbots that name a Secret or a ConfigMap only its owner is woken by every change of it.
 func TestWakeChatbots_WakesTheOwnerFirst(t *testing.T) {
-	w := newWorld(t)
-	uids := map[string]types.UID{}
-	for _, name := range []string{"owner", "other", "third"} {
-		w.createBot(name, func(bot *v1alpha1.DGbotChatbot) {
-			withHMAC(bot)
-			bot.Spec.IdentityVerification.Secret = &v1alpha1.IdentitySecretSpec{Name: "shared"}
-			bot.Spec.Widget = &v1alpha1.WidgetSpec{ConfigMapName: "shared"}
-		})
-		uids[name] = w.bot(name).UID
+	chatbot := func(name, publishes string) *v1alpha1.DGbotChatbot {
+		return &v1alpha1.DGbotChatbot{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: name, UID: types.UID("uid-" + name)},
+			Spec: v1alpha1.DGbotChatbotSpec{
+				IdentityVerification: &v1alpha1.IdentityVerification{Secret: &v1alpha1.IdentitySecretSpec{Name: publishes}},
+				Widget:               &v1alpha1.WidgetSpec{ConfigMapName: publishes},
+			},
+		}
 	}
-	w.createBot("elsewhere", nil)
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	r := &ChatbotReconciler{Client: fake.NewClientBuilder().WithScheme(scheme).
+		WithObjects(chatbot("owner", "shared"), chatbot("other", "shared"), chatbot("third", "shared"), chatbot("elsewhere", "another")).Build()}
 	for kind, empty := range map[string]func() client.Object{
 		"Secret":    func() client.Object { return metadataOf("Secret") },
 		"ConfigMap": func() client.Object { return &corev1.ConfigMap{} },
 	} {
 		version := func(uid types.UID, resourceVersion string, owners ...metav1.OwnerReference) client.Object {
 			object := empty()
-			object.SetNamespace(w.namespace)
+			object.SetNamespace("support")
 			object.SetName("shared")
 			object.SetResourceVersion(resourceVersion)
 			object.SetLabels(map[string]string{v1alpha1.ChatbotLabel: string(uid)})
@@ -45,16 +52,16 @@ func TestWakeChatbots_WakesTheOwnerFirst(t *testing.T) {
 			before, after client.Object
 			now, later    int
 		}{
-			"created":                     {nil, version(uids["owner"], "7"), 1, 2},
-			"touched":                     {version(uids["owner"], "7"), version(uids["owner"], "8"), 1, 0},
-			"moved to another chatbot":    {version(uids["owner"], "7"), version(uids["other"], "8"), 2, 1},
+			"created":                     {nil, version("uid-owner", "7"), 1, 2},
+			"touched":                     {version("uid-owner", "7"), version("uid-owner", "8"), 1, 0},
+			"moved to another chatbot":    {version("uid-owner", "7"), version("uid-other", "8"), 2, 1},
 			"foreign and touched":         {version("another", "7", another), version("another", "8", another), 0, 0},
 			"foreign, another owner":      {version("another", "7"), version("another", "8", another), 0, 3},
-			"no longer the chatbot's own": {version(uids["owner"], "7"), version("another", "8"), 1, 2},
+			"no longer the chatbot's own": {version("uid-owner", "7"), version("another", "8"), 1, 2},
 			"gone":                        {version("another", "7"), nil, 3, 0},
 		} {
 			t.Run(kind+" "+name, func(t *testing.T) {
-				queue, wake := &recordingQueue{now: map[string]bool{}, later: map[string]bool{}}, w.chatbots(live).wakeChatbots()
+				queue, wake := newRecordingQueue(), r.wakeChatbots()
 				switch {
 				case test.before == nil:
 					wake.Create(t.Context(), event.CreateEvent{Object: test.after}, queue)
@@ -67,6 +74,28 @@ func TestWakeChatbots_WakesTheOwnerFirst(t *testing.T) {
 					t.Errorf("woken at once: %v, later: %v; want %d and %d", queue.now, queue.later, test.now, test.later)
 				}
 			})
+		}
+	}
+}
+
+// TestChatbotsOf_LeavesOutOtherNamespaces: the holder of a reservation is not woken if this manager does not work in its namespace.
+func TestChatbotsOf_LeavesOutOtherNamespaces(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	reservation := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: "id-1"},
+		Data:       map[string]string{holderNamespace: "theirs", holderName: "bot"},
+	}
+	none := func(client.Object) []string { return nil }
+	for watched, want := range map[string]int{"": 1, "theirs": 1, "support": 0} {
+		r := &ChatbotReconciler{Client: fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.DGbotChatbot{}, lockNameIndex, none).Build()}
+		if watched != "" {
+			r.Namespaces = []string{watched}
+		}
+		if got := r.chatbotsOf(t.Context(), reservation); len(got) != want {
+			t.Errorf("with --watch-namespaces=%q it wakes %v, want %d", watched, got, want)
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -197,6 +199,28 @@ func TestTheEarlierEndCounts(t *testing.T) {
 
 // TestReasonsAreWordsOfOurs: the label must not take whatever stands in a status, and must not lose a reason of ours.
 func TestReasonsAreWordsOfOurs(t *testing.T) {
+	reasonLabel := func(reason string) string {
+		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "crm"}}
+		key.Status.Conditions = []metav1.Condition{{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: reason}}
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(&keyMetrics{Reader: fake.NewClientBuilder().WithScheme(live.Scheme()).WithObjects(key).Build(), Clock: clocktesting.NewFakePassiveClock(time.Now())})
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() != "dgbot_apikey_abnormal_condition" {
+				continue
+			}
+			for _, label := range family.GetMetric()[0].GetLabel() {
+				if label.GetName() == "reason" {
+					return label.GetValue()
+				}
+			}
+		}
+		return ""
+	}
+	const other = "Other"
 	if got := reasonLabel("Made-up"); got != other {
 		t.Errorf("a made-up reason becomes %s", got)
 	}

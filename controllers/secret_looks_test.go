@@ -286,20 +286,20 @@ func TestGetOnlyIsNotMisledByAnotherOperator(t *testing.T) {
 
 func TestLooksAreSpreadAndNeverFartherApartThanTheInterval(t *testing.T) {
 	start := time.Now()
-	const keys, buckets = 10_000, 10
+	const keys, buckets, interval = 10_000, 10, time.Hour
 	var first [buckets]int
 	for i := range keys {
 		uid := types.UID(fmt.Sprintf("6f1c7a52-0000-4000-8000-%012d", i))
-		next := nextLook(uid, start, checkInterval)
-		if wait := next.Sub(start); wait <= 0 || wait > checkInterval {
+		next := nextLook(uid, start, interval)
+		if wait := next.Sub(start); wait <= 0 || wait > interval {
 			t.Fatalf("%s: the first look is after %s", uid, wait)
 		}
-		first[next.Sub(start)*buckets/(checkInterval+1)]++
-		if again := nextLook(uid, next, checkInterval); again.Sub(next) != checkInterval {
+		first[next.Sub(start)*buckets/(interval+1)]++
+		if again := nextLook(uid, next, interval); again.Sub(next) != interval {
 			t.Fatalf("%s: the look after is %s later", uid, again.Sub(next))
 		}
 		// A look that was made for another reason does not move the schedule.
-		if between := nextLook(uid, start.Add(next.Sub(start)/2), checkInterval); !between.Equal(next) {
+		if between := nextLook(uid, start.Add(next.Sub(start)/2), interval); !between.Equal(next) {
 			t.Fatalf("%s: the schedule moved from %s to %s", uid, next, between)
 		}
 	}
@@ -312,7 +312,7 @@ func TestLooksAreSpreadAndNeverFartherApartThanTheInterval(t *testing.T) {
 }
 
 func TestALookIsGoodForItsKeyAndItsTime(t *testing.T) {
-	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Name: keyName, UID: "uid"}}
+	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Name: "crm", UID: "uid"}}
 	mine := &secretFacts{metadata: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.APIKeyLabel: "uid"}}}
 	foreign := &secretFacts{}
 	at := time.Now()

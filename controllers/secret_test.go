@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/identity"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -144,27 +143,12 @@ func TestWhoseASecretIs(t *testing.T) {
 	}
 }
 
-// TestSecretEntries_AreThePublishedOnes: the lists in api/v1alpha1 name what the operator publishes, no more and no less.
-func TestSecretEntries_AreThePublishedOnes(t *testing.T) {
+// TestDress_PublishesTheReservedEntries: the list in api/v1alpha1 names what the operator publishes for a key, no more and no less.
+func TestDress_PublishesTheReservedEntries(t *testing.T) {
 	secret, key, record := dressed(t, &corev1.Secret{}, v1alpha1.SecretTemplate{})
 	record.Spec.ChatbotID = "cb_1"
 	dress(secret, key, record)
 	if got, want := slices.Sorted(maps.Keys(secret.Data)), slices.Sorted(slices.Values(v1alpha1.APIKeySecretEntries[:])); !slices.Equal(got, want) {
 		t.Errorf("the Secret of a key has %q, the list %q", got, want)
-	}
-
-	texts := [][]byte{[]byte("the present one"), []byte("the previous one")}
-	seen := &seenChatbot{texts: map[string][]byte{identity.Hash(texts[0]): texts[0], identity.Hash(texts[1]): texts[1]}}
-	seen.Chatbot = &v1alpha1.DGbotChatbot{Spec: v1alpha1.DGbotChatbotSpec{IdentityVerification: &v1alpha1.IdentityVerification{}}}
-	seen.ID = "cb_1"
-	published := &corev1.Secret{Data: map[string][]byte{"theirs": []byte("stays")}}
-	dressIdentitySecret(published, seen, identity.Hash(texts[0]), identity.Hash(texts[1]))
-	want := slices.Sorted(slices.Values(append(v1alpha1.IdentitySecretEntries[:], "theirs")))
-	if got := slices.Sorted(maps.Keys(published.Data)); !slices.Equal(got, want) {
-		t.Errorf("the Secret of a chatbot has %q, the list %q", got, want)
-	}
-	dressIdentitySecret(published, seen, identity.Hash(texts[0]), "")
-	if got := slices.Sorted(maps.Keys(published.Data)); !slices.Equal(got, []string{"chatbot-id", "hmac-secret", "kid", "theirs"}) {
-		t.Errorf("without a previous one the Secret of a chatbot has %q", got)
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,6 +144,10 @@ type recordingQueue struct {
 	now, later map[string]bool
 }
 
+func newRecordingQueue() *recordingQueue {
+	return &recordingQueue{now: map[string]bool{}, later: map[string]bool{}}
+}
+
 func (q *recordingQueue) Add(request reconcile.Request) { q.now[request.Name] = true }
 func (q *recordingQueue) AddAfter(request reconcile.Request, _ time.Duration) {
 	q.later[request.Name] = true
@@ -149,19 +156,19 @@ func (q *recordingQueue) AddAfter(request reconcile.Request, _ time.Duration) {
 // TestWakeKeysOfSecret_WakesTheOwnerFirst: of the keys that name a Secret only its owner is woken by every change of it. The others wait
 // for it to go.
 func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
-	w := newWorld(t)
-	uids := map[string]types.UID{}
-	for _, name := range []string{"owner", "other", "third"} {
-		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: v1alpha1.DGbotAPIKeySpec{Label: "CRM", Environment: "production"}}
-		if err := live.Create(t.Context(), key); err != nil {
-			t.Fatal(err)
+	key := func(name string) *v1alpha1.DGbotAPIKey {
+		return &v1alpha1.DGbotAPIKey{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: name, UID: types.UID("uid-" + name)},
+			Spec:       v1alpha1.DGbotAPIKeySpec{Environment: "production", Secret: &v1alpha1.SecretSpec{Name: "shared"}},
 		}
-		uids[name] = key.UID
 	}
+	elsewhere := key("elsewhere")
+	elsewhere.Spec.Secret.Name = "another"
+	r := &APIKeyReconciler{Client: indexed(t, key("owner"), key("other"), key("third"), elsewhere)}
 	version := func(change func(*metav1.PartialObjectMetadata)) *metav1.PartialObjectMetadata {
 		secret := metadataOf("Secret")
-		secret.Namespace, secret.Name, secret.UID = w.namespace, "shared", "secret"
-		secret.Labels = map[string]string{v1alpha1.APIKeyLabel: string(uids["owner"])}
+		secret.Namespace, secret.Name, secret.UID = "support", "shared", "secret"
+		secret.Labels = map[string]string{v1alpha1.APIKeyLabel: "uid-owner"}
 		if change != nil {
 			change(secret)
 		}
@@ -169,7 +176,7 @@ func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
 	}
 	plain := version(nil)
 	touched := version(func(s *metav1.PartialObjectMetadata) { s.ResourceVersion = "8" })
-	moved := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = string(uids["other"]) })
+	moved := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = "uid-other" })
 	foreign := version(func(s *metav1.PartialObjectMetadata) { s.Labels[v1alpha1.APIKeyLabel] = "another" })
 	foreignOwned := version(func(s *metav1.PartialObjectMetadata) {
 		s.Labels[v1alpha1.APIKeyLabel] = "another"
@@ -188,8 +195,8 @@ func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
 		"gone":                    {plain, nil, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			queue := &recordingQueue{now: map[string]bool{}, later: map[string]bool{}}
-			wake := w.operator(ignoringFields(live)).wakeKeysOfSecret()
+			queue := newRecordingQueue()
+			wake := r.wakeKeysOfSecret()
 			switch {
 			case test.before == nil:
 				wake.Create(t.Context(), event.CreateEvent{Object: test.after}, queue)
@@ -205,14 +212,26 @@ func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
 	}
 }
 
-// ignoringFields lists without field selectors, which only a cache has an index for.
-func ignoringFields(reads client.WithWatch) client.WithWatch {
-	return interceptor.NewClient(reads, interceptor.Funcs{
-		List: func(ctx context.Context, next client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			applied := (&client.ListOptions{}).ApplyOptions(options)
-			return next.List(ctx, list, client.InNamespace(applied.Namespace))
-		},
-	})
+// indexed returns a client with some objects, which has the indexes of the caches.
+func indexed(t *testing.T, objects ...client.Object) client.Client {
+	t.Helper()
+	of := func(value func(*v1alpha1.DGbotAPIKey) string) client.IndexerFunc {
+		return func(o client.Object) []string {
+			key, ok := o.(*v1alpha1.DGbotAPIKey)
+			if !ok {
+				t.Fatalf("%T is indexed as a key", o)
+			}
+			return []string{value(key)}
+		}
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithIndex(&v1alpha1.DGbotAPIKey{}, secretNameIndex, of(lifecycle.SecretName)).
+		WithIndex(&v1alpha1.DGbotAPIKey{}, environmentField, of(func(key *v1alpha1.DGbotAPIKey) string { return key.Spec.Environment })).
+		Build()
 }
 
 // TestDescribeWidget_WaitsOnlyForGarbageCollection: the ConfigMap of an earlier chatbot of the name is waited for unless another owner

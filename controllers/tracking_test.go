@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,11 +11,9 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
@@ -151,37 +148,38 @@ func TestMereRenewalsWakeNoKey(t *testing.T) {
 	}
 }
 
-// delayed is a queue that keeps what is added to it later.
-type delayed struct {
-	workqueue.TypedRateLimitingInterface[reconcile.Request]
-	added []reconcile.Request
-}
-
-func (d *delayed) AddAfter(request reconcile.Request, _ time.Duration) {
-	d.added = append(d.added, request)
-}
-
-func TestALeaseWakesTheKeysOfItsEnvironmentOnly(t *testing.T) {
-	w := newWorld(t)
-	w.create(nil)
-	other := &v1alpha1.DGbotAPIKey{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "elsewhere"},
-		Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Elsewhere", Environment: "development"},
+func TestWakeKeysOfLease_WakesTheKeysOfItsEnvironmentOnly(t *testing.T) {
+	key := func(name, environment string) *v1alpha1.DGbotAPIKey {
+		return &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: name}, Spec: v1alpha1.DGbotAPIKeySpec{Environment: environment}}
 	}
-	if err := live.Create(t.Context(), other); err != nil {
-		t.Fatal(err)
-	}
-	lease := w.vouch("development", w.second())
-	wake := w.operator(live).wakeKeysOfLease()
-	for name, send := range map[string]func(*delayed){
-		"created": func(q *delayed) { wake.Create(t.Context(), event.CreateEvent{Object: lease}, q) },
-		"updated": func(q *delayed) { wake.Update(t.Context(), event.UpdateEvent{ObjectOld: lease, ObjectNew: lease}, q) },
-		"deleted": func(q *delayed) { wake.Delete(t.Context(), event.DeleteEvent{Object: lease}, q) },
+	r := &APIKeyReconciler{Client: indexed(t, key("crm", "production"), key("elsewhere", "development"))}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "dgbot-usage-development"}}
+	wake := r.wakeKeysOfLease()
+	for name, send := range map[string]func(*recordingQueue){
+		"created": func(q *recordingQueue) { wake.Create(t.Context(), event.CreateEvent{Object: lease}, q) },
+		"updated": func(q *recordingQueue) {
+			wake.Update(t.Context(), event.UpdateEvent{ObjectOld: lease, ObjectNew: lease}, q)
+		},
+		"deleted": func(q *recordingQueue) { wake.Delete(t.Context(), event.DeleteEvent{Object: lease}, q) },
 	} {
-		queue := &delayed{}
+		queue := newRecordingQueue()
 		send(queue)
-		if !slices.Contains(queue.added, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(other)}) || slices.Contains(queue.added, w.request()) {
-			t.Errorf("a Lease that is %s wakes %v", name, queue.added)
+		if len(queue.now) > 0 || len(queue.later) != 1 || !queue.later["elsewhere"] {
+			t.Errorf("a Lease that is %s wakes %v at once and %v later", name, queue.now, queue.later)
+		}
+	}
+}
+
+func TestNotOfRenewalAlone_DeletionWakesKeysOnlyWhereTrackingEnds(t *testing.T) {
+	now := time.Now()
+	r := &APIKeyReconciler{Clock: clocktesting.NewFakePassiveClock(now)}
+	for since, wakes := range map[time.Duration]bool{0: true, lifecycle.MaxTrackingGap: false, lifecycle.UsageLeaseRetention: false} {
+		lease := &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Name: "dgbot-usage-production", Annotations: map[string]string{v1alpha1.TrackedSinceAnnotation: "2026-01-01T00:00:00Z"}},
+			Spec:       coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: now.Add(-since)}},
+		}
+		if got := r.notOfRenewalAlone().Delete(event.DeleteEvent{Object: lease}); got != wakes {
+			t.Errorf("deleted %s after its renewal, the Lease wakes keys: %v", since, got)
 		}
 	}
 }

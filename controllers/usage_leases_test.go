@@ -18,7 +18,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
@@ -256,17 +255,5 @@ func TestUsageLeases_NoUseIsLostWithThem(t *testing.T) {
 	}
 	if verdict := lifecycle.Admit(w.first(), w.clock.Now()); verdict != lifecycle.Admitted {
 		t.Errorf("the earlier revision, whose uses are not tracked, is %s", verdict)
-	}
-}
-
-func TestUsageLeases_DeletionWakesKeysOnlyWhereTrackingEnds(t *testing.T) {
-	w := newWorld(t)
-	r := w.operator(live)
-	lease := w.vouch("production", w.second())
-	for since, wakes := range map[time.Duration]bool{0: true, lifecycle.MaxTrackingGap: false, lifecycle.UsageLeaseRetention: false} {
-		lease.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now().Add(-since)}
-		if got := r.notOfRenewalAlone().Delete(event.DeleteEvent{Object: lease}); got != wakes {
-			t.Errorf("deleted %s after its renewal, the Lease wakes keys: %v", since, got)
-		}
 	}
 }
