@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/queue"
+	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -56,7 +58,7 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 			if n := len(w.records()); n > 1 {
 				t.Errorf("%d records", n)
 			}
-			if found, err := get(t.Context(), live, w.request().NamespacedName, &corev1.Secret{}); err != nil || found {
+			if found, err := read.Get(t.Context(), live, w.request().NamespacedName, &corev1.Secret{}); err != nil || found {
 				t.Errorf("its key is published (%v)", err)
 			}
 			operator.Client = live
@@ -101,7 +103,7 @@ func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
 				t.Errorf("%d attempts in ten minutes", minted)
 			}
 			operator.Client = live
-			w.advance(maxRetry)
+			w.advance(queue.MaxRetry)
 			w.restWith(operator)
 			if ready := w.ready(); ready.Status != metav1.ConditionTrue {
 				t.Errorf("it does not recover: %+v", ready)
@@ -177,7 +179,7 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 		t.Errorf("the condition is %+v", ready)
 	}
 	operator.Client = live
-	w.advance(maxRetry)
+	w.advance(queue.MaxRetry)
 	w.restWith(operator)
 	if ready := w.ready(); ready.Status != metav1.ConditionTrue {
 		t.Errorf("it does not recover: %+v", ready)
@@ -290,7 +292,7 @@ func TestAStatusDoesNotWakeItsKey(t *testing.T) {
 		after := before.DeepCopy()
 		after.ResourceVersion += "1"
 		change(after)
-		return notOfStatusAlone().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after})
+		return queue.IgnoreStatusChanges().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after})
 	}
 	if wakes(func(k *v1alpha1.DGbotAPIKey) { k.Status.ObservedGeneration++ }) {
 		t.Error("its status wakes it")
@@ -342,7 +344,7 @@ func TestAnAttemptThatIsKnownToHaveFailedEnds(t *testing.T) {
 			}))
 			for range 4 {
 				_, _ = operator.Reconcile(t.Context(), w.request())
-				w.advance(maxRetry)
+				w.advance(queue.MaxRetry)
 			}
 			_, _ = operator.Reconcile(t.Context(), w.request())
 			open := 0

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/environments"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -27,7 +28,7 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 	if s := w.key().Status; s.Audit != nil {
 		t.Errorf("nobody reports uses, and the status says %+v", s.Audit)
 	}
-	environment := &EnvironmentReconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
+	environment := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	for _, stage := range []struct {
 		after             int
 		stage             v1alpha1.AuditStage
@@ -110,7 +111,7 @@ func TestAUseAtTheLastMoment(t *testing.T) {
 func TestAnEnvironmentWithoutKeysToAuditIsWrittenOnce(t *testing.T) {
 	w := newWorld(t)
 	w.audit()
-	operator := &EnvironmentReconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
+	operator := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	env := &v1alpha1.DGbotEnvironment{}
 	var versions []string
 	for range 2 {

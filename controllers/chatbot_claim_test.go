@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/reservation"
 )
 
 // TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
@@ -75,7 +76,7 @@ func TestTheClaimsOfAnotherOperator(t *testing.T) {
 	if got := w.botReason(botName); got != v1alpha1.ChatbotIDConflictReason {
 		t.Errorf("Ready has the reason %s", got)
 	}
-	if copied := w.secretOf(v1alpha1.IdentityNamespace, lockName(w.ownID()).Name); w.lock(w.ownID()) == nil || copied == nil {
+	if copied := w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name); w.lock(w.ownID()) == nil || copied == nil {
 		t.Error("the other operator's claim or copy is gone")
 	}
 }

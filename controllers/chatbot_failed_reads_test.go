@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/chatbots"
+	"dgbot.io/key-operator/controllers/environments"
 )
 
 // chatbotReads are the reads that an observation of a chatbot makes, beside that of the chatbot itself.
@@ -92,12 +94,12 @@ var chatbotReads = map[string]struct {
 	},
 }
 
-func (w *world) failingChatbots(fails readOf) (*ChatbotReconciler, *faults) {
+func (w *world) failingChatbots(fails readOf) (*chatbots.Reconciler, *faults) {
 	reads, count := unreadable(errUndecryptable, fails)
-	return &ChatbotReconciler{Client: reads, Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}, count
+	return &chatbots.Reconciler{Client: reads, Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}, count
 }
 
-func (w *world) reconcileBot(operator *ChatbotReconciler) {
+func (w *world) reconcileBot(operator *chatbots.Reconciler) {
 	w.t.Helper()
 	w.restBotsWith(operator, botName)
 }
@@ -330,7 +332,7 @@ func TestEnvironment_FailedReads(t *testing.T) {
 			})
 			request := ctrl.Request{NamespacedName: types.NamespacedName{Name: env}}
 			ready := func(reads client.Client) *metav1.Condition {
-				operator := &EnvironmentReconciler{Client: reads, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
+				operator := &environments.Reconciler{Client: reads, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 				if _, err := operator.Reconcile(t.Context(), request); err != nil {
 					t.Fatal(err)
 				}

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/reservation"
 )
 
 var hmacScenarios = map[string]botScenario{
@@ -164,7 +165,7 @@ var hmacScenarios = map[string]botScenario{
 		happen: func(w *world) { w.deleteBot(botName) },
 		bots:   []string{botName}, interrupts: true,
 		check: func(w *world) {
-			if w.lock(w.ownID()) != nil || w.secretOf(v1alpha1.IdentityNamespace, lockName(w.ownID()).Name) != nil {
+			if w.lock(w.ownID()) != nil || w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name) != nil {
 				w.t.Error("the claim or the copy is still there")
 			}
 		},

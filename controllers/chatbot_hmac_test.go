@@ -10,16 +10,17 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
 	"dgbot.io/key-operator/internal/identity"
 )
 
@@ -35,7 +36,7 @@ func hmacBot(w *world) { w.createBot(botName, withHMAC) }
 func (w *world) secretOf(namespace, name string) *corev1.Secret {
 	w.t.Helper()
 	secret := &corev1.Secret{}
-	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, secret)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func (w *world) hmacSecret() *corev1.Secret { return w.secretOf(w.namespace, bot
 func (w *world) hmacCopy() *corev1.Secret {
 	w.t.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot)
+	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -59,13 +60,13 @@ func (w *world) hmacCopy() *corev1.Secret {
 		return nil
 	}
 	id := cmp.Or(bot.Spec.ChatbotID, identity.ChatbotIDOf(string(bot.UID)))
-	return w.secretOf(v1alpha1.IdentityNamespace, lockName(id).Name)
+	return w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(id).Name)
 }
 
 func (w *world) hmacRevision() int64 {
 	w.t.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	if found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot); err != nil || !found || bot.Status.Current == nil {
+	if found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot); err != nil || !found || bot.Status.Current == nil {
 		return 0
 	}
 	return bot.Status.Current.Revision

@@ -19,13 +19,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/chatbots"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/identity"
 )
 
 const botName = "support-bot"
 
-func (w *world) chatbots(writes client.Client) *ChatbotReconciler {
-	return &ChatbotReconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
+func (w *world) chatbots(writes client.Client) *chatbots.Reconciler {
+	return &chatbots.Reconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
 }
 
 func (w *world) createBot(name string, change func(*v1alpha1.DGbotChatbot)) {
@@ -67,7 +71,7 @@ func (w *world) deleteBot(name string) {
 func (w *world) configMap(namespace, name string) *corev1.ConfigMap {
 	w.t.Helper()
 	m := &corev1.ConfigMap{}
-	found, err := get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, m)
+	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, m)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -85,7 +89,7 @@ func (w *world) widget() *corev1.ConfigMap {
 // lock returns the claim of an ID; nil where there is none.
 func (w *world) lock(id string) *corev1.ConfigMap {
 	w.t.Helper()
-	return w.configMap(v1alpha1.IdentityNamespace, lockName(id).Name)
+	return w.configMap(v1alpha1.IdentityNamespace, reservation.NameOf(id).Name)
 }
 
 func (w *world) editWidget(change func(*corev1.ConfigMap)) {
@@ -112,7 +116,7 @@ func (w *world) restBots(writes client.Client, names ...string) {
 	w.restBotsWith(w.chatbots(writes), names...)
 }
 
-func (w *world) restBotsWith(operator *ChatbotReconciler, names ...string) {
+func (w *world) restBotsWith(operator *chatbots.Reconciler, names ...string) {
 	w.t.Helper()
 	for _, name := range names {
 		for turn := 0; ; turn++ {
@@ -123,7 +127,7 @@ func (w *world) restBotsWith(operator *ChatbotReconciler, names ...string) {
 			if err != nil || turn > 20 {
 				w.t.Fatalf("%s does not come to rest: %v", name, err)
 			}
-			if result.RequeueAfter != aheadDelay {
+			if result.RequeueAfter != write.YieldDelay {
 				break
 			}
 		}
@@ -274,7 +278,9 @@ func TestChatbotCrashMatrix(t *testing.T) {
 	maps.Copy(botScenarios, hmacScenarios)
 	crashMatrix(t, slices.Sorted(maps.Keys(botScenarios)), func(t *testing.T, name string, f *faults, how interruption) {
 		runBotScenario(t, botScenarios[name], f, how)
-	}, func(file string) bool { return strings.HasPrefix(file, "chatbot_") || file == "report.go" })
+	}, func(file string) bool {
+		return strings.HasPrefix(file, "chatbots/") || file == "internal/write/status.go"
+	})
 }
 
 func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
@@ -339,7 +345,7 @@ func (w *world) checkBot(reason string) {
 	if want := identity.ChatbotIDOf(string(bot.UID)); bot.Spec.ChatbotID == "" && id != want {
 		w.t.Errorf("its ID is %q, want %q", id, want)
 	}
-	if lock := w.lock(id); lock == nil || lock.Data[holderUID] != string(bot.UID) {
+	if lock := w.lock(id); lock == nil || lock.Data[reservation.EntryUID] != string(bot.UID) {
 		w.t.Errorf("the claim of %s is %+v", id, lock)
 	}
 	m := w.widget()

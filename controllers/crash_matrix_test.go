@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -39,7 +42,7 @@ func TestCrashMatrix(t *testing.T) {
 	maps.Copy(all, environmentScenarios)
 	crashMatrix(t, slices.Sorted(maps.Keys(all)), func(t *testing.T, name string, f *faults, how interruption) {
 		runScenario(t, all[name], f, how)
-	}, func(file string) bool { return !strings.HasPrefix(file, "chatbot_") })
+	}, func(file string) bool { return !strings.HasPrefix(file, "chatbots/") })
 }
 
 // crashMatrix runs each of the named with every write broken in every way, and fails where a write in one of the files was not
@@ -92,7 +95,7 @@ func (w *world) rest() {
 	w.restWith(w.operator(w.client))
 }
 
-func (w *world) restWith(operator *APIKeyReconciler) {
+func (w *world) restWith(operator *apikeys.Reconciler) {
 	w.t.Helper()
 	for range 30 {
 		result, err := operator.Reconcile(w.t.Context(), w.request())
@@ -101,7 +104,7 @@ func (w *world) restWith(operator *APIKeyReconciler) {
 			operator = w.operator(operator.Client) // it crashed: nothing in its memory survives
 		case err != nil:
 			w.t.Fatalf("reconciling: %v", err)
-		case result.RequeueAfter != aheadDelay:
+		case result.RequeueAfter != write.YieldDelay:
 			return
 		}
 	}
@@ -183,18 +186,14 @@ func (w *world) checkOutcome(s scenario, before map[types.UID]bool) {
 	}
 }
 
-// writeSites are the lines of this package that write: calls of the client's writing methods.
+// writeSites returns the lines of the controllers that write: calls of the client's writing methods.
 func writeSites(t *testing.T, covers func(file string) bool) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	sites := map[string]bool{}
-	for _, file := range files {
+	for _, file := range productSources(t) {
 		// These two controllers each have one write, a deletion, with tests of their own.
-		isSingle := file == "record_controller.go" || file == "usage_leases.go"
-		if strings.HasSuffix(file, "_test.go") || isSingle || !covers(file) {
+		isSingle := file == "records/reconcile.go" || file == "leases/reconcile.go"
+		if isSingle || !covers(file) {
 			continue
 		}
 		set := token.NewFileSet()
@@ -218,6 +217,21 @@ func writeSites(t *testing.T, covers func(file string) bool) map[string]bool {
 		t.Fatalf("only %d places that write were found: %v", len(sites), sites)
 	}
 	return sites
+}
+
+// productSources returns the paths of the controllers' source files, tests aside.
+func productSources(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			files = append(files, filepath.ToSlash(path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // onClient says whether an expression is r.Client, a client that was handed on as the writer, or one of their subresource

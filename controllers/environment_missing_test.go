@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/queue"
 )
 
 // requestRotation asks for a new revision a minute later.
@@ -80,7 +82,7 @@ func TestReconcile_ReportsAMisspelledEnvironmentAfterAMinute(t *testing.T) {
 	}
 	nothingIssued(w)
 	idle := &faults{}
-	w.advance(longestWait)
+	w.advance(queue.MaxWait)
 	w.restWith(w.operator(idle.wrap(live)))
 	if idle.writes != 0 {
 		t.Errorf("%d writes although nothing changed", idle.writes)
@@ -92,7 +94,7 @@ func TestReconcile_KeysFirst(t *testing.T) {
 	w := newWorld(t)
 	w.requireEnvironment = true
 	const count = 15
-	operators := []*APIKeyReconciler{w.operator(live), w.operator(live)}
+	operators := []*apikeys.Reconciler{w.operator(live), w.operator(live)}
 	look := func(i int) {
 		request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("key-%02d", i)}}
 		for _, operator := range operators {

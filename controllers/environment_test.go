@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/controllers/environments"
 )
 
 // environment is one of the test's own; keys are to be of it. It is gone after the test.
@@ -178,7 +178,7 @@ func TestTheStatusOfAnEnvironment(t *testing.T) {
 	})
 	w.create(w.ofEnvironment(w.namespace))
 	w.rest()
-	operator := &EnvironmentReconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
+	operator := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	env := func() *v1alpha1.DGbotEnvironmentStatus {
 		t.Helper()
 		name := types.NamespacedName{Name: w.namespace}
@@ -210,17 +210,5 @@ func TestTheStatusOfAnEnvironment(t *testing.T) {
 	w.rest()
 	if s = env(); s.Violating != 0 || apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition) != nil {
 		t.Errorf("%+v", s)
-	}
-}
-
-func TestTimeZonesThatAreNotKnown(t *testing.T) {
-	if locationOf("Europe/Berlin") == nil || locationOf("Mars/Olympus") != nil || locationOf("Mars/Olympus") != nil {
-		t.Error("a time zone that is known is not, or the other way round")
-	}
-	windows := lifecycle.WindowsOf(&v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{Windows: []v1alpha1.RotationWindow{
-		{Start: "01:30", End: "24:00", TimeZone: "Europe/Berlin"}, {Start: "00:00", End: "00:01"},
-	}}}, locationOf)
-	if len(windows) != 2 || windows[0].Start != 90 || windows[0].End != 24*60 || windows[0].Location == nil || windows[1].Location != time.UTC {
-		t.Errorf("%+v", windows)
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -59,7 +61,7 @@ func failingWith(answer error, base client.Client, fails readOf) client.WithWatc
 }
 
 // failingOperator returns an operator whose live reads fail, and unless the cache knows the objects the cached ones as well.
-func (w *world) failingOperator(answer error, fails readOf, cached bool) (*APIKeyReconciler, *faults) {
+func (w *world) failingOperator(answer error, fails readOf, cached bool) (*apikeys.Reconciler, *faults) {
 	reads, count := unreadable(answer, fails)
 	operator := w.operator(reads)
 	operator.Live = reads
@@ -247,7 +249,7 @@ func TestObserve_NothingIsGrantedWithoutARead(t *testing.T) {
 	}
 }
 
-func mustOperator(operator *APIKeyReconciler, _ *faults) *APIKeyReconciler { return operator }
+func mustOperator(operator *apikeys.Reconciler, _ *faults) *apikeys.Reconciler { return operator }
 
 // TestObserve_ANewKeyWaitsForItsReads: it is issued once they succeed, and not before.
 func TestObserve_ANewKeyWaitsForItsReads(t *testing.T) {
@@ -305,7 +307,7 @@ func TestObserve_ADroppedConnectionIsRetriedFirst(t *testing.T) {
 	})
 	operator := w.operator(reads)
 	operator.Live = reads
-	for turn := range maxTransientReads {
+	for turn := range write.MaxTransientReads {
 		if _, err := operator.Reconcile(t.Context(), w.request()); err == nil {
 			t.Fatalf("turn %d is not retried", turn)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -106,14 +107,16 @@ func (f *faults) write(verb string, o client.Object, do func() error) error {
 	return err
 }
 
-// callSite is the line of this package's code, tests aside, that made the write.
+// callSite returns the line of the controllers' code, tests aside, that made the write.
 func callSite() string {
 	callers := make([]uintptr, 32)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
 	for {
 		frame, more := frames.Next()
-		if strings.Contains(frame.Function, "key-operator/controllers.") && !strings.HasSuffix(frame.File, "_test.go") {
-			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
+		if _, in, ok := strings.Cut(frame.Function, "key-operator/controllers/"); ok {
+			folder := path.Dir(in + "/x")
+			folder = folder[:strings.Index(folder, ".")]
+			return fmt.Sprintf("%s/%s:%d", folder, filepath.Base(frame.File), frame.Line)
 		}
 		if !more {
 			return "unknown"

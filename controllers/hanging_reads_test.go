@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
-	ctrl "sigs.k8s.io/controller-runtime"
-
 	clientevents "k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/chatbots"
+	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -48,21 +49,21 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 			k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().UTC().Format(time.RFC3339)}
 		},
 	}
-	for name, read := range keyReads {
+	for name, missing := range keyReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
 				w := newWorld(t)
 				w.issuedEverywhere()
-				if read.prepare != nil {
-					read.prepare(w)
+				if missing.prepare != nil {
+					missing.prepare(w)
 				}
 				w.edit(func(k *v1alpha1.DGbotAPIKey) { change(w, k) })
-				operator := w.operator(unanswered(read.fails))
-				if read.cached {
+				operator := w.operator(unanswered(missing.fails))
+				if missing.cached {
 					operator.Client = live
 				}
-				operator.Live = unanswered(read.fails)
-				ctx, cancel := context.WithTimeout(t.Context(), attemptTimeout+time.Second)
+				operator.Live = unanswered(missing.fails)
+				ctx, cancel := context.WithTimeout(t.Context(), read.AttemptTimeout+time.Second)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, w.request()) // it is retried
 				if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {
@@ -91,7 +92,7 @@ func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
 		},
 		"identityVerification removed": func(_ *world, b *v1alpha1.DGbotChatbot) { b.Spec.IdentityVerification = nil },
 	}
-	for name, read := range chatbotReads {
+	for name, missing := range chatbotReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
 				w := newWorld(t)
@@ -104,9 +105,9 @@ func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
 				if err := live.Update(t.Context(), bot); err != nil {
 					t.Fatal(err)
 				}
-				reads := unanswered(read.fails(w))
-				operator := &ChatbotReconciler{Client: listing(reads), Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
-				ctx, cancel := context.WithTimeout(t.Context(), attemptTimeout+time.Second)
+				reads := unanswered(missing.fails(w))
+				operator := &chatbots.Reconciler{Client: listing(reads), Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
+				ctx, cancel := context.WithTimeout(t.Context(), read.AttemptTimeout+time.Second)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(bot)}) // it is retried
 				text := replica.Data[v1alpha1.IdentitySecretKey]

@@ -17,8 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,14 +24,16 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/objectmetrics"
 )
 
 // collector collects the keys of the world's namespace.
-func (w *world) collector() *keyMetrics {
-	return &keyMetrics{Reader: client.NewNamespacedClient(live, w.namespace), Clock: w.clock}
+func (w *world) collector() *objectmetrics.Collector {
+	return &objectmetrics.Collector{Reader: client.NewNamespacedClient(live, w.namespace), Clock: w.clock}
 }
 
 // exports asserts all series of the world's keys, given as metric{labels} value without the labels that are the same in all.
@@ -174,36 +174,13 @@ func TestAKeyWhoseRecordIsGoneHasNoCause(t *testing.T) {
 		"last_rotation_timestamp_seconds Unknown "+issuedAt, "verifying_revisions 0")
 }
 
-// TestTheEarlierEndCounts: expiresAt was moved later, and the revision that is to have that end is yet to be issued.
-func TestTheEarlierEndCounts(t *testing.T) {
-	sooner, later := &metav1.Time{Time: time.Unix(1000, 0)}, &metav1.Time{Time: time.Unix(2000, 0)}
-	for name, test := range map[string]struct{ spec, current, want *metav1.Time }{
-		"no end":                       {nil, nil, nil},
-		"the key's":                    {later, nil, later},
-		"the revision's":               {nil, sooner, sooner},
-		"the revision's is the sooner": {later, sooner, sooner},
-		"the key's is the sooner":      {sooner, later, sooner},
-	} {
-		t.Run(name, func(t *testing.T) {
-			key := &v1alpha1.DGbotAPIKey{Spec: v1alpha1.DGbotAPIKeySpec{ExpiresAt: test.spec}}
-			if expiration(key) != test.spec {
-				t.Error("without a revision the key's end counts")
-			}
-			key.Status.Current = &v1alpha1.RevisionStatus{NotAfter: test.current}
-			if got := expiration(key); got != test.want {
-				t.Errorf("%v, want %v", got, test.want)
-			}
-		})
-	}
-}
-
 // TestReasonsAreWordsOfOurs: the label must not take whatever stands in a status, and must not lose a reason of ours.
 func TestReasonsAreWordsOfOurs(t *testing.T) {
 	reasonLabel := func(reason string) string {
 		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "crm"}}
 		key.Status.Conditions = []metav1.Condition{{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: reason}}
 		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(&keyMetrics{Reader: fake.NewClientBuilder().WithScheme(live.Scheme()).WithObjects(key).Build(), Clock: clocktesting.NewFakePassiveClock(time.Now())})
+		registry.MustRegister(&objectmetrics.Collector{Reader: fake.NewClientBuilder().WithScheme(live.Scheme()).WithObjects(key).Build(), Clock: clocktesting.NewFakePassiveClock(time.Now())})
 		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +259,7 @@ func TestAScrapeNeitherWaitsForACacheNorFailsWithIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				registry := prometheus.NewPedanticRegistry()
-				registry.MustRegister(&keyMetrics{Reader: reader, Clock: clocktesting.NewFakePassiveClock(time.Now())}, prometheus.NewGauge(prometheus.GaugeOpts{Name: "another", Help: "One."}))
+				registry.MustRegister(&objectmetrics.Collector{Reader: reader, Clock: clocktesting.NewFakePassiveClock(time.Now())}, prometheus.NewGauge(prometheus.GaugeOpts{Name: "another", Help: "One."}))
 				before := time.Now()
 				if n, err := testutil.GatherAndCount(registry); err != nil || n != 1 {
 					t.Errorf("%d series, error %v", n, err)

@@ -1,5 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package controllers makes a manager of the controllers, which reconcile the kinds of api/v1alpha1:
+//
+//	apikeys         DGbotAPIKey: records, the Secret, status
+//	chatbots        DGbotChatbot: the chatbot ID, its ConfigMap, the HMAC secret with its replica
+//	environments    DGbotEnvironment: its status; the rules are enforced key by key
+//	records         deletes records whose key does not own them
+//	leases          deletes usage Leases that no verifier renews
+//	objectmetrics   exports a few series for each key and chatbot
+//
+// These packages do not know each other. What several of them need lies below internal:
+//
+//	caching       what the caches hold, and what happens while they cannot be filled
+//	read          bounded reads, and failed reads as part of an observation
+//	write         the outcome of a write, retries, redaction, status and events
+//	published     ownership and contents of what is published for an owner
+//	queue         the order of requests, and what wakes a controller
+//	ranks         the rank of a key in its environment
+//	reservation   the ConfigMap that reserves a chatbot ID
+//	rules         what the rules of an environment refer to
+//
+// A controller observes, has internal/lifecycle plan, applies the plan, and reports. It decides nothing about keys itself. The order of
+// writes is the point: a key is in a record before it is in the Secret, the Secret is written with the resourceVersion that was read before
+// the key was minted, and nothing is minted or deleted because a cache says so. The API server is the lock between instances; leader
+// election only saves work.
 package controllers
 
 import (
@@ -26,6 +50,13 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/chatbots"
+	"dgbot.io/key-operator/controllers/environments"
+	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/leases"
+	"dgbot.io/key-operator/controllers/objectmetrics"
+	"dgbot.io/key-operator/controllers/records"
 )
 
 // Options of the manager, as its flags say.
@@ -91,8 +122,8 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	caches := newCaches(scheme, options.WatchNamespaces)
-	cacheOptions.NewInformer = caches.informers()
+	caches := caching.New(scheme, options.WatchNamespaces)
+	cacheOptions.NewInformer = caches.Informers()
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
@@ -118,13 +149,13 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
-	if err := caches.addTo(mgr); err != nil {
+	if err := caches.AddTo(mgr); err != nil {
 		return nil, err
 	}
 	if err := addReconcilers(mgr, caches, options); err != nil {
 		return nil, err
 	}
-	if err := addKeyMetrics(mgr); err != nil {
+	if err := objectmetrics.AddTo(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the metrics of keys: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
@@ -133,15 +164,15 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, caches *caches, options Options) error {
+func addReconcilers(mgr ctrl.Manager, caches *caching.Caches, options Options) error {
 	concurrency := options.MaxConcurrentReconciles
-	live := caches.live(mgr.GetAPIReader())
-	cached := caches.client(mgr.GetClient(), live, append(keyIndexes(), chatbotIndexes()...)...)
-	records := &RecordReconciler{Client: cached, Live: live}
+	live := caches.Live(mgr.GetAPIReader())
+	cached := caches.Client(mgr.GetClient(), live, append(apikeys.Indexes(), chatbots.Indexes()...)...)
+	records := &records.Reconciler{Client: cached, Live: live}
 	if err := records.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
 	}
-	keys := &APIKeyReconciler{
+	keys := &apikeys.Reconciler{
 		Client:   cached,
 		Live:     live,
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
@@ -149,11 +180,11 @@ func addReconcilers(mgr ctrl.Manager, caches *caches, options Options) error {
 
 		UsageNamespace: options.UsageNamespace, RequireEnvironment: options.RequireEnvironment,
 	}
-	environments := &EnvironmentReconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
+	environments := &environments.Reconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
 	if err := environments.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the environment controller: %w", err)
 	}
-	chatbots := &ChatbotReconciler{
+	chatbots := &chatbots.Reconciler{
 		Client: cached, Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
 		Namespaces: options.WatchNamespaces,
 	}
@@ -166,7 +197,7 @@ func addReconcilers(mgr ctrl.Manager, caches *caches, options Options) error {
 	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the key controller: %w", err)
 	}
-	leases := &UsageLeaseReconciler{Client: cached, Clock: clock.RealClock{}}
+	leases := &leases.Reconciler{Client: cached, Clock: clock.RealClock{}}
 	if err := leases.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller of usage Leases: %w", err)
 	}
@@ -175,7 +206,7 @@ func addReconcilers(mgr ctrl.Manager, caches *caches, options Options) error {
 
 // cacheOptions keep plaintext and foreign objects out of memory: of ConfigMaps only those with the chatbot label are watched, of
 // Secrets only those with the operator's label (with get-only, those of the identity namespace), and of Secrets the metadata only.
-// What users can make large is stripped (see stripForCache). A typed read of a Secret through the cache, which would start a watch
+// What users can make large is stripped (see caching.Strip). A typed read of a Secret through the cache, which would start a watch
 // with the bytes, fails.
 func cacheOptions(o Options) (cache.Options, error) {
 	ofChatbots, err := labels.NewRequirement(v1alpha1.ChatbotLabel, selection.Exists, nil)
@@ -184,10 +215,10 @@ func cacheOptions(o Options) (cache.Options, error) {
 	}
 	secrets := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})}
 	configMaps := cache.ByObject{Label: labels.NewSelector().Add(*ofChatbots)}
-	in := func(namespace string) cache.Config { return cache.Config{Transform: transformIn(namespace)} }
+	in := func(namespace string) cache.Config { return cache.Config{Transform: caching.TransformIn(namespace)} }
 	options := cache.Options{
 		ReaderFailOnMissingInformer: true,
-		DefaultTransform:            stripForCache,
+		DefaultTransform:            caching.Strip,
 		ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{o.UsageNamespace: in(o.UsageNamespace)}},
 		},

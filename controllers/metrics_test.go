@@ -6,7 +6,6 @@ import (
 	"context"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -293,21 +292,14 @@ func TestEveryCounterIsThereFromTheStart(t *testing.T) {
 }
 
 // refusedAs finds the reason in a line that counts a refused write.
-var refusedAs = regexp.MustCompile(`\b(?:judge|refuse|identityNamespaceGone|refusals\.WithLabelValues)\(.*v1alpha1\.(\w+)Reason\b`)
+var refusedAs = regexp.MustCompile(`\b(?:Classify|Reject|identityNamespaceGone|Rejections\.WithLabelValues)\(.*v1alpha1\.(\w+)Reason\b`)
 
 // countedRefusals reads the sources for the reasons that refused writes are counted by: a test that waits for a count to
 // appear depends on the tests that ran before it.
 func countedRefusals(t *testing.T) []string {
 	t.Helper()
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	reasons := map[string]bool{}
-	for _, source := range sources {
-		if strings.HasSuffix(source, "_test.go") {
-			continue
-		}
+	for _, source := range productSources(t) {
 		text, err := os.ReadFile(source)
 		if err != nil {
 			t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -185,7 +186,7 @@ func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
 			if _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); ok && err == nil {
 				met++
 				result, err := other.Reconcile(ctx, w.request())
-				if err != nil || result.RequeueAfter != aheadDelay {
+				if err != nil || result.RequeueAfter != write.YieldDelay {
 					t.Errorf("the other operator: %+v, %v", result, err)
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/records"
 )
 
 // strayWorld is a world with a published key and its record.
@@ -28,7 +29,7 @@ func strayWorld(t *testing.T) (*world, *v1alpha1.DGbotAPIKeyRecord) {
 
 func reconcileRecord(t *testing.T, writes client.Client, record *v1alpha1.DGbotAPIKeyRecord) (ctrl.Result, error) {
 	t.Helper()
-	return (&RecordReconciler{Client: writes, Live: live}).Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(record)})
+	return (&records.Reconciler{Client: writes, Live: live}).Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(record)})
 }
 
 // detach takes the record's owner away, as an orphaning deletion or a restored backup does.

@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -96,7 +95,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		return quote(o)
 	}
 	for name, tc := range map[string]struct {
-		refuse interceptor.Funcs
+		Reject interceptor.Funcs
 		want   string
 	}{
 		"who says nothing to a new Secret": {interceptor.Funcs{Update: update}, "what it says is left out"},
@@ -113,7 +112,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 			w.rest()
 			w.advance(time.Minute)
 			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
-			w.restWith(w.operator(interceptor.NewClient(live, tc.refuse)))
+			w.restWith(w.operator(interceptor.NewClient(live, tc.Reject)))
 			w.stalled(v1alpha1.SecretWriteRefusedReason, denied)
 			w.stalled(v1alpha1.SecretWriteRefusedReason, tc.want)
 			if said := fmt.Sprint(w.key().Status); strings.Contains(said, spelled(w)[40:]) {

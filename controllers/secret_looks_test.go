@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
@@ -59,7 +61,7 @@ func (l *looks) reader(t *testing.T) client.Reader {
 func (l *looks) since(secrets, others int) (int, int) { return l.secrets - secrets, l.others - others }
 
 // getOnly returns an operator that may only get Secrets, and stays: what it remembers is what the tests are about.
-func (w *world) getOnly(writes client.WithWatch) (*APIKeyReconciler, *looks) {
+func (w *world) getOnly(writes client.WithWatch) (*apikeys.Reconciler, *looks) {
 	w.t.Helper()
 	count := &looks{}
 	operator := w.operator(interceptor.NewClient(writes, interceptor.Funcs{
@@ -76,7 +78,7 @@ func (w *world) getOnly(writes client.WithWatch) (*APIKeyReconciler, *looks) {
 }
 
 // pass runs one pass of a healthy operator and returns when it wants to look again.
-func (w *world) pass(operator *APIKeyReconciler) time.Duration {
+func (w *world) pass(operator *apikeys.Reconciler) time.Duration {
 	w.t.Helper()
 	result, err := operator.Reconcile(w.t.Context(), w.request())
 	if err != nil {
@@ -200,7 +202,7 @@ func TestGetOnlyLooksAnewForAnotherKeyOfTheName(t *testing.T) {
 	}
 	// The deletion and the creation reach the operator as one event.
 	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		found, err := get(ctx, live, w.request().NamespacedName, &v1alpha1.DGbotAPIKey{})
+		found, err := read.Get(ctx, live, w.request().NamespacedName, &v1alpha1.DGbotAPIKey{})
 		return !found, err
 	})
 	if err != nil {
@@ -281,60 +283,5 @@ func TestGetOnlyIsNotMisledByAnotherOperator(t *testing.T) {
 				})
 			}
 		}
-	}
-}
-
-func TestLooksAreSpreadAndNeverFartherApartThanTheInterval(t *testing.T) {
-	start := time.Now()
-	const keys, buckets, interval = 10_000, 10, time.Hour
-	var first [buckets]int
-	for i := range keys {
-		uid := types.UID(fmt.Sprintf("6f1c7a52-0000-4000-8000-%012d", i))
-		next := nextLook(uid, start, interval)
-		if wait := next.Sub(start); wait <= 0 || wait > interval {
-			t.Fatalf("%s: the first look is after %s", uid, wait)
-		}
-		first[next.Sub(start)*buckets/(interval+1)]++
-		if again := nextLook(uid, next, interval); again.Sub(next) != interval {
-			t.Fatalf("%s: the look after is %s later", uid, again.Sub(next))
-		}
-		// A look that was made for another reason does not move the schedule.
-		if between := nextLook(uid, start.Add(next.Sub(start)/2), interval); !between.Equal(next) {
-			t.Fatalf("%s: the schedule moved from %s to %s", uid, next, between)
-		}
-	}
-	for i, n := range first {
-		if n < keys/buckets*8/10 || n > keys/buckets*12/10 {
-			t.Errorf("%d of %d looks come in tenth %d of the interval: %v", n, keys, i, first)
-			break
-		}
-	}
-}
-
-func TestALookIsGoodForItsKeyAndItsTime(t *testing.T) {
-	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Name: "crm", UID: "uid"}}
-	mine := &secretFacts{metadata: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.APIKeyLabel: "uid"}}}
-	foreign := &secretFacts{}
-	at := time.Now()
-	instant := nextLook(key.UID, at, time.Hour)
-	for name, test := range map[string]struct {
-		look look
-		now  time.Time
-		want bool
-	}{
-		"just made":               {look{"uid", mine, at}, at, true},
-		"until the next instant":  {look{"uid", mine, at}, instant.Add(-1), true},
-		"not at the instant":      {look{"uid", mine, at}, instant, false},
-		"of no Secret":            {look{"uid", nil, at}, instant.Add(-1), true},
-		"of another key":          {look{"other", mine, at}, at, false},
-		"from the future":         {look{"uid", mine, at}, at.Add(-1), false},
-		"foreign, within minute":  {look{"uid", foreign, instant}, instant.Add(time.Minute - 1), true},
-		"foreign, after a minute": {look{"uid", foreign, instant}, instant.Add(time.Minute), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := test.look.current(key, test.now, time.Hour); got != test.want {
-				t.Errorf("current is %t, want %t", got, test.want)
-			}
-		})
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/test/controlplane"
@@ -74,8 +76,8 @@ func newWorld(t *testing.T) *world {
 }
 
 // operator returns a freshly started operator that writes through the given client.
-func (w *world) operator(writes client.Client) *APIKeyReconciler {
-	return &APIKeyReconciler{
+func (w *world) operator(writes client.Client) *apikeys.Reconciler {
+	return &apikeys.Reconciler{
 		Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock,
 		UsageNamespace: w.namespace, RequireEnvironment: w.requireEnvironment,
 	}
@@ -128,7 +130,7 @@ func (w *world) key() *v1alpha1.DGbotAPIKey {
 func (w *world) secret() *corev1.Secret {
 	w.t.Helper()
 	secret := &corev1.Secret{}
-	found, err := get(w.t.Context(), live, w.request().NamespacedName, secret)
+	found, err := read.Get(w.t.Context(), live, w.request().NamespacedName, secret)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/leases"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
@@ -27,14 +29,14 @@ import (
 const deletionRetry = 10 * time.Minute
 
 // collect reconciles a Lease and returns when it is to be reconciled again; nil stands for a Lease that is gone afterwards.
-func (w *world) collect(r *UsageLeaseReconciler, name string) (again *time.Duration) {
+func (w *world) collect(r *leases.Reconciler, name string) (again *time.Duration) {
 	w.t.Helper()
 	key := client.ObjectKey{Namespace: w.namespace, Name: name}
 	result, err := r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	found, err := get(w.t.Context(), live, key, &coordinationv1.Lease{})
+	found, err := read.Get(w.t.Context(), live, key, &coordinationv1.Lease{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func (w *world) collect(r *UsageLeaseReconciler, name string) (again *time.Durat
 func TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem(t *testing.T) {
 	const name = "dgbot-usage-invented"
 	w := newWorld(t)
-	r := &UsageLeaseReconciler{Client: live, Clock: w.clock}
+	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.vouch("invented", w.second())
 	if again := w.collect(r, name); again == nil || *again != lifecycle.UsageLeaseRetention {
 		t.Fatalf("a Lease that was just seen: again in %v", again)
@@ -63,7 +65,7 @@ func TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem(t *testing.T) {
 	if again := w.collect(r, name); again == nil || *again != time.Second {
 		t.Fatalf("a second before its time: again in %v", again)
 	}
-	other := &UsageLeaseReconciler{Client: live, Clock: w.clock}
+	other := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.advance(time.Second)
 	if w.collect(other, name) == nil {
 		t.Fatal("an instance that has just started deletes the Lease")
@@ -103,7 +105,7 @@ func TestUsageLeases_SurviveJumpsOfClocks(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			clock := &jumpingClock{FakePassiveClock: w.clock, at: map[time.Time]time.Time{}}
-			r := &UsageLeaseReconciler{Client: live, Clock: clock}
+			r := &leases.Reconciler{Client: live, Clock: clock}
 			lease := w.vouch("production", w.second())
 			lease.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now().Add(tc.verifier)}
 			if err := live.Update(t.Context(), lease); err != nil {
@@ -134,7 +136,7 @@ func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 			return nil
 		},
 	})
-	r := &UsageLeaseReconciler{Client: cached, Clock: w.clock}
+	r := &leases.Reconciler{Client: cached, Clock: w.clock}
 	w.collect(r, name)
 	w.advance(2 * lifecycle.UsageLeaseRetention)
 	w.vouch("production", w.second())
@@ -154,7 +156,7 @@ func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 // TestUsageLeases_OthersAreLeftAlone: the operator's own, those by which verifiers register, and others' with a similar name.
 func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 	w := newWorld(t)
-	r := &UsageLeaseReconciler{Client: live, Clock: w.clock}
+	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	since := map[string]string{v1alpha1.TrackedSinceAnnotation: "2026-01-01T00:00:00Z"}
 	others := []*coordinationv1.Lease{
 		{ObjectMeta: metav1.ObjectMeta{Name: "dgbot-manager.keys.dgbot.io", Annotations: since}},
@@ -178,13 +180,13 @@ func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 }
 
 func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
-	const leases = 40
+	const lost = 40
 	w := newWorld(t)
 	var lines []string
 	log := funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})
 	ctx, deletions := ctrl.LoggerInto(t.Context(), log), 0
 	answer := error(apierrors.NewForbidden(coordinationv1.Resource("leases"), "", errors.New("no such right")))
-	r := &UsageLeaseReconciler{Clock: w.clock, Client: interceptor.NewClient(live, interceptor.Funcs{
+	r := &leases.Reconciler{Clock: w.clock, Client: interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(_ context.Context, _ client.WithWatch, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 			*into.(*coordinationv1.Lease) = coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
 				Namespace: name.Namespace, Name: name.Name, ResourceVersion: "1", Annotations: map[string]string{v1alpha1.TrackedSinceAnnotation: ""},
@@ -197,7 +199,7 @@ func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 		},
 	})}
 	pass := func() {
-		for i := range leases {
+		for i := range lost {
 			name := client.ObjectKey{Namespace: w.namespace, Name: fmt.Sprintf("dgbot-usage-invented-%d", i)}
 			if result, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: name}); err != nil || result.RequeueAfter < deletionRetry {
 				t.Fatalf("%+v, %v", result, err)
@@ -210,14 +212,14 @@ func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 		pass()
 		w.advance(deletionRetry)
 	}
-	if len(lines) != 1 || deletions != 6*leases {
+	if len(lines) != 1 || deletions != 6*lost {
 		t.Errorf("%d lines after %d deletions, want 1: %v", len(lines), deletions, lines)
 	}
 	if pass(); len(lines) != 2 || !strings.Contains(lines[1], "may delete leases") || !strings.Contains(lines[1], "no such right") {
 		t.Errorf("after an hour: %v", lines)
 	}
 	answer = nil
-	if pass(); len(lines) != 2+leases {
+	if pass(); len(lines) != 2+lost {
 		t.Errorf("once the right is granted: %d lines", len(lines))
 	}
 }
@@ -236,7 +238,7 @@ func TestUsageLeases_NoUseIsLostWithThem(t *testing.T) {
 	w.advance(time.Minute)
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 	w.rest()
-	r := &UsageLeaseReconciler{Client: live, Clock: w.clock}
+	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.collect(r, "dgbot-usage-production")
 	// After the longest gap that tracking survives, the Lease is worth nothing; it is deleted much later.
 	w.advance(lifecycle.MaxTrackingGap)

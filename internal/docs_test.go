@@ -12,6 +12,12 @@ import (
 	"testing"
 )
 
+// managerMetrics are the files that declare the metrics of the manager.
+var managerMetrics = []string{
+	"controllers/apikeys/metrics.go", "controllers/chatbots/metrics.go", "controllers/records/metrics.go", "controllers/internal/write/metrics.go",
+	"controllers/objectmetrics/keys.go", "controllers/objectmetrics/chatbots.go",
+}
+
 // TestTheOperationsPageIsComplete: every reason, metric and flag stands in docs/operations.md.
 func TestTheOperationsPageIsComplete(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
@@ -20,13 +26,11 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 	}
 	files := sources(t)
 	words := map[string]int{}
-	for file, find := range map[string]func(*ast.File) []string{
-		"api/v1alpha1/conditions.go":     constants,
-		"controllers/metrics.go":         metricNames,
-		"controllers/key_metrics.go":     metricNames,
-		"controllers/chatbot_metrics.go": metricNames,
-		"cmd/manager/main.go":            flagNames,
-	} {
+	finders := map[string]func(*ast.File) []string{"api/v1alpha1/conditions.go": constants, "cmd/manager/main.go": flagNames}
+	for _, file := range managerMetrics {
+		finders[file] = metricNames
+	}
+	for file, find := range finders {
 		source, ok := files[file]
 		if !ok {
 			t.Fatalf("%s is gone: this test looks at nothing", file)
@@ -37,7 +41,7 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 				t.Errorf("docs/operations.md does not mention %s", word)
 			}
 		}
-		if words[file] < 2 {
+		if words[file] < 1 {
 			t.Errorf("only %d words found in %s", words[file], file)
 		}
 	}

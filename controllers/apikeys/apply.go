@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// maxOutruns is how often in a row somebody else may be first before it is taken for a refusal: rivals come to an end.
+	maxOutruns = 5 * write.MaxObservations
+	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
+	maxPlans = 12
+	// repairPause is how long a Secret or a record is left alone after a change of it was undone: what undoes it may change
+	// something each time, which would bring the next attempt about at once.
+	repairPause = time.Minute
+)
+
+// converge observes live and carries plans out until one has no steps. It returns that plan with what it was made from;
+// nil where the key is gone.
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.Decision, error) {
+	var err error
+	for range write.MaxObservations {
+		var seen *observed
+		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
+			return nil, lifecycle.Decision{}, err
+		}
+		r.settleDoubts(ctx, seen)
+		var decision lifecycle.Decision
+		decision, err = r.planAndApply(ctx, seen)
+		if seen.Key == nil {
+			return nil, lifecycle.Decision{}, nil // whatever failed concerned a key that is gone
+		}
+		if !errors.Is(err, write.ErrConflict) {
+			return seen, decision, err
+		}
+	}
+	return nil, lifecycle.Decision{}, err
+}
+
+// planAndApply plans and carries out until there is nothing left to do. A refusal becomes part of the observation: the next
+// plan reports it, and does what must be done all the same.
+func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
+	for range maxPlans {
+		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
+		if len(decision.Steps) == 0 {
+			return decision, nil
+		}
+		err := r.escalateConflict(seen, r.execute(ctx, seen, decision.Steps))
+		var refused *write.RejectedError
+		switch {
+		case seen.Key == nil:
+			return decision, err
+		case errors.Is(err, write.ErrConflict):
+			return decision, err
+		case errors.As(err, &refused):
+			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.Rejection.Reason, "message", refused.Rejection.Message)
+			seen.Refusal = &refused.Rejection
+		case err != nil:
+			return decision, err
+		}
+	}
+	return lifecycle.Decision{}, fmt.Errorf("planning for key %s/%s did not converge after %d passes", seen.Key.Namespace, seen.Key.Name, maxPlans)
+}
+
+// escalateConflict makes a refusal of the answer that somebody else was first, once it has come too often to be true.
+func (r *Reconciler) escalateConflict(seen *observed, err error) error {
+	if seen.Key == nil {
+		return err // it was deleted meanwhile
+	}
+	steps := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: planned}
+	var outrun *write.ConflictError
+	if !errors.As(err, &outrun) {
+		if err == nil {
+			r.attempts.Succeed(steps)
+		}
+		return err
+	}
+	if r.attempts.Fail(steps, r.Clock.Now()) <= maxOutruns {
+		return err
+	}
+	write.Rejections.WithLabelValues(outrun.Rejection.Reason).Inc()
+	return &write.RejectedError{Rejection: outrun.Rejection}
+}
+
+// execute carries out steps in their order. An issued revision ends the pass. A step that fails does not keep those
+// behind it from being carried out: they revoke the revision that was to be replaced, or another one. Only where somebody
+// else was first they wait for the next plan.
+func (r *Reconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+	if err := r.confirmKey(ctx, seen, steps); err != nil || seen.Key == nil {
+		return err
+	}
+	var failed, busy error
+	for _, step := range steps {
+		var err error
+		switch step := step.(type) {
+		case lifecycle.IssueRevision:
+			err = r.issue(ctx, seen, step)
+			if err == nil {
+				return errors.Join(failed, r.rereadKey(ctx, seen))
+			}
+			if errors.Is(err, write.ErrBusy) {
+				busy = err
+				continue
+			}
+			failed = errors.Join(failed, err)
+			continue
+		case lifecycle.AmendRecord:
+			err = r.amend(ctx, seen, step)
+		case lifecycle.DeleteRecord:
+			err = r.deleteRecord(ctx, seen, step)
+		case lifecycle.RepairSecret:
+			err = r.repairSecret(ctx, seen)
+		}
+		failed = errors.Join(failed, err)
+		if errors.Is(err, write.ErrConflict) {
+			break
+		}
+	}
+	if failed == nil {
+		return busy
+	}
+	// What went wrong is tried again sooner than what has to wait.
+	return failed
+}
+
+// rereadKey reads the key once more after a publication: it may have been revoked, deleted or asked for more meanwhile.
+// A key that is gone, or another one of the name, leaves seen.Key nil.
+func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	if err != nil {
+		return err
+	}
+	if !found || key.UID != seen.Key.UID {
+		seen.Key = nil
+		return nil
+	}
+	seen.Key, seen.keyConfirmed = key, true
+	return nil
+}
+
+// confirmKey reads the key again before its records are made to verify less because of what it says. They were read after
+// it: in between the key may have been enabled or given more time, and another operator may have issued the revision that is
+// about to be revoked for good. Reading the key last instead would not do, because a status that is newer than the records
+// makes a revision due that somebody else has just issued.
+func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(steps, curtails) {
+		return nil
+	}
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	switch {
+	case err != nil:
+		return err
+	case !found || key.UID != seen.Key.UID:
+		seen.Key = nil
+	case key.Generation != seen.Key.Generation || !key.DeletionTimestamp.IsZero() ||
+		!slices.Equal(requestsIn(key), requestsIn(seen.Key)):
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	}
+	seen.keyConfirmed = true
+	return nil
+}
+
+func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
+	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
+}
+
+// curtails says whether a step makes a record verify for less time than it did.
+func curtails(step lifecycle.Step) bool {
+	amend, ok := step.(lifecycle.AmendRecord)
+	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
+}
+
+// amend changes a record with a patch that mostly has no resourceVersion: all but Disabled is one-way and guarded by the API
+// server, so whoever comes second either writes the same or is refused, which means that somebody was first.
+func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
+	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
+	if r.attempts.LastFailure(change).Within(repairPause, r.Clock.Now()) {
+		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
+	}
+	patch, err := amendment(step)
+	if err != nil {
+		return err
+	}
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
+		// A rule that lets a record only get deader has refused it.
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	}
+	if err := write.Classify(err, v1alpha1.RecordWriteRefusedReason); err != nil {
+		return fmt.Errorf("changing record %s: %w", step.Name, err)
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
+	for i := range seen.Records {
+		if seen.Records[i].UID == record.UID {
+			seen.Records[i] = *record
+		}
+	}
+	if step.ChatbotID != nil && record.Spec.Hash == seen.Secret.Hash {
+		seen.Secret.Drifted = true // it has the ID as well
+	}
+	if err := undoneIn(record, step); err != nil {
+		r.attempts.Fail(change, r.Clock.Now())
+		return err
+	}
+	r.attempts.Succeed(change)
+	return nil
+}
+
+// undoneIn says so where a record that was just changed is not as the change asked for.
+func undoneIn(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) error {
+	wanted := record.DeepCopy()
+	step.ApplyTo(wanted)
+	// Somebody else may have gone further.
+	if wanted.Spec.State != v1alpha1.StateRevoked && record.Spec.State == v1alpha1.StateRevoked {
+		wanted.Spec.State = record.Spec.State
+	}
+	if end := record.Spec.NotAfter; end != nil && wanted.Spec.NotAfter != nil && end.Before(wanted.Spec.NotAfter) {
+		wanted.Spec.NotAfter = end
+	}
+	return alteredIn(record, wanted, "changed")
+}
+
+// alteredIn is a refusal where a record is not what was written; nil where it is.
+func alteredIn(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
+	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && lifecycle.SupersededBy(record) == lifecycle.SupersededBy(wanted) &&
+		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
+		lifecycle.StandingOf(record).Owned == lifecycle.StandingOf(wanted).Owned {
+		return nil
+	}
+	write.Rejections.WithLabelValues(v1alpha1.RecordWriteRefusedReason).Inc()
+	return alteredRecord(record.Name, how)
+}
+
+func alteredRecord(name, how string) error {
+	return &write.RejectedError{Rejection: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
+		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
+}
+
+// changedSince says whether the record is another one than the step was planned from.
+func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step lifecycle.AmendRecord) bool {
+	now := &v1alpha1.DGbotAPIKeyRecord{}
+	found, err := read.Get(ctx, r.Live, types.NamespacedName{Namespace: seen.Key.Namespace, Name: step.Name}, now)
+	if err != nil || !found {
+		return err == nil
+	}
+	return !slices.ContainsFunc(seen.Records, func(then v1alpha1.DGbotAPIKeyRecord) bool {
+		return then.UID == now.UID && then.ResourceVersion == now.ResourceVersion
+	})
+}
+
+// amendment is the merge patch of a step. The uid in it makes the API server refuse it for another object of the name.
+func amendment(step lifecycle.AmendRecord) ([]byte, error) {
+	metadata := map[string]any{"uid": step.UID}
+	if step.Version != "" {
+		metadata["resourceVersion"] = step.Version
+	}
+	annotations := map[string]any{}
+	if step.SupersededBy != 0 {
+		annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(step.SupersededBy, 10)
+	}
+	if step.Audit != nil {
+		annotations[v1alpha1.AuditAnnotation] = cleared(*step.Audit)
+	}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
+	}
+	spec := map[string]any{}
+	if step.State != "" {
+		spec["state"] = step.State
+	}
+	if step.NotAfter != nil {
+		spec["notAfter"] = step.NotAfter
+	}
+	if step.Label != "" {
+		spec["label"] = step.Label
+	}
+	if step.ChatbotID != nil {
+		spec["chatbotID"] = cleared(*step.ChatbotID)
+	}
+	if step.Scopes != nil {
+		spec["scopes"] = *step.Scopes
+	}
+	patch := map[string]any{"metadata": metadata}
+	if len(spec) > 0 {
+		patch["spec"] = spec
+	}
+	return json.Marshal(patch)
+}
+
+// cleared is a value in a merge patch: null removes.
+func cleared(value string) any {
+	if value == "" {
+		return nil
+	}
+	return value
+}
+
+func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step lifecycle.DeleteRecord) error {
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err := client.IgnoreNotFound(r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID}))
+	var refused *write.RejectedError
+	switch err = write.Classify(err, v1alpha1.RecordWriteRefusedReason); {
+	case errors.As(err, &refused):
+		// Tidying up keeps nothing that matters from happening.
+		ctrl.LoggerFrom(ctx).Info("The API server refuses to delete an ended record: it is kept", "record", step.Name, "message", refused.Rejection.Message)
+		seen.KeepEnded = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("deleting record %s: %w", step.Name, err)
+	}
+	kept := seen.Records[:0]
+	for _, other := range seen.Records {
+		if other.UID != step.UID {
+			kept = append(kept, other)
+		}
+	}
+	seen.Records = kept
+	return nil
+}
+
+// repairSecret puts back what is ours in the Secret with a patch of the differences: the key is not among them, so it is
+// not written again.
+func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
+	if seen.secret == nil {
+		return write.ErrConflict
+	}
+	name := client.ObjectKeyFromObject(seen.Key)
+	undone := &write.RejectedError{Rejection: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
+	if r.attempts.LastFailure(write.Attempt{Object: name, What: repairing}).Within(repairPause, r.Clock.Now()) {
+		return undone // and not counted again: nothing has been written
+	}
+	repaired := seen.secret.DeepCopy()
+	record := seen.recordOf(seen.Secret.Hash)
+	if record != nil {
+		dress(repaired, seen.Key, record)
+	} else {
+		published.SetOwner(repaired, seen.Key, v1alpha1.APIKeyKind)
+		record = &v1alpha1.DGbotAPIKeyRecord{}
+	}
+	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
+		err = r.withoutWords(ctx, seen, record, err)
+		return write.Classify(write.Redact(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
+	}
+	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)
+	if err := r.adopt(ctx, seen, repaired); err != nil {
+		return err
+	}
+	if seen.Secret.Drifted {
+		r.attempts.Fail(write.Attempt{Object: name, What: repairing}, r.Clock.Now())
+		write.Rejections.WithLabelValues(undone.Rejection.Reason).Inc()
+		return undone
+	}
+	return nil
+}

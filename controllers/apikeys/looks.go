@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"hash/fnv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// With --secret-access=get-only no watch says that a Secret has changed: the manager may read Secrets by name and may not
+// list them. Each key's Secret is looked at live at the instants of a schedule, and what was seen is remembered between.
+//
+//	what is remembered                     what a pass does
+//	nothing (start, new key)               looks
+//	a look, and an instant has come since  looks
+//	a look at somebody else's Secret       looks if it is a minute old: somebody may have made way
+//	any other look                         reads nothing; and then
+//	  the plan has steps                   observes live and plans again, as in any mode
+//	  the status would change              the same: time, a record or another operator says something new, and Ready must
+//	                                       not be told from an old look
+//	  nothing is to be written             is done
+//
+// So a remembered look can only find that nothing is to be done. What it may miss until the next instant is what happened
+// to the Secret alone. What another operator does to the Secret comes with writes of records and status, which are
+// watched: its new record changes status.previous, the end it gives to the earlier one makes the remembered bytes those
+// of a superseded revision, and where it crashes between the two, the unpublished record is due to be ended after half a
+// minute. Each of these ends in a live look.
+//
+// What the operator itself writes counts as a look, so that its own events cause no reads.
+
+// unownedLook is how long a look at a Secret that is not the key's is good for: lifecycle looks again each minute.
+const unownedLook = time.Minute
+
+// look is what was found under a Secret's name.
+type look struct {
+	// key is the uid of the key it was made for: facts depend on where that key has its text.
+	key types.UID
+	// facts are nil where there was no Secret.
+	facts *secretFacts
+	at    time.Time
+}
+
+// current says whether a look stands for the Secret as it is.
+func (l *look) current(key *v1alpha1.DGbotAPIKey, now time.Time, interval time.Duration) bool {
+	// A look from the future was made before the clock was set back: nobody knows when.
+	if l.key != key.UID || now.Before(l.at) || !now.Before(nextLook(key.UID, l.at, interval)) {
+		return false
+	}
+	if l.facts == nil {
+		return true
+	}
+	state, _ := l.facts.claim(key)
+	return state == lifecycle.SecretOwned || now.Before(l.at.Add(unownedLook))
+}
+
+// nextLook returns the first instant after a look at which the Secret is looked at again, at most the interval later. The
+// instants are the interval apart and shifted by a hash of the uid: the looks of many keys are spread evenly, from the
+// first interval after a start on.
+func nextLook(uid types.UID, at time.Time, interval time.Duration) time.Time {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(uid))
+	shift := int64(hash.Sum64() % uint64(interval)) //nolint:gosec // Less than the interval, which is positive.
+	past := (at.UnixNano() - shift) % int64(interval)
+	if past < 0 {
+		past += int64(interval)
+	}
+	return at.Add(interval - time.Duration(past))
+}
+
+// watchesSecrets says whether events tell of Secrets.
+func (r *Reconciler) watchesSecrets() bool { return r.SecretCheckInterval == 0 }
+
+// wake returns when the key is to be looked at again: when lifecycle wants to plan, or when its Secret is due for a look;
+// zero for never. The Secret of a key that is being deleted is garbage collection's.
+func (r *Reconciler) wake(seen *observed, planned time.Time) time.Time {
+	if r.watchesSecrets() || !seen.Key.DeletionTimestamp.IsZero() {
+		return planned
+	}
+	last := r.memory.lastLook(client.ObjectKeyFromObject(seen.Key))
+	if last == nil {
+		return planned
+	}
+	if next := nextLook(seen.Key.UID, last.at, r.SecretCheckInterval); planned.IsZero() || next.Before(planned) {
+		return next
+	}
+	return planned
+}

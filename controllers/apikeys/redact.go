@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"context"
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// publishedText is what the observed Secret holds in the key's place; nil where there is none.
+func (o *observed) publishedText() []byte {
+	if o.secret == nil {
+		return nil
+	}
+	return o.secret.Data[lifecycle.SecretDataKey(o.Key)]
+}
+
+// withoutWords keeps whatever an admission plugin says out of a refusal of a Secret that holds a key in use. There are more
+// ways to write a key down than can be masked. So the plugin is asked again, with a key that is then forgotten and a Secret
+// that has no past; where it says something to that, that is what is told.
+func (r *Reconciler) withoutWords(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, err error) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	before, found := write.SplitAdmissionMessage(status.ErrStatus.Message)
+	if !found {
+		return err
+	}
+	answer := metav1.Status{Status: status.ErrStatus.Status, Code: status.ErrStatus.Code, Reason: status.ErrStatus.Reason}
+	answer.Message = before + "(what it says is left out, for it was shown a key: apply a Secret of that name with another one to read it)"
+	if clean := r.askWithoutKey(ctx, seen, record); clean != nil {
+		if sameBefore, found := write.SplitAdmissionMessage(clean.ErrStatus.Message); found && sameBefore == before {
+			answer.Message = clean.ErrStatus.Message
+		}
+	}
+	return &apierrors.StatusError{ErrStatus: answer}
+}
+
+// askWithoutKey returns what the API server refuses a new Secret with that holds nothing worth hiding; nil where that cannot be
+// found out. Admission comes before it is found that there is one already.
+func (r *Reconciler) askWithoutKey(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) *apierrors.StatusError {
+	stranger := *seen
+	stranger.secret = nil
+	probe, err := apikey.Mint(seen.Key.Spec.Environment)
+	if err == nil {
+		_, err = r.writeSecret(ctx, &stranger, record, []byte(probe.Reveal()), true)
+	}
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		return status
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
+// stays. The result is the same for every operator, so a Secret that differs from it has drifted.
+func dress(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
+	var template *v1alpha1.SecretTemplate
+	if key.Spec.Secret != nil {
+		template = key.Spec.Secret.Template
+	}
+	published.Dress(secret, key, published.KeyOwner, template, record.Spec.Revision)
+	entries := map[string][]byte{
+		v1alpha1.SecretKeyID:       []byte(record.Spec.KeyID),
+		v1alpha1.SecretEnvironment: []byte(record.Spec.Environment),
+		v1alpha1.SecretType:        []byte(v1alpha1.SecretTypeValue),
+		v1alpha1.SecretProvider:    []byte(v1alpha1.SecretProviderValue),
+	}
+	if record.Spec.ChatbotID != "" {
+		entries[v1alpha1.SecretChatbotID] = []byte(record.Spec.ChatbotID)
+	}
+	published.SetEntries(secret, v1alpha1.APIKeySecretEntries[:], entries)
+}
+
+// secretFacts holds what is remembered of a Secret between looks. Its size does not depend on the Secret: a user who may edit Secrets
+// could otherwise fill the manager's memory.
+type secretFacts struct {
+	// metadata is as a cache holds it.
+	metadata metav1.ObjectMeta
+	hash     string
+	keyID    string
+	// intactFor is the digest of what the Secret was found to be published from, without drift; empty if it had drifted.
+	intactFor string
+}
+
+// factsOf takes the facts of a Secret read live; nil stands for "no Secret".
+func factsOf(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey) *secretFacts {
+	if secret == nil {
+		return nil
+	}
+	facts := &secretFacts{metadata: metav1.ObjectMeta{
+		UID: secret.UID, ResourceVersion: secret.ResourceVersion, Name: secret.Name, Namespace: secret.Namespace,
+		Labels: caching.Only(secret.Labels, caching.Labels), Annotations: caching.Only(secret.Annotations, caching.Annotations),
+		OwnerReferences: caching.StrippedOwners(secret.OwnerReferences),
+	}}
+	if text, ok := secret.Data[lifecycle.SecretDataKey(key)]; ok {
+		facts.hash = apikey.Hash(text)
+		if parsed, err := apikey.Parse(string(text)); err == nil && parsed.Environment() == key.Spec.Environment {
+			facts.keyID = parsed.ID()
+		}
+	}
+	return facts
+}
+
+// drifted reports whether a Secret read live differs from what is published for the record whose key it holds; without such a
+// record, whether its owner is missing.
+func drifted(secret *corev1.Secret, key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
+	is := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Labels: secret.Labels, Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences},
+		Type:       secret.Type, Data: map[string][]byte{},
+	}
+	for _, name := range v1alpha1.APIKeySecretEntries {
+		if value, ok := secret.Data[name]; ok {
+			is.Data[name] = value
+		}
+	}
+	want := is.DeepCopy()
+	if record == nil {
+		published.SetOwner(want, key, v1alpha1.APIKeyKind)
+	} else {
+		dress(want, key, record)
+	}
+	return !equality.Semantic.DeepEqual(is, want)
+}
+
+// publishedFrom returns a digest of everything that decides what dress does to a Secret, and drifted therefore depends on.
+func publishedFrom(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) string {
+	inputs := []any{key.UID, key.Name, nil, nil}
+	if record != nil {
+		if key.Spec.Secret != nil {
+			inputs[2] = caching.Template(key.Spec.Secret.Template) // the same for a key from the cache and one that was read live
+		}
+		inputs[3] = []any{record.Spec.Revision, record.Spec.KeyID, record.Spec.Environment, record.Spec.ChatbotID}
+	}
+	text, err := json.Marshal(inputs)
+	if err != nil {
+		return "" // counts as drift, so that the Secret is read
+	}
+	sum := sha256.Sum256(text)
+	return string(sum[:])
+}
+
+// drifted reports whether the Secret has to be looked at again because it had drifted, or is to be published from something else since.
+func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) bool {
+	return f.intactFor == "" || f.intactFor != publishedFrom(key, record)
+}
+
+// claim says whose the Secret is, as far as it can be told from the Secret.
+func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
+	return published.OwnershipOf(&f.metadata, key.UID, published.KeyOwner)
+}

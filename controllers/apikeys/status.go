@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// report writes events and status where the plan's status differs from the one that was observed. Events come first:
+// after a crash between the two they are told again rather than never.
+func (r *Reconciler) report(ctx context.Context, seen *observed, decision lifecycle.Decision) error {
+	if !differs(decision.Status, seen.Key) {
+		return nil
+	}
+	for _, event := range lifecycle.Events(seen.Observation, decision.Status, r.Clock.Now()) {
+		write.Event(r.Recorder, seen.Key, event)
+		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
+	}
+	return r.writeStatus(ctx, seen.Key, decision.Status)
+}
+
+// differs says whether a status is another than the key has; nil stands for "leave it as it is".
+func differs(status *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
+	return status != nil && !equality.Semantic.DeepEqual(*status, key.Status)
+}
+
+func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey, status *v1alpha1.DGbotAPIKeyStatus) error {
+	version, err := write.ApplyStatus(ctx, r.Client, v1alpha1.APIKeyKind, key, status)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	name := client.ObjectKeyFromObject(key)
+	if apierrors.IsConflict(err) {
+		write.Conflicts.Inc()
+		if r.attempts.Fail(write.Attempt{Object: name, What: reporting}, r.Clock.Now()) > write.MaxObservations {
+			// Rivals come to an end. A webhook can refuse in the same words.
+			return fmt.Errorf("writing the status: %w", err)
+		}
+		return write.ErrConflict
+	}
+	if err == nil {
+		r.attempts.Succeed(write.Attempt{Object: name, What: reporting})
+		if putOff(status) && !putOff(&key.Status) {
+			damped.Inc()
+		}
+		if stage := lifecycle.StageOf(status); stage != "" && stage != lifecycle.StageOf(&key.Status) {
+			audited.WithLabelValues(string(stage)).Inc()
+		}
+		r.memory.rememberReport(name, written{version, r.Clock.Now()})
+	}
+	return err
+}
+
+// putOff says whether the status shows a replacement that waits. Once it is written a replacement has been counted: not
+// by each pass that finds it waiting, nor again after a restart.
+func putOff(status *v1alpha1.DGbotAPIKeyStatus) bool {
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.SecretLossDampedReason
+}

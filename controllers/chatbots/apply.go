@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// converge observes live and carries plans out until one has no step. It returns that plan with what it was made from; nil where
+// the chatbot is gone, or where a step failed.
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.ChatbotDecision, error) {
+	minted := map[string][]byte{}
+	var err error
+	for range write.MaxObservations {
+		var seen *observed
+		if seen, err = r.observeLive(ctx, name, minted); err != nil || seen == nil {
+			return nil, lifecycle.ChatbotDecision{}, err
+		}
+		var decision lifecycle.ChatbotDecision
+		decision, err = r.planAndApply(ctx, seen)
+		if errors.Is(err, write.ErrConflict) {
+			// What was announced is not lost with the observation.
+			if pending := seen.Chatbot.Status.Pending; pending != nil && seen.texts[pending.Hash] != nil {
+				minted[pending.Hash] = seen.texts[pending.Hash]
+			}
+			continue
+		}
+		if err != nil && decision.Status == nil {
+			seen = nil
+		}
+		return seen, decision, err
+	}
+	return nil, lifecycle.ChatbotDecision{}, err
+}
+
+// maxSteps is more than a chatbot needs: a claim after a stale one, a publication, and the most that an HMAC secret takes.
+const maxSteps = 24
+
+// planAndApply plans and carries out until there is nothing left to do. A refusal becomes part of the observation, and so does that
+// nobody knows what came of a step: the next plan does what must be done all the same.
+func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.ChatbotDecision, error) {
+	var failure error
+	for range maxSteps {
+		decision := seen.plan(r.Clock.Now())
+		if decision.Step == "" {
+			return decision, failure
+		}
+		err := r.execute(ctx, seen, decision)
+		var refused *write.RejectedError
+		switch {
+		case err == nil:
+		case errors.As(err, &refused):
+			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.Rejection.Reason, "message", refused.Rejection.Message)
+			seen.refuse(&refused.Rejection)
+		case issues(decision.Step) && !seen.HMAC.Failed && !errors.Is(err, write.ErrConflict) && !errors.Is(err, write.ErrYield) && !errors.Is(err, write.ErrTerminating):
+			seen.HMAC.Failed, failure = true, err
+		default:
+			return lifecycle.ChatbotDecision{}, errors.Join(failure, err)
+		}
+	}
+	return lifecycle.ChatbotDecision{}, fmt.Errorf("planning for chatbot %s/%s did not converge after %d steps", seen.Chatbot.Namespace, seen.Chatbot.Name, maxSteps)
+}
+
+// issues says whether a step is one on the way to a new HMAC secret.
+func issues(step lifecycle.ChatbotStep) bool {
+	return step == lifecycle.AnnounceRevision || step == lifecycle.WriteCopy || step == lifecycle.WriteSecret
+}
+
+func (r *Reconciler) execute(ctx context.Context, seen *observed, decision lifecycle.ChatbotDecision) error {
+	switch decision.Step {
+	case lifecycle.ClaimID:
+		if err := r.claim(ctx, seen); err != nil || seen.Claim != lifecycle.ClaimOwn || !wantsHMAC(seen.Chatbot) {
+			return err
+		}
+		return write.ErrConflict // its Secrets have not been looked at yet
+	case lifecycle.PublishWidget:
+		return r.publish(ctx, seen)
+	case lifecycle.AnnounceRevision:
+		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.announce(ctx, seen, decision.Issue) })
+	case lifecycle.WriteLedger:
+		return r.changeLedger(ctx, seen, decision.Ledger)
+	case lifecycle.WriteCopy:
+		return r.writeCopy(ctx, seen, decision.Ledger)
+	case lifecycle.MarkCopy:
+		return r.markCopy(ctx, seen)
+	case lifecycle.WriteSecret:
+		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
+	case lifecycle.PruneCopy:
+		return r.pruneCopy(ctx, seen, decision.Kids)
+	case lifecycle.DeleteCopy:
+		err := r.deleteCopy(ctx, seen.stale)
+		if err == nil {
+			seen.HMAC.Copy = lifecycle.HMACCopy{}
+		}
+		return err
+	}
+	return fmt.Errorf("the policy asks for %q, which is not known here", decision.Step)
+}
+
+// unhurried is for writes into the chatbot's namespace, where a webhook may take long: what comes behind them waits no longer
+// than PublishTimeout, and chatbots of other namespaces do not wait at all.
+func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(context.Context) error) error {
+	leave, ok := r.slow.Enter(seen.Chatbot.Namespace, r.Clock.Now())
+	if !ok {
+		return write.ErrBusy
+	}
+	defer func() { leave(r.Clock.Now()) }()
+	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// refuse makes a refusal part of the observation.
+func (seen *observed) refuse(refusal *lifecycle.Refusal) {
+	switch refusal.Reason {
+	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:
+		seen.HMAC.Refusal = refusal
+	default:
+		seen.Refusal = refusal
+	}
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/identity"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// announce mints an HMAC secret, or takes the one that is imported, and notes in the ledger that it will come.
+func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *lifecycle.IssueRevision) error {
+	if err := r.trySecret(ctx, seen); err != nil {
+		return err
+	}
+	text, next := seen.source, seen.Chatbot.Status.DeepCopy()
+	if !seen.Imports(issue) {
+		minted, err := identity.MintSecret()
+		if err != nil {
+			return err
+		}
+		text = minted
+	} else {
+		next.Imported = identity.Hash(text)
+	}
+	next.Pending = &v1alpha1.IdentityRevision{
+		Revision: issue.Revision, KID: identity.KID(text), Hash: identity.Hash(text), Cause: issue.Cause, IssuedAt: issue.IssuedAt,
+	}
+	if err := r.writeLedger(ctx, seen, next); err != nil {
+		return err
+	}
+	seen.texts[next.Pending.Hash] = text
+	if issue.Loss != "" && issue.Loss != issue.Cause {
+		write.Event(r.Recorder, seen.Chatbot, lifecycle.HMACLossEvent(seen.Chatbot, issue.Loss))
+	}
+	return nil
+}
+
+// changeLedger writes a ledger, and tells of a revision that has become the current one. The rest of the status waits for what
+// comes of it.
+func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger lifecycle.Ledger) error {
+	next := seen.Chatbot.Status.DeepCopy()
+	ledger.Replace(next)
+	r.tell(ctx, seen, next)
+	return r.writeLedger(ctx, seen, next)
+}
+
+// writeLedger writes a status for the version of the chatbot that was observed, which is what keeps two operators apart.
+func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) error {
+	version, err := write.ApplyStatus(ctx, r.Client, v1alpha1.ChatbotKind, seen.Chatbot, next)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	case err != nil:
+		return err
+	}
+	chatbot := seen.Chatbot.DeepCopy()
+	chatbot.ResourceVersion, chatbot.Status = version, *next
+	seen.Chatbot = chatbot
+	return nil
+}
+
+// tell tells what a change of the status means.
+func (r *Reconciler) tell(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
+	for _, event := range lifecycle.ChatbotEvents(seen.ChatbotObservation, next, r.Clock.Now()) {
+		write.Event(r.Recorder, seen.Chatbot, event)
+		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
+	}
+}

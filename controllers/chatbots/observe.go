@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// observed is an observation with the objects it was made from.
+type observed struct {
+	lifecycle.ChatbotObservation
+	// lock, widget, secret and copied are nil where they are not there. stale is a copy that is to go.
+	lock, widget   *corev1.ConfigMap
+	secret, copied *corev1.Secret
+	stale          client.Object
+	// texts are the HMAC secrets at hand, by their hashes. They live no longer than the pass.
+	texts map[string][]byte
+	// source is what importFrom names.
+	source []byte
+	// failures are the reads behind ChatbotObservation.Failed.
+	failures read.Failures
+}
+
+// failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+func (seen *observed) failed(part lifecycle.ReadPart, err error) {
+	seen.failures.Note(part, err)
+	seen.Failed = seen.failures.Reads
+}
+
+// observeLive reads the chatbot before and after its Secrets, so that the ledger in its status is the one that they belong to: a
+// ledger that is older than what is published would take a new HMAC secret for somebody else's, and a newer one would miss
+// what it announces.
+func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, minted map[string][]byte) (*observed, error) {
+	for range write.MaxObservations {
+		chatbot := &v1alpha1.DGbotChatbot{}
+		if found, err := read.Get(ctx, r.Live, name, chatbot); err != nil || !found {
+			return nil, err
+		}
+		seen, err := r.observe(ctx, chatbot, minted)
+		if err != nil || !wantsHMAC(chatbot) || seen.Claim != lifecycle.ClaimOwn && seen.Claim != lifecycle.ClaimUnknown {
+			return seen, err
+		}
+		after := &v1alpha1.DGbotChatbot{}
+		found, err := read.Get(ctx, r.Live, name, after)
+		if err != nil || !found {
+			return nil, err
+		}
+		if after.UID == chatbot.UID && after.ResourceVersion == chatbot.ResourceVersion {
+			return seen, nil
+		}
+	}
+	return nil, write.ErrConflict
+}
+
+// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because a missing one is found by trying to create
+// it. A read that fails is noted in the observation; only the end of the context is an error.
+func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*observed, error) {
+	seen := &observed{
+		ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: idOf(chatbot)}, texts: map[string][]byte{},
+	}
+	maps.Copy(seen.texts, minted)
+	reads, cancel := r.patience(ctx, chatbot)
+	defer cancel()
+	r.observeClaim(reads, seen)
+	r.observeWidget(reads, seen)
+	if seen.Claim == lifecycle.ClaimOwn || seen.Claim == lifecycle.ClaimUnknown {
+		r.observeHMAC(reads, seen)
+	}
+	return seen, ctx.Err()
+}
+
+// patience returns a context for all reads of an observation beside that of the chatbot: it ends soon where the ledger says that an
+// HMAC secret is to be withdrawn. What was not read by then counts as unknown.
+func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (context.Context, context.CancelFunc) {
+	switch lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) {
+	case lifecycle.WithdrawNow:
+		return context.WithTimeout(ctx, read.UrgentTimeout)
+	case lifecycle.WithdrawAfterAttempt:
+		return context.WithTimeout(ctx, read.AttemptTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// observeClaim reads the claim of the chatbot's ID.
+func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
+	lock := &corev1.ConfigMap{}
+	found, err := r.getCached(ctx, reservation.NameOf(seen.ID), lock)
+	err = read.Error(err, "ConfigMap %s", reservation.NameOf(seen.ID))
+	if !found {
+		lock = nil
+	}
+	if err == nil {
+		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeClaim(ctx, seen, lock) })
+	}
+	if err != nil {
+		seen.Claim = lifecycle.ClaimUnknown
+	}
+	seen.failed(lifecycle.ReadClaim, err)
+}
+
+// observeWidget reads the chatbot's ConfigMap.
+func (r *Reconciler) observeWidget(ctx context.Context, seen *observed) {
+	widget, name := &corev1.ConfigMap{}, widgetName(seen.Chatbot)
+	look := r.getCached
+	if widgetWasForeign(seen.Chatbot) {
+		look = r.getLive
+	}
+	found, err := look(ctx, name, widget)
+	err = read.Error(err, "ConfigMap %q", name.Name)
+	if !found {
+		widget = nil
+	}
+	if err == nil {
+		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeWidget(ctx, seen, widget) })
+	}
+	if err != nil {
+		seen.Widget = lifecycle.WidgetUnknown
+	}
+	seen.failed(lifecycle.ReadWidget, err)
+}
+
+// getCached reads an object from the cache, or from the API server where the cache fails.
+func (r *Reconciler) getCached(ctx context.Context, name types.NamespacedName, into client.Object) (bool, error) {
+	if found, err := read.Get(ctx, r.Client, name, into); err == nil {
+		return found, nil
+	}
+	return r.getLive(ctx, name, into)
+}
+
+// getLive reads an object from the API server, within read.readTimeout.
+func (r *Reconciler) getLive(ctx context.Context, name types.NamespacedName, into client.Object) (found bool, err error) {
+	err = read.Bounded(ctx, func(ctx context.Context) (err error) {
+		found, err = read.Get(ctx, r.Live, name, into)
+		return err
+	})
+	return found, err
+}
+
+// widgetWasForeign reports whether the name of the chatbot's ConfigMap was in use by another object. The cache knows what carries the
+// chatbot label; whether the other object is still there takes a live read, and no attempt to write.
+func widgetWasForeign(chatbot *v1alpha1.DGbotChatbot) bool {
+	ready := apimeta.FindStatusCondition(chatbot.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && (ready.Reason == v1alpha1.ConfigMapConflictReason || ready.Reason == v1alpha1.WaitingForGarbageCollectionReason)
+}

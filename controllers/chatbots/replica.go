@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/identity"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// The copy is a Secret in the identity namespace with the name of the ID's claim: what verifiers know of a chatbot. It can
+// have no owner there, so it goes with the claim.
+
+// readCopy returns the HMAC secrets that a copy shows, by what it says of them. The texts are added to those at hand.
+func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
+	read := func(suffix string) *v1alpha1.IdentityRevision {
+		text, ok := copied.Data[v1alpha1.IdentitySecretKey+suffix]
+		if !ok {
+			return nil
+		}
+		entry := func(name string) string { return string(copied.Data[name+suffix]) }
+		// What cannot be read is another revision than the one that was written, and is written anew.
+		revision, _ := strconv.ParseInt(entry(v1alpha1.CopyRevision), 10, 64)
+		r := &v1alpha1.IdentityRevision{
+			Revision: revision, KID: entry(v1alpha1.IdentityKID), Hash: identity.Hash(text), Cause: v1alpha1.Cause(entry(v1alpha1.CopyCause)),
+		}
+		if at, err := time.Parse(time.RFC3339, entry(v1alpha1.CopyIssuedAt)); err == nil {
+			r.IssuedAt = metav1.Time{Time: at}
+		}
+		if end, ok := copied.Data[v1alpha1.CopyNotAfter+suffix]; ok {
+			at, _ := time.Parse(time.RFC3339, string(end))
+			r.NotAfter = &metav1.Time{Time: at}
+		}
+		texts[r.Hash] = text
+		return r
+	}
+	return lifecycle.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
+}
+
+// dressCopy makes a copy show a ledger, and nothing else.
+func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows lifecycle.Ledger, texts map[string][]byte) {
+	copied.Type = corev1.SecretTypeOpaque
+	if copied.Labels == nil {
+		copied.Labels = map[string]string{}
+	}
+	copied.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
+	copied.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	copied.Labels[v1alpha1.ClaimHolderLabel] = reservation.HolderLabel(client.ObjectKeyFromObject(chatbot))
+	if copied.Annotations == nil {
+		copied.Annotations = map[string]string{}
+	}
+	copied.Annotations[v1alpha1.ChatbotHolderAnnotation] = client.ObjectKeyFromObject(chatbot).String()
+	copied.Data = map[string][]byte{
+		v1alpha1.IdentityChatbotID: []byte(id),
+		v1alpha1.CopyAcceptPlain:   []byte(strconv.FormatBool(chatbot.Spec.IdentityVerification.AcceptPlain)),
+		v1alpha1.CopyEnvironment:   []byte(chatbot.Spec.Environment),
+		v1alpha1.CopyNamespace:     []byte(chatbot.Namespace),
+		v1alpha1.CopyName:          []byte(chatbot.Name),
+	}
+	show := func(suffix string, r *v1alpha1.IdentityRevision) {
+		if r == nil {
+			return
+		}
+		copied.Data[v1alpha1.IdentitySecretKey+suffix] = texts[r.Hash]
+		copied.Data[v1alpha1.IdentityKID+suffix] = []byte(r.KID)
+		copied.Data[v1alpha1.CopyRevision+suffix] = []byte(strconv.FormatInt(r.Revision, 10))
+		copied.Data[v1alpha1.CopyCause+suffix] = []byte(r.Cause)
+		copied.Data[v1alpha1.CopyIssuedAt+suffix] = []byte(r.IssuedAt.UTC().Format(time.RFC3339))
+		if r.NotAfter != nil {
+			copied.Data[v1alpha1.CopyNotAfter+suffix] = []byte(r.NotAfter.UTC().Format(time.RFC3339))
+		}
+	}
+	show("", shows.Current)
+	show(v1alpha1.IdentityPreviousSuffix, shows.Previous)
+	show(v1alpha1.IdentityPendingSuffix, shows.Pending)
+}
+
+// describeCopy puts what is known of the copy into the observation; nil stands for none. Somebody else's, of a chatbot that had
+// the ID before, shows nothing that counts.
+func (seen *observed) describeCopy(copied *corev1.Secret) {
+	seen.copied, seen.HMAC.Copy = copied, lifecycle.HMACCopy{There: copied != nil}
+	if copied == nil {
+		return
+	}
+	c := &seen.HMAC.Copy
+	if types.UID(copied.Labels[v1alpha1.ChatbotLabel]) != seen.Chatbot.UID {
+		c.Drifted = true
+		return
+	}
+	c.Shows, c.Abandoned = readCopy(copied, seen.texts), copied.Annotations[v1alpha1.AbandonedAnnotation]
+	wanted := copied.DeepCopy()
+	dressCopy(wanted, seen.Chatbot, seen.ID, c.Shows, seen.texts)
+	c.Drifted = !equality.Semantic.DeepEqual(wanted, copied)
+}
+
+// writeCopy writes the copy as it was seen, or not at all.
+func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows lifecycle.Ledger) error {
+	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
+}
+
+// markCopy notes in the copy that it will never have the revision that was announced: whoever announced it, and is only slow,
+// is refused the write that would put it there. Before that it steps back for a moment.
+func (r *Reconciler) markCopy(ctx context.Context, seen *observed) error {
+	pending := seen.Chatbot.Status.Pending
+	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < lifecycle.PublishTimeout
+	if fresh && r.attempts.MayYield(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
+		return write.ErrYield
+	}
+	return r.changeCopy(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
+}
+
+func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows lifecycle.Ledger, abandoned string) error {
+	name := reservation.NameOf(seen.ID)
+	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	if published.IsImmutable(seen.copied) {
+		// It is the operator's own, and nobody else has to be asked to make way.
+		if err := r.deleteCopy(ctx, seen.copied); err != nil {
+			return err
+		}
+		seen.copied = nil
+	}
+	create := seen.copied == nil
+	if !create {
+		copied = seen.copied.DeepCopy()
+	}
+	dressCopy(copied, seen.Chatbot, seen.ID, shows, seen.texts)
+	if abandoned != "" {
+		copied.Annotations[v1alpha1.AbandonedAnnotation] = abandoned
+	}
+	wanted := copied.DeepCopy()
+	var err error
+	if create {
+		err = r.Client.Create(ctx, copied)
+	} else {
+		err = r.Client.Update(ctx, copied)
+	}
+	switch {
+	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
+	case err != nil:
+		return adviseIdentity(ofCopy(write.Classify(withoutOwnWords(write.Redact(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
+	}
+	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
+		return write.Reject(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
+			" was written, and something (a mutating webhook?) changed it in the same write", name.Name)
+	}
+	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
+	seen.describeCopy(copied)
+	return nil
+}
+
+// ofCopy says of a refusal where the copy is: people would look for it in the chatbot's namespace.
+func ofCopy(err error, name types.NamespacedName, create bool) error {
+	what := "written, and what is in it verifies on"
+	if create {
+		what = "created"
+	}
+	var refused *write.RejectedError
+	if errors.As(err, &refused) {
+		refused.Rejection.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
+			name.Name, name.Namespace, what, refused.Rejection.Message)
+	}
+	return err
+}
+
+// deleteCopy ends verification for a chatbot. The replica is deleted as it was seen; one without a uid, which could not be read,
+// whatever it is.
+func (r *Reconciler) deleteCopy(ctx context.Context, copied client.Object) error {
+	var as client.Preconditions
+	if uid, version := copied.GetUID(), copied.GetResourceVersion(); uid != "" {
+		as = client.Preconditions{UID: &uid, ResourceVersion: &version}
+	}
+	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: copied.GetNamespace(), Name: copied.GetName()}}, as)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err := write.Classify(err, v1alpha1.CopyWriteRefusedReason); err != nil {
+		return err
+	}
+	ctrl.LoggerFrom(ctx).Info("Deleted the copy of an HMAC secret", "copy", copied.GetName())
+	return nil
+}
+
+// copiesOf are the copies that say they are a chatbot's, without a byte of them: from the cache.
+func (r *Reconciler) copiesOf(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
+	copies := &metav1.PartialObjectMetadataList{}
+	copies.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := r.Client.List(ctx, copies, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)})
+	return copies.Items, err
+}
+
+// releaseCopies deletes the copies of chatbots that are gone, however long ago that was.
+func (r *Reconciler) releaseCopies(ctx context.Context, name types.NamespacedName) error {
+	copies, err := r.copiesOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	for i := range copies {
+		held, err := r.isHeld(ctx, name, types.UID(copies[i].Labels[v1alpha1.ChatbotLabel]))
+		if err != nil {
+			return err
+		}
+		if held {
+			continue
+		}
+		if err := r.deleteCopy(ctx, &copies[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identityNamespaceGone names everything that was in the namespace and that only a person can bring back. The operator restores
+// claims and replicas by itself.
+func identityNamespaceGone(reason string) error {
+	return write.Reject(reason, "Namespace %s, which stores chatbot ID reservations and the replicas of HMAC secrets, is missing or being deleted; %s",
+		v1alpha1.IdentityNamespace, applyIdentityAgain)
+}
+
+const applyIdentityAgain = "apply again what was in it: config/identity (the namespace), config/verifier/identity (the rights of the verifiers) and, " +
+	"where the manager was installed from one of config/overlays, that overlay (the rights of the manager); with Helm, run helm upgrade with the values " +
+	"of the release. The operator then restores the rest"
+
+// adviseIdentity adds what helps where the manager may not write in the identity namespace: its Role there goes with the namespace.
+func adviseIdentity(err, answer error) error {
+	var refused *write.RejectedError
+	if apierrors.IsForbidden(answer) && errors.As(err, &refused) {
+		if _, found := write.SplitAdmissionMessage(answer.Error()); !found {
+			refused.Rejection.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created anew, " + applyIdentityAgain
+		}
+	}
+	return err
+}
+
+// withoutOwnWords leaves out what an admission plugin says that was shown an HMAC secret in use.
+func withoutOwnWords(err error) error {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	before, found := write.SplitAdmissionMessage(status.ErrStatus.Message)
+	if !found {
+		return err
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: status.ErrStatus.Status, Code: status.ErrStatus.Code, Reason: status.ErrStatus.Reason,
+		Message: before + "(what it says is left out, for it was shown an HMAC secret)",
+	}}
+}
+
+// pruneCopy removes revisions from a replica that cannot be read. The patch is conditional on the kid, which is public: where an
+// entry holds another revision, or none, the API server rejects the patch and nothing is changed. Deleting the replica by its name
+// was refused: the revision in use would stop verifying with the revoked one.
+func (r *Reconciler) pruneCopy(ctx context.Context, seen *observed, kids []string) error {
+	if seen.HMAC.Copy.Pruned == nil {
+		seen.HMAC.Copy.Pruned = map[string]bool{}
+	}
+	for _, kid := range kids {
+		for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
+			if err := r.pruneEntry(ctx, reservation.NameOf(seen.ID), kid, suffix); err != nil {
+				return err
+			}
+		}
+		seen.HMAC.Copy.Pruned[kid] = true
+	}
+	return nil
+}
+
+// pruneEntry removes the HMAC secret of one suffix from a replica if it has that kid.
+func (r *Reconciler) pruneEntry(ctx context.Context, name types.NamespacedName, kid, suffix string) error {
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "test", "path": "/data/" + v1alpha1.IdentityKID + suffix, "value": []byte(kid)},
+		{"op": "remove", "path": "/data/" + v1alpha1.IdentitySecretKey + suffix},
+	})
+	if err != nil {
+		return err
+	}
+	replica := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	err = read.Bounded(ctx, func(ctx context.Context) error {
+		return r.Client.Patch(ctx, replica, client.RawPatch(types.JSONPatchType, patch))
+	})
+	switch {
+	case apierrors.IsNotFound(err), doesNotApply(err):
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return ofCopy(write.Reject(v1alpha1.CopyWriteRefusedReason, "the API server did not answer in time"), name, false)
+	case err != nil:
+		return adviseIdentity(ofCopy(write.Classify(withoutOwnWords(err), v1alpha1.CopyWriteRefusedReason), name, false), err)
+	}
+	ctrl.LoggerFrom(ctx).Info("Removed a revoked HMAC secret from a replica that cannot be read", "replica", name.Name, "kid", kid)
+	return nil
+}
+
+// doesNotApply reports whether the API server rejected a JSON patch because a test in it failed, or a path in it does not exist.
+// Its answers to an invalid or forbidden object have the same code, and name the object.
+func doesNotApply(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Name == "" && len(details.Causes) == 0
+}

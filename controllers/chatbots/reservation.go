@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// describeClaim puts what a lock says into the observation; nil stands for none.
+func (r *Reconciler) describeClaim(ctx context.Context, seen *observed, lock *corev1.ConfigMap) error {
+	seen.lock, seen.Claim, seen.Holder = lock, lifecycle.ClaimAbsent, ""
+	if lock == nil {
+		return r.describeHolder(ctx, seen)
+	}
+	if types.UID(lock.Data[reservation.EntryUID]) == seen.Chatbot.UID {
+		seen.Claim = lifecycle.ClaimOwn
+		return nil
+	}
+	held, err := r.held(ctx, lock)
+	if err != nil {
+		return err
+	}
+	seen.Claim, seen.Holder = lifecycle.ClaimStale, reservation.HolderOf(lock).String()
+	if held {
+		seen.Claim = lifecycle.ClaimTaken
+	}
+	return nil
+}
+
+// describeHolder looks for another chatbot that has had the ID, where nobody has a claim: one that somebody deleted must not
+// move an ID to whoever comes first. That chatbot claims it anew.
+func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
+	if seen.Chatbot.Status.ChatbotID == seen.ID {
+		return nil
+	}
+	var all v1alpha1.DGbotChatbotList
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return read.Error(err, "the DGbotChatbots, of which another may have ID %s", seen.ID)
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.Status.ChatbotID == seen.ID && other.UID != seen.Chatbot.UID && idOf(other) == seen.ID {
+			seen.Claim, seen.Holder = lifecycle.ClaimTaken, client.ObjectKeyFromObject(other).String()
+		}
+	}
+	return nil
+}
+
+// held says whether the chatbot that has claimed an ID is there. That it is, the cache may say; that it is not, only the API
+// server.
+func (r *Reconciler) held(ctx context.Context, lock *corev1.ConfigMap) (bool, error) {
+	return r.isHeld(ctx, reservation.HolderOf(lock), types.UID(lock.Data[reservation.EntryUID]))
+}
+
+// isHeld says whether a chatbot is there. One in a namespace that this operator does not work in may be another operator's, and
+// counts as being there: its claim and its copy are released by whoever works there.
+func (r *Reconciler) isHeld(ctx context.Context, name types.NamespacedName, uid types.UID) (bool, error) {
+	if !r.worksIn(name.Namespace) {
+		return true, nil
+	}
+	for i, reader := range []client.Reader{r.Client, r.Live} {
+		holder := &v1alpha1.DGbotChatbot{}
+		found, err := read.Get(ctx, reader, name, holder)
+		if err != nil {
+			if i == 0 {
+				continue // only the API server may report that the chatbot is gone
+			}
+			return false, read.Error(err, "DGbotChatbot %s, which has something in namespace %s", name, v1alpha1.IdentityNamespace)
+		}
+		if found && holder.UID == uid {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (r *Reconciler) worksIn(namespace string) bool {
+	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, namespace)
+}
+
+// claim creates the lock of the chatbot's ID. A stale one is deleted first, as it was seen and not a newer one.
+func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
+	if seen.Claim == lifecycle.ClaimStale {
+		if err := r.release(ctx, seen.lock); err != nil {
+			return err
+		}
+	}
+	name, yes := reservation.NameOf(seen.ID), true
+	lock := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: name.Namespace, Name: name.Name,
+			Labels: map[string]string{
+				v1alpha1.ChatbotLabel: string(seen.Chatbot.UID), v1alpha1.ManagedByLabel: v1alpha1.ManagedBy,
+				v1alpha1.ClaimHolderLabel: reservation.HolderLabel(client.ObjectKeyFromObject(seen.Chatbot)),
+			},
+		},
+		Data: map[string]string{
+			reservation.EntryChatbotID: seen.ID, reservation.EntryNamespace: seen.Chatbot.Namespace, reservation.EntryName: seen.Chatbot.Name, reservation.EntryUID: string(seen.Chatbot.UID),
+		},
+		Immutable: &yes,
+	}
+	err := r.Client.Create(ctx, lock)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		lock = &corev1.ConfigMap{}
+		found, err := read.Get(ctx, r.Live, name, lock)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return write.ErrConflict
+		}
+		return r.describeClaim(ctx, seen, lock)
+	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
+		return identityNamespaceGone(v1alpha1.ChatbotIDRefusedReason)
+	case err != nil:
+		return adviseIdentity(write.Classify(err, v1alpha1.ChatbotIDRefusedReason), err)
+	}
+	return r.describeClaim(ctx, seen, lock)
+}
+
+// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The copy of its HMAC secret
+// goes first: nobody is to have the ID while what the last one signed still verifies.
+func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
+	// Replicas that cannot be listed do not keep the replica from going whose name follows from a reservation.
+	unreleased := r.releaseCopies(ctx, name)
+	var claims corev1.ConfigMapList
+	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)}); err != nil {
+		return errors.Join(unreleased, err)
+	}
+	for i := range claims.Items {
+		lock := &claims.Items[i]
+		if reservation.HolderOf(lock) != name {
+			continue
+		}
+		held, err := r.held(ctx, lock)
+		if err != nil {
+			return errors.Join(unreleased, err)
+		}
+		if held {
+			continue
+		}
+		if err := r.release(ctx, lock); err != nil {
+			return errors.Join(unreleased, err)
+		}
+	}
+	return unreleased
+}
+
+// release deletes a lock unless it has changed since, and before it a copy that has lost the label by which it would be found.
+func (r *Reconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
+	copied := read.Metadata("Secret")
+	found, err := r.getLive(ctx, client.ObjectKeyFromObject(lock), copied)
+	if err != nil {
+		// The holder of the reservation is gone, so that whatever replica has its name is not to verify.
+		copied.SetNamespace(lock.Namespace)
+		copied.SetName(lock.Name)
+		if err := r.deleteCopy(ctx, copied); err != nil {
+			return err
+		}
+	}
+	if uid := copied.Labels[v1alpha1.ChatbotLabel]; found && (uid == "" || uid == lock.Data[reservation.EntryUID]) {
+		if err := r.deleteCopy(ctx, copied); err != nil {
+			return err
+		}
+	}
+	err = r.Client.Delete(ctx, lock, client.Preconditions{UID: &lock.UID, ResourceVersion: &lock.ResourceVersion})
+	switch {
+	case apierrors.IsConflict(err):
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return write.Classify(err, v1alpha1.ChatbotIDRefusedReason)
+	}
+	ctrl.LoggerFrom(ctx).Info("Released the ID of a chatbot that is gone", "chatbotID", lock.Data[reservation.EntryChatbotID], "holder", reservation.HolderOf(lock).String())
+	return nil
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/controllers/internal/queue"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the copy.
+const lockNameIndex = "lockName"
+
+// Indexes are the indexes by which events of other objects find chatbots.
+func Indexes() []string { return []string{lockNameIndex} }
+
+// SetupWithManager registers the reconciler, its watches and indexes.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.DGbotChatbot{}, lockNameIndex, func(o client.Object) []string {
+		chatbot, ok := o.(*v1alpha1.DGbotChatbot)
+		if !ok {
+			return nil
+		}
+		return []string{reservation.NameOf(idOf(chatbot)).Name}
+	}); err != nil {
+		return err
+	}
+	r.slow.Capacity = write.CapacityOf(concurrency)
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.DGbotChatbot{}, builder.WithPredicates(queue.IgnoreStatusChanges())).
+		Watches(&corev1.ConfigMap{}, r.wakeChatbots()).
+		WatchesMetadata(&corev1.Secret{}, r.wakeChatbots(), builder.OnlyMetadata).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.New(r.urgent)}).
+		Complete(r)
+}
+
+// wakeChatbots wakes the chatbots that a ConfigMap or a Secret concerns. Any number of chatbots can name one object, and at most one of
+// them owns it: the owner is woken at once, and all of them when the object is gone. The others wait for that. They are woken a moment
+// later, and only by a change of whose the object is.
+//
+// In the identity namespace, where users write nothing, each change wakes all that the object concerns.
+func (r *Reconciler) wakeChatbots() handler.EventHandler {
+	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	wake := func(ctx context.Context, before, after client.Object, to requests) {
+		moved := before == nil || !published.SameOwnership(before, after)
+		for _, chatbot := range r.chatbotsNaming(ctx, after) {
+			request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(chatbot)}
+			switch {
+			case published.IsOwnedBy(chatbot, published.ChatbotOwner, before) || published.IsOwnedBy(chatbot, published.ChatbotOwner, after):
+				to.Add(request)
+			case moved:
+				queue.AddLater(to, request)
+			}
+		}
+	}
+	all := handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)
+	isIdentity := func(o client.Object) bool { return o.GetNamespace() == v1alpha1.IdentityNamespace }
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, to requests) {
+			switch {
+			case isIdentity(e.Object):
+				all.Create(ctx, e, to)
+			case !e.IsInInitialList: // each chatbot is reconciled after a start
+				wake(ctx, nil, e.Object, to)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, to requests) {
+			if isIdentity(e.ObjectNew) {
+				all.Update(ctx, e, to)
+				return
+			}
+			wake(ctx, e.ObjectOld, e.ObjectNew, to)
+		},
+		DeleteFunc: all.Delete,
+	}
+}
+
+// chatbotsOf returns requests for the chatbots that an object concerns: those that name it, and the holder of a reservation or a replica.
+func (r *Reconciler) chatbotsOf(ctx context.Context, o client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	if holder, ok := holderIn(o); ok && o.GetNamespace() == v1alpha1.IdentityNamespace && r.worksIn(holder.Namespace) {
+		requests = append(requests, reconcile.Request{NamespacedName: holder})
+	}
+	for _, chatbot := range r.chatbotsNaming(ctx, o) {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(chatbot)})
+	}
+	return requests
+}
+
+// chatbotsNaming returns the chatbots that want the ID of a reservation or a replica, or that name any other ConfigMap or Secret. The
+// caller must not change them.
+func (r *Reconciler) chatbotsNaming(ctx context.Context, o client.Object) []*v1alpha1.DGbotChatbot {
+	isIdentity := o.GetNamespace() == v1alpha1.IdentityNamespace
+	selection := []client.ListOption{client.UnsafeDisableDeepCopy, client.InNamespace(o.GetNamespace())}
+	if isIdentity {
+		selection[1] = client.MatchingFields{lockNameIndex: o.GetName()}
+	}
+	var chatbots v1alpha1.DGbotChatbotList
+	if err := r.Client.List(ctx, &chatbots, selection...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the chatbots of an object", "namespace", o.GetNamespace(), "name", o.GetName())
+		return nil
+	}
+	var naming []*v1alpha1.DGbotChatbot
+	for i := range chatbots.Items {
+		if chatbot := &chatbots.Items[i]; isIdentity || publishesUnder(chatbot, o) {
+			naming = append(naming, chatbot)
+		}
+	}
+	return naming
+}
+
+// holderIn is the chatbot that a claim or a copy says it is of.
+func holderIn(o client.Object) (types.NamespacedName, bool) {
+	if claim, ok := o.(*corev1.ConfigMap); ok {
+		return reservation.HolderOf(claim), true
+	}
+	namespace, name, ok := strings.Cut(o.GetAnnotations()[v1alpha1.ChatbotHolderAnnotation], "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok
+}
+
+// publishesUnder says whether an object's name is one that the chatbot publishes under, or imports from.
+func publishesUnder(chatbot *v1alpha1.DGbotChatbot, o client.Object) bool {
+	if _, ok := o.(*corev1.ConfigMap); ok {
+		return lifecycle.WidgetName(chatbot) == o.GetName()
+	}
+	iv := chatbot.Spec.IdentityVerification
+	return iv != nil && (lifecycle.IdentitySecretName(chatbot) == o.GetName() || iv.ImportFrom != nil && iv.ImportFrom.Name == o.GetName())
+}
+
+// urgent reports whether an HMAC secret of a chatbot waits to be withdrawn, as far as the cache knows.
+func (r *Reconciler) urgent(request reconcile.Request) bool {
+	if !caching.Filled(r.Client, request.Namespace, &v1alpha1.DGbotChatbot{}) {
+		return false
+	}
+	chatbot := &v1alpha1.DGbotChatbot{}
+	found, err := read.Get(context.Background(), r.Client, request.NamespacedName, chatbot)
+	return err == nil && found && lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) != lifecycle.WithdrawNothing
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chatbots
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// snippet is what a web page needs: nothing in it is secret, and every value is escaped for where it stands.
+var snippet = template.Must(template.New("embed.html").Parse(
+	`<script async src="{{.ScriptURL}}" data-chatbot-id="{{.ChatbotID}}"></script>` + "\n"))
+
+func renderSnippet(chatbot *v1alpha1.DGbotChatbot, id string) (string, error) {
+	values := struct{ ScriptURL, ChatbotID string }{v1alpha1.DefaultScriptURL, id}
+	if chatbot.Spec.Widget != nil && chatbot.Spec.Widget.ScriptURL != "" {
+		values.ScriptURL = chatbot.Spec.Widget.ScriptURL
+	}
+	var text strings.Builder
+	if err := snippet.Execute(&text, values); err != nil {
+		return "", fmt.Errorf("rendering the snippet of chatbot %s/%s: %w", chatbot.Namespace, chatbot.Name, err)
+	}
+	return text.String(), nil
+}
+
+func widgetName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
+	return types.NamespacedName{Namespace: chatbot.Namespace, Name: lifecycle.WidgetName(chatbot)}
+}
+
+// dressWidget gives a ConfigMap everything that is published for a chatbot. What users add stays.
+func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id string) error {
+	embed, err := renderSnippet(chatbot, id)
+	if err != nil {
+		return err
+	}
+	published.SetOwner(widget, chatbot, v1alpha1.ChatbotKind)
+	if widget.Labels == nil {
+		widget.Labels = map[string]string{}
+	}
+	widget.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
+	widget.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	metav1.SetMetaDataAnnotation(&widget.ObjectMeta, v1alpha1.OwnerAnnotation, published.OwnerText(chatbot))
+	if widget.Data == nil {
+		widget.Data = map[string]string{}
+	}
+	widget.Data[v1alpha1.WidgetChatbotID] = id
+	widget.Data[v1alpha1.WidgetSnippet] = embed
+	return nil
+}
+
+// describeWidget puts what is known of the ConfigMap into the observation; nil stands for none.
+func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget *corev1.ConfigMap) error {
+	seen.widget, seen.Widget = widget, lifecycle.WidgetAbsent
+	if widget == nil {
+		return nil
+	}
+	controller := metav1.GetControllerOfNoCopy(widget)
+	switch {
+	case controller != nil && controller.UID == seen.Chatbot.UID,
+		controller == nil && types.UID(widget.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID:
+	case controller != nil && controller.Name == seen.Chatbot.Name && lifecycle.IsReferenceTo(v1alpha1.ChatbotKind, *controller):
+		if seen.Widget = lifecycle.WidgetCollectable; published.HasOtherOwner(widget, controller.UID, published.ChatbotOwner) {
+			seen.Widget = lifecycle.WidgetForeign // garbage collection may never delete it
+		}
+		return nil
+	default:
+		leftOver, err := r.leftOver(ctx, widget)
+		if err != nil || !leftOver {
+			seen.Widget = lifecycle.WidgetForeign
+			return err
+		}
+	}
+	wanted := widget.DeepCopy()
+	if err := dressWidget(wanted, seen.Chatbot, seen.ID); err != nil {
+		return err
+	}
+	seen.Widget = lifecycle.WidgetPublished
+	if !caching.EqualConfigMaps(wanted, widget) {
+		seen.Widget = lifecycle.WidgetDrifted
+	}
+	return nil
+}
+
+// leftOver says whether a ConfigMap is that of a chatbot which is gone, and that garbage collection does not take: it was orphaned.
+func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
+	uid := types.UID(widget.Labels[v1alpha1.ChatbotLabel])
+	if uid == "" || len(widget.OwnerReferences) > 0 {
+		return false, nil
+	}
+	lives, err := published.ChatbotOwner.MayExist(ctx, &r.gone, r.Client, r.Live, widget, uid)
+	return !lives && err == nil, err
+}
+
+// publish writes the ConfigMap: as it was seen, or not at all. One that the cache does not know, because it lost its label or
+// was never ours, is found by trying to create it.
+func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
+	name := widgetName(seen.Chatbot)
+	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	create := seen.widget == nil
+	if !create {
+		// What was observed may come from the cache, which does not hold what users added.
+		found, err := r.getLive(ctx, name, widget)
+		switch {
+		case err != nil:
+			return read.Error(err, "ConfigMap %q", name.Name)
+		case !found:
+			return r.describeWidget(ctx, seen, nil)
+		case widget.UID != seen.widget.UID || widget.ResourceVersion != seen.widget.ResourceVersion:
+			if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Widget != lifecycle.WidgetDrifted {
+				return err
+			}
+		}
+		widget = widget.DeepCopy() // the observation keeps what was read
+	}
+	if err := dressWidget(widget, seen.Chatbot, seen.ID); err != nil {
+		return err
+	}
+	var err error
+	if create {
+		err = r.Client.Create(ctx, widget)
+	} else {
+		err = r.Client.Update(ctx, widget)
+	}
+	if create && apierrors.IsAlreadyExists(err) {
+		widget = &corev1.ConfigMap{}
+		found, err := read.Get(ctx, r.Live, name, widget)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return write.ErrConflict
+		}
+		return r.describeWidget(ctx, seen, widget)
+	}
+	if err := write.Classify(err, v1alpha1.ConfigMapWriteRefusedReason); err != nil {
+		return err
+	}
+	if err := r.describeWidget(ctx, seen, widget); err != nil {
+		return err
+	}
+	if seen.Widget != lifecycle.WidgetPublished {
+		return write.Reject(v1alpha1.ConfigMapWriteRefusedReason,
+			"ConfigMap %q was written, and something (a mutating webhook?) changed the operator's labels or entries in the same write", name.Name)
+	}
+	ctrl.LoggerFrom(ctx).Info("Published a chatbot ID", "chatbotID", seen.ID, "configMap", name.Name)
+	return nil
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package published has what is published for an owner in common, be it a key or a chatbot: whose an object is, what the operator writes into
+// it beside the entries of each kind, and whether it can be written at all.
+package published
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// Owner is a kind for whose objects Secrets and ConfigMaps are published.
+type Owner struct {
+	kind string
+	// label stands on its Secrets, with the owner's uid.
+	label string
+}
+
+// The kinds that publish.
+var (
+	KeyOwner     = Owner{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
+	ChatbotOwner = Owner{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
+)
+
+// OwnershipOf returns whose a Secret is, as far as its metadata shows: the owner's with that uid, foreign, or that of an owner with another
+// uid. The last is orphaned if there is no such owner, see MayExist.
+func OwnershipOf(secret metav1.Object, uid types.UID, owner Owner) (state lifecycle.SecretState, otherUID types.UID) {
+	label := types.UID(secret.GetLabels()[owner.label])
+	controller := metav1.GetControllerOfNoCopy(secret)
+	switch {
+	case controller != nil && controller.UID == uid && lifecycle.IsReferenceTo(owner.kind, *controller):
+		return lifecycle.SecretOwned, ""
+	case controller == nil && label == uid:
+		return lifecycle.SecretOwned, ""
+	case label == "" || label == uid:
+		return lifecycle.SecretForeign, ""
+	case len(secret.GetOwnerReferences()) > 0:
+		return lifecycle.SecretCollectable, label
+	}
+	return lifecycle.SecretLeftOver, label
+}
+
+// MayExist reports whether the owner with that uid, which a published object names, exists or may exist in any namespace. Only an object
+// whose owner is certainly gone may be taken over: one whose owner lives elsewhere is a copy that a replicator made, labels included,
+// of something that is in use there, and taking it over would overwrite it.
+//
+// The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the operator may
+// not look for an owner of another namespace, the owner may live.
+func (o Owner) MayExist(ctx context.Context, gone *GoneOwners, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
+	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
+	if gone.has(owner) {
+		return false, nil
+	}
+	err = read.Bounded(ctx, func(ctx context.Context) error {
+		namespace, name, named := strings.Cut(owner.at, "/")
+		if named {
+			lives, err = o.livesAt(ctx, cached, live, types.NamespacedName{Namespace: namespace, Name: name}, uid)
+		} else {
+			lives, err = o.livesAnywhere(ctx, cached, live, uid)
+		}
+		if apierrors.IsForbidden(err) && (!named || namespace != published.GetNamespace()) {
+			lives, err = true, nil
+		}
+		return err
+	})
+	if err == nil && !lives {
+		gone.add(owner)
+	}
+	return lives, err
+}
+
+// livesAt looks for an owner by name. A user who can edit the object can name a wrong place: the cache is asked for other places.
+func (o Owner) livesAt(ctx context.Context, cached, live client.Reader, name types.NamespacedName, uid types.UID) (bool, error) {
+	known := o.object()
+	if found, err := read.Get(ctx, cached, name, known); err == nil && found && known.GetUID() == uid {
+		return true, nil
+	}
+	is := &metav1.PartialObjectMetadata{}
+	is.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind))
+	if found, err := read.Get(ctx, live, name, is); err != nil || found && is.UID == uid {
+		return err == nil, err
+	}
+	found, err := o.isCached(ctx, cached, uid)
+	if apierrors.IsForbidden(err) {
+		return false, nil // the operator works in some namespaces only, and the named one is among them
+	}
+	return found, err
+}
+
+// isCached reports whether the cache has an owner with that uid, in any namespace.
+func (o Owner) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool, err error) {
+	known := o.list()
+	if err := cached.List(ctx, known, client.UnsafeDisableDeepCopy); err != nil {
+		return false, err
+	}
+	err = apimeta.EachListItem(known, func(item runtime.Object) error {
+		object, err := apimeta.Accessor(item)
+		found = found || err == nil && object.GetUID() == uid
+		return err
+	})
+	return found, err
+}
+
+// livesAnywhere looks for an owner in all namespaces. Objects from before OwnerAnnotation need that, and those that lost it.
+func (o Owner) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
+	if found, err := o.isCached(ctx, cached, uid); err == nil && found {
+		return true, nil
+	}
+	all := &metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind + "List"))
+	if err := live.List(ctx, all); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(all.Items, func(is metav1.PartialObjectMetadata) bool { return is.UID == uid }), nil
+}
+
+func (o Owner) object() client.Object {
+	if o.kind == v1alpha1.ChatbotKind {
+		return &v1alpha1.DGbotChatbot{}
+	}
+	return &v1alpha1.DGbotAPIKey{}
+}
+
+func (o Owner) list() client.ObjectList {
+	if o.kind == v1alpha1.ChatbotKind {
+		return &v1alpha1.DGbotChatbotList{}
+	}
+	return &v1alpha1.DGbotAPIKeyList{}
+}
+
+// Any number of keys can name one Secret, and at most one of them owns it. What happens to the Secret concerns the others only as far as
+// it says whose the Secret is: they wait for it to go. They are not woken by other changes, they do not read the Secret while the
+// cache shows it, and share one read of it where the cache does not.
+
+// HasOtherOwner reports whether a left-over Secret has an owner beside the one with that uid, which is gone. Garbage collection then keeps
+// the Secret as long as the other owner exists, which the operator has no right to read.
+func HasOtherOwner(secret metav1.Object, uid types.UID, owner Owner) bool {
+	return slices.ContainsFunc(secret.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
+		return o.UID != uid || !lifecycle.IsReferenceTo(owner.kind, o)
+	})
+}
+
+// IsOwnedBy reports whether a published object is owned by an object; nil never is.
+func IsOwnedBy(object metav1.Object, owner Owner, published client.Object) bool {
+	if published == nil {
+		return false
+	}
+	state, _ := OwnershipOf(published, object.GetUID(), owner)
+	return state == lifecycle.SecretOwned
+}
+
+// SameOwnership reports whether two versions of a published object, as a cache holds them, have the same metadata that ownership follows from.
+func SameOwnership(a, b client.Object) bool {
+	return a.GetUID() == b.GetUID() && maps.Equal(a.GetLabels(), b.GetLabels()) && maps.Equal(a.GetAnnotations(), b.GetAnnotations()) &&
+		slices.EqualFunc(a.GetOwnerReferences(), b.GetOwnerReferences(), caching.EqualOwners)
+}

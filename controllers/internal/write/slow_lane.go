@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package write
+
+import (
+	"sync"
+	"time"
+
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// slowPublication is from when on a publication has taken long. The API server answers in milliseconds; a webhook that
+	// does not answer takes up to PublishTimeout.
+	slowPublication = lifecycle.PublishTimeout / 2
+	// slowFor is how long a namespace counts as slow after that, unless a publication there shows that it no longer is.
+	slowFor = 5 * time.Minute
+)
+
+// SlowLane keeps namespaces in which publishing takes long from occupying every worker. Where a webhook does not answer,
+// each key of its namespaces holds a worker for PublishTimeout, again and again; eight such keys would be all that eight
+// workers ever do. So the namespaces where that has been seen share a few workers, and the others have the rest.
+//
+// The alternative, a limit for each namespace from the start, would cost every healthy one. This costs the others at most
+// PublishTimeout, once, when a namespace becomes slow. Replacing a revoked key does not wait for the lane: it is promised
+// one attempt.
+type SlowLane struct {
+	mutex sync.Mutex
+	// Capacity is how many keys of slow namespaces are published at once; zero for any number.
+	Capacity int
+	busy     int
+	// until is when a namespace no longer counts as slow.
+	until map[string]time.Time
+}
+
+// CapacityOf is how many of some workers slow namespaces may occupy.
+func CapacityOf(workers int) int { return max(1, workers/4) }
+
+// Enter says whether a key of a namespace may be published now. If so, leave is to be called when that is over.
+func (l *SlowLane) Enter(namespace string, began time.Time) (leave func(ended time.Time), ok bool) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	slow := began.Before(l.until[namespace])
+	if slow && l.Capacity > 0 && l.busy >= l.Capacity {
+		return nil, false
+	}
+	if slow {
+		l.busy++
+	}
+	return func(ended time.Time) {
+		l.mutex.Lock()
+		defer l.mutex.Unlock()
+		if slow {
+			l.busy--
+		}
+		if ended.Sub(began) < slowPublication {
+			delete(l.until, namespace)
+			return
+		}
+		if l.until == nil {
+			l.until = map[string]time.Time{}
+		}
+		l.until[namespace] = ended.Add(slowFor)
+	}, true
+}

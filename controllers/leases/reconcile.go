@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package leases deletes usage Leases that no verifier renews.
+package leases
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/queue"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/rules"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const (
+	// deletionRetry is when the deletion of a usage Lease is tried again after it failed.
+	deletionRetry = 10 * time.Minute
+	// leaseDeletionLogInterval is how often failed deletions are logged, whatever the number of Leases.
+	leaseDeletionLogInterval = time.Hour
+)
+
+const deletionFailed = "A usage Lease that no verifier renews cannot be deleted. It is retried every 10 minutes, and nothing else " +
+	"depends on it. If the right is missing, give the manager's account a Role in the namespace of --usage-namespace that may delete leases"
+
+// Reconciler deletes the Leases of environments that verifiers no longer serve. Verifiers create a Lease for each environment
+// in which there are keys, so that keys in invented environments would leave Leases for ever.
+//
+// How long a Lease was not renewed is measured on this process's monotonic clock, from when the process first saw this version of the
+// Lease. spec.renewTime was refused: it is a verifier's clock, and a jump of either clock would delete Leases that are renewed, and with
+// each since when uses are tracked. An instance that just started therefore waits for the whole time once more.
+type Reconciler struct {
+	// Client reads Leases from the cache, and deletes them.
+	Client client.Client
+	// Clock measures how long Leases are not renewed.
+	Clock clock.PassiveClock
+
+	mutex sync.Mutex
+	// seen are the Leases as the cache last showed them.
+	seen map[types.NamespacedName]seenLease
+	// logged is when a failed deletion was last logged.
+	logged time.Time
+}
+
+// seenLease is a version of a Lease, and when it was first seen.
+type seenLease struct {
+	uid             types.UID
+	resourceVersion string
+	since           time.Time
+}
+
+// Reconcile deletes a usage Lease that was not renewed for lifecycle.UsageLeaseRetention.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	lease := &coordinationv1.Lease{}
+	found, err := read.Get(ctx, r.Client, request.NamespacedName, lease)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !found || !isUsageLease(lease) || !lease.DeletionTimestamp.IsZero() {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if left := lifecycle.UsageLeaseRetention - r.unrenewed(lease); left > 0 {
+		return ctrl.Result{RequeueAfter: left}, nil
+	}
+	// Where the cache is out of date, the version in the precondition is too, and the API server rejects the deletion.
+	err = read.Bounded(ctx, func(ctx context.Context) error {
+		return r.Client.Delete(ctx, lease, client.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion})
+	})
+	switch {
+	case err == nil:
+		ctrl.LoggerFrom(ctx).Info("Deleted a usage Lease that no verifier renewed", "environment", rules.EnvironmentOfLease(lease))
+	case apierrors.IsConflict(err):
+		write.Conflicts.Inc()
+	case !apierrors.IsNotFound(err):
+		r.logFailure(ctx, err)
+	}
+	return ctrl.Result{RequeueAfter: deletionRetry}, nil
+}
+
+// isUsageLease reports whether a Lease is one that verifiers renew, by its name and its annotation. The operator's own Lease and those
+// by which verifiers register have other names.
+func isUsageLease(lease client.Object) bool {
+	_, tracks := lease.GetAnnotations()[v1alpha1.TrackedSinceAnnotation]
+	return tracks && rules.EnvironmentOfLease(lease) != ""
+}
+
+// unrenewed returns for how long this version of a Lease has been the newest one, as far as the process knows.
+func (r *Reconciler) unrenewed(lease *coordinationv1.Lease) time.Duration {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	name := client.ObjectKeyFromObject(lease)
+	seen, ok := r.seen[name]
+	if !ok || seen.uid != lease.UID || seen.resourceVersion != lease.ResourceVersion {
+		if r.seen == nil {
+			r.seen = map[types.NamespacedName]seenLease{}
+		}
+		seen = seenLease{lease.UID, lease.ResourceVersion, r.Clock.Now()}
+		r.seen[name] = seen
+	}
+	return r.Clock.Since(seen.since)
+}
+
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	delete(r.seen, name)
+}
+
+// logFailure logs a failed deletion, at most one in leaseDeletionLogInterval: where a right is missing, all deletions fail.
+func (r *Reconciler) logFailure(ctx context.Context, err error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if !r.logged.IsZero() && r.Clock.Since(r.logged) < leaseDeletionLogInterval {
+		return
+	}
+	r.logged = r.Clock.Now()
+	ctrl.LoggerFrom(ctx).Error(err, deletionFailed)
+}
+
+// SetupWithManager registers the reconciler and its watch.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("usagelease").
+		For(&coordinationv1.Lease{}, builder.WithPredicates(predicate.NewPredicateFuncs(isUsageLease))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1, RateLimiter: queue.RateLimiter()}).
+		Complete(r)
+}

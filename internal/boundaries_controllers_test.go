@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package internal_test
+
+import "maps"
+
+// controllerBoundaries are the rules of the control plane. The packages of the kinds do not know each other: what several of them need lies
+// below controllers/internal, where a package may import those that it names.
+func controllerBoundaries() map[string]boundary {
+	const rooms = module + "/controllers/internal/"
+	kubernetes := []string{module + "/api/v1alpha1", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime"}
+	rule := func(also ...string) boundary {
+		// The clock is a field, so that tests can move it.
+		return boundary{may: append(also, kubernetes...), noClock: true}
+	}
+	const (
+		lifecycle, apikey, identity = module + "/internal/lifecycle", module + "/internal/apikey", module + "/internal/identity"
+		metrics                     = "github.com/prometheus/client_golang"
+	)
+	return map[string]boundary{
+		// It makes a manager of the controllers. Its tests run all of them.
+		"controllers":               rule(module+"/controllers", lifecycle, apikey, identity, metrics, "github.com/go-logr/logr"),
+		"controllers/apikeys":       rule(rooms[:len(rooms)-1], lifecycle, apikey, module+"/internal/continuity", metrics),
+		"controllers/chatbots":      rule(rooms[:len(rooms)-1], lifecycle, identity, apikey, metrics),
+		"controllers/environments":  rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle),
+		"controllers/leases":        rule(rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle),
+		"controllers/records":       rule(rooms+"queue", rooms+"read", rooms+"write", lifecycle, metrics),
+		"controllers/objectmetrics": rule(lifecycle, metrics, "github.com/prometheus/client_model"),
+
+		"controllers/internal/caching":     rule(rooms+"read", rooms+"reservation", module+"/internal/continuity", "github.com/go-logr/logr"),
+		"controllers/internal/published":   rule(rooms+"caching", rooms+"read", rooms+"write", lifecycle),
+		"controllers/internal/queue":       rule(module + "/internal/fairness"),
+		"controllers/internal/ranks":       rule(rooms+"queue", rooms+"read", rooms+"rules", lifecycle),
+		"controllers/internal/read":        rule(lifecycle, apikey),
+		"controllers/internal/reservation": rule(identity),
+		"controllers/internal/rules":       rule(rooms+"caching", rooms+"read", lifecycle),
+		"controllers/internal/write":       rule(rooms+"read", lifecycle, apikey, metrics),
+	}
+}
+
+func merged(all ...map[string]boundary) map[string]boundary {
+	result := map[string]boundary{}
+	for _, some := range all {
+		maps.Copy(result, some)
+	}
+	return result
+}
