@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Prints the scripts in config/gitops/argocd as changes of the ConfigMap argocd-cm, which belongs to Argo CD's installation:
+# Prints the scripts in config/integrations/argocd as changes of the ConfigMap argocd-cm, which belongs to Argo CD's installation:
 #   patch      a merge patch that adds or replaces the operator's entries
 #   removal    a merge patch that removes them
 #   component  the patch as a Kustomize component
 #
 # Neither patch names a kind, so that `kubectl apply -f` rejects it: apply would remove every setting that the file lacks.
 set -euo pipefail
-cd "$(dirname "$0")/../../config/gitops/argocd/keys.dgbot.io"
+cd "$(dirname "$0")/../../config/integrations/argocd/keys.dgbot.io"
 
 indented() { sed "s/^./$1&/" "$2"; }
 

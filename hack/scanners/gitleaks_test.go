@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package scanners tests config/scanners/gitleaks.toml with gitleaks itself. What the rule has to find is said by
+// Package scanners tests config/integrations/scanners/gitleaks.toml with gitleaks itself. What the rule has to find is said by
 // internal/apikey, whose tests compare the regular expressions.
 package scanners
 
@@ -35,7 +35,7 @@ func detector(t *testing.T) *detect.Detector {
 	t.Helper()
 	zerolog.SetGlobalLevel(zerolog.Disabled)
 	reader := viper.New()
-	reader.SetConfigFile(filepath.Join(root, "config", "scanners", "gitleaks.toml"))
+	reader.SetConfigFile(filepath.Join(root, "config", "integrations", "scanners", "gitleaks.toml"))
 	must(t, reader.ReadInConfig())
 	var file config.ViperConfig
 	must(t, reader.Unmarshal(&file))

@@ -1,4 +1,4 @@
-// The tests of config/scanners with the real gitleaks. A module of its own, so that its dependencies do not choose the
+// The tests of config/integrations/scanners with the real gitleaks. A module of its own, so that its dependencies do not choose the
 // operator's.
 module dgbot.io/key-operator/hack/scanners
 

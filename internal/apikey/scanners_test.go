@@ -25,7 +25,7 @@ func shipped(t *testing.T, path ...string) string {
 func TestTheExpressionIsTheSameEverywhere(t *testing.T) {
 	for path, line := range map[string]string{
 		"docs/key-format.md":            "    " + Form,
-		"config/scanners/gitleaks.toml": "regex = '''" + InText + "'''",
+		"config/integrations/scanners/gitleaks.toml": "regex = '''" + InText + "'''",
 		"docs/leaks.md":                 "| Secret format | `" + Form + "` |",
 	} {
 		if !strings.Contains(shipped(t, filepath.FromSlash(path)), "\n"+line+"\n") {
@@ -46,7 +46,7 @@ type github struct {
 
 func readGitHub(t *testing.T) github {
 	t.Helper()
-	decoder := json.NewDecoder(strings.NewReader(shipped(t, "config", "scanners", "github-custom-patterns.json")))
+	decoder := json.NewDecoder(strings.NewReader(shipped(t, "config", "integrations", "scanners", "github-custom-patterns.json")))
 	decoder.DisallowUnknownFields()
 	var body github
 	if err := decoder.Decode(&body); err != nil {

@@ -83,7 +83,7 @@ const (
 	writeTimeout  = 10 * time.Second
 	// idleTimeout is how long a connection without a request lasts: as short as gateways allow, so that connections of clients that only
 	// hold them are soon free for others. A gateway must close its own earlier, or it sends a request over a connection that the
-	// verifier is just closing, and answers its client with an error: the examples in config/gateways do so after 15 s. Not less than
+	// verifier is just closing, and answers its client with an error: the examples in config/integrations/gateways do so after 15 s. Not less than
 	// that: a gateway with few requests would connect, and with TLS shake hands, for each of them.
 	idleTimeout = 20 * time.Second
 	maxHeader   = 64 << 10

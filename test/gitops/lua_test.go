@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gitops tests what config/gitops and docs/gitops.md say to GitOps tools: the health checks and actions for Argo CD with
+// Package gitops tests what config/integrations/argocd and docs/gitops.md say to GitOps tools: the health checks and actions for Argo CD with
 // the interpreter that Argo CD has, and what kstatus, by which Flux waits, makes of every state.
 package gitops
 

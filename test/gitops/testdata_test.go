@@ -14,10 +14,10 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-var update = flag.Bool("update", false, "write the test data of config/gitops/argocd anew, from what the policy says of each state")
+var update = flag.Bool("update", false, "write the test data of config/integrations/argocd anew, from what the policy says of each state")
 
 // customizations is laid out as Argo CD's own folder resource_customizations.
-var customizations = filepath.Join(controlplane.Repository(), "config", "gitops", "argocd", "keys.dgbot.io")
+var customizations = filepath.Join(controlplane.Repository(), "config", "integrations", "argocd", "keys.dgbot.io")
 
 // TestTheTestDataIsWhatThePolicySays: the objects that Argo CD's own tests would read are in the states of this package, and there
 // is one for each.

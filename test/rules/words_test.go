@@ -28,7 +28,7 @@ func TestHeaders_GatewaysPassAllOfThem(t *testing.T) {
 	if len(want) != 5 {
 		t.Fatalf("the verifier has the headers %q, want four and the one that asks for scopes", want)
 	}
-	for _, path := range [][]string{{"config", "gateways", "nginx", "dgbot_to_api.conf"}, {"config", "gateways", "envoy", "http.yaml"}, {"docs", "verifier.md"}} {
+	for _, path := range [][]string{{"config", "integrations", "gateways", "nginx", "dgbot_to_api.conf"}, {"config", "integrations", "gateways", "envoy", "http.yaml"}, {"docs", "verifier.md"}} {
 		if got := headerNames(read(t, path...)); !slices.Equal(got, want) {
 			t.Errorf("%v names %q, the verifier has %q", path, got, want)
 		}

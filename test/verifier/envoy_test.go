@@ -28,7 +28,7 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// envoyExample is a configuration of config/gateways/envoy, read with Envoy's own types: unknown fields and values against
+// envoyExample is a configuration of config/integrations/gateways/envoy, read with Envoy's own types: unknown fields and values against
 // Envoy's rules fail. Envoy itself is no package of the systems that the tests run on.
 type envoyExample struct {
 	filter      *extauthz.ExtAuthz
@@ -38,7 +38,7 @@ type envoyExample struct {
 
 func readEnvoyExample(t *testing.T, name string) envoyExample {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", "envoy", name))
+	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "integrations", "gateways", "envoy", name))
 	must(t, err)
 	content, err = yaml.YAMLToJSON(content)
 	must(t, err)

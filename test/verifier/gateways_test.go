@@ -25,7 +25,7 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// gateways are the projects whose kinds config/gateways uses, with the file that defines these and its SHA-256. The programs
+// gateways are the projects whose kinds config/integrations/gateways uses, with the file that defines these and its SHA-256. The programs
 // themselves are too much to build for a test; what they accept is in these definitions.
 var gateways = []struct{ module, file, sum string }{
 	{"github.com/envoyproxy/gateway@v1.9.1", "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml",
@@ -68,7 +68,7 @@ func kubectl(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// TestGatewaysTakeTheExamples: the manifests of config/gateways are valid by the kinds' own definitions, to the last field,
+// TestGatewaysTakeTheExamples: the manifests of config/integrations/gateways are valid by the kinds' own definitions, to the last field,
 // and lead to the Service that config/verifier installs.
 func TestGatewaysTakeTheExamples(t *testing.T) {
 	for _, of := range gateways {
@@ -85,7 +85,7 @@ func TestGatewaysTakeTheExamples(t *testing.T) {
 		// Not of a kind of Kubernetes.
 		"istio/mesh-config.yaml": "service: dgbot-verifier.dgbot-system.svc.cluster.local\n    port: 9090",
 	} {
-		path := filepath.Join(controlplane.Repository(), "config", "gateways", filepath.FromSlash(name))
+		path := filepath.Join(controlplane.Repository(), "config", "integrations", "gateways", filepath.FromSlash(name))
 		content, err := os.ReadFile(path)
 		must(t, err)
 		if !strings.Contains(string(content), leads) {
@@ -148,12 +148,12 @@ func TestVerifierTLS_IsWhatTheExamplesExpect(t *testing.T) {
 	}
 }
 
-// example is a manifest of config/gateways, by kind and name.
+// example is a manifest of config/integrations/gateways, by kind and name.
 type example map[string]any
 
 func readExamples(t *testing.T, name string) map[string]example {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", filepath.FromSlash(name)))
+	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "integrations", "gateways", filepath.FromSlash(name)))
 	must(t, err)
 	all := map[string]example{}
 	for document := range strings.SplitSeq(string(content), "\n---\n") {
@@ -251,7 +251,7 @@ func TestManifests_AskForTheScopesOfEverySpelling(t *testing.T) {
 
 // TestExamples_AskOverTLS: a key is in every question.
 func TestExamples_AskOverTLS(t *testing.T) {
-	must(t, filepath.WalkDir(filepath.Join(controlplane.Repository(), "config", "gateways"), func(path string, entry os.DirEntry, err error) error {
+	must(t, filepath.WalkDir(filepath.Join(controlplane.Repository(), "config", "integrations", "gateways"), func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -291,7 +291,7 @@ func TestExamples_CloseIdleConnectionsBeforeTheVerifier(t *testing.T) {
 		"nginx/dgbot.conf": `(?s)upstream dgbot_verifier \{[^}]*keepalive_timeout 15s;`, "envoy/http.yaml": `(?s)- name: dgbot-verifier\n.*idle_timeout: 15s.*- name: api\n`,
 		"caddy/Caddyfile": `keepalive 15s\n`,
 	} {
-		content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "gateways", filepath.FromSlash(example)))
+		content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "integrations", "gateways", filepath.FromSlash(example)))
 		must(t, err)
 		if !regexp.MustCompile(setting).Match(content) {
 			t.Errorf("%s keeps idle connections for longer than the verifier", example)

@@ -47,11 +47,11 @@ func replaceOnce(t *testing.T, text, pattern, by string) string {
 	return expression.ReplaceAllLiteralString(text, by)
 }
 
-// startNginx runs config/gateways/nginx in front of a backend, and returns its address.
+// startNginx runs config/integrations/gateways/nginx in front of a backend, and returns its address.
 func startNginx(t *testing.T, verifier, trusted, backend string) string {
 	t.Helper()
 	nginx, folder, address := nginxOrSkip(t), t.TempDir(), freeAddress(t)
-	source := filepath.Join(controlplane.Repository(), "config", "gateways", "nginx")
+	source := filepath.Join(controlplane.Repository(), "config", "integrations", "gateways", "nginx")
 	content, err := os.ReadFile(filepath.Join(source, "dgbot.conf"))
 	must(t, err)
 	site := replaceOnce(t, string(content), `dgbot-verifier\.dgbot-system\.svc\.cluster\.local:443`, verifier)

@@ -31,7 +31,7 @@ import (
 	"dgbot.io/key-operator/test/controlplane"
 )
 
-// tlsName is the name that the examples in config/gateways want in the verifier's certificate.
+// tlsName is the name that the examples in config/integrations/gateways want in the verifier's certificate.
 const tlsName = "dgbot-verifier.dgbot-system.svc"
 
 // startTLSVerifier runs a verifier with TLS, and returns the file of what its certificate is trusted by.
