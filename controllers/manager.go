@@ -57,6 +57,7 @@ import (
 	"dgbot.io/key-operator/controllers/leases"
 	"dgbot.io/key-operator/controllers/objectmetrics"
 	"dgbot.io/key-operator/controllers/records"
+	"dgbot.io/key-operator/internal/servertime"
 )
 
 // Options of the manager, as its flags say.
@@ -127,6 +128,8 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	// Warnings are what webhooks and policies say about the objects they are shown: published keys among them.
 	config = rest.CopyConfig(config)
 	config.WarningHandler, config.WarningHandlerWithContext = nil, rest.NoWarnings{}
+	now := servertime.New(reportClock)
+	config.Wrap(now.Observing)
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Cache:  cacheOptions,
@@ -152,10 +155,10 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err := caches.AddTo(mgr); err != nil {
 		return nil, err
 	}
-	if err := addReconcilers(mgr, caches, options); err != nil {
+	if err := addReconcilers(mgr, caches, now, options); err != nil {
 		return nil, err
 	}
-	if err := objectmetrics.AddTo(mgr); err != nil {
+	if err := objectmetrics.AddTo(mgr, now); err != nil {
 		return nil, fmt.Errorf("setting up the metrics of keys: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
@@ -164,41 +167,52 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
 
-func addReconcilers(mgr ctrl.Manager, caches *caching.Caches, options Options) error {
+// reportClock logs when the clock of this machine is found to be wrong, and when it is right again.
+func reportClock(ahead time.Duration) {
+	log := ctrl.Log.WithName("clock")
+	if ahead == 0 {
+		log.Info("The clock of this machine agrees with the API server's again")
+		return
+	}
+	log.Info("The clock of this machine is wrong, or the API server's: until they agree, the API server's counts. Synchronize them", "ahead", ahead.String())
+}
+
+func addReconcilers(mgr ctrl.Manager, caches *caching.Caches, now clock.PassiveClock, options Options) error {
 	concurrency := options.MaxConcurrentReconciles
 	live := caches.Live(mgr.GetAPIReader())
 	cached := caches.Client(mgr.GetClient(), live, append(apikeys.Indexes(), chatbots.Indexes()...)...)
-	records := &records.Reconciler{Client: cached, Live: live}
-	if err := records.SetupWithManager(mgr, concurrency); err != nil {
+	forRecords := &records.Reconciler{Client: cached, Live: live}
+	if err := forRecords.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
 	}
-	keys := &apikeys.Reconciler{
+	forKeys := &apikeys.Reconciler{
 		Client:   cached,
 		Live:     live,
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
-		Clock:    clock.RealClock{},
+		Clock:    now,
 
 		UsageNamespace: options.UsageNamespace, RequireEnvironment: options.RequireEnvironment,
 	}
-	environments := &environments.Reconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{}}
-	if err := environments.SetupWithManager(mgr, concurrency); err != nil {
+	forEnvironments := &environments.Reconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: now}
+	if err := forEnvironments.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the environment controller: %w", err)
 	}
-	chatbots := &chatbots.Reconciler{
-		Client: cached, Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: clock.RealClock{},
+	forChatbots := &chatbots.Reconciler{
+		Client: cached, Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: now,
 		Namespaces: options.WatchNamespaces,
 	}
 	if options.SecretAccess == SecretAccessGetOnly {
-		keys.SecretCheckInterval, chatbots.SecretCheckInterval = options.SecretCheckInterval, options.SecretCheckInterval
+		forKeys.SecretCheckInterval, forChatbots.SecretCheckInterval = options.SecretCheckInterval, options.SecretCheckInterval
 	}
-	if err := chatbots.SetupWithManager(mgr, concurrency); err != nil {
+	if err := forChatbots.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the chatbot controller: %w", err)
 	}
-	if err := keys.SetupWithManager(mgr, concurrency); err != nil {
+	if err := forKeys.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the key controller: %w", err)
 	}
-	leases := &leases.Reconciler{Client: cached, Clock: clock.RealClock{}}
-	if err := leases.SetupWithManager(mgr); err != nil {
+	// It measures how long it has not seen a renewal, for which the monotonic clock of the machine is right.
+	forLeases := &leases.Reconciler{Client: cached, Clock: clock.RealClock{}}
+	if err := forLeases.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller of usage Leases: %w", err)
 	}
 	return nil

@@ -58,7 +58,8 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		may:     []string{"k8s.io/apimachinery/pkg/util/resourceversion"},
 		noClock: true,
 	},
-	"internal/listening": {},
+	"internal/listening":  {},
+	"internal/servertime": {mustNot: []string{"log", "os"}},
 	"internal/fairness": {
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,

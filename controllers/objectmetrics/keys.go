@@ -68,8 +68,8 @@ var active = prometheus.NewGauge(prometheus.GaugeOpts{
 func init() { metrics.Registry.MustRegister(active) }
 
 // AddTo has a manager export the series while it works.
-func AddTo(mgr ctrl.Manager) error {
-	return mgr.Add(&Collector{Reader: mgr.GetCache(), Clock: clock.RealClock{}, Registry: metrics.Registry})
+func AddTo(mgr ctrl.Manager, now clock.PassiveClock) error {
+	return mgr.Add(&Collector{Reader: mgr.GetCache(), Clock: now, Registry: metrics.Registry})
 }
 
 // NeedLeaderElection has the manager call Start when it is elected, or at once where there is no election.

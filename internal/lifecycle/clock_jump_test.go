@@ -88,17 +88,49 @@ func TestPlan_FollowsTheTimesOfTheAPIServerAfterAClockJump(t *testing.T) {
 	}
 }
 
-// TestPlan_AClockThatIsAheadForGoodIssuesOnce: the revision satisfies its request by the clock that found it due.
-func TestPlan_AClockThatIsAheadForGoodIssuesOnce(t *testing.T) {
-	s := newSimulation(t, nil)
-	settle(t, s)
-	advance(t, s, time.Hour)
-	s.ask(v1alpha1.RotateRequestedAtAnnotation)
-	settle(t, s)
-	for i := range s.Records {
-		s.Records[i].CreationTimestamp = *at(s.Records[i].Spec.IssuedAt.Add(-time.Hour))
+// TestPlan_RevokesWhateverTimeARequestHas: a jump of any length, a request at any time after the creation of the record, read at any time
+// after that, also when the time that the record says has come meanwhile.
+func TestPlan_RevokesWhateverTimeARequestHas(t *testing.T) {
+	for _, jump := range []time.Duration{70 * time.Second, 90 * time.Second, 10 * time.Minute, 365 * day} {
+		for _, asked := range []time.Duration{time.Second, 43 * time.Second, 69 * time.Second, 9*time.Minute + 30*time.Second, time.Hour} {
+			for _, late := range []time.Duration{0, time.Minute, 2 * time.Hour} {
+				s := newSimulation(t, nil)
+				right := s.Now
+				s.Now = right.Add(jump)
+				settle(t, s)
+				s.rev(1).CreationTimestamp = *at(right)
+				s.Now = right.Add(asked)
+				s.ask(v1alpha1.RevokeIssuedBeforeAnnotation)
+				s.Now = s.Now.Add(late)
+				settle(t, s)
+				if got := s.rev(1).Spec.State; got != v1alpha1.StateRevoked {
+					t.Errorf("jump of %s, asked after %s, read %s later: revision 1 is %s", jump, asked, late, got)
+				}
+			}
+		}
 	}
-	if steps := advance(t, s, time.Minute); issued(steps) != "" {
-		t.Errorf("issued %q", issued(steps))
+}
+
+// TestPlan_AClockThatIsAheadForGoodIssuesOnceAMinute at most, for a request that lies in the API server's future. Requests of its past are
+// satisfied by one revision.
+func TestPlan_AClockThatIsAheadForGoodIssuesOnceAMinute(t *testing.T) {
+	for asked, most := range map[time.Duration]int{-2 * time.Hour: 0, -30 * time.Minute: 5} {
+		s := newSimulation(t, nil)
+		settle(t, s)
+		advance(t, s, 3*time.Hour)
+		s.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: s.Now.Add(asked).UTC().Format(time.RFC3339)}
+		count := 0
+		for range 300 {
+			if issued(settle(t, s)) != "" {
+				count++
+			}
+			for i := range s.Records {
+				s.Records[i].CreationTimestamp = *at(s.Records[i].Spec.IssuedAt.Add(-time.Hour))
+			}
+			s.Now = s.Now.Add(time.Second)
+		}
+		if count < 1 || count > 1+most {
+			t.Errorf("asked for %s: issued %d revisions in five minutes, want 1 to %d", asked, count, 1+most)
+		}
 	}
 }

@@ -142,8 +142,9 @@ func (p *planner) issuesFirst() bool {
 	return p.cause == v1alpha1.CauseFirstIssue || p.cause != "" && p.highest == 0
 }
 
-// countedAfter is how long after a key's creation no older one appears any more.
-const countedAfter = 2 * time.Second
+// countedAfter is how long after a key's creation no older one appears any more. The creation has whole seconds, and the operator's clock can
+// be ahead of the API server's by one and a half (see internal/servertime).
+const countedAfter = 3 * time.Second
 
 // CountedAt returns when all keys that are older than a key are known.
 func CountedAt(key *v1alpha1.DGbotAPIKey) time.Time { return countedAt(key.CreationTimestamp) }
