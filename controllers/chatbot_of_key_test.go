@@ -152,6 +152,27 @@ func TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone(t *testing.T) 
 	}
 }
 
+// TestReconcile_RemovesTheIDOfAChatbotThatIsOfAnotherEnvironmentSince: a chatbot of the same name took the ID, for another environment.
+func TestReconcile_RemovesTheIDOfAChatbotThatIsOfAnotherEnvironmentSince(t *testing.T) {
+	w := newWorld(t)
+	w.createBot(botName, w.adopting)
+	w.restBots(live, botName)
+	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
+	w.rest()
+	w.deleteBot(botName)
+	w.restBots(live, botName)
+	w.createBot(botName, func(b *v1alpha1.DGbotChatbot) { w.adopting(b); b.Spec.Environment = "staging" })
+	w.restBots(live, botName)
+	w.rest()
+	w.requestRotation()
+	w.rest()
+	for _, record := range w.records() {
+		if record.Spec.ChatbotID != "" {
+			t.Errorf("revision %d of a production key has chatbot ID %q, of a staging chatbot", record.Spec.Revision, record.Spec.ChatbotID)
+		}
+	}
+}
+
 // TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment, and gives an issued key no ID of one.
 func TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment(t *testing.T) {
 	w := newWorld(t)

@@ -64,7 +64,11 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 	}
 	for i := range records {
 		id := records[i].Spec.ChatbotID
-		if id == "" || id == known.ID || slices.Contains(known.Moved, id) {
+		if id == "" || slices.Contains(known.Moved, id) {
+			continue
+		}
+		if id == known.ID { // of a chatbot with the name of the key's own, in another environment
+			known.Moved = append(known.Moved, id)
 			continue
 		}
 		lock := &corev1.ConfigMap{}
