@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +91,12 @@ func (e envoyExample) checkPaths(t *testing.T, name string) {
 	}
 	if c := e.connections; !c.GetNormalizePath().GetValue() || !c.GetMergeSlashes() || c.GetPathWithEscapedSlashesAction() != manager.HttpConnectionManager_REJECT_REQUEST {
 		t.Errorf("%s: routes are found by another path than the API gets", name)
+	}
+	host := e.connections.GetRouteConfig().GetVirtualHosts()[0]
+	for _, header := range []string{"x-original-url", "x-rewrite-url", "x-original-uri"} {
+		if !slices.Contains(host.GetRequestHeadersToRemove(), header) {
+			t.Errorf("%s: a client's %s, from which some frameworks take the path, reaches the API", name, header)
+		}
 	}
 	for i, r := range e.routes {
 		asked, _ := e.asks(t, r)

@@ -221,7 +221,7 @@ func TestManifests_AskForTheScopesOfEverySpelling(t *testing.T) {
 		}
 	}
 	removed, _ := traefik["Middleware/without-key"]["spec"].(map[string]any)["headers"].(map[string]any)["customRequestHeaders"].(map[string]any)
-	for _, name := range []string{"Authorization", "X-API-Key", "Connection"} {
+	for _, name := range []string{"Authorization", "X-API-Key", "Connection", "X-Original-URL", "X-Rewrite-URL", "X-Original-URI"} {
 		if value, isNamed := removed[name]; !isNamed || value != "" {
 			t.Errorf("Traefik passes %s on", name)
 		}

@@ -130,13 +130,14 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 
 	bearer := "Bearer " + text
 	code, _, reached := ask("POST", "/whoami?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Required-Scopes", "*",
-		"Connection", "close, X-DGbot-Scopes, X-DGbot-Key-ID")
+		"Connection", "close, X-DGbot-Scopes, X-DGbot-Key-ID", "X-Original-URL", "/admin", "X-Rewrite-URL", "/admin", "X-Original-URI", "/admin")
 	if code != http.StatusOK || reached.Get("Body") != "hello" {
 		t.Fatalf("a good key is answered with %d, and what reached the API is %v", code, reached)
 	}
 	for name, want := range map[string]string{
 		"X-DGbot-Key-ID": strings.Split(text, "_")[2], "X-DGbot-Environment": "staging", "X-DGbot-Scopes": "conversations.read",
 		"X-DGbot-Chatbot-ID": "", "X-DGbot-Required-Scopes": "", "Authorization": "", "X-API-Key": "",
+		"X-Original-URL": "", "X-Rewrite-URL": "", "X-Original-URI": "",
 	} {
 		if got := reached.Values(name); strings.Join(got, "|") != want {
 			t.Errorf("%s reaches the API as %q, want %q", name, got, want)
@@ -274,6 +275,9 @@ func TestNginxExample_RejectsPathsThatLenientBackendsFold(t *testing.T) {
 	for _, target := range []string{
 		"/conversations/%c0%ae%c0%ae/admin", "/conversations/%EF%BC%8E%EF%BC%8E/admin", "/conversations/%ef%bc%8fadmin", "/conversations/%09../admin",
 		"/conversations/.%7f./admin", "/conversations/%1f", "/conversations/x%ef%bc%9b", "/conversations/%ef%bc%bcadmin",
+		"/conversations/%e0%80%ae%e0%80%ae/admin", "/conversations/%f0%80%80%ae/admin", "/conversations/%f8%80%80%80%ae/admin", "/conversations/%e2%80%a5/admin",
+		"/conversations/%e2%80%a4%e2%80%a4/admin", "/conversations/%ef%b9%92/admin", "/conversations/%ef%b9%94/admin", "/conversations/%cd%be/admin",
+		"/conversations/%e2%88%95admin", "/conversations/%20../admin", "/conversations/%c2%85../admin", "/conversations/%e2%80%8b../admin", "/conversations/a%20b",
 	} {
 		if code := status(target); code == http.StatusOK {
 			t.Errorf("%s reaches the API", target)
