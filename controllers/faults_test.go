@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -114,8 +113,7 @@ func callSite() string {
 	for {
 		frame, more := frames.Next()
 		if _, in, ok := strings.Cut(frame.Function, "key-operator/controllers/"); ok {
-			folder := path.Dir(in + "/x")
-			folder = folder[:strings.Index(folder, ".")]
+			folder, _, _ := strings.Cut(in, ".")
 			return fmt.Sprintf("%s/%s:%d", folder, filepath.Base(frame.File), frame.Line)
 		}
 		if !more {

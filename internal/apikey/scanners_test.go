@@ -24,9 +24,9 @@ func shipped(t *testing.T, path ...string) string {
 // What is shipped and written elsewhere is what is written here. test/policy compares the admission policy.
 func TestTheExpressionIsTheSameEverywhere(t *testing.T) {
 	for path, line := range map[string]string{
-		"docs/key-format.md":            "    " + Form,
+		"docs/key-format.md":                         "    " + Form,
 		"config/integrations/scanners/gitleaks.toml": "regex = '''" + InText + "'''",
-		"docs/leaks.md":                 "| Secret format | `" + Form + "` |",
+		"docs/leaks.md":                              "| Secret format | `" + Form + "` |",
 	} {
 		if !strings.Contains(shipped(t, filepath.FromSlash(path)), "\n"+line+"\n") {
 			t.Errorf("%s does not have the line %s", path, line)
