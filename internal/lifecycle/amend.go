@@ -58,16 +58,6 @@ func (p *planner) auditNote(record *Revision) *string {
 	return nil
 }
 
-func (p *planner) wantedState(record *Revision) v1alpha1.KeyState {
-	switch {
-	case p.wants.state == v1alpha1.StateRevoked || p.requests.revoke.covers(record.IssuedAt):
-		return v1alpha1.StateRevoked
-	case p.wants.state == v1alpha1.StateDisabled:
-		return v1alpha1.StateDisabled
-	}
-	return v1alpha1.StateActive
-}
-
 // supersededBy returns the published revision for a lower record on which no one is noted yet, 0 otherwise. It is noted
 // on revoked and ended records too: it is what tells their restored bytes from a key in use.
 func (p *planner) supersededBy(record *Revision) int64 {

@@ -15,13 +15,6 @@ import (
 // defaultTimeZone is the time zone of a window that names none.
 const defaultTimeZone = "UTC"
 
-// StateOf returns the state that a key's spec asks for. An absent state means Active.
-func StateOf(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState { return stateOf(&key.Spec) }
-
-func stateOf(spec *v1alpha1.DGbotAPIKeySpec) v1alpha1.KeyState {
-	return cmp.Or(spec.State, v1alpha1.StateActive)
-}
-
 // RetireOf returns when earlier revisions of a key stop verifying. An absent policy, or an absent rotation, means
 // AfterOverlap.
 func RetireOf(spec *v1alpha1.DGbotAPIKeySpec) v1alpha1.RetirePolicy {

@@ -122,36 +122,6 @@ func (p *planner) collectionObstacle(name string) *obstacle {
 		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
-// stateGate is closed while the key is Disabled, Revoked or expired.
-func (p *planner) stateGate() *obstacle {
-	o := p.stateObstacle()
-	if o != nil && p.audit.mark != nil {
-		o.message += "; the audit of its environment holds the key as well, see the condition Unused"
-	}
-	return o
-}
-
-func (p *planner) stateObstacle() *obstacle {
-	wants := &p.wants
-	switch {
-	case p.wants.state == v1alpha1.StateRevoked:
-		return &obstacle{reason: v1alpha1.RevokedReason, stalled: true,
-			message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
-	case p.wants.state == v1alpha1.StateDisabled && p.cause == v1alpha1.CauseReactivation:
-		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
-			message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
-	case p.wants.state == v1alpha1.StateDisabled:
-		return &obstacle{reason: v1alpha1.DisabledReason, stalled: true,
-			message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
-	case wants.expiresAt == nil:
-		return nil
-	case p.reached(wants.expiresAt.Time), p.cause != "" && !p.issuedAt().Time.Before(wants.expiresAt.Time):
-		return &obstacle{reason: v1alpha1.ExpiredReason, stalled: true, until: wants.expiresAt.Time, message: fmt.Sprintf(
-			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", rfc3339(wants.expiresAt))}
-	}
-	return nil
-}
-
 // dampingGate is closed while too many losses within the hour were healed.
 func (p *planner) dampingGate() *obstacle {
 	if !isLoss(p.cause) {

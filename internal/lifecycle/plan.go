@@ -9,8 +9,6 @@ import (
 )
 
 const (
-	// keptEnded is how many expired or revoked records are kept for users to look at.
-	keptEnded = 10
 	// publishGrace is after how long no instance can still publish a record that is not published. Publishing gives up
 	// after PublishTimeout.
 	publishGrace = 30 * time.Second
@@ -141,28 +139,4 @@ func (p *planner) issue() *IssueRevision {
 		step.Loss = p.loss
 	}
 	return step
-}
-
-// prune returns the ended records that are not kept: beside the newest ten, the highest (its number must not be used
-// again), the one whose key is in the Secret, those that damping counts, and the one that the audit counts from.
-func (p *planner) prune() []*Revision {
-	if p.keepEnded {
-		return nil
-	}
-	var pruned []*Revision
-	kept := 0
-	for _, record := range p.live {
-		if record.State != v1alpha1.StateRevoked && !record.ended(&p.horizon) {
-			continue
-		}
-		if kept < keptEnded {
-			kept++
-			continue
-		}
-		if record.Number == p.highest || record == p.matched || countsForDamping(record, &p.horizon) || p.auditRules() != nil && record == p.askedFor() {
-			continue
-		}
-		pruned = append(pruned, record)
-	}
-	return pruned
 }
