@@ -47,6 +47,26 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 	}
 }
 
+// path finds the names of files and folders of this repository in a page.
+var path = regexp.MustCompile("`((?:api|charts|cmd|config|controllers|docs|hack|internal|test)/[a-z0-9_./-]+)`")
+
+// TestArchitecture_NamesWhatExists: a table that sends readers to a file that moved is worse than none.
+func TestArchitecture_NamesWhatExists(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "design", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := path.FindAllStringSubmatch(string(page), -1)
+	for _, found := range named {
+		if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(found[1]))); err != nil {
+			t.Errorf("docs/design/architecture.md names %s: %v", found[1], err)
+		}
+	}
+	if len(named) < 30 {
+		t.Errorf("found %d names of files", len(named))
+	}
+}
+
 // constants are the values of string constants.
 func constants(file *ast.File) []string {
 	var values []string
