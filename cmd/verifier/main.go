@@ -41,10 +41,14 @@ func run(args []string) error {
 	logger := zap.New(zap.UseFlagOptions(logging))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	if options.Identity, err = os.Hostname(); err != nil {
+	if options.Usage.Identity, err = os.Hostname(); err != nil {
 		return err
 	}
-	return verify.Run(ctrl.SetupSignalHandler(), config, options, logger)
+	verifier, err := verify.New(config, options, logger)
+	if err != nil {
+		return err
+	}
+	return verifier.Run(ctrl.SetupSignalHandler())
 }
 
 // parse uses the global flag set: controller-runtime registers --kubeconfig there.
@@ -56,13 +60,13 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		_, _ = fmt.Fprint(flags.Output(), "The DGbot verifier: answers from memory whether an API key is good, and whether a visitor is who a customer's server says.\n\nUsage: verifier [flags]\n\n")
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&options.HTTPBindAddress, "http-bind-address", ":8080",
+	flags.StringVar(&options.Serve.HTTPBindAddress, "http-bind-address", ":8080",
 		"Address for POST /v1/verify, /check, POST /v1/identity/verify, /healthz and /readyz; 0 for none. Service dgbot-verifier has port 80 for it.")
-	flags.StringVar(&options.GRPCBindAddress, "grpc-bind-address", ":9090",
+	flags.StringVar(&options.Serve.GRPCBindAddress, "grpc-bind-address", ":9090",
 		"Address for Envoy's ext_authz (envoy.service.auth.v3.Authorization) and gRPC health; 0 for none.")
-	flags.StringVar(&options.MetricsBindAddress, "metrics-bind-address", ":8082",
+	flags.StringVar(&options.Serve.MetricsBindAddress, "metrics-bind-address", ":8082",
 		"Address for metrics, which hold no key and no key ID; 0 for none.")
-	flags.BoolVar(&options.MetricsSecure, "metrics-secure", true,
+	flags.BoolVar(&options.Serve.MetricsSecure, "metrics-secure", true,
 		"Serve metrics over TLS to clients whose token may GET /metrics, as the manager does. Needs the right to create tokenreviews and "+
 			"subjectaccessreviews. With =false they are served without TLS to every client that can connect.")
 	flags.Var((*names)(&options.Environments), "environment",
@@ -73,18 +77,18 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		"How long requests are answered without a sign of life from the API server; at least 5s. A key that is revoked meanwhile lives at most as long.")
 	flags.Var(onStale{&options.Bound.Serve}, "on-stale",
 		"What happens then: deny (503), or serve from what was last known, however old (default deny).")
-	flags.StringVar(&options.TLSCertFile, "tls-cert-file", "", "Certificate to serve with, in PEM; read again when it changes. Without it there is no TLS.")
-	flags.StringVar(&options.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
-	flags.IntVar(&options.MaxConnections, "max-connections", 0,
+	flags.StringVar(&options.Serve.TLSCertFile, "tls-cert-file", "", "Certificate to serve with, in PEM; read again when it changes. Without it there is no TLS.")
+	flags.StringVar(&options.Serve.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
+	flags.IntVar(&options.Serve.MaxConnections, "max-connections", 0,
 		"How many connections the HTTP and the gRPC listener accept at once, each; further ones are closed. "+
 			"0 lets it follow from the memory limit (GOMEMLIMIT, else the cgroup's): one for each 512Ki of it for HTTP, one for each 2Mi for gRPC.")
-	flags.DurationVar(&options.DrainDelay, "drain-delay", 5*time.Second,
+	flags.DurationVar(&options.Serve.DrainDelay, "drain-delay", 5*time.Second,
 		"How long requests are still taken after SIGTERM, while /readyz fails; at most 1m.")
-	flags.DurationVar(&options.UsageFlushInterval, "usage-flush-interval", 30*time.Second,
+	flags.DurationVar(&options.Usage.FlushInterval, "usage-flush-interval", 30*time.Second,
 		"How often uses of keys are looked through for what is to be reported in their records' status; 100ms to 5m.")
-	flags.DurationVar(&options.UsageResolution, "usage-resolution", 10*time.Minute,
+	flags.DurationVar(&options.Usage.Resolution, "usage-resolution", 10*time.Minute,
 		"How far apart two reports of uses of one key are at least, the first aside; 1s to 24h.")
-	flags.StringVar(&options.UsageNamespace, "usage-namespace", ownNamespace(),
+	flags.StringVar(&options.Usage.Namespace, "usage-namespace", ownNamespace(),
 		"Namespace of the Leases dgbot-usage-<environment>, which say since when uses are tracked; by default the one the verifier runs in. "+
 			"With --namespace there are none.")
 	showVersion := flags.Bool("version", false, "Print the version and exit.")

@@ -2,11 +2,7 @@
 
 package verify
 
-import (
-	"iter"
-	"sync/atomic"
-	"time"
-)
+import "iter"
 
 // answer is what a verifier says to a request, in the order in which things are asked: readiness, key, request, scopes.
 type answer string
@@ -37,45 +33,31 @@ type finding struct {
 	missing []string
 }
 
-// Verifier answers questions from an index.
-type Verifier struct {
-	index     *Index
-	freshness *Freshness
-	// identities are looked after on their own: that HMAC secrets cannot be read at the moment is no reason to refuse keys.
-	identities        *identities
-	identityFreshness *Freshness
-	bound             Bound
-	metrics           *metrics
-	now               func() time.Time
-	// draining says that the end was asked for: requests are still answered, and load balancers should send no more.
-	draining atomic.Bool
-}
-
-func (v *Verifier) ask(q question) finding {
-	f := v.find(q)
-	v.metrics.answers[f.answer].Inc()
+func (s *Server) ask(q question) finding {
+	f := s.find(q)
+	s.metrics.answers[f.answer].Inc()
 	if f.answer == good {
-		f.entry.use.note(v.now())
+		f.entry.Use().Note(s.now())
 	}
 	return f
 }
 
-func (v *Verifier) find(q question) finding {
-	now := v.now()
-	if !v.freshness.answers(now, v.bound) {
+func (s *Server) find(q question) finding {
+	now := s.now()
+	if !s.KeyFreshness.Answers(now) {
 		return finding{answer: unready}
 	}
 	c := credential(q.authorization, q.apiKey)
-	e, reason := v.index.check(c.text, now)
+	e, reason := s.Keys.Check(c.text, now)
 	if e == nil {
-		v.metrics.refused[reason].Inc()
+		s.metrics.refused[reason].Inc()
 		return finding{answer: refusedKey}
 	}
 	required, ok := q.scopes()
 	if !ok || !haveValidNames(q.names) {
 		return finding{answer: badRequest, entry: e}
 	}
-	if lacking := missing(e.traits.Value().scopes, required); len(lacking) > 0 {
+	if lacking := missing(e.Scopes(), required); len(lacking) > 0 {
 		return finding{answer: missingScopes, entry: e, missing: lacking}
 	}
 	return finding{answer: good, entry: e, carried: c}

@@ -120,10 +120,32 @@ func (e *entry) standing() lifecycle.Standing {
 	return s
 }
 
+// CanBeAccepted reports whether the key is accepted at a time, or can be accepted later.
+func (e *entry) CanBeAccepted(now time.Time) bool { return !e.standing().Admit(now).IsFinal() }
+
+// KeyID returns the ID that the text of the key contains.
+func (e *entry) KeyID() string { return string(e.id[:]) }
+
+// Environment returns the environment of the key.
+func (e *entry) Environment() string { return e.traits.Value().environment }
+
+// ChatbotID returns the ID of the chatbot that the key is for; empty for none.
+func (e *entry) ChatbotID() string { return e.traits.Value().chatbotID }
+
+// Scopes returns the scopes of the key, separated by spaces.
+func (e *entry) Scopes() string { return e.traits.Value().scopes }
+
+// Namespace returns the namespace of the record, which is that of its DGbotAPIKey.
+func (e *entry) Namespace() string { return e.traits.Value().namespace }
+
+// Use returns when the key was used. All entries of a record share it.
+func (e *entry) Use() *use { return e.use }
+
 // name is that of the DGbotAPIKey.
 func (e *entry) name() string { return e.text[:e.nameLength] }
 
-func (e *entry) recordName() string {
+// RecordName returns the name of the record.
+func (e *entry) RecordName() string {
 	return e.text[:e.sharedLength] + e.text[e.nameLength:int(e.nameLength)+int(e.recordLength)]
 }
 
@@ -148,4 +170,13 @@ func parseUID(text types.UID) (u uid) {
 	sum := sha256.Sum256([]byte(text))
 	copy(u[:], sum[:])
 	return u
+}
+
+// joinScopes is how scopes are kept and sent: with a space between them, which none contains.
+func joinScopes(scopes []v1alpha1.Scope) string {
+	texts := make([]string, len(scopes))
+	for i, scope := range scopes {
+		texts[i] = string(scope)
+	}
+	return strings.Join(texts, " ")
 }

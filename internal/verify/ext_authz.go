@@ -22,7 +22,7 @@ const requiredExtension = "required-scopes"
 // error depends on how it is configured, and could be to let the request pass.
 type extAuthz struct {
 	auth.UnimplementedAuthorizationServer
-	verifier *Verifier
+	verifier *Server
 }
 
 // Check implements envoy.service.auth.v3.Authorization.
@@ -84,16 +84,16 @@ func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckRes
 		ok.Headers = append(ok.Headers, overwrite(header))
 	}
 	scopes := &structpb.ListValue{}
-	for scope := range strings.FieldsSeq(f.entry.traits.Value().scopes) {
+	for scope := range strings.FieldsSeq(f.entry.Scopes()) {
 		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
 	}
 	return &auth.CheckResponse{
 		Status:       &status.Status{Code: int32(codes.OK)},
 		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: ok},
 		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"keyID":       structpb.NewStringValue(string(f.entry.id[:])),
-			"environment": structpb.NewStringValue(f.entry.traits.Value().environment),
-			"chatbotID":   structpb.NewStringValue(f.entry.traits.Value().chatbotID),
+			"keyID":       structpb.NewStringValue(f.entry.KeyID()),
+			"environment": structpb.NewStringValue(f.entry.Environment()),
+			"chatbotID":   structpb.NewStringValue(f.entry.ChatbotID()),
 			"scopes":      structpb.NewListValue(scopes),
 		}},
 	}

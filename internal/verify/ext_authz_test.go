@@ -46,7 +46,7 @@ func checkRequest(r request, oneByOne bool) *auth.CheckRequest {
 
 func (b *bench) check(t *testing.T, check *auth.CheckRequest) *auth.CheckResponse {
 	t.Helper()
-	response, err := extAuthz{verifier: b.Verifier}.Check(t.Context(), check)
+	response, err := extAuthz{verifier: b.Server}.Check(t.Context(), check)
 	if err != nil {
 		t.Fatalf("an error is no answer: %v", err)
 	}
@@ -59,7 +59,7 @@ func TestExtAuthzGivesTheSameAnswers(t *testing.T) {
 			t.Run(name+" in "+form, func(t *testing.T) {
 				b := newBench(t, tc.record)
 				if tc.unready {
-					b.clock.pass(denyAfter2m.MaxStaleness + 1)
+					b.clock.pass(maxStaleness + 1)
 				}
 				response := b.check(t, checkRequest(tc.request(b.key), oneByOne))
 				denied := response.GetDeniedResponse()
@@ -178,7 +178,7 @@ func FuzzCheckRequest(f *testing.F) {
 		if proto.Unmarshal(wire, &check) != nil {
 			return
 		}
-		response, err := extAuthz{verifier: b.Verifier}.Check(t.Context(), &check)
+		response, err := extAuthz{verifier: b.Server}.Check(t.Context(), &check)
 		if err != nil {
 			t.Fatal(err)
 		}

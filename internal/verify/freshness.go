@@ -4,6 +4,8 @@ package verify
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -18,8 +20,8 @@ const lagging = 90 * time.Second
 // it was processed: what a process reads after it was stopped for a while may have waited in buffers, and the connection may be lost.
 type Freshness struct {
 	sources []source
-	now     func() time.Time
 	pulse   *pulse
+	bound   Bound
 }
 
 // source is one watch.
@@ -30,8 +32,8 @@ type source struct {
 }
 
 // newFreshness returns one for a number of watches, none of which has been heard of.
-func newFreshness(sources int, now func() time.Time) *Freshness {
-	return &Freshness{sources: make([]source, sources), now: now, pulse: newPulse(now)}
+func newFreshness(sources int, p *pulse, bound Bound) *Freshness {
+	return &Freshness{sources: make([]source, sources), pulse: p, bound: bound}
 }
 
 // answered notes the answer to a request: a watch that was accepted, or a complete list. The API server has sent it after it was asked.
@@ -57,7 +59,7 @@ func (f *Freshness) touch(i int, sent moment) {
 
 func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
 
-// Synced says whether every watch has shown all there was when it began.
+// Synced reports whether every watch has shown all there was when it began.
 func (f *Freshness) Synced() bool {
 	for i := range f.sources {
 		if !f.sources[i].synced.Load() {
@@ -67,19 +69,25 @@ func (f *Freshness) Synced() bool {
 	return true
 }
 
-// Age is how long ago the watch that has been silent longest was heard of; never heard of is forever. The time that the machine was
+// forever is the age where the API server was never heard of.
+const forever = time.Duration(math.MaxInt64)
+
+// age is how long ago the watch that has been silent longest was heard of; never heard of is forever. The time that the machine was
 // suspended counts; a step of the wall clock does not.
-func (f *Freshness) Age(now time.Time) time.Duration {
+func (f *Freshness) age(now time.Time) time.Duration {
 	age := time.Duration(0)
 	for i := range f.sources {
 		heard := f.sources[i].heard.Load()
 		if heard == nil {
-			return never
+			return forever
 		}
 		age = max(age, moment{now, f.pulse.suspended()}.since(*heard))
 	}
 	return age
 }
+
+// minStaleness is the least bound that can be kept: see watchSpan.
+const minStaleness = 5 * time.Second
 
 // Bound says from which age on requests are refused.
 type Bound struct {
@@ -88,54 +96,61 @@ type Bound struct {
 	Serve bool
 }
 
-// answers says whether requests may be answered at a time.
-func (f *Freshness) answers(now time.Time, bound Bound) bool {
-	return f.Synced() && (bound.Serve || f.Age(now) <= bound.MaxStaleness)
+// Validate returns what is wrong with the bound.
+func (b Bound) Validate() error {
+	if b.MaxStaleness < minStaleness {
+		return fmt.Errorf("--max-staleness is %s: want at least %s, or an API server at which nothing happens would count as gone", b.MaxStaleness, minStaleness)
+	}
+	return nil
 }
 
-// ready says whether a load balancer should send requests here.
-func (f *Freshness) ready(now time.Time, bound Bound) bool {
-	return f.Synced() && f.Age(now) <= min(lagging, bound.MaxStaleness)
+// Answers reports whether requests may be answered at a time.
+func (f *Freshness) Answers(now time.Time) bool {
+	return f.Synced() && (f.bound.Serve || f.age(now) <= f.bound.MaxStaleness)
 }
 
-// condition is a state of the freshness that is worth a line in the log.
-type condition string
+// Ready reports whether a load balancer should send requests here.
+func (f *Freshness) Ready(now time.Time) bool {
+	return f.Synced() && f.age(now) <= min(lagging, f.bound.MaxStaleness)
+}
 
+// The conditions. Each change is worth a line in the log.
 const (
-	starting condition = "waiting for the first complete list of records"
-	fresh    condition = "records are up to date"
-	late     condition = "nothing heard from the API server for a while: not ready"
-	stale    condition = "nothing heard from the API server for too long: requests are denied"
-	serving  condition = "nothing heard from the API server for too long: requests are answered all the same, as asked for"
+	starting = "waiting for the first complete list of records"
+	fresh    = "records are up to date"
+	late     = "nothing heard from the API server for a while: not ready"
+	stale    = "nothing heard from the API server for too long: requests are denied"
+	serving  = "nothing heard from the API server for too long: requests are answered all the same, as asked for"
 )
 
-func (f *Freshness) condition(now time.Time, bound Bound) condition {
+// Condition describes the freshness at a time.
+func (f *Freshness) Condition(now time.Time) string {
 	switch {
 	case !f.Synced():
 		return starting
-	case f.Age(now) > bound.MaxStaleness && bound.Serve:
+	case f.age(now) > f.bound.MaxStaleness && f.bound.Serve:
 		return serving
-	case f.Age(now) > bound.MaxStaleness:
+	case f.age(now) > f.bound.MaxStaleness:
 		return stale
-	case !f.ready(now, bound):
+	case !f.Ready(now):
 		return late
 	}
 	return fresh
 }
 
 // report logs every change until the context ends.
-func (f *Freshness) report(ctx context.Context, log logr.Logger, bound Bound) {
+func (f *Freshness) report(ctx context.Context, log logr.Logger) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	var last condition
+	var last string
 	for {
-		now := f.now()
-		if is := f.condition(now, bound); is != last {
+		now := f.pulse.now()
+		if is := f.Condition(now); is != last {
 			heard := "never"
-			if age := f.Age(now); age != never {
+			if age := f.age(now); age != forever {
 				heard = age.Round(time.Second).String() + " ago"
 			}
-			log.Info(string(is), "lastHeardOf", heard, "maxStaleness", bound.MaxStaleness.String())
+			log.Info(is, "lastHeardOf", heard, "maxStaleness", f.bound.MaxStaleness.String())
 			last = is
 		}
 		select {

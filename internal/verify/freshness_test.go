@@ -8,12 +8,6 @@ import (
 	"unsafe"
 )
 
-// fakeClock is a time that a test sets.
-type fakeClock struct{ at time.Time }
-
-func (c *fakeClock) now() time.Time       { return c.at }
-func (c *fakeClock) pass(d time.Duration) { c.at = c.at.Add(d) }
-func newClock() *fakeClock                { return &fakeClock{epoch} }
 func (f *Freshness) list(sources ...int) { // as a watcher does
 	for _, i := range sources {
 		f.synced(i)
@@ -21,32 +15,35 @@ func (f *Freshness) list(sources ...int) { // as a watcher does
 	}
 }
 
+// within returns the same freshness with another bound.
+func (f *Freshness) within(bound Bound) *Freshness { return &Freshness{f.sources, f.pulse, bound} }
+
 var denyAfter2m = Bound{MaxStaleness: 2 * time.Minute}
 
 func TestNothingIsAnsweredBeforeEverySourceIsComplete(t *testing.T) {
 	c := newClock()
-	f := newFreshness(2, c.now)
-	serve := Bound{MaxStaleness: time.Minute, Serve: true}
+	f := newFreshness(2, newPulse(c.now), denyAfter2m)
+	serve := f.within(Bound{MaxStaleness: time.Minute, Serve: true})
 	for _, i := range []int{0, 1} {
-		if f.answers(c.at, denyAfter2m) || f.answers(c.at, serve) || f.ready(c.at, serve) || f.condition(c.at, serve) != starting {
+		if f.Answers(c.now()) || serve.Answers(c.now()) || serve.Ready(c.now()) || serve.Condition(c.now()) != starting {
 			t.Errorf("it answers with %d of 2 sources", i)
 		}
 		f.list(i)
 	}
-	if !f.answers(c.at, denyAfter2m) || !f.ready(c.at, denyAfter2m) || f.condition(c.at, denyAfter2m) != fresh {
+	if !f.Answers(c.now()) || !f.Ready(c.now()) || f.Condition(c.now()) != fresh {
 		t.Error("it does not answer although all is known")
 	}
 }
 
 func TestTheBoundHoldsExactly(t *testing.T) {
 	c := newClock()
-	f := newFreshness(2, c.now)
+	f := newFreshness(2, newPulse(c.now), denyAfter2m)
 	f.list(0, 1)
-	serve := Bound{MaxStaleness: 2 * time.Minute, Serve: true}
+	serve := f.within(Bound{MaxStaleness: 2 * time.Minute, Serve: true})
 	steps := []struct {
 		pass                   time.Duration
 		ready, answers, served bool
-		is                     condition
+		is                     string
 	}{
 		{90 * time.Second, true, true, true, fresh},
 		{1, false, true, true, late},
@@ -57,18 +54,18 @@ func TestTheBoundHoldsExactly(t *testing.T) {
 	for i, s := range steps {
 		c.pass(s.pass)
 		f.delivered(0, f.pulse.moment()) // one that is heard of does not make up for one that is not
-		if f.ready(c.at, denyAfter2m) != s.ready || f.answers(c.at, denyAfter2m) != s.answers || f.answers(c.at, serve) != s.served {
-			t.Errorf("step %d: ready %t, answers %t", i, f.ready(c.at, denyAfter2m), f.answers(c.at, denyAfter2m))
+		if f.Ready(c.now()) != s.ready || f.Answers(c.now()) != s.answers || serve.Answers(c.now()) != s.served {
+			t.Errorf("step %d: ready %t, answers %t", i, f.Ready(c.now()), f.Answers(c.now()))
 		}
-		if is := f.condition(c.at, denyAfter2m); is != s.is {
+		if is := f.Condition(c.now()); is != s.is {
 			t.Errorf("step %d: %s", i, is)
 		}
 	}
-	if f.condition(c.at, serve) != serving {
+	if serve.Condition(c.now()) != serving {
 		t.Error("that it serves what is stale is not said")
 	}
 	f.delivered(1, f.pulse.moment())
-	if !f.answers(c.at, denyAfter2m) || !f.ready(c.at, denyAfter2m) {
+	if !f.Answers(c.now()) || !f.Ready(c.now()) {
 		t.Error("it does not come back")
 	}
 }
@@ -82,7 +79,7 @@ var bootTime = time.Now()
 
 // freshness returns one whose process runs on the machine.
 func (m *machine) freshness() *Freshness {
-	f := newFreshness(1, m.now)
+	f := newFreshness(1, newPulse(m.now), denyAfter2m)
 	f.pulse.suspended = func() time.Duration { return m.suspended }
 	f.pulse.begin()
 	return f
@@ -102,29 +99,29 @@ func TestFreshness_AgesWhileTheMachineIsSuspended(t *testing.T) {
 	f := m.freshness()
 	f.list(0)
 	m.suspended = 3 * time.Minute // the monotonic clock stands still
-	if f.answers(m.now(), denyAfter2m) || f.Age(m.now()) != 3*time.Minute {
-		t.Errorf("after a suspension the age is %s", f.Age(m.now()))
+	if f.Answers(m.now()) || f.age(m.now()) != 3*time.Minute {
+		t.Errorf("after a suspension the age is %s", f.age(m.now()))
 	}
 	f.delivered(0, moment{at: bootTime})
-	if f.answers(m.now(), denyAfter2m) {
+	if f.Answers(m.now()) {
 		t.Error("an event that was read after it counts as fresh")
 	}
 	f.answered(0, f.pulse.moment())
-	if !f.answers(m.now(), denyAfter2m) {
+	if !f.Answers(m.now()) {
 		t.Error("a new answer does not count")
 	}
 }
 
 // TestFreshness_DoesNotAgeByAStepOfTheWallClock takes a time of the past, whose wall clock a test can tell from its monotonic one.
 func TestFreshness_DoesNotAgeByAStepOfTheWallClock(t *testing.T) {
-	f := newFreshness(1, time.Now)
+	f := newFreshness(1, newPulse(time.Now), denyAfter2m)
 	f.list(0)
 	stepped := time.Now()
 	setWallClock(&stepped, time.Hour)
 	if ahead := stepped.Round(0).Sub(time.Now().Round(0)); ahead < 59*time.Minute {
 		t.Fatalf("the wall clock is %s ahead", ahead)
 	}
-	if age := f.Age(stepped); age > time.Minute {
+	if age := f.age(stepped); age > time.Minute {
 		t.Errorf("the age is %s", age)
 	}
 }
@@ -147,8 +144,8 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 			asked := f.pulse.moment()
 			m.run(f, 10*time.Second)
 			f.delivered(0, asked)
-			if f.Age(m.now()) != 0 {
-				t.Fatalf("%s: the age is %s while the process runs", name, f.Age(m.now()))
+			if f.age(m.now()) != 0 {
+				t.Fatalf("%s: the age is %s while the process runs", name, f.age(m.now()))
 			}
 			woken := f.pulse.next()
 			m.running += tc.pause
@@ -156,8 +153,8 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 				f.pulse.beat()
 			}
 			f.delivered(0, asked)
-			if moved := f.Age(m.now()) == 0; moved != tc.moved {
-				t.Errorf("%s, %s first: the age is %s after a pause", name, first, f.Age(m.now()))
+			if moved := f.age(m.now()) == 0; moved != tc.moved {
+				t.Errorf("%s, %s first: the age is %s after a pause", name, first, f.age(m.now()))
 			}
 			select {
 			case <-woken:
@@ -172,12 +169,12 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 			// Neither do later events of the same watch; those of the next one do.
 			m.run(f, 5*time.Second)
 			f.delivered(0, asked)
-			if moved := f.Age(m.now()) == 0; moved != tc.moved {
-				t.Errorf("%s: the age is %s after a later event", name, f.Age(m.now()))
+			if moved := f.age(m.now()) == 0; moved != tc.moved {
+				t.Errorf("%s: the age is %s after a later event", name, f.age(m.now()))
 			}
 			f.delivered(0, f.pulse.moment())
-			if f.Age(m.now()) != 0 {
-				t.Errorf("%s: the age is %s after an event of a new watch", name, f.Age(m.now()))
+			if f.age(m.now()) != 0 {
+				t.Errorf("%s: the age is %s after an event of a new watch", name, f.age(m.now()))
 			}
 		}
 	}
@@ -192,11 +189,11 @@ func TestFreshness_CountsAnAnswerFromItsRequestOn(t *testing.T) {
 	asked := f.pulse.moment()
 	m.running += 90 * time.Second
 	f.answered(0, asked)
-	if age := f.Age(m.now()); age != 90*time.Second {
+	if age := f.age(m.now()); age != 90*time.Second {
 		t.Errorf("the age is %s", age)
 	}
 	f.answered(0, moment{at: bootTime})
-	if age := f.Age(m.now()); age != 90*time.Second {
+	if age := f.age(m.now()); age != 90*time.Second {
 		t.Errorf("an earlier answer makes it %s", age)
 	}
 }

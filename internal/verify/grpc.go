@@ -11,7 +11,6 @@ import (
 
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/go-logr/logr"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -42,7 +41,7 @@ const (
 )
 
 // newGRPCServer returns a server of ext_authz and of gRPC's health protocol.
-func (v *Verifier) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger) (*grpc.Server, *health.Server) {
+func (s *Server) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger) (*grpc.Server, *health.Server) {
 	transport := insecure.NewCredentials()
 	if secured != nil {
 		transport = credentials.NewTLS(secured)
@@ -62,9 +61,9 @@ func (v *Verifier) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger
 		grpc.Creds(counting{transport, l.budget}),
 	)
 	healthy := health.NewServer()
-	server.RegisterService(l.decodeFew(&auth.Authorization_ServiceDesc), extAuthz{verifier: v})
+	server.RegisterService(l.decodeFew(&auth.Authorization_ServiceDesc), extAuthz{verifier: s})
 	grpc_health_v1.RegisterHealthServer(server, healthy)
-	v.reportHealth(healthy)
+	s.reportHealth(healthy)
 	return server, healthy
 }
 
@@ -109,9 +108,9 @@ func survive(log logr.Logger) grpc.UnaryServerInterceptor {
 }
 
 // reportHealth tells gRPC's health protocol what /readyz tells.
-func (v *Verifier) reportHealth(healthy *health.Server) {
+func (s *Server) reportHealth(healthy *health.Server) {
 	serving := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if v.freshness.ready(v.now(), v.bound) {
+	if s.KeyFreshness.Ready(s.now()) {
 		serving = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	for _, service := range []string{"", auth.Authorization_ServiceDesc.ServiceName} {
@@ -120,31 +119,31 @@ func (v *Verifier) reportHealth(healthy *health.Server) {
 }
 
 // serveGRPC listens at once, so that a wrong address is an error at the start, and answers until the context ends.
-func (o *Options) serveGRPC(ctx context.Context, group *errgroup.Group, log logr.Logger, v *Verifier, l *limits, secured *tls.Config) error {
-	if o.GRPCBindAddress == "0" || o.GRPCBindAddress == "" {
+func (h *host) serveGRPC(ctx context.Context, s *Server, secured *tls.Config) error {
+	if s.options.GRPCBindAddress == "0" || s.options.GRPCBindAddress == "" {
 		return nil
 	}
-	listener, err := l.listen(ctx, grpcListener, o.GRPCBindAddress, log)
+	listener, err := h.limits.listen(ctx, grpcListener, s.options.GRPCBindAddress, h.log)
 	if err != nil {
 		return err
 	}
-	server, healthy := v.newGRPCServer(secured, l, log)
-	group.Go(func() error { return server.Serve(listener) })
-	group.Go(func() error {
+	server, healthy := s.newGRPCServer(secured, h.limits, h.log)
+	h.group.Go(func() error { return server.Serve(listener) })
+	h.group.Go(func() error {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				v.reportHealth(healthy)
+				s.reportHealth(healthy)
 			case <-ctx.Done():
 				healthy.Shutdown()
 				return nil
 			}
 		}
 	})
-	group.Go(func() error {
-		o.drain(ctx)
+	h.group.Go(func() error {
+		h.drain(ctx)
 		stopWithin(server, shutdownTimeout)
 		return nil
 	})

@@ -44,13 +44,12 @@ type header struct{ name, value string }
 
 // headersFor are the headers that tell a service behind whose key it was.
 func headersFor(e *entry) [4]header {
-	kept := e.traits.Value()
-	return [4]header{{keyIDHeader, string(e.id[:])}, {environmentHeader, kept.environment}, {chatbotIDHeader, kept.chatbotID}, {scopesHeader, kept.scopes}}
+	return [4]header{{keyIDHeader, e.KeyID()}, {environmentHeader, e.Environment()}, {chatbotIDHeader, e.ChatbotID()}, {scopesHeader, e.Scopes()}}
 }
 
 // Handler serves /v1/verify, /v1/identity/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
 // redirect: behind /check stands whatever path a client of the gateway asked for.
-func (v *Verifier) Handler() http.Handler {
+func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if !takesBody(r) {
@@ -59,21 +58,21 @@ func (v *Verifier) Handler() http.Handler {
 		switch path := r.URL.Path; {
 		case path == verifyPath:
 			if allowed(w, r, http.MethodPost) {
-				v.serveVerify(w, r)
+				s.serveVerify(w, r)
 			}
 		case path == identityPath:
 			if allowed(w, r, http.MethodPost) {
-				v.serveIdentity(w, r)
+				s.serveIdentity(w, r)
 			}
 		case path == "/check" || strings.HasPrefix(path, "/check/"):
-			v.serveCheck(w, r)
+			s.serveCheck(w, r)
 		case path == "/healthz":
 			if allowed(w, r, http.MethodGet, http.MethodHead) {
 				say(w, true, "ok")
 			}
 		case path == "/readyz":
 			if allowed(w, r, http.MethodGet, http.MethodHead) {
-				v.serveReadiness(w)
+				s.serveReadiness(w)
 			}
 		default:
 			http.Error(w, "not found", http.StatusNotFound)
@@ -131,13 +130,13 @@ func say(w http.ResponseWriter, well bool, text string) {
 	_, _ = io.WriteString(w, text+"\n")
 }
 
-func (v *Verifier) serveReadiness(w http.ResponseWriter) {
-	if v.draining.Load() {
+func (s *Server) serveReadiness(w http.ResponseWriter) {
+	if s.draining.Load() {
 		say(w, false, "about to stop")
 		return
 	}
-	now := v.now()
-	say(w, v.freshness.ready(now, v.bound), string(v.freshness.condition(now, v.bound)))
+	now := s.now()
+	say(w, s.KeyFreshness.Ready(now), s.KeyFreshness.Condition(now))
 }
 
 // verification is the body of an answer of /v1/verify. Valid is true with status 200 only: a client that reads nothing else
@@ -149,9 +148,9 @@ type verification struct {
 	Error         string   `json:"error,omitempty"`
 }
 
-func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
 	why, read := "a header has a name with other characters than visible ASCII", false
-	f := v.ask(question{
+	f := s.ask(question{
 		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
 		scopes: func() ([]string, bool) {
 			read = true
@@ -168,7 +167,7 @@ func (v *Verifier) serveVerify(w http.ResponseWriter, r *http.Request) {
 	var body verification
 	switch f.answer {
 	case good:
-		body = verification{Valid: true, Identity: f.entry.identity()}
+		body = verification{Valid: true, Identity: f.entry.Identity()}
 	case missingScopes:
 		body = verification{MissingScopes: f.missing}
 	case badRequest:
@@ -262,8 +261,8 @@ func parseList(decoder *json.Decoder) (scopes []string, err error) {
 	return scopes, nil
 }
 
-func (v *Verifier) serveCheck(w http.ResponseWriter, r *http.Request) {
-	f := v.ask(question{
+func (s *Server) serveCheck(w http.ResponseWriter, r *http.Request) {
+	f := s.ask(question{
 		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
 		scopes: func() ([]string, bool) { return splitScopes(r.Header.Values(requiredHeader)) },
 	})

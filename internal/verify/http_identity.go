@@ -25,9 +25,9 @@ type plainPayload struct {
 }
 
 // serveIdentity answers whether a visitor is who a customer's server says.
-func (v *Verifier) serveIdentity(w http.ResponseWriter, r *http.Request) {
-	payload, answer := v.identify(http.MaxBytesReader(w, r.Body, maxIdentityBody))
-	v.metrics.identityAnswers[answer].Inc()
+func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) {
+	payload, answer := s.identify(http.MaxBytesReader(w, r.Body, maxIdentityBody))
+	s.metrics.identityAnswers[answer].Inc()
 	answerHeaders(w, answer)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statusOf[answer])
@@ -44,9 +44,9 @@ func (v *Verifier) serveIdentity(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-func (v *Verifier) identify(body io.Reader) (payload json.RawMessage, a answer) {
-	now := v.now()
-	if !v.identityFreshness.answers(now, v.bound) {
+func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
+	now := s.now()
+	if !s.ChatbotFreshness.Answers(now) {
 		return nil, unready
 	}
 	c, err := readClaim(body)
@@ -55,13 +55,13 @@ func (v *Verifier) identify(body io.Reader) (payload json.RawMessage, a answer) 
 	}
 	var reason refusal
 	if c.Token != "" {
-		payload, reason = v.identities.checkToken(c.Token, now)
+		payload, reason = s.Chatbots.CheckToken(c.Token, now)
 	} else {
-		reason = v.identities.checkPlain(c.ChatbotID, c.UserID, c.Hash, now)
+		reason = s.Chatbots.CheckPlain(c.ChatbotID, c.UserID, c.Hash, now)
 		payload, _ = json.Marshal(plainPayload{c.ChatbotID, c.UserID})
 	}
 	if reason != "" {
-		v.metrics.identityRefused[reason].Inc()
+		s.metrics.identityRefused[reason].Inc()
 		return nil, refusedKey
 	}
 	return payload, good

@@ -16,41 +16,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/identity"
 )
 
 var (
-	present  = []byte(strings.Repeat("a1", 32))
-	previous = []byte(strings.Repeat("b2", 32))
 	stranger = []byte(strings.Repeat("c3", 32))
+	// zeros are what stands in for an HMAC secret that is not known.
+	zeros = make([]byte, 64)
 )
-
-// copyOf is a copy as the operator writes it, with two secrets of which the earlier one ends in an hour.
-func copyOf(id string, change func(*corev1.Secret)) *corev1.Secret {
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(id)},
-		Data: map[string][]byte{
-			"chatbot-id": []byte(id), "accept-plain": []byte("true"), "environment": []byte("production"), "namespace": []byte("support"),
-			"hmac-secret": present, "hmac-secret-previous": previous,
-			"not-after-previous": []byte(epoch.Add(time.Hour).Format(time.RFC3339)),
-		},
-	}
-	if change != nil {
-		change(secret)
-	}
-	return secret
-}
 
 func newIdentityBench(t testing.TB, copies ...*corev1.Secret) *bench {
 	t.Helper()
 	b := newBench(t)
 	for _, secret := range copies {
-		if err := b.identities.put(secret, 0, 1); err != nil {
+		if err := b.Chatbots.Put(secret, 0, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.identityFreshness.list(0)
+	b.identityFreshness.hear()
 	return b
 }
 
@@ -100,7 +83,7 @@ func TestAVisitorWhoIsVouchedFor(t *testing.T) {
 		t.Errorf("plain: %d %s", answer.Code, got)
 	}
 	b.clock.pass(time.Hour)
-	b.identityFreshness.list(0)
+	b.identityFreshness.hear()
 	if answer := b.identify(plainBody("cb_1", "u-1", identity.SignPlain(previous, "u-1"))); answer.Code != 401 {
 		t.Errorf("the earlier secret after its end: %d", answer.Code)
 	}
@@ -128,7 +111,7 @@ func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
 		"an unknown kid":                   sign(t, stranger, "cb_1", nil),
 		"another chatbot's secret":         sign(t, present, "cb_2", nil),
 		"an unknown chatbot":               sign(t, present, "cb_3", nil),
-		"an unknown chatbot, signed by 00": sign(t, nothing, "cb_3", nil),
+		"an unknown chatbot, signed by 00": sign(t, zeros, "cb_3", nil),
 		"junk":                             "junk",
 		"a payload over 8 KiB":             unsigned(`{` + claims + `,"x":"` + strings.Repeat("x", 8<<10) + `"}`),
 		"deep nesting":                     unsigned(`{` + claims + `,"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`),
@@ -140,7 +123,7 @@ func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
 	}
 	bodies["plain where plain is off"] = plainBody("cb_2", "u-1", identity.SignPlain(stranger, "u-1"))
 	bodies["plain of another visitor"] = plainBody("cb_1", "u-2", identity.SignPlain(present, "u-1"))
-	bodies["plain of an unknown chatbot"] = plainBody("cb_3", "u-1", identity.SignPlain(nothing, "u-1"))
+	bodies["plain of an unknown chatbot"] = plainBody("cb_3", "u-1", identity.SignPlain(zeros, "u-1"))
 	bodies["plain that is no signature"] = plainBody("cb_1", "u-1", "junk")
 	bodies["a token's signature as a plain one"] = plainBody("cb_1", good[:len(good)-65], good[len(good)-64:])
 	first := b.identify(bodies["junk"])
@@ -179,7 +162,7 @@ func TestRequestsThatAreNoIdentity(t *testing.T) {
 	if answer := b.identify(tokenBody(token)); answer.Code != 503 {
 		t.Errorf("without a sign of life: %d", answer.Code)
 	}
-	b.freshness.list(0)
+	b.freshness.hear()
 	if answer := b.do("/v1/verify", request{header: bearerOf(b.key)}); answer.Code != 200 {
 		t.Errorf("a key meanwhile: %d", answer.Code)
 	}
@@ -190,13 +173,13 @@ func TestWhatIsNoCopy(t *testing.T) {
 	b := newIdentityBench(t, copyOf("cb_1", nil))
 	token := tokenBody(sign(t, present, "cb_1", nil))
 	// Another name: the ID's copy is the one of its own name.
-	if err := b.identities.put(copyOf("cb_1", func(s *corev1.Secret) { s.Name = "other"; s.Data["hmac-secret"] = stranger }), 0, 1); err != nil {
+	if err := b.Chatbots.Put(copyOf("cb_1", func(s *corev1.Secret) { s.Name = "other"; s.Data["hmac-secret"] = stranger }), 0, 1); err != nil {
 		t.Error(err)
 	}
 	if b.identify(token).Code != 200 || b.identify(tokenBody(sign(t, stranger, "cb_1", nil))).Code != 401 {
 		t.Error("a Secret of another name counts")
 	}
-	b.identities.remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
+	b.Chatbots.Remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
 	if b.identify(token).Code != 200 {
 		t.Error("it took something away")
 	}
@@ -205,39 +188,17 @@ func TestWhatIsNoCopy(t *testing.T) {
 		"an end that is no time":     func(s *corev1.Secret) { s.Data["not-after-previous"] = []byte("soon") },
 		"another ID":                 func(s *corev1.Secret) { s.Data["chatbot-id"] = []byte("cb_2") },
 	} {
-		_ = b.identities.put(copyOf("cb_1", change), 0, 1)
+		_ = b.Chatbots.Put(copyOf("cb_1", change), 0, 1)
 		if b.identify(token).Code != 401 {
 			t.Errorf("%s counts", name)
 		}
-		if err := b.identities.put(copyOf("cb_1", nil), 0, 1); err != nil || b.identify(token).Code != 200 {
+		if err := b.Chatbots.Put(copyOf("cb_1", nil), 0, 1); err != nil || b.identify(token).Code != 200 {
 			t.Fatal("the copy does not count again")
 		}
 	}
-	b.identities.sweep(0, 2)
-	if b.identify(token).Code != 401 || b.identities.count() != 0 {
+	b.Chatbots.Sweep(0, 2)
+	if b.identify(token).Code != 401 || b.Chatbots.Len() != 0 {
 		t.Error("what is not in a new list counts")
-	}
-}
-
-// TestIdentities_KeepNothingOfUnboundedSize: of a Secret in the identity namespace, whose entries have up to 1 MiB, only an ID and HMAC
-// secrets of permitted length are kept.
-func TestIdentities_KeepNothingOfUnboundedSize(t *testing.T) {
-	long := strings.Repeat("x", 1_000_000)
-	x := &identities{}
-	for name, change := range map[string]func(*corev1.Secret){
-		"a long ID":          func(s *corev1.Secret) { s.Name, s.Data["chatbot-id"] = identity.ClaimName(long), []byte(long) },
-		"a long HMAC secret": func(s *corev1.Secret) { s.Data["hmac-secret"] = []byte(long) },
-	} {
-		_ = x.put(copyOf("cb_1", change), 0, 1)
-		if x.count() != 0 {
-			t.Errorf("a copy with %s is kept", name)
-		}
-	}
-	if err := x.put(copyOf("cb_1", func(s *corev1.Secret) { s.Data["other"], s.Labels = []byte(long), map[string]string{"x": long} }), 0, 1); err != nil {
-		t.Fatal(err)
-	}
-	if text := fmt.Sprintf("%+v", *x.find("cb_1")); len(text) > 4096 {
-		t.Errorf("%d bytes are kept of a copy, want at most 4096", len(text))
 	}
 }
 
@@ -250,11 +211,11 @@ func TestIdentitiesOfOtherEnvironmentsAndNamespaces(t *testing.T) {
 		{nil, []string{"support"}, 200}, {nil, []string{"sales"}, 401},
 	} {
 		b := newBench(t)
-		b.identities = &identities{environments: tc.environments, namespaces: tc.namespaces}
-		if err := b.identities.put(copyOf("cb_1", nil), 0, 1); err != nil {
+		b.Chatbots = newIdentities(tc.environments, tc.namespaces)
+		if err := b.Chatbots.Put(copyOf("cb_1", nil), 0, 1); err != nil {
 			t.Fatal(err)
 		}
-		b.identityFreshness.list(0)
+		b.identityFreshness.hear()
 		if got := b.identify(tokenBody(sign(t, present, "cb_1", nil))).Code; got != tc.want {
 			t.Errorf("%v %v: %d, want %d", tc.environments, tc.namespaces, got, tc.want)
 		}

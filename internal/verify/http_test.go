@@ -15,6 +15,8 @@ import (
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,25 +26,41 @@ import (
 
 // bench is a verifier that knows one key.
 type bench struct {
-	*Verifier
-	clock *fakeClock
-	key   string
+	*Server
+	clock                        *fakeClock
+	freshness, identityFreshness *heard
+	key                          string
 }
+
+// heard is a freshness of which a test says when the API server was last heard of; zero for never. It is ready for 90 seconds and
+// answers for two minutes.
+type heard struct {
+	clock *fakeClock
+	at    time.Time
+}
+
+func (h *heard) hear()                          { h.at = h.clock.now() }
+func (h *heard) Answers(now time.Time) bool     { return !h.at.IsZero() && now.Sub(h.at) <= maxStaleness }
+func (h *heard) Ready(now time.Time) bool       { return !h.at.IsZero() && now.Sub(h.at) <= maxReadyAge }
+func (h *heard) Condition(now time.Time) string { return fmt.Sprintf("ready: %t", h.Ready(now)) }
+
+const (
+	maxStaleness = 2 * time.Minute
+	maxReadyAge  = 90 * time.Second
+)
 
 func newBench(t testing.TB, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *bench {
 	t.Helper()
 	b := &bench{clock: newClock()}
-	b.Verifier = &Verifier{
-		index: &Index{}, freshness: newFreshness(1, b.clock.now), bound: denyAfter2m, now: b.clock.now,
-		identities: &identities{}, identityFreshness: newFreshness(1, b.clock.now),
-	}
-	b.metrics = newMetrics(b.Verifier)
+	b.freshness, b.identityFreshness = &heard{clock: b.clock}, &heard{clock: b.clock}
+	b.Server = newServer(serveOptions{}, knowledge{&Index{}, newIdentities(nil, nil), b.freshness, b.identityFreshness}, nil, prometheus.NewRegistry(), logr.Discard())
+	b.now = b.clock.now
 	key := mint(t)
 	b.key = key.Reveal()
-	if err := b.index.put(recordOf(key, change...), 0, 1); err != nil {
+	if err := b.Keys.Put(recordOf(key, change...), 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	b.freshness.list(0)
+	b.freshness.hear()
 	return b
 }
 
@@ -128,7 +146,7 @@ func TestEveryProtocolGivesTheSameAnswers(t *testing.T) {
 			t.Run(name+" "+path, func(t *testing.T) {
 				b := newBench(t, tc.record)
 				if tc.unready {
-					b.clock.pass(denyAfter2m.MaxStaleness + 1)
+					b.clock.pass(maxStaleness + 1)
 				}
 				answer := b.do(path, tc.request(b.key))
 				if answer.Code != tc.want {
@@ -198,7 +216,7 @@ func TestVerify_IsValidWithStatus200Only(t *testing.T) {
 	for name, tc := range cases {
 		b := newBench(t, tc.record)
 		if tc.unready {
-			b.clock.pass(denyAfter2m.MaxStaleness + 1)
+			b.clock.pass(maxStaleness + 1)
 		}
 		check(name, b.do("/v1/verify", tc.request(b.key)))
 	}
@@ -280,11 +298,11 @@ func TestReadiness(t *testing.T) {
 	if ready() != 200 {
 		t.Error("not ready")
 	}
-	b.clock.pass(lagging + 1)
+	b.clock.pass(maxReadyAge + 1)
 	if ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
 		t.Error("after 90 s it is to be unready and to answer")
 	}
-	b.freshness.delivered(0, b.freshness.pulse.moment())
+	b.freshness.hear()
 	if b.draining.Store(true); ready() != 503 || b.do("/check", request{header: bearerOf(b.key)}).Code != 200 {
 		t.Error("at its end it is to be unready and to answer")
 	}
@@ -310,7 +328,7 @@ func TestTheChatbotOfAKeyIsTold(t *testing.T) {
 	b := newBench(t)
 	key := mint(t)
 	record := recordOf(key, created(0, "of-a-chatbot"), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.ChatbotID = "cb_1" })
-	if err := b.index.put(record, 0, 1); err != nil {
+	if err := b.Keys.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	ask := request{header: bearerOf(key.Reveal())}
@@ -332,10 +350,29 @@ func TestTheChatbotOfAKeyIsTold(t *testing.T) {
 	}
 	// The chatbot of a key can change, and the records say so.
 	record.Spec.ChatbotID = ""
-	if err := b.index.put(record, 0, 1); err != nil {
+	if err := b.Keys.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.do("/v1/verify", ask).Body.String(); strings.Contains(got, "chatbotID") {
 		t.Errorf("without one: %s", got)
+	}
+}
+
+func TestOnlySuccessfulVerificationsCount(t *testing.T) {
+	b := newBench(t)
+	used := func() bool {
+		e, _ := b.Keys.Check(b.key, epoch)
+		_, _, ok := e.Use().Due(time.Minute)
+		return ok
+	}
+	b.do("/check", request{header: bearerOf(b.key[:len(b.key)-1] + "~")})
+	b.do("/v1/verify", request{header: bearerOf(b.key), scopes: []string{"not.granted"}})
+	b.do("/v1/verify", request{header: bearerOf(b.key), scopes: []string{"NO SCOPE"}})
+	if used() {
+		t.Error("a refusal counts as a use")
+	}
+	b.do("/check", request{header: bearerOf(b.key)})
+	if !used() {
+		t.Error("a successful verification does not count as a use")
 	}
 }

@@ -12,19 +12,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/identity"
 )
-
-var secretKind = watched{"secrets", func() runtime.Object { return &corev1.SecretList{} }}
-
-// newSecretClient returns a client for Secrets.
-func newSecretClient(config *rest.Config) (rest.Interface, error) {
-	return newClient(config, corev1.SchemeGroupVersion, corev1.AddToScheme)
-}
 
 // identities are the chatbots whose visitors can be vouched for, as the copies of their HMAC secrets in the identity namespace
 // say. Beside the copies nothing of any Secret is kept.
@@ -55,12 +46,13 @@ type hmacSecret struct {
 // nothing stands in for an HMAC secret that is not known, so that finding that out takes as long.
 var nothing = make([]byte, 64)
 
-// put takes a copy over. What is not one, counts for nothing.
-func (x *identities) put(o runtime.Object, _, generation int32) error {
-	secret, ok := o.(*corev1.Secret)
-	if !ok {
-		return fmt.Errorf("it is a %T", o)
-	}
+// newIdentities returns the empty set, for chatbots of some environments and namespaces, or of all.
+func newIdentities(environments, namespaces []string) *identities {
+	return &identities{environments: environments, namespaces: namespaces}
+}
+
+// Put takes a copy over. What is not one, counts for nothing.
+func (x *identities) Put(secret *corev1.Secret, _, generation int32) error {
 	bot, err := readChatbot(secret)
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
@@ -114,23 +106,22 @@ func (x *identities) covers(secret *corev1.Secret) bool {
 	return among(x.environments, v1alpha1.CopyEnvironment) && among(x.namespaces, v1alpha1.CopyNamespace)
 }
 
-func (x *identities) remove(o runtime.Object) {
-	secret, ok := o.(*corev1.Secret)
-	if !ok {
-		return
-	}
+// Remove forgets a copy.
+func (x *identities) Remove(secret *corev1.Secret) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	delete(x.chatbots, secret.Name)
 }
 
-func (x *identities) sweep(_, generation int32) {
+// Sweep forgets the copies that a generation does not contain.
+func (x *identities) Sweep(_, generation int32) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	maps.DeleteFunc(x.chatbots, func(_ string, bot *chatbot) bool { return bot.generation != generation })
 }
 
-func (x *identities) count() int {
+// Len returns the number of chatbots.
+func (x *identities) Len() int {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
 	return len(x.chatbots)
@@ -146,8 +137,8 @@ func (x *identities) find(id string) *chatbot {
 	return &chatbot{}
 }
 
-// checkToken returns the payload of a token that is good at a time; nil and the reason where it is not.
-func (x *identities) checkToken(text string, now time.Time) (json.RawMessage, refusal) {
+// CheckToken returns the payload of a token that is good at a time; nil and the reason where it is not.
+func (x *identities) CheckToken(text string, now time.Time) (json.RawMessage, refusal) {
 	token, err := identity.Parse(text)
 	if err != nil {
 		return nil, malformed
@@ -178,9 +169,9 @@ func (s *hmacSecret) refused(now time.Time) refusal {
 	return ""
 }
 
-// checkPlain says why a plain signature of a visitor's ID is not good at a time; empty where it is. It names no secret, so each
+// CheckPlain says why a plain signature of a visitor's ID is not good at a time; empty where it is. It names no secret, so each
 // of them may have made it.
-func (x *identities) checkPlain(chatbotID, userID, signature string, now time.Time) refusal {
+func (x *identities) CheckPlain(chatbotID, userID, signature string, now time.Time) refusal {
 	bot := x.find(chatbotID)
 	reason, secrets := wrong, bot.secrets
 	if len(secrets) == 0 {

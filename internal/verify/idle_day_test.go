@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 )
 
@@ -77,7 +78,7 @@ func (s *silence) Close() error { return nil }
 // TestAnIdleDay simulates a day in which nobody writes: a verifier that called that an outage would wake somebody every
 // night, or deny good keys. An outage that matters is told of, once, so that the silence here means something.
 func TestAnIdleDay(t *testing.T) {
-	const well = string(starting + ", " + fresh)
+	const well = starting + ", " + fresh
 	for name, tc := range map[string]struct {
 		bound     Bound
 		answering time.Duration
@@ -90,9 +91,9 @@ func TestAnIdleDay(t *testing.T) {
 		"the least bound, slow":                {Bound{MaxStaleness: minStaleness}, time.Second, nil, well},
 		"a large bound":                        {Bound{MaxStaleness: time.Hour}, 3 * time.Millisecond, nil, well},
 		"an API server restarted twice":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 5*time.Hour + 20*time.Second}, {6 * time.Hour, 6*time.Hour + 20*time.Second}}, well},
-		"one that is gone for a while":         {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 5*time.Hour + 70*time.Second}}, well + string(", "+late+", "+fresh)},
-		"one that is gone for too long":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + string(", "+late+", "+stale+", "+fresh)},
-		"one that is gone, and serve is asked": {Bound{MaxStaleness: 2 * time.Minute, Serve: true}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + string(", "+late+", "+serving+", "+fresh)},
+		"one that is gone for a while":         {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 5*time.Hour + 70*time.Second}}, well + ", " + late + ", " + fresh},
+		"one that is gone for too long":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + ", " + late + ", " + stale + ", " + fresh},
+		"one that is gone, and serve is asked": {Bound{MaxStaleness: 2 * time.Minute, Serve: true}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + ", " + late + ", " + serving + ", " + fresh},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -112,15 +113,15 @@ func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 		t.Fatal(err)
 	}
 	log := funcr.New(func(_, line string) { told = append(told, strings.Split(line, `"`)[5]) }, funcr.Options{})
-	v, watchers := assemble(client, client, Options{Bound: bound}, log.V(1))
+	v := newFeed(client, client, feedOptions{Bound: bound}, prometheus.NewRegistry(), log.V(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	for _, w := range watchers {
+	for _, w := range v.watchers {
 		group.Go(func() { w.run(ctx) })
 	}
-	group.Go(func() { v.freshness.report(ctx, log, bound) })
+	group.Go(func() { v.KeyFreshness.report(ctx, log) })
 	time.Sleep(24 * time.Hour)
-	if age := v.identityFreshness.Age(time.Now()); len(server.gone) == 0 && age > lagging {
+	if age := v.ChatbotFreshness.age(time.Now()); len(server.gone) == 0 && age > lagging {
 		t.Errorf("the HMAC secrets are %s old", age)
 	}
 	cancel()

@@ -35,13 +35,13 @@ func (x *Index) find(id keyID) *entry {
 	return s.entries.get(id, hash)
 }
 
-// put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
+// Put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
 // place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
 // duplicate, which does not count.
-func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
+func (x *Index) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
 	e, err := newEntry(record, source, generation)
 	if err != nil {
-		x.remove(record)
+		x.Remove(record)
 		return err
 	}
 	hash := hashOf(e.id)
@@ -51,11 +51,11 @@ func (x *Index) put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32
 	if e.use = s.entries.get(e.id, hash).useOf(e.uid); e.use == nil {
 		e.use = &use{}
 	}
-	e.use.reported(&record.Status)
+	e.use.SetReported(&record.Status)
 	x.drop(s, e.id, func(other *entry) bool { return other.uid == e.uid })
 	x.insert(s, e)
 	if first := s.entries.get(e.id, hash); first != e {
-		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.traits.Value().namespace, first.recordName())
+		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.Namespace(), first.RecordName())
 	}
 	return nil
 }
@@ -103,8 +103,8 @@ func (x *Index) count(before, after int64) {
 	x.ignored.Add(max(after-1, 0) - max(before-1, 0))
 }
 
-// remove forgets a record.
-func (x *Index) remove(record *v1alpha1.DGbotAPIKeyRecord) {
+// Remove forgets a record.
+func (x *Index) Remove(record *v1alpha1.DGbotAPIKeyRecord) {
 	var id keyID
 	if copy(id[:], record.Spec.KeyID) != keyIDLength {
 		return
@@ -148,8 +148,8 @@ func keep(first *entry, condemned func(*entry) bool) *entry {
 	return &changed
 }
 
-// sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
-func (x *Index) sweep(source, generation int32) {
+// Sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
+func (x *Index) Sweep(source, generation int32) {
 	old := func(e *entry) bool { return e.generation != generation && e.traits.Value().source == source }
 	for i := range x.shards {
 		s := &x.shards[i]
@@ -171,3 +171,29 @@ func (x *Index) sweep(source, generation int32) {
 		}
 	}
 }
+
+// All yields the entry that counts for each key ID. A shard cannot be written while its entries are yielded.
+func (x *Index) All(yield func(*entry) bool) {
+	for i := range x.shards {
+		if !x.shards[i].all(yield) {
+			return
+		}
+	}
+}
+
+func (s *shard) all(yield func(*entry) bool) (more bool) {
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	for e := range s.entries.all {
+		if !yield(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Records returns the number of records.
+func (x *Index) Records() int64 { return x.records.Load() }
+
+// Duplicates returns the number of records that do not count, because one with their key ID was created before.
+func (x *Index) Duplicates() int64 { return x.ignored.Load() }

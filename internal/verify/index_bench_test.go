@@ -28,7 +28,7 @@ func BenchmarkVerify(b *testing.B) {
 			b.Run("good", func(b *testing.B) {
 				b.ReportAllocs()
 				for i := range b.N {
-					if e, _ := x.check(texts[i%len(texts)], epoch); e == nil {
+					if e, _ := x.Check(texts[i%len(texts)], epoch); e == nil {
 						b.Fatal("a good key is refused")
 					}
 				}
@@ -40,7 +40,7 @@ func BenchmarkVerify(b *testing.B) {
 				b.ReportAllocs()
 				junk := texts[0][:len(texts[0])-1] + "~"
 				for range b.N {
-					if e, _ := x.check(junk, epoch); e != nil {
+					if e, _ := x.Check(junk, epoch); e != nil {
 						b.Fatal("junk is taken for a key")
 					}
 				}
@@ -70,14 +70,14 @@ func BenchmarkRefusal(b *testing.B) {
 				record.Spec.Hash = mint(b).Hash()
 			}
 			if reason != unknown {
-				if err := x.put(record, 0, 1); err != nil {
+				if err := x.Put(record, 0, 1); err != nil {
 					b.Fatal(err)
 				}
 			}
 		}
 		b.Run(string(reason), func(b *testing.B) {
 			for i := range b.N {
-				if _, why := x.check(keys[i%len(keys)], epoch); why != reason {
+				if _, why := x.Check(keys[i%len(keys)], epoch); why != reason {
 					b.Fatalf("refused as %q", why)
 				}
 			}
@@ -97,7 +97,7 @@ func filled(b *testing.B, records int) (x *Index, texts []string) {
 			r.UID = types.UID(fmt.Sprintf("%08x-2610-41ab-a832-%012x", i, i))
 			r.Spec.APIKeyRef.Name, r.OwnerReferences[0].Name, r.Spec.Label = name, name, fmt.Sprintf("Service %d", i)
 		})
-		if err := x.put(record, 0, 1); err != nil {
+		if err := x.Put(record, 0, 1); err != nil {
 			b.Fatal(err)
 		}
 		if records <= 1_000 || i%(records/1_000) == 0 {

@@ -17,44 +17,6 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-var epoch = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
-
-func mint(t testing.TB) apikey.Key {
-	t.Helper()
-	key, err := apikey.Mint("staging")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// recordOf is the record of a key as the operator writes it.
-func recordOf(key apikey.Key, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *v1alpha1.DGbotAPIKeyRecord {
-	r := &v1alpha1.DGbotAPIKeyRecord{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "support", Name: "crm-3f9c2a1b-r3", UID: "7771c11c-2610-41ab-a832-a339b9abcf1d",
-			CreationTimestamp: metav1.Time{Time: epoch},
-			OwnerReferences:   []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: "crm", UID: "owner"}},
-		},
-		Spec: v1alpha1.DGbotAPIKeyRecordSpec{
-			APIKeyRef: v1alpha1.APIKeyReference{Name: "crm", UID: "owner"}, Revision: 3, KeyID: key.ID(), Hash: key.Hash(),
-			Environment: "staging", Label: "CRM", Scopes: []v1alpha1.Scope{"a.b", "c.*"}, State: v1alpha1.StateActive,
-		},
-	}
-	for _, do := range change {
-		if do != nil {
-			do(r)
-		}
-	}
-	return r
-}
-
-func created(after time.Duration, uid types.UID) func(*v1alpha1.DGbotAPIKeyRecord) {
-	return func(r *v1alpha1.DGbotAPIKeyRecord) {
-		r.CreationTimestamp.Time, r.UID = epoch.Add(after), uid
-	}
-}
-
 func TestEveryReasonToRefuse(t *testing.T) {
 	end := metav1.Time{Time: epoch.Add(time.Minute)}
 	edit := func(change func(*v1alpha1.DGbotAPIKeyRecord)) func(*v1alpha1.DGbotAPIKeyRecord) { return change }
@@ -78,8 +40,8 @@ func TestEveryReasonToRefuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, x := mint(t), &Index{}
-			_ = x.put(recordOf(key, tc.change), 0, 1)
-			e, reason := x.check(key.Reveal(), tc.now)
+			_ = x.Put(recordOf(key, tc.change), 0, 1)
+			e, reason := x.Check(key.Reveal(), tc.now)
 			if reason != tc.want || (e != nil) != (tc.want == "") {
 				t.Errorf("refused because %q, want %q", reason, tc.want)
 			}
@@ -94,16 +56,16 @@ func TestIdentityIsTheRecords(t *testing.T) {
 	record := recordOf(key, func(r *v1alpha1.DGbotAPIKeyRecord) {
 		r.Spec.NotAfter, r.Spec.APIKeyRef.Name, r.OwnerReferences[0].Name, r.Spec.Label = &end, long, long, "Grüße 🔑"
 	})
-	if err := x.put(record, 0, 1); err != nil {
+	if err := x.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	e, _ := x.check(key.Reveal(), epoch)
-	got := fmt.Sprintf("%+v", *e.identity())
+	e, _ := x.Check(key.Reveal(), epoch)
+	got := fmt.Sprintf("%+v", *e.Identity())
 	want := fmt.Sprintf("%+v", Identity{
 		KeyID: key.ID(), Environment: "staging", Label: "Grüße 🔑", Scopes: []string{"a.b", "c.*"}, Namespace: "support", Name: long,
-		Revision: 3, NotAfter: e.identity().NotAfter,
+		Revision: 3, NotAfter: e.Identity().NotAfter,
 	})
-	if strings.Split(got, "NotAfter")[0] != strings.Split(want, "NotAfter")[0] || !e.identity().NotAfter.Equal(end.Time) || e.recordName() != record.Name {
+	if strings.Split(got, "NotAfter")[0] != strings.Split(want, "NotAfter")[0] || !e.Identity().NotAfter.Equal(end.Time) || e.RecordName() != record.Name {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }
@@ -124,11 +86,11 @@ func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
 		all := append([]*v1alpha1.DGbotAPIKeyRecord{first}, others...)
 		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, r := range all {
-			_ = x.put(r, 0, 1)
+			_ = x.Put(r, 0, 1)
 		}
 		counts := func(when string) {
 			t.Helper()
-			if e, reason := x.check(key.Reveal(), epoch); e == nil {
+			if e, reason := x.Check(key.Reveal(), epoch); e == nil {
 				t.Fatalf("round %d: the first record does not count %s: %s", round, when, reason)
 			}
 		}
@@ -136,16 +98,16 @@ func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
 		if n, ignored := x.records.Load(), x.ignored.Load(); n != 4 || ignored != 3 {
 			t.Errorf("%d records, %d ignored", n, ignored)
 		}
-		x.remove(others[rand.IntN(3)])
+		x.Remove(others[rand.IntN(3)])
 		counts("after another was removed")
-		_ = x.put(recordOf(key, created(0, first.UID), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Label = "new" }), 0, 1)
+		_ = x.Put(recordOf(key, created(0, first.UID), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Label = "new" }), 0, 1)
 		counts("after it was changed")
-		x.remove(first)
-		if e, reason := x.check(key.Reveal(), epoch); e != nil || reason != wrong {
+		x.Remove(first)
+		if e, reason := x.Check(key.Reveal(), epoch); e != nil || reason != wrong {
 			t.Errorf("round %d: %v, %q after the first record was removed", round, e, reason)
 		}
 		for _, r := range others {
-			x.remove(r)
+			x.Remove(r)
 		}
 		if n, ignored := x.records.Load(), x.ignored.Load(); n != 0 || ignored != 0 || x.find(keyID([]byte(key.ID()))) != nil {
 			t.Errorf("%d records, %d ignored after all were removed", n, ignored)
@@ -157,16 +119,16 @@ func TestSweepForgetsWhatWasNotShownAgain(t *testing.T) {
 	x := &Index{}
 	kept, deleted, elsewhere := mint(t), mint(t), mint(t)
 	for i, key := range []apikey.Key{kept, deleted, elsewhere} {
-		if err := x.put(recordOf(key, created(0, types.UID(strconv.Itoa(i)))), int32(i/2), 1); err != nil {
+		if err := x.Put(recordOf(key, created(0, types.UID(strconv.Itoa(i)))), int32(i/2), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := x.put(recordOf(kept, created(0, "0")), 0, 2); err != nil {
+	if err := x.Put(recordOf(kept, created(0, "0")), 0, 2); err != nil {
 		t.Fatal(err)
 	}
-	x.sweep(0, 2)
+	x.Sweep(0, 2)
 	for key, want := range map[*apikey.Key]refusal{&kept: "", &deleted: unknown, &elsewhere: ""} {
-		if _, reason := x.check(key.Reveal(), epoch); reason != want {
+		if _, reason := x.Check(key.Reveal(), epoch); reason != want {
 			t.Errorf("%q, want %q", reason, want)
 		}
 	}

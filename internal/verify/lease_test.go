@@ -128,8 +128,8 @@ func TestNobodyVouchesForUsesThatWereNotReported(t *testing.T) {
 	if got, err := cluster.CoordinationV1().Leases("dgbot-system").List(t.Context(), metav1.ListOptions{}); err != nil || len(got.Items) != 0 {
 		t.Errorf("vouched: %v, %v", got.Items, err)
 	}
-	r.index.sweep(0, 2) // the record is gone, and with it what was to be reported
-	r.environments = []string{"staging"}
+	r.index.Sweep(0, 2) // the record is gone, and with it what was to be reported
+	r.options.Environments = []string{"staging"}
 	r.flush(t.Context())
 	leaseOf(t, cluster)
 }
@@ -157,7 +157,7 @@ func TestReporter_RenewsOnlyEnvironmentsWithKeysThatCanBeAccepted(t *testing.T) 
 			r.vouchers = vouching(cluster, newClock())
 			record := recordOf(mint(t), tc.change)
 			record.Spec.Environment = "invented"
-			if err := r.index.put(record, 0, 1); err != nil {
+			if err := r.index.Put(record, 0, 1); err != nil {
 				t.Fatal(err)
 			}
 			r.flush(t.Context())
@@ -177,12 +177,7 @@ func TestReporter_ReportsUsesOfAnEnvironmentThatItNoLongerServes(t *testing.T) {
 	r := reporting(t, 1, func(w http.ResponseWriter, _, _ string) {
 		writes++
 		refuse(http.StatusNotFound, metav1.StatusReasonNotFound)(w, nil)
-	})
-	for i := range r.index.shards {
-		for e := range r.index.shards[i].entries.all {
-			e.notAfter = epoch.Unix()
-		}
-	}
+	}, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &metav1.Time{Time: epoch} })
 	r.vouchers = vouching(fake.NewClientset(), newClock())
 	r.flush(t.Context())
 	if writes != 1 || len(r.vouchers.complete) != 0 {

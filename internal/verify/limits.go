@@ -57,28 +57,29 @@ type limits struct {
 	budget      *connlimit.Budget
 	// decoding holds a place for each gRPC message that is decoded and answered.
 	decoding chan struct{}
-	metrics  *metrics
+	registry prometheus.Registerer
 }
 
-func (o *Options) newLimits(m *metrics, log logr.Logger) *limits {
+func (o *serveOptions) newLimits(registry prometheus.Registerer, log logr.Logger) *limits {
 	memory, known := connlimit.MemoryLimit()
 	if !known {
 		memory = unknownMemory
 	}
-	l := limitsFor(memory, o.MaxConnections, m)
+	l := limitsFor(memory, o.MaxConnections, registry)
 	log.Info("Limits of what clients can take", "memoryLimit", memory, "memoryLimitKnown", known, "requestMemory", l.budget.Free(),
 		"maxHTTPConnections", l.maximum(httpListener), "maxGRPCConnections", l.maximum(grpcListener))
 	return l
 }
 
-func limitsFor(memory int64, connections int, m *metrics) *limits {
+func limitsFor(memory int64, connections int, registry prometheus.Registerer) *limits {
 	places := max(2, min(int(memory/decodingShare), runtime.GOMAXPROCS(0)))
 	l := &limits{
-		memory: memory, connections: connections, budget: connlimit.NewBudget(int(memory * budgetShare / sixteenths)), decoding: make(chan struct{}, places), metrics: m,
+		memory: memory, connections: connections, budget: connlimit.NewBudget(int(memory * budgetShare / sixteenths)), decoding: make(chan struct{}, places), registry: registry,
 	}
-	m.registry.MustRegister(gauge("dgbot_verifier_request_memory_free_bytes",
-		"Memory left for unanswered requests, beside what each connection may take; at 0, connections with large requests wait.",
-		func() float64 { return float64(l.budget.Free()) }))
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dgbot_verifier_request_memory_free_bytes",
+		Help: "Memory left for unanswered requests, beside what each connection may take; at 0, connections with large requests wait.",
+	}, func() float64 { return float64(l.budget.Free()) }))
 	return l
 }
 
@@ -115,7 +116,7 @@ func (l *limits) bound(listener string, accepting net.Listener) *connlimit.Liste
 	})
 	maximum := l.maximum(listener)
 	bounded := connlimit.Listen(accepting, maximum, rejected.Inc)
-	l.metrics.registry.MustRegister(rejected,
+	l.registry.MustRegister(rejected,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dgbot_verifier_connections", ConstLabels: label, Help: "Open connections."},
 			func() float64 { return float64(bounded.Open()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -49,7 +49,7 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 			kept, gone, added := mint(t), mint(t), mint(t)
 			before := []string{event("ADDED", typed(recordOf(kept, created(0, "1")), "5")), event("ADDED", typed(recordOf(gone, created(0, "2")), "6")), end("6")}
 			after := []string{event("ADDED", typed(recordOf(kept, created(0, "1")), "5")), event("ADDED", typed(recordOf(added, created(0, "3")), "6")), end("9")}
-			v, server := follow(t, []func(http.ResponseWriter, *http.Request){events(before...), lose, events(after...)}, func(v *Verifier) bool {
+			v, server := follow(t, []func(http.ResponseWriter, *http.Request){events(before...), lose, events(after...)}, func(v *Feed) bool {
 				return v.knows(added) && !v.knows(gone)
 			})
 			if !v.knows(kept) {
@@ -93,23 +93,23 @@ func testRequestsThatFail(t *testing.T, failure error) {
 			lastItsTime(r)
 		},
 	}
-	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Verifier) {
+	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 		time.Sleep(time.Hour)
-		if n := lists.Load(); n != 1 || !v.freshness.ready(time.Now(), denyAfter2m) {
-			t.Errorf("an idle API server was listed %d times in an hour; age %s", n, v.freshness.Age(time.Now()))
+		if n := lists.Load(); n != 1 || !v.KeyFreshness.Ready(time.Now()) {
+			t.Errorf("an idle API server was listed %d times in an hour; age %s", n, v.KeyFreshness.age(time.Now()))
 		}
 		away.Store(true)
 		time.Sleep(10 * time.Minute)
 		if n := failed.Load(); n < 50 || n > 300 {
 			t.Errorf("%d attempts in 10 minutes", n)
 		}
-		if v.freshness.answers(time.Now(), denyAfter2m) {
+		if v.KeyFreshness.Answers(time.Now()) {
 			t.Error("it answers from records of 10 minutes ago")
 		}
 		away.Store(false)
 		time.Sleep(watchSpan(denyAfter2m.MaxStaleness)/4 + time.Second)
-		if n := lists.Load(); n != 2 || !v.freshness.ready(time.Now(), denyAfter2m) {
-			t.Errorf("%d lists after the API server is back, ready: %t", n, v.freshness.ready(time.Now(), denyAfter2m))
+		if n := lists.Load(); n != 2 || !v.KeyFreshness.Ready(time.Now()) {
+			t.Errorf("%d lists after the API server is back, ready: %t", n, v.KeyFreshness.Ready(time.Now()))
 		}
 	})
 }
@@ -142,10 +142,10 @@ func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 				lastItsTime(r)
 			},
 		}
-		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Verifier) {
+		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 			synctest.Wait()
 			for range 200 {
-				if !v.freshness.ready(time.Now(), denyAfter2m) {
+				if !v.KeyFreshness.Ready(time.Now()) {
 					t.Fatalf("a restart after %s: not ready after %s", began, time.Since(bubbleEpoch))
 				}
 				time.Sleep(time.Second)
@@ -169,11 +169,11 @@ func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
 		answerOpen(w)
 		breakOff(w)
 	}}
-	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Verifier) {
+	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 		const minutes = 60
 		for range minutes * 60 {
 			time.Sleep(time.Second)
-			if !v.freshness.ready(time.Now(), denyAfter2m) {
+			if !v.KeyFreshness.Ready(time.Now()) {
 				t.Fatal("complete lists do not keep it ready")
 			}
 		}
@@ -209,20 +209,20 @@ func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 					breakOff(w)
 				}
 			}}
-			inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Verifier) {
+			inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 				began := time.Now()
 				for ; time.Since(began) < 3*time.Minute; time.Sleep(time.Second) {
 					synctest.Wait()
-					age := v.freshness.Age(time.Now())
+					age := v.KeyFreshness.age(time.Now())
 					if want := time.Since(began); age != want && age != want-time.Second {
 						t.Fatalf("after %s the age is %s", want, age)
 					}
-					if v.freshness.answers(time.Now(), denyAfter2m) && !v.knows(gone) {
+					if v.KeyFreshness.Answers(time.Now()) && !v.knows(gone) {
 						t.Fatal("a record is forgotten before the list is complete")
 					}
 				}
-				if v.knows(shown) != showRecords || v.freshness.answers(time.Now(), denyAfter2m) {
-					t.Errorf("at the end it knows the record: %t, answers: %t", v.knows(shown), v.freshness.answers(time.Now(), denyAfter2m))
+				if v.knows(shown) != showRecords || v.KeyFreshness.Answers(time.Now()) {
+					t.Errorf("at the end it knows the record: %t, answers: %t", v.knows(shown), v.KeyFreshness.Answers(time.Now()))
 				}
 			})
 		})
@@ -262,7 +262,7 @@ func TestWatcher_ListsWhereARestartMayHavePassedUnseen(t *testing.T) {
 			answerOpen(w)
 			stay(r, tc.last)
 		}}
-		inBubble(t, denyAfter2m, transport, func(t *testing.T, _ *Verifier) {
+		inBubble(t, denyAfter2m, transport, func(t *testing.T, _ *Feed) {
 			time.Sleep(5 * time.Minute)
 			if n := lists.Load(); n != tc.lists {
 				t.Errorf("%s: %d lists, want %d", name, n, tc.lists)
@@ -316,10 +316,10 @@ func TestWatcher_OfSecretsListsAfterALostConnection(t *testing.T) {
 			lastItsTime(r)
 		}
 	}}
-	secretsInBubble(t, transport, func(t *testing.T, v *Verifier) {
+	secretsInBubble(t, transport, func(t *testing.T, v *Feed) {
 		time.Sleep(time.Minute)
-		if n := lists.Load(); n != 2 || len(v.identities.find("cb_1").secrets) != 0 || len(v.identities.find("cb_2").secrets) == 0 {
-			t.Errorf("after %d lists it knows %d chatbots", n, v.identities.count())
+		if n := lists.Load(); n != 2 || v.vouchesFor("cb_1") || !v.vouchesFor("cb_2") {
+			t.Errorf("after %d lists it knows %d chatbots", n, v.Chatbots.Len())
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 )
 
@@ -110,28 +111,28 @@ func stay(r *http.Request, span time.Duration) {
 }
 
 // inBubble runs a verifier's watch of records against a transport, for a test in a synctest bubble.
-func inBubble(t *testing.T, bound Bound, transport handlerTransport, test func(t *testing.T, v *Verifier)) {
+func inBubble(t *testing.T, bound Bound, transport handlerTransport, test func(t *testing.T, v *Feed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		client, err := newRecordClient(&rest.Config{Host: "http://api", Transport: transport})
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, watchers := assemble(client, client, Options{Bound: bound}, logr.Discard())
-		whileRunning(t, watchers[0], func() { test(t, v) })
+		v := newFeed(client, client, feedOptions{Bound: bound}, prometheus.NewRegistry(), logr.Discard())
+		whileRunning(t, v.watchers[0], func() { test(t, v) })
 	})
 }
 
 // secretsInBubble does the same with the watch of HMAC secrets.
-func secretsInBubble(t *testing.T, transport handlerTransport, test func(t *testing.T, v *Verifier)) {
+func secretsInBubble(t *testing.T, transport handlerTransport, test func(t *testing.T, v *Feed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		client, err := newSecretClient(&rest.Config{Host: "http://api", Transport: transport})
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, watchers := assemble(client, client, Options{Bound: denyAfter2m}, logr.Discard())
-		whileRunning(t, watchers[len(watchers)-1], func() { test(t, v) })
+		v := newFeed(client, client, feedOptions{Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
+		whileRunning(t, v.watchers[len(v.watchers)-1], func() { test(t, v) })
 	})
 }
 

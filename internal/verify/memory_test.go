@@ -6,7 +6,6 @@ import (
 	"context"
 	"runtime/debug"
 	"testing"
-	"unsafe"
 )
 
 func TestTheCollectorLeavesTheSameHeadroom(t *testing.T) {
@@ -26,11 +25,5 @@ func TestSomebodysGOGCStays(t *testing.T) {
 	tuneCollector(ctx, func() bool { return true })
 	if got := debug.SetGCPercent(77); got != 77 {
 		t.Errorf("GOGC=77 became %d", got)
-	}
-}
-
-func TestAnEntryFillsWhatGoHandsOut(t *testing.T) {
-	if size := unsafe.Sizeof(entry{}); size != 128 {
-		t.Errorf("an entry takes %d bytes; the next sizes that Go hands out are 112, 128 and 144", size)
 	}
 }

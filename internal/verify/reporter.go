@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/utils/clock"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 )
@@ -33,20 +36,58 @@ const (
 	lastFlush = 5 * time.Second
 )
 
+// usageOptions are the flags about reports of uses.
+type usageOptions struct {
+	// FlushInterval is how often uses are looked through for what is to be reported.
+	FlushInterval time.Duration
+	// Resolution is how far apart two reports about one record are at least.
+	Resolution time.Duration
+	// Environments are those that the verifier is for; empty for all in which a key can be accepted, now or later.
+	Environments []string
+	// Namespace is where the Leases are by which verifiers say since when uses are tracked; Identity is who says it.
+	Namespace, Identity string
+}
+
+// Validate returns what is wrong with the options.
+func (o *usageOptions) Validate() error {
+	if o.FlushInterval < 100*time.Millisecond || o.FlushInterval > 5*time.Minute {
+		return fmt.Errorf("--usage-flush-interval is %s: want 100ms to 5m", o.FlushInterval)
+	}
+	if o.Resolution < time.Second || o.Resolution > 24*time.Hour || o.Resolution%time.Millisecond != 0 {
+		return fmt.Errorf("--usage-resolution is %s: want 1s to 24h in whole milliseconds", o.Resolution)
+	}
+	return nil
+}
+
 // reporter writes uses into the status of records. Verifications do not know of it: they leave times in memory, which it
 // collects.
 type reporter struct {
-	index                *Index
-	client               rest.Interface
-	metrics              *metrics
-	log                  logr.Logger
-	interval, resolution time.Duration
-	limit                flowcontrol.RateLimiter
-	now                  func() time.Time
-	// environments are those that the verifier is for; empty for all in which a key can be accepted, now or later.
-	environments []string
+	index   *Index
+	client  rest.Interface
+	options usageOptions
+	reports map[outcome]prometheus.Counter
+	log     logr.Logger
+	limit   flowcontrol.RateLimiter
+	now     func() time.Time
 	// vouchers are nil where the verifier knows a part of an environment's keys only.
 	vouchers *vouchers
+}
+
+// newReporter returns a reporter of the uses of keys. It renews no Leases.
+func newReporter(keys *Index, client rest.Interface, options usageOptions, registry prometheus.Registerer, log logr.Logger) *reporter {
+	return &reporter{
+		index: keys, client: client, options: options, reports: newReports(registry), log: log,
+		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond), now: clock.RealClock{}.Now,
+	}
+}
+
+// RenewLeases lets the reporter renew the Leases of the environments whose uses it reports. Only a verifier that knows all keys of
+// these environments may do that.
+func (r *reporter) RenewLeases(leases coordinationclient.LeasesGetter) {
+	r.vouchers = &vouchers{
+		leases: leases, holder: r.options.Identity, namespace: r.options.Namespace, interval: r.options.FlushInterval, now: r.now,
+		complete: map[string]time.Time{},
+	}
 }
 
 // report is what is to be written about one record.
@@ -56,13 +97,13 @@ type report struct {
 	first, last     time.Time
 }
 
-// run flushes until the context ends, and once more then. Verifiers start at different points of the interval, so that one
+// Run flushes until the context ends, and once more then. Verifiers start at different points of the interval, so that one
 // sees what another has just written.
-func (r *reporter) run(ctx context.Context) {
-	pause(ctx, rand.N(r.interval)) //nolint:gosec // spreads load
+func (r *reporter) Run(ctx context.Context) {
+	sleep(ctx, rand.N(r.options.FlushInterval)) //nolint:gosec // spreads load
 	for ctx.Err() == nil {
 		r.flush(ctx)
-		pause(ctx, r.interval)
+		sleep(ctx, r.options.FlushInterval)
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 	defer cancel()
@@ -81,7 +122,7 @@ func (r *reporter) flush(ctx context.Context) {
 		cause = r.vouchers.renewAll(ctx, environments)
 	}
 	if cause != nil && ctx.Err() == nil {
-		r.log.Info("Reporting uses failed and is tried again", "in", r.interval.String(), "error", cause.Error())
+		r.log.Info("Reporting uses failed and is tried again", "in", r.options.FlushInterval.String(), "error", cause.Error())
 	}
 }
 
@@ -96,12 +137,12 @@ func (r *reporter) writeAll(ctx context.Context, all []report) (cause error) {
 		switch {
 		case err == nil:
 			failures = 0
-			r.metrics.reports[written].Inc()
+			r.reports[written].Inc()
 		case apierrors.IsNotFound(err), apierrors.IsInvalid(err), apierrors.IsConflict(err):
 			// The record is gone, or another verifier has reported a later use or an earlier first one.
-			r.metrics.reports[outdated].Inc()
+			r.reports[outdated].Inc()
 		default:
-			r.metrics.reports[failed].Inc()
+			r.reports[failed].Inc()
 			cause = err
 			failures++
 		}
@@ -116,32 +157,26 @@ func (r *reporter) writeAll(ctx context.Context, all []report) (cause error) {
 // have all ended for good is not served: a Lease for each environment that was ever named would stay for ever.
 func (r *reporter) collect() (due []report, environments []string) {
 	seen, now := map[string]bool{}, r.now()
-	for i := range r.index.shards {
-		s := &r.index.shards[i]
-		s.lock.RLock()
-		for e := range s.entries.all {
-			kept := e.traits.Value()
-			if !e.standing().Admit(now).IsFinal() {
-				seen[kept.environment] = true
-			}
-			if first, last, ok := e.use.due(r.resolution); ok {
-				due = append(due, report{kept.namespace, e.recordName(), e.use, first, last})
-			}
+	for e := range r.index.All {
+		if e.CanBeAccepted(now) {
+			seen[e.Environment()] = true
 		}
-		s.lock.RUnlock()
+		if first, last, ok := e.Use().Due(r.options.Resolution); ok {
+			due = append(due, report{e.Namespace(), e.RecordName(), e.Use(), first, last})
+		}
 	}
 	slices.SortStableFunc(due, func(a, b report) int {
-		return cmp.Compare(a.use.reportedLast.Load(), b.use.reportedLast.Load())
+		return cmp.Compare(a.use.LastReported(), b.use.LastReported())
 	})
-	if len(r.environments) > 0 {
-		return due, r.environments
+	if len(r.options.Environments) > 0 {
+		return due, r.options.Environments
 	}
 	return due, slices.Sorted(maps.Keys(seen))
 }
 
 // write reports a use without a resource version: uses are one-way, and the API server sees to that.
 func (r *reporter) write(ctx context.Context, due report) error {
-	status := v1alpha1.DGbotAPIKeyRecordStatus{LastUsedAt: &metav1.Time{Time: due.last}, Resolution: &metav1.Duration{Duration: r.resolution}}
+	status := v1alpha1.DGbotAPIKeyRecordStatus{LastUsedAt: &metav1.Time{Time: due.last}, Resolution: &metav1.Duration{Duration: r.options.Resolution}}
 	if !due.first.IsZero() {
 		status.FirstUsedAt = &metav1.Time{Time: due.first}
 	}
@@ -152,10 +187,18 @@ func (r *reporter) write(ctx context.Context, due report) error {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	record := &v1alpha1.DGbotAPIKeyRecord{}
-	err = r.client.Patch(types.MergePatchType).Namespace(due.namespace).Resource(recordKind.resource).Name(due.name).SubResource("status").
+	err = r.client.Patch(types.MergePatchType).Namespace(due.namespace).Resource(recordResource).Name(due.name).SubResource("status").
 		Param("fieldManager", fieldManager).Body(patch).Do(ctx).Into(record)
 	if err == nil {
-		due.use.reported(&record.Status)
+		due.use.SetReported(&record.Status)
 	}
 	return err
+}
+
+// sleep returns after a time, or when the context ends.
+func sleep(ctx context.Context, span time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(span):
+	}
 }

@@ -8,15 +8,6 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// joinScopes is how scopes are kept and sent: with a space between them, which none contains.
-func joinScopes(scopes []v1alpha1.Scope) string {
-	texts := make([]string, len(scopes))
-	for i, scope := range scopes {
-		texts[i] = string(scope)
-	}
-	return strings.Join(texts, " ")
-}
-
 // missing returns which of the required scopes are not granted by scopes as joinScopes returns them.
 func missing(granted string, required []string) []string {
 	var all []string

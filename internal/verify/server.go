@@ -10,30 +10,25 @@ import (
 	"io"
 	stdlog "log"
 	"net/http"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
-	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-
-	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Options are what the flags say.
-type Options struct {
+// serveOptions are the flags about the addresses that a Server listens on.
+type serveOptions struct {
 	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
 	HTTPBindAddress, GRPCBindAddress, MetricsBindAddress string
 	// MetricsSecure serves metrics over TLS to those who may GET /metrics, as the manager does.
 	MetricsSecure bool
-	// Environments and Namespaces are those whose keys are known; empty for all.
-	Environments, Namespaces []string
-	Bound                    Bound
 	// TLSCertFile and TLSKeyFile hold the server's certificate, and are read again when they change; empty for no TLS.
 	TLSCertFile, TLSKeyFile string
 	// MaxConnections is how many connections the HTTP and the gRPC listener accept at once, each; 0 to follow from the memory.
@@ -41,22 +36,10 @@ type Options struct {
 	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
 	// it.
 	DrainDelay time.Duration
-	// UsageFlushInterval is how often uses are looked through for what is to be reported.
-	UsageFlushInterval time.Duration
-	// UsageResolution is how far apart two reports about one record are at least.
-	UsageResolution time.Duration
-	// UsageNamespace is where the Leases are by which verifiers say since when uses are tracked; Identity is who says it.
-	UsageNamespace, Identity string
 }
 
-// minStaleness is the least bound that can be kept: see watchSpan.
-const minStaleness = 5 * time.Second
-
 // Validate returns what is wrong with the options.
-func (o *Options) Validate() error {
-	if o.Bound.MaxStaleness < minStaleness {
-		return fmt.Errorf("--max-staleness is %s: want at least %s, or an API server at which nothing happens would count as gone", o.Bound.MaxStaleness, minStaleness)
-	}
+func (o *serveOptions) Validate() error {
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-key-file belong together: give both or none")
 	}
@@ -66,13 +49,46 @@ func (o *Options) Validate() error {
 	if o.DrainDelay < 0 || o.DrainDelay > time.Minute {
 		return fmt.Errorf("--drain-delay is %s: want 0s to 1m", o.DrainDelay)
 	}
-	if o.UsageFlushInterval < 100*time.Millisecond || o.UsageFlushInterval > 5*time.Minute {
-		return fmt.Errorf("--usage-flush-interval is %s: want 100ms to 5m", o.UsageFlushInterval)
-	}
-	if o.UsageResolution < time.Second || o.UsageResolution > 24*time.Hour || o.UsageResolution%time.Millisecond != 0 {
-		return fmt.Errorf("--usage-resolution is %s: want 1s to 24h in whole milliseconds", o.UsageResolution)
-	}
 	return nil
+}
+
+// gate decides by the freshness of what is known whether requests are answered.
+type gate interface {
+	// Answers reports whether requests may be answered at a time.
+	Answers(now time.Time) bool
+	// Ready reports whether load balancers should send requests here.
+	Ready(now time.Time) bool
+	// Condition describes the freshness for the answer of /readyz.
+	Condition(now time.Time) string
+}
+
+// knowledge is what a Server answers from.
+type knowledge struct {
+	Keys     *Index
+	Chatbots *identities
+	// KeyFreshness and ChatbotFreshness are separate: that HMAC secrets cannot be read at the moment is no reason to refuse keys.
+	KeyFreshness, ChatbotFreshness gate
+}
+
+// Server answers questions about keys and chatbots.
+type Server struct {
+	knowledge
+	options  serveOptions
+	config   *rest.Config
+	registry *prometheus.Registry
+	metrics  *metrics
+	now      func() time.Time
+	log      logr.Logger
+	// draining says that the end was asked for: requests are still answered, and load balancers should send no more.
+	draining atomic.Bool
+}
+
+// newServer returns a server that answers from what is known, and serves and extends the metrics of the registry. It asks the API server
+// of config who may read them.
+func newServer(options serveOptions, known knowledge, config *rest.Config, registry *prometheus.Registry, log logr.Logger) *Server {
+	return &Server{
+		knowledge: known, options: options, config: config, registry: registry, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log,
+	}
 }
 
 // Limits of a connection. A request has a few kilobytes and its answer is made in microseconds: whoever needs longer holds a
@@ -91,123 +107,40 @@ const (
 	shutdownTimeout = 10 * time.Second
 )
 
-// Run serves until the context ends, and then until the last request is answered. It fails where it cannot listen.
-func Run(ctx context.Context, config *rest.Config, options Options, log logr.Logger) error {
-	client, err := newRecordClient(config)
+// Start listens on all addresses, so that a wrong address is an error at the start, and lets the group serve until the context ends and the
+// last request is answered.
+func (s *Server) Start(ctx context.Context, group *errgroup.Group) error {
+	certificate, err := s.options.certificate(ctx, group)
 	if err != nil {
 		return err
 	}
-	secrets, err := newSecretClient(config)
-	if err != nil {
+	l := s.options.newLimits(s.registry, s.log)
+	h := &host{group, l, s.options.DrainDelay, s.log}
+	if err := h.serveHTTP(ctx, httpListener, s.options.HTTPBindAddress, s.Handler(), secured(certificate, "http/1.1")); err != nil {
 		return err
 	}
-	v, watchers := assemble(client, secrets, options, log)
-	group, ctx := errgroup.WithContext(ctx)
-	// Watching goes on until the last request is answered; then uses are reported once more.
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	for _, w := range watchers {
-		go w.run(watching)
-	}
-	go v.freshness.pulse.run(watching)
-	go v.freshness.report(watching, log, options.Bound)
-	go tuneCollector(watching, v.freshness.Synced)
-	usage, err := options.reporter(config, client, v, log)
-	if err != nil {
+	if err := h.serveGRPC(ctx, s, secured(certificate, "h2")); err != nil {
 		return err
 	}
-	reported := make(chan struct{})
-	go func() {
-		defer close(reported)
-		usage.run(watching)
-	}()
-
-	certificate, err := options.certificate(ctx, group)
-	if err != nil {
-		return err
-	}
-	l := options.newLimits(v.metrics, log)
-	if err := options.serve(ctx, group, log, l, httpListener, options.HTTPBindAddress, v.Handler(), secured(certificate, "http/1.1")); err != nil {
-		return err
-	}
-	if err := options.serveGRPC(ctx, group, log, v, l, secured(certificate, "h2")); err != nil {
-		return err
-	}
-	if err := options.serveMetrics(ctx, group, log, l, config, v, certificate); err != nil {
+	if err := s.serveMetrics(ctx, h, certificate); err != nil {
 		return err
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		v.draining.Store(true)
+		s.draining.Store(true)
 		return nil
 	})
-	err = group.Wait()
-	stop()
-	<-reported
-	return err
+	return nil
 }
 
-// reporter reports the uses that a verifier notices. One that knows some namespaces only does not vouch for environments.
-func (o *Options) reporter(config *rest.Config, client rest.Interface, v *Verifier, log logr.Logger) (*reporter, error) {
-	r := &reporter{
-		index: v.index, client: client, metrics: v.metrics, log: log, interval: o.UsageFlushInterval, resolution: o.UsageResolution,
-		limit: flowcontrol.NewTokenBucketRateLimiter(reportsPerSecond, reportsPerSecond), now: v.now, environments: o.Environments,
+// serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them. It serves a few scrapers at once: compressing an
+// answer takes megabytes.
+func (s *Server) serveMetrics(ctx context.Context, h *host, certificate getCertificate) error {
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	if !s.options.MetricsSecure {
+		return h.serveHTTP(ctx, metricsListener, s.options.MetricsBindAddress, metrics, nil)
 	}
-	if len(o.Namespaces) > 0 {
-		return r, nil
-	}
-	leases, err := coordinationclient.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	r.vouchers = &vouchers{
-		leases: leases, holder: o.Identity, namespace: o.UsageNamespace, interval: o.UsageFlushInterval, now: v.now, complete: map[string]time.Time{},
-	}
-	return r, nil
-}
-
-// assemble makes a verifier and the watchers that feed it: one for the records of each namespace and environment, and one for
-// the copies of HMAC secrets.
-func assemble(client, secrets rest.Interface, options Options, log logr.Logger) (*Verifier, []*watcher) {
-	every := func(names []string) []string {
-		if len(names) == 0 {
-			return []string{""}
-		}
-		return slices.Compact(slices.Sorted(slices.Values(names)))
-	}
-	var watchers []*watcher
-	for _, namespace := range every(options.Namespaces) {
-		for _, environment := range every(options.Environments) {
-			watchers = append(watchers, &watcher{
-				watched: recordKind, source: int32(len(watchers)), //nolint:gosec // a handful
-				client: client, namespace: namespace, environment: environment, log: log, span: watchSpan(options.Bound.MaxStaleness),
-			})
-		}
-	}
-	now := clock.RealClock{}.Now
-	v := &Verifier{
-		index: &Index{}, freshness: newFreshness(len(watchers), now), bound: options.Bound, now: now,
-		identities:        &identities{environments: options.Environments, namespaces: options.Namespaces},
-		identityFreshness: newFreshness(1, now),
-	}
-	v.identityFreshness.pulse = v.freshness.pulse
-	v.metrics = newMetrics(v)
-	for _, w := range watchers {
-		w.store, w.freshness, w.metrics = recordStore{v.index}, v.freshness, v.metrics
-	}
-	return v, append(watchers, &watcher{
-		watched: secretKind, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: watchSpan(options.Bound.MaxStaleness),
-		store: v.identities, freshness: v.identityFreshness, metrics: v.metrics,
-	})
-}
-
-// serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them.
-func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log logr.Logger, l *limits, config *rest.Config, v *Verifier, certificate getCertificate) error {
-	metrics := v.metrics.handler()
-	if !o.MetricsSecure {
-		return o.serve(ctx, group, log, l, metricsListener, o.MetricsBindAddress, metrics, nil)
-	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(s.config)
 	if err != nil {
 		return err
 	}
@@ -216,13 +149,21 @@ func (o *Options) serveMetrics(ctx context.Context, group *errgroup.Group, log l
 			return err
 		}
 	}
-	return o.serve(ctx, group, log, l, metricsListener, o.MetricsBindAddress, newMetricsGuard(client, v.now, metrics), secured(certificate, "http/1.1"))
+	return h.serveHTTP(ctx, metricsListener, s.options.MetricsBindAddress, newMetricsGuard(client, s.now, metrics), secured(certificate, "http/1.1"))
+}
+
+// host runs the servers of all protocols in a group, within the same limits.
+type host struct {
+	group      *errgroup.Group
+	limits     *limits
+	drainDelay time.Duration
+	log        logr.Logger
 }
 
 type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 // certificate returns where the present certificate comes from; nil where there is to be no TLS.
-func (o *Options) certificate(ctx context.Context, group *errgroup.Group) (getCertificate, error) {
+func (o *serveOptions) certificate(ctx context.Context, group *errgroup.Group) (getCertificate, error) {
 	if o.TLSCertFile == "" {
 		return nil, nil
 	}
@@ -242,25 +183,25 @@ func secured(certificate getCertificate, protocol string) *tls.Config {
 	return &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{protocol}}
 }
 
-// serve listens at once, so that a wrong address is an error at the start, and answers until the context ends.
-func (o *Options) serve(ctx context.Context, group *errgroup.Group, log logr.Logger, l *limits, name, address string, handler http.Handler, secured *tls.Config) error {
+// serveHTTP listens at once, so that a wrong address is an error at the start, and answers until the context ends.
+func (h *host) serveHTTP(ctx context.Context, name, address string, handler http.Handler, secured *tls.Config) error {
 	if address == "0" || address == "" {
 		return nil
 	}
-	listener, err := l.listen(ctx, name, address, log)
+	listener, err := h.limits.listen(ctx, name, address, h.log)
 	if err != nil {
 		return err
 	}
 	server := newHTTPServer(handler)
-	listener = l.serveHTTP1(server, listener, secured)
-	group.Go(func() error {
+	listener = h.limits.serveHTTP1(server, listener, secured)
+	h.group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
-	group.Go(func() error {
-		o.drain(ctx)
+	h.group.Go(func() error {
+		h.drain(ctx)
 		ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
 		if err := server.Shutdown(ending); err != nil {
@@ -282,7 +223,7 @@ func newHTTPServer(handler http.Handler) *http.Server {
 }
 
 // drain returns when no further request is to be taken: a while after the end was asked for.
-func (o *Options) drain(ctx context.Context) {
+func (h *host) drain(ctx context.Context) {
 	<-ctx.Done()
-	time.Sleep(o.DrainDelay)
+	time.Sleep(h.drainDelay)
 }

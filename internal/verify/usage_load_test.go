@@ -24,24 +24,22 @@ func TestTrafficIsWrittenOncePerResolution(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(typed(&record, "8"))
 	})
 	var uses []*use
-	for i := range r.index.shards {
-		for e := range r.index.shards[i].entries.all {
-			uses = append(uses, e.use)
-		}
+	for e := range r.index.All {
+		uses = append(uses, e.Use())
 	}
 	const flushEvery = 30
-	for second := range int((r.resolution + time.Minute) / time.Second) {
+	for second := range int((r.options.Resolution + time.Minute) / time.Second) {
 		now := epoch.Add(time.Duration(second) * time.Second)
 		for _, u := range uses {
 			for range perSecond {
-				u.note(now)
+				u.Note(now)
 			}
 		}
 		if second%flushEvery == 0 {
 			r.flush(t.Context())
 		}
 		switch n := writes.Load(); {
-		case now.Sub(epoch) < r.resolution && n > records:
+		case now.Sub(epoch) < r.options.Resolution && n > records:
 			t.Fatalf("%d writes for %d keys within %s", n, records, now.Sub(epoch))
 		case n > 2*records:
 			t.Fatalf("%d writes for %d keys within %s", n, records, now.Sub(epoch))
@@ -59,7 +57,7 @@ func TestAVerificationDoesNotWaitForAReport(t *testing.T) {
 		<-hold
 	})
 	key := mint(t)
-	if err := r.index.put(recordOf(key), 0, 1); err != nil {
+	if err := r.index.Put(recordOf(key), 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	flushed := make(chan struct{})
@@ -69,17 +67,17 @@ func TestAVerificationDoesNotWaitForAReport(t *testing.T) {
 	}()
 	<-asked // the API server has a report, and says nothing
 	for range 1000 {
-		e, _ := r.index.check(key.Reveal(), epoch)
+		e, _ := r.index.Check(key.Reveal(), epoch)
 		if e == nil {
 			t.Fatal("a good key is refused")
 		}
-		e.use.note(epoch)
+		e.Use().Note(epoch)
 	}
 	// A record that is changed meanwhile is known at once, too: a revocation does not wait either.
-	if err := r.index.put(recordOf(key, func(record *v1alpha1.DGbotAPIKeyRecord) { record.Spec.State = v1alpha1.StateRevoked }), 0, 2); err != nil {
+	if err := r.index.Put(recordOf(key, func(record *v1alpha1.DGbotAPIKeyRecord) { record.Spec.State = v1alpha1.StateRevoked }), 0, 2); err != nil {
 		t.Fatal(err)
 	}
-	if e, _ := r.index.check(key.Reveal(), epoch); e != nil {
+	if e, _ := r.index.Check(key.Reveal(), epoch); e != nil {
 		t.Error("a revoked key is accepted")
 	}
 	select {

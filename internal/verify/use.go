@@ -19,8 +19,8 @@ type use struct {
 	reportedFirst, reportedLast atomic.Uint32
 }
 
-// note that the key was used. It waits for nobody.
-func (u *use) note(now time.Time) {
+// Note notes that the key was used. It takes no lock.
+func (u *use) Note(now time.Time) {
 	at := short(now.Unix())
 	if u.first.Load() == 0 {
 		u.first.CompareAndSwap(0, at)
@@ -32,15 +32,18 @@ func (u *use) note(now time.Time) {
 	}
 }
 
-// reported takes over what a record's status says.
-func (u *use) reported(status *v1alpha1.DGbotAPIKeyRecordStatus) {
+// LastReported returns the last use that the status of the record has, in Unix seconds; 0 for never.
+func (u *use) LastReported() uint32 { return u.reportedLast.Load() }
+
+// SetReported takes over what a record's status says.
+func (u *use) SetReported(status *v1alpha1.DGbotAPIKeyRecordStatus) {
 	u.reportedFirst.Store(shortTime(status.FirstUsedAt))
 	u.reportedLast.Store(shortTime(status.LastUsedAt))
 }
 
-// due returns what is to be reported: the first use at once, later ones no more often than the resolution, whichever
+// Due returns what is to be reported: the first use at once, later ones no more often than the resolution, whichever
 // verifier reported before; false where nothing is. First is zero where an earlier one is known.
-func (u *use) due(resolution time.Duration) (first, last time.Time, ok bool) {
+func (u *use) Due(resolution time.Duration) (first, last time.Time, ok bool) {
 	used, known := u.last.Load(), u.reportedLast.Load()
 	if used <= known || known != 0 && time.Duration(used-known)*time.Second < resolution {
 		return first, last, false

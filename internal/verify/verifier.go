@@ -5,90 +5,69 @@
 package verify
 
 import (
-	"crypto/subtle"
-	"strings"
-	"time"
+	"context"
 
-	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
 )
 
-// Identity is what is known of a key that is good.
-type Identity struct {
-	KeyID       string   `json:"keyID"`
-	Environment string   `json:"environment"`
-	ChatbotID   string   `json:"chatbotID,omitempty"`
-	Label       string   `json:"label"`
-	Scopes      []string `json:"scopes"`
-	Namespace   string   `json:"namespace"`
-	Name        string   `json:"name"`
-	Revision    int64    `json:"revision"`
-	// NotAfter is when the key ends; nil where no end is known.
-	NotAfter *time.Time `json:"notAfter,omitempty"`
+// Verifier is a verifier with all its parts: the feed keeps keys and chatbots up to date, the server answers requests about them, and the
+// reporter writes when keys were used.
+type Verifier struct {
+	feed     *Feed
+	server   *Server
+	reporter *reporter
 }
 
-// refusal says why a key is not good. It goes into metrics and nowhere else: whoever sent the key does not learn it.
-type refusal string
-
-const (
-	malformed refusal = "malformed"
-	unknown   refusal = "unknown"
-	// wrong has the ID of a key that exists, and is not that key.
-	wrong    refusal = "wrong"
-	orphaned refusal = "orphaned"
-	revoked  refusal = "revoked"
-	disabled refusal = "disabled"
-	expired  refusal = "expired"
-)
-
-// refusals are all there are.
-var refusals = []refusal{malformed, unknown, wrong, orphaned, revoked, disabled, expired}
-
-var refusalOf = map[lifecycle.Verdict]refusal{
-	lifecycle.Orphaned: orphaned, lifecycle.Revoked: revoked, lifecycle.Disabled: disabled, lifecycle.UnknownState: unknown,
-	lifecycle.Ended: expired,
-}
-
-// check returns the entry of a key that is good at a time; nil and the reason where it is not. A text that is no key is
-// dropped before anything is hashed; from there on every refusal takes the same steps.
-func (x *Index) check(text string, now time.Time) (*entry, refusal) {
-	name, sum, err := apikey.Fingerprint(text)
+// New returns a Verifier for the API server of a configuration.
+func New(config *rest.Config, options Options, log logr.Logger) (*Verifier, error) {
+	records, err := newRecordClient(config)
 	if err != nil {
-		return nil, malformed
+		return nil, err
 	}
-	e := x.find(keyID([]byte(name)))
-	counts := e
-	if e == nil {
-		counts = &nobody
+	secrets, err := newSecretClient(config)
+	if err != nil {
+		return nil, err
 	}
-	equal := subtle.ConstantTimeCompare(counts.sum[:], sum[:]) == 1
-	verdict := counts.standing().Admit(now)
-	switch {
-	case e == nil:
-		return nil, unknown
-	case !equal:
-		return nil, wrong
-	case verdict != lifecycle.Admitted:
-		return nil, refusalOf[verdict]
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	v := &Verifier{feed: newFeed(records, secrets, feedOptions{options.Environments, options.Namespaces, options.Bound}, registry, log)}
+	v.server = newServer(options.Serve, knowledge{v.feed.Keys, v.feed.Chatbots, v.feed.KeyFreshness, v.feed.ChatbotFreshness}, config, registry, log)
+	options.Usage.Environments = options.Environments
+	v.reporter = newReporter(v.feed.Keys, records, options.Usage, registry, log)
+	if len(options.Namespaces) > 0 {
+		return v, nil // it does not know all keys of any environment
 	}
-	return e, ""
+	leases, err := coordinationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	v.reporter.RenewLeases(leases)
+	return v, nil
 }
 
-// nobody stands in for the record of a key that is not known, so that looking it up takes as long.
-var nobody entry
-
-func (e *entry) identity() *Identity {
-	kept := e.traits.Value()
-	i := &Identity{
-		KeyID: string(e.id[:]), Environment: kept.environment, ChatbotID: kept.chatbotID, Label: e.label(), Scopes: []string{},
-		Namespace: kept.namespace, Name: e.name(), Revision: e.revision,
+// Run serves until the context ends, and then until the last request is answered. It fails where it cannot listen.
+func (v *Verifier) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	// The feed runs until the last request is answered; then the reporter reports once more.
+	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go v.feed.Run(feeding)
+	go tuneCollector(feeding, v.feed.KeyFreshness.Synced)
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		v.reporter.Run(feeding)
+	}()
+	if err := v.server.Start(ctx, group); err != nil {
+		return err
 	}
-	if kept.scopes != "" {
-		i.Scopes = strings.Split(kept.scopes, " ")
-	}
-	if e.notAfter != never {
-		at := time.Unix(e.notAfter, 0).UTC()
-		i.NotAfter = &at
-	}
-	return i
+	err := group.Wait()
+	stop()
+	<-reported
+	return err
 }

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
@@ -39,22 +38,6 @@ const listPause = 30 * time.Second
 // pageSize is how many objects come at once from an API server that cannot stream them.
 const pageSize = 500
 
-// store is where a watcher brings what it is told.
-type store interface {
-	// put takes an object over. The error says why it counts for nothing.
-	put(o runtime.Object, source, generation int32) error
-	remove(o runtime.Object)
-	// sweep forgets what a source had before a generation.
-	sweep(source, generation int32)
-}
-
-// watched is a kind that can be watched.
-type watched struct {
-	// resource is its name in paths, and in the log.
-	resource string
-	newList  func() runtime.Object
-}
-
 // watcher keeps the objects of one namespace, or of all, in a store. It is no client-go reflector: that one gathers the
 // whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
 type watcher struct {
@@ -66,7 +49,7 @@ type watcher struct {
 	environment string
 	store       store
 	freshness   *Freshness
-	metrics     *metrics
+	failures    prometheus.Counter
 	log         logr.Logger
 	span        time.Duration
 
@@ -75,23 +58,6 @@ type watcher struct {
 	asked moment
 	// version is the resource version up to which the store is complete; empty where a list comes next.
 	version string
-}
-
-// newClient returns a client for a group of kinds. Its own limit would only delay: there are a handful of requests a minute.
-func newClient(config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, error) {
-	scheme := runtime.NewScheme()
-	if err := addToScheme(scheme); err != nil {
-		return nil, err
-	}
-	metav1.AddToGroupVersion(scheme, group)
-	config = rest.CopyConfig(config)
-	config.GroupVersion, config.APIPath = &group, "/apis"
-	if group.Group == "" {
-		config.APIPath = "/api"
-	}
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.QPS = -1
-	return rest.RESTClientFor(config)
 }
 
 // run keeps the store up to date until the context ends. It retries whatever fails, with a back-off; meanwhile the freshness
@@ -118,7 +84,7 @@ func (w *watcher) run(ctx context.Context) {
 		failures++
 		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
 			"delay", delay.Round(time.Millisecond).String(), "error", err.Error())
-		w.metrics.watchFailures.Inc()
+		w.failures.Inc()
 		pause(ctx, delay)
 	}
 }

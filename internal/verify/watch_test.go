@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -22,6 +23,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/identity"
 )
 
 // apiServer answers one request after the other from a script. What real ones do is tested in test/verifier; this one does
@@ -49,13 +51,6 @@ func (a *apiServer) questions() []string {
 	return append([]string{}, a.asked...)
 }
 
-func typed(record *v1alpha1.DGbotAPIKeyRecord, version string) *v1alpha1.DGbotAPIKeyRecord {
-	record = record.DeepCopy()
-	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "DGbotAPIKeyRecord"}
-	record.ResourceVersion = version
-	return record
-}
-
 // events answers a watch with events, then ends it.
 func events(lines ...string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -76,18 +71,6 @@ func end(version string) string {
 	return event("BOOKMARK", bookmark)
 }
 
-func failure(code int32, reason metav1.StatusReason) metav1.Status {
-	return metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: code, Reason: reason, Message: "no"}
-}
-
-func refuse(code int32, reason metav1.StatusReason) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(int(code))
-		_ = json.NewEncoder(w).Encode(failure(code, reason))
-	}
-}
-
 func page(continuation string, records ...*v1alpha1.DGbotAPIKeyRecord) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		list := &v1alpha1.DGbotAPIKeyRecordList{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "DGbotAPIKeyRecordList"}}
@@ -101,7 +84,7 @@ func page(continuation string, records ...*v1alpha1.DGbotAPIKeyRecord) func(http
 }
 
 // follow runs a verifier against a script until a condition holds.
-func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), until func(*Verifier) bool) (*Verifier, *apiServer) {
+func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), until func(*Feed) bool) (*Feed, *apiServer) {
 	t.Helper()
 	a := &apiServer{script: script}
 	server := httptest.NewServer(a)
@@ -109,10 +92,10 @@ func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), unt
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, watchers := assemble(client, client, Options{Environments: []string{"staging"}, Bound: denyAfter2m}, logr.Discard())
+	v := newFeed(client, client, feedOptions{Environments: []string{"staging"}, Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	group.Go(func() { watchers[0].run(ctx) })
+	group.Go(func() { v.watchers[0].run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		group.Wait()
@@ -131,9 +114,14 @@ func eventually(t *testing.T, a *apiServer, condition func() bool) {
 	}
 }
 
-func (v *Verifier) knows(key apikey.Key) bool {
-	e, _ := v.index.check(key.Reveal(), epoch)
+func (v *Feed) knows(key apikey.Key) bool {
+	e, _ := v.Keys.Check(key.Reveal(), epoch)
 	return e != nil
+}
+
+// vouchesFor reports whether the HMAC secret of a chatbot is known.
+func (v *Feed) vouchesFor(chatbotID string) bool {
+	return v.Chatbots.CheckPlain(chatbotID, "u-1", identity.SignPlain(present, "u-1"), epoch) == ""
 }
 
 func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
@@ -147,7 +135,7 @@ func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
 			refuse(410, metav1.StatusReasonExpired)(w, r)
 		},
 		events(event("ADDED", a), end("9")),
-	}, func(v *Verifier) bool { return both.Load() && !v.knows(deleted) })
+	}, func(v *Feed) bool { return both.Load() && !v.knows(deleted) })
 	if !v.knows(kept) {
 		t.Error("the record that was shown again is forgotten")
 	}
@@ -168,7 +156,7 @@ func TestARecordCannotEndTheList(t *testing.T) {
 	}
 	v, _ := follow(t, []func(http.ResponseWriter, *http.Request){
 		events(event("ADDED", typed(recordOf(marked, created(0, "1"), mark), "5")), event("ADDED", typed(recordOf(later, created(0, "2")), "6")), end("6")),
-	}, func(v *Verifier) bool { return v.freshness.Synced() })
+	}, func(v *Feed) bool { return v.KeyFreshness.Synced() })
 	if !v.knows(marked) || !v.knows(later) {
 		t.Error("a record is missing after the list")
 	}
@@ -181,7 +169,7 @@ func TestAnAPIServerThatDoesNotStream(t *testing.T) {
 		refuse(422, metav1.StatusReasonInvalid),
 		page("more", recordOf(first, created(0, "1"))),
 		page("", recordOf(second, created(0, "2"))),
-	}, func(v *Verifier) bool { return v.knows(first) && v.knows(second) && v.freshness.Synced() })
+	}, func(v *Feed) bool { return v.knows(first) && v.knows(second) && v.KeyFreshness.Synced() })
 	eventually(t, server, func() bool { return len(server.questions()) == 4 })
 	asked := server.questions()
 	if !strings.Contains(asked[2], "continue=more") || !strings.Contains(asked[1], "limit=500") || !strings.Contains(asked[3], "resourceVersion=7") {
@@ -200,8 +188,8 @@ func TestAListThatBreaksOffSyncsNothing(t *testing.T) {
 			seen <- true
 			events(record, end("6"))(w, r)
 		},
-	}, func(v *Verifier) bool {
-		synced := v.freshness.Synced()
+	}, func(v *Feed) bool {
+		synced := v.KeyFreshness.Synced()
 		select {
 		case <-seen:
 			return true

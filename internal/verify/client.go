@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// The resources that the verifier reads, as paths name them.
+const (
+	recordResource = "dgbotapikeyrecords"
+	secretResource = "secrets"
+)
+
+// newRecordClient returns a client for records.
+func newRecordClient(config *rest.Config) (rest.Interface, error) {
+	return newClient(config, v1alpha1.GroupVersion, v1alpha1.AddToScheme)
+}
+
+// newSecretClient returns a client for Secrets.
+func newSecretClient(config *rest.Config) (rest.Interface, error) {
+	return newClient(config, corev1.SchemeGroupVersion, corev1.AddToScheme)
+}
+
+// newClient returns a client for a group of kinds. Its own limit would only delay: there are a handful of requests a minute.
+func newClient(config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := addToScheme(scheme); err != nil {
+		return nil, err
+	}
+	metav1.AddToGroupVersion(scheme, group)
+	config = rest.CopyConfig(config)
+	config.GroupVersion, config.APIPath = &group, "/apis"
+	if group.Group == "" {
+		config.APIPath = "/api"
+	}
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.QPS = -1
+	return rest.RESTClientFor(config)
+}
