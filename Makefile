@@ -101,7 +101,7 @@ bench-operator: $(CONTROLPLANE)
 
 bench-verifier: $(CONTROLPLANE)
 	@go build -o bin/benchverifier ./hack/benchverifier && bin/benchverifier -records $(or $(RECORDS),100000) -rounds $(or $(ROUNDS),5)
-	go test -run=none -bench='Verify|Refusal' -count=$(or $(ROUNDS),5) -timeout 1h ./internal/verify
+	go test -run=none -bench='Verify|Refusal' -count=$(or $(ROUNDS),5) -timeout 1h ./internal/verify/index
 
 .PHONY: soak
 soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 of DURATION=85s over KEYS=200), then starvation, policies and load on the verifier in full size.

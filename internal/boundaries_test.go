@@ -5,10 +5,6 @@ package internal_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,7 +27,14 @@ type boundary struct {
 	mustNot []string
 	// noClock refuses time.Now and its kin: the time is an argument.
 	noClock bool
+	// only lists, for an import, the names that code other than tests may use of it.
+	only map[string][]string
+	// inTests are what tests of these packages may import in addition.
+	inTests []string
 }
+
+// admit is Admit, with its argument and its results.
+var admit = []string{"Admit", "Standing", "StandingOf", "Verdict", "Admitted", "Orphaned", "Revoked", "Disabled", "UnknownState", "Ended"}
 
 var boundaries = merged(controllerBoundaries(), map[string]boundary{
 	"api/v1alpha1": {
@@ -68,14 +71,56 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		may:     []string{"golang.org/x/net/http2", "google.golang.org/grpc/peer", "google.golang.org/grpc/stats", "k8s.io/utils/clock"},
 		mustNot: []string{module + "/api/v1alpha1"},
 	},
+	// It ties its parts together. Of these, index is at the bottom, and feed, serve and usage do not know each other.
 	"internal/verify": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/continuity", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/internal/connlimit", module + "/internal/listening",
-			"k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/api/coordination", "k8s.io/api/core",
-			"k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher",
-			"github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
-			"golang.org/x/sys/unix", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc",
+			module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
+		},
+	},
+	"internal/verify/client": {
+		may: []string{module + "/api/v1alpha1", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest"},
+	},
+	"internal/verify/index": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
+			"k8s.io/api/core", "k8s.io/apimachinery/pkg/apis/meta/v1", "k8s.io/apimachinery/pkg/types",
+		},
+		mustNot: []string{"context", "log", "net", "os"},
+		noClock: true,
+		only:    map[string][]string{module + "/internal/lifecycle": admit},
+		inTests: []string{module + "/internal/verify/verifytest"},
+	},
+	"internal/verify/feed": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/continuity", module + "/internal/verify/client", module + "/internal/verify/index",
+			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest", "k8s.io/utils", "github.com/go-logr/logr",
+			"github.com/prometheus/client_golang", "golang.org/x/sys/unix",
+		},
+		inTests: []string{module + "/internal/apikey", module + "/internal/identity", module + "/internal/verify/verifytest"},
+	},
+	"internal/verify/serve": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/connlimit", module + "/internal/listening",
+			module + "/internal/verify/index", "k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/apimachinery", "k8s.io/client-go",
+			"k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
+			"golang.org/x/sync/errgroup", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf",
+			"google.golang.org/genproto/googleapis/rpc",
+		},
+		inTests: []string{module + "/internal/identity", module + "/internal/verify/verifytest", "k8s.io/api/core"},
+	},
+	"internal/verify/usage": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/lifecycle", module + "/internal/verify/client", module + "/internal/verify/index",
+			"k8s.io/api/coordination", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "github.com/go-logr/logr",
+			"github.com/prometheus/client_golang",
+		},
+		only:    map[string][]string{module + "/internal/lifecycle": {"MaxTrackingGap"}},
+		inTests: []string{module + "/internal/verify/verifytest"},
+	},
+	// What tests of several parts need.
+	"internal/verify/verifytest": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/core", "k8s.io/apimachinery",
 		},
 	},
 	"internal/cli": {
@@ -208,8 +253,15 @@ func TestImportsKeepToTheirBoundaries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !rule.allows(name, folder) && !(test && (under(name, forTests) || standard(name))) {
+			if !rule.allows(name, folder) && !(test && (under(name, forTests) || under(name, rule.inTests) || standard(name))) {
 				t.Errorf("%s imports %s, which %s must not", path, name, folder)
+			}
+			if names, restricted := rule.only[name]; restricted && !test {
+				for _, used := range namesOf(file.syntax, spec, name) {
+					if !slices.Contains(names, used) {
+						t.Errorf("%s uses %s of %s, want only %s", path, used, name, strings.Join(names, ", "))
+					}
+				}
 			}
 		}
 		if rule.noClock && !test {
@@ -248,6 +300,23 @@ func ruleFor(folder string) (boundary, bool) {
 		}
 	}
 	return boundary{}, false
+}
+
+// namesOf returns the names that a file uses of an import.
+func namesOf(file *ast.File, spec *ast.ImportSpec, path string) (names []string) {
+	local := path[strings.LastIndex(path, "/")+1:]
+	if spec.Name != nil {
+		local = spec.Name.Name
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		if selector, ok := node.(*ast.SelectorExpr); ok {
+			if name, ok := selector.X.(*ast.Ident); ok && name.Name == local {
+				names = append(names, selector.Sel.Name)
+			}
+		}
+		return true
+	})
+	return names
 }
 
 func clockCalls(file *ast.File) []ast.Node {
@@ -313,57 +382,4 @@ func TestNoPackageIsAGrabBag(t *testing.T) {
 			t.Errorf("%s: package %s says nothing about what is in it", path, file.syntax.Name.Name)
 		}
 	}
-}
-
-type source struct {
-	set    *token.FileSet
-	syntax *ast.File
-	lines  int
-}
-
-// sources parses the module's own files, generated ones aside.
-func sources(t *testing.T) map[string]source {
-	t.Helper()
-	files := map[string]source{}
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() {
-			return skipFolder(path, relative, entry)
-		}
-		if !strings.HasSuffix(path, ".go") {
-			return nil
-		}
-		set := token.NewFileSet()
-		syntax, err := parser.ParseFile(set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil || ast.IsGenerated(syntax) {
-			return err
-		}
-		files[filepath.ToSlash(relative)] = source{set, syntax, set.File(syntax.Pos()).LineCount()}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 20 {
-		t.Fatalf("only %d files found under %s", len(files), root)
-	}
-	return files
-}
-
-// skipFolder leaves out what is no part of the module: other modules, what was built, hidden folders.
-func skipFolder(path, relative string, entry fs.DirEntry) error {
-	if relative == "." {
-		return nil
-	}
-	_, err := os.Stat(filepath.Join(path, "go.mod"))
-	if err == nil || relative == "bin" || strings.HasPrefix(entry.Name(), ".") {
-		return fs.SkipDir
-	}
-	return nil
 }

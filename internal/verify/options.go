@@ -2,13 +2,19 @@
 
 package verify
 
+import (
+	"dgbot.io/key-operator/internal/verify/feed"
+	"dgbot.io/key-operator/internal/verify/serve"
+	"dgbot.io/key-operator/internal/verify/usage"
+)
+
 // Options are what the flags say.
 type Options struct {
 	// Environments and Namespaces are those whose keys are known; empty for all.
 	Environments, Namespaces []string
-	Bound                    Bound
-	Serve                    serveOptions
-	Usage                    usageOptions
+	Bound                    feed.Bound
+	Serve                    serve.Options
+	Usage                    usage.Options
 }
 
 // Validate returns what is wrong with the options.

@@ -13,32 +13,39 @@ import (
 	"golang.org/x/sync/errgroup"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/internal/verify/client"
+	"dgbot.io/key-operator/internal/verify/feed"
+	"dgbot.io/key-operator/internal/verify/serve"
+	"dgbot.io/key-operator/internal/verify/usage"
 )
 
 // Verifier is a verifier with all its parts: the feed keeps keys and chatbots up to date, the server answers requests about them, and the
 // reporter writes when keys were used.
 type Verifier struct {
-	feed     *Feed
-	server   *Server
-	reporter *reporter
+	feed     *feed.Feed
+	server   *serve.Server
+	reporter *usage.Reporter
 }
 
 // New returns a Verifier for the API server of a configuration.
 func New(config *rest.Config, options Options, log logr.Logger) (*Verifier, error) {
-	records, err := newRecordClient(config)
+	records, err := client.ForRecords(config)
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := newSecretClient(config)
+	secrets, err := client.ForSecrets(config)
 	if err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	v := &Verifier{feed: newFeed(records, secrets, feedOptions{options.Environments, options.Namespaces, options.Bound}, registry, log)}
-	v.server = newServer(options.Serve, knowledge{v.feed.Keys, v.feed.Chatbots, v.feed.KeyFreshness, v.feed.ChatbotFreshness}, config, registry, log)
+	v := &Verifier{feed: feed.New(records, secrets, feed.Options{Environments: options.Environments, Namespaces: options.Namespaces, Bound: options.Bound}, registry, log)}
+	v.server = serve.New(options.Serve, serve.Data{
+		Keys: v.feed.Keys, Chatbots: v.feed.Chatbots, KeyFreshness: v.feed.KeyFreshness, ChatbotFreshness: v.feed.ChatbotFreshness,
+	}, config, registry, log)
 	options.Usage.Environments = options.Environments
-	v.reporter = newReporter(v.feed.Keys, records, options.Usage, registry, log)
+	v.reporter = usage.New(v.feed.Keys, records, options.Usage, registry, log)
 	if len(options.Namespaces) > 0 {
 		return v, nil // it does not know all keys of any environment
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // shares are the parts of the memory limit that the connections of each listener may take, in bytes at the shipped limit, and requests that
-// of all unanswered requests: internal/verify derives the default of --max-connections from them.
+// of all unanswered requests: internal/verify/serve derives the default of --max-connections from them.
 var shares = map[string]int{"http": limitBytes * 7 / 16, "grpc": limitBytes * 4 / 16}
 
 const requests = limitBytes / 16

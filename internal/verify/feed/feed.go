@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package feed keeps the index up to date with the API server: it lists and watches records and replicas of HMAC secrets, and knows how
+// old the content of the index may be.
+package feed
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/verify/index"
+)
+
+// Options select what a Feed watches.
+type Options struct {
+	// Environments and Namespaces are those whose keys and chatbots are known; empty for all.
+	Environments, Namespaces []string
+	Bound                    Bound
+}
+
+// Feed keeps what the verifier knows up to date with the API server.
+type Feed struct {
+	Keys *index.Keys
+	// KeyFreshness is that of Keys.
+	KeyFreshness *Freshness
+	Chatbots     *index.Chatbots
+	// ChatbotFreshness is that of Chatbots. It is separate: keys are verified while HMAC secrets cannot be read.
+	ChatbotFreshness *Freshness
+
+	pulse    *pulse
+	watchers []*watcher
+	log      logr.Logger
+}
+
+// New returns a Feed with a watch for the records of each namespace and environment, and one for the replicas of HMAC secrets.
+func New(records, secrets rest.Interface, options Options, registry prometheus.Registerer, log logr.Logger) *Feed {
+	namespaces, environments := oneAtLeast(options.Namespaces), oneAtLeast(options.Environments)
+	f := &Feed{Keys: &index.Keys{}, Chatbots: index.NewChatbots(options.Environments, options.Namespaces), pulse: newPulse(clock.RealClock{}.Now), log: log}
+	f.KeyFreshness = newFreshness(len(namespaces)*len(environments), f.pulse, options.Bound)
+	f.ChatbotFreshness = newFreshness(1, f.pulse, options.Bound)
+	failures := f.register(registry)
+	span := watchSpan(options.Bound.MaxStaleness)
+	for _, namespace := range namespaces {
+		for _, environment := range environments {
+			f.watchers = append(f.watchers, &watcher{
+				watched: watchedRecords, source: int32(len(f.watchers)), //nolint:gosec // a handful
+				client: records, namespace: namespace, environment: environment, log: log, span: span,
+				store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, freshness: f.KeyFreshness, failures: failures,
+			})
+		}
+	}
+	f.watchers = append(f.watchers, &watcher{
+		watched: watchedSecrets, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: span,
+		store: typedStore[*corev1.Secret]{f.Chatbots}, freshness: f.ChatbotFreshness, failures: failures,
+	})
+	return f
+}
+
+// oneAtLeast returns the names, sorted and once each. No names stand for all, which one watch without a name covers.
+func oneAtLeast(names []string) []string {
+	if len(names) == 0 {
+		return []string{""}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// Run watches, and logs changes of the freshness, until the context ends.
+func (f *Feed) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, w := range f.watchers {
+		group.Go(func() { w.run(ctx) })
+	}
+	group.Go(func() { f.pulse.run(ctx) })
+	group.Go(func() { f.KeyFreshness.report(ctx, f.log) })
+	group.Wait()
+}

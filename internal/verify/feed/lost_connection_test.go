@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package feed
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/internal/verify/verifytest"
+)
+
+// TestWatcher_ListsAfterALostConnection: the API server may be back with another history, in which it accepts the version
+// that the watch had reached. Each case loses the connection in one way, and the server then shows other records.
+func TestWatcher_ListsAfterALostConnection(t *testing.T) {
+	accepted := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // that of net/http
+	}
+	for name, lose := range map[string]func(http.ResponseWriter, *http.Request){
+		"the stream breaks":               func(w http.ResponseWriter, _ *http.Request) { accepted(w); panic(http.ErrAbortHandler) },
+		"the stream ends early":           func(w http.ResponseWriter, _ *http.Request) { accepted(w) },
+		"the stream ends after a change":  events(event("MODIFIED", verifytest.Typed(verifytest.Record(verifytest.Mint(t), verifytest.Created(0, "9")), "7"))),
+		"the stream ends after bookmarks": events(event("BOOKMARK", verifytest.Typed(verifytest.Record(verifytest.Mint(t)), "7"))),
+		"an error in the stream":          events(event("ERROR", verifytest.Failure(500, metav1.StatusReasonInternalError))),
+		"another error in the stream":     events(event("ERROR", verifytest.Failure(410, metav1.StatusReasonExpired))),
+		"500":                             verifytest.Reject(500, metav1.StatusReasonInternalError),
+		"503":                             verifytest.Reject(503, metav1.StatusReasonServiceUnavailable),
+		"503 with Retry-After": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "1")
+			verifytest.Reject(503, metav1.StatusReasonServiceUnavailable)(w, r)
+		},
+		"429 with Retry-After": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "1")
+			verifytest.Reject(429, metav1.StatusReasonTooManyRequests)(w, r)
+		},
+		"401":                     verifytest.Reject(401, metav1.StatusReasonUnauthorized),
+		"a version of its future": verifytest.Reject(504, metav1.StatusReasonTimeout),
+		"something else":          func(w http.ResponseWriter, _ *http.Request) { accepted(w); _, _ = io.WriteString(w, "<html>") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept, gone, added := verifytest.Mint(t), verifytest.Mint(t), verifytest.Mint(t)
+			before := []string{event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "2")), "6")), end("6")}
+			after := []string{event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), event("ADDED", verifytest.Typed(verifytest.Record(added, verifytest.Created(0, "3")), "6")), end("9")}
+			v, server := follow(t, []func(http.ResponseWriter, *http.Request){events(before...), lose, events(after...)}, func(v *Feed) bool {
+				return v.knows(added) && !v.knows(gone)
+			})
+			if !v.knows(kept) {
+				t.Error("a record that is in both histories was forgotten")
+			}
+			for i, wantList := range []bool{true, false, true} {
+				question, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/?"+server.questions()[i], nil)
+				if isList(question) != wantList || wantList && question.URL.Query().Get("resourceVersion") != "" {
+					t.Errorf("request %d is %s", i, server.questions()[i])
+				}
+			}
+		})
+	}
+}
+
+// TestWatcher_ListsAfterRequestsThatFail also covers the rate: an API server that is away is asked ever less often.
+func TestWatcher_ListsAfterRequestsThatFail(t *testing.T) {
+	for _, failure := range []error{errConnectionRefused, io.EOF, os.ErrDeadlineExceeded} {
+		t.Run(failure.Error(), func(t *testing.T) { testRequestsThatFail(t, failure) })
+	}
+}
+
+func testRequestsThatFail(t *testing.T, failure error) {
+	var away atomic.Bool
+	var failed, lists atomic.Int32
+	transport := handlerTransport{
+		refusal: func() error {
+			if !away.Load() {
+				return nil
+			}
+			failed.Add(1)
+			return failure
+		},
+		handler: func(w http.ResponseWriter, r *http.Request) {
+			if isList(r) {
+				lists.Add(1)
+				answerOpen(w, end("6"))
+				return
+			}
+			answerOpen(w)
+			lastItsTime(r)
+		},
+	}
+	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
+		time.Sleep(time.Hour)
+		if n := lists.Load(); n != 1 || !v.KeyFreshness.Ready(time.Now()) {
+			t.Errorf("an idle API server was listed %d times in an hour; age %s", n, v.KeyFreshness.age(time.Now()))
+		}
+		away.Store(true)
+		time.Sleep(10 * time.Minute)
+		if n := failed.Load(); n < 50 || n > 300 {
+			t.Errorf("%d attempts in 10 minutes", n)
+		}
+		if v.KeyFreshness.Answers(time.Now()) {
+			t.Error("it answers from records of 10 minutes ago")
+		}
+		away.Store(false)
+		time.Sleep(watchSpan(denyAfter2m.MaxStaleness)/4 + time.Second)
+		if n := lists.Load(); n != 2 || !v.KeyFreshness.Ready(time.Now()) {
+			t.Errorf("%d lists after the API server is back, ready: %t", n, v.KeyFreshness.Ready(time.Now()))
+		}
+	})
+}
+
+// TestWatcher_StaysReadyWhileTheAPIServerRestarts, whenever in the life of a watch that happens.
+func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
+	for _, began := range []time.Duration{time.Second, 20 * time.Second, 39 * time.Second} {
+		down := func() bool {
+			at := time.Since(bubbleEpoch)
+			return at > began && at < began+30*time.Second
+		}
+		transport := handlerTransport{
+			refusal: func() error {
+				if down() {
+					return errConnectionRefused
+				}
+				return nil
+			},
+			handler: func(w http.ResponseWriter, r *http.Request) {
+				if isList(r) {
+					answerOpen(w, end("6"))
+					return
+				}
+				answerOpen(w)
+				if left := began - time.Since(bubbleEpoch); left >= 0 {
+					stay(r, left+1)
+					breakOff(w)
+					return
+				}
+				lastItsTime(r)
+			},
+		}
+		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
+			synctest.Wait()
+			for range 200 {
+				if !v.KeyFreshness.Ready(time.Now()) {
+					t.Fatalf("a restart after %s: not ready after %s", began, time.Since(bubbleEpoch))
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	}
+}
+
+// bubbleEpoch is when time begins in a synctest bubble.
+var bubbleEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// TestWatcher_ListsAFlappingAPIServerAtABoundedRate: each list is complete, and each watch breaks.
+func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
+	var lists atomic.Int32
+	transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+		if isList(r) {
+			lists.Add(1)
+			answerOpen(w, end("6"))
+			return
+		}
+		answerOpen(w)
+		breakOff(w)
+	}}
+	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
+		const minutes = 60
+		for range minutes * 60 {
+			time.Sleep(time.Second)
+			if !v.KeyFreshness.Ready(time.Now()) {
+				t.Fatal("complete lists do not keep it ready")
+			}
+		}
+		// About one in 6 seconds: from 2 to 10.
+		if n := lists.Load(); n < 4*minutes || n > 15*minutes {
+			t.Errorf("%d lists in %d minutes", n, minutes)
+		}
+	})
+}
+
+// TestFreshness_IsNotMovedByAListThatIsNotComplete: after a lost connection its records prove nothing, and a proxy that
+// accepts everything proves less. Memory goes on answering within the bound.
+func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
+	for name, showRecords := range map[string]bool{"records without an end": true, "accepts and delivers nothing": false} {
+		t.Run(name, func(t *testing.T) {
+			gone, shown := verifytest.Mint(t), verifytest.Mint(t)
+			var lists atomic.Int32
+			transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case isList(r) && lists.Add(1) == 1:
+					answerOpen(w, event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "1")), "5")), end("6"))
+				case isList(r):
+					answerOpen(w)
+					for range 600 {
+						if showRecords {
+							_, _ = io.WriteString(w, event("ADDED", verifytest.Typed(verifytest.Record(shown, verifytest.Created(0, "2")), "5"))+"\n")
+						}
+						stay(r, time.Second)
+					}
+				default:
+					answerOpen(w)
+					stay(r, time.Second)
+					breakOff(w)
+				}
+			}}
+			inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
+				began := time.Now()
+				for ; time.Since(began) < 3*time.Minute; time.Sleep(time.Second) {
+					synctest.Wait()
+					age := v.KeyFreshness.age(time.Now())
+					if want := time.Since(began); age != want && age != want-time.Second {
+						t.Fatalf("after %s the age is %s", want, age)
+					}
+					if v.KeyFreshness.Answers(time.Now()) && !v.knows(gone) {
+						t.Fatal("a record is forgotten before the list is complete")
+					}
+				}
+				if v.knows(shown) != showRecords || v.KeyFreshness.Answers(time.Now()) {
+					t.Errorf("at the end it knows the record: %t, answers: %t", v.knows(shown), v.KeyFreshness.Answers(time.Now()))
+				}
+			})
+		})
+	}
+}
+
+// TestWatcher_ListsWhereARestartMayHavePassedUnseen: a proxy held the request, or the process was suspended.
+func TestWatcher_ListsWhereARestartMayHavePassedUnseen(t *testing.T) {
+	for name, tc := range map[string]struct {
+		accept, last time.Duration
+		lists        int32
+	}{
+		"at its time":                  {0, 40 * time.Second, 1},
+		"a little late":                {2 * time.Second, 42 * time.Second, 1},
+		"accepted late":                {6 * time.Second, 40 * time.Second, 2},
+		"ended long after its time":    {0, 46 * time.Second, 2},
+		"ended a little before":        {0, 39 * time.Second, 1},
+		"ended long before its time":   {0, 20 * time.Second, 2},
+		"ended as soon as it was open": {0, 0, 2},
+	} {
+		var once sync.Once
+		var lists atomic.Int32
+		transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+			if isList(r) {
+				lists.Add(1)
+				answerOpen(w, end("6"))
+				return
+			}
+			late := false
+			once.Do(func() { late = true })
+			if !late {
+				answerOpen(w)
+				lastItsTime(r)
+				return
+			}
+			stay(r, tc.accept)
+			answerOpen(w)
+			stay(r, tc.last)
+		}}
+		inBubble(t, denyAfter2m, transport, func(t *testing.T, _ *Feed) {
+			time.Sleep(5 * time.Minute)
+			if n := lists.Load(); n != tc.lists {
+				t.Errorf("%s: %d lists, want %d", name, n, tc.lists)
+			}
+		})
+	}
+}
+
+func TestRelistDelay_IsSpreadAndBounded(t *testing.T) {
+	for _, bound := range []time.Duration{minStaleness, 12 * time.Second, 2 * time.Minute, time.Hour} {
+		span := watchSpan(bound)
+		var least, most time.Duration
+		for failures := range 100 {
+			least, most = time.Hour, 0
+			for range 1000 {
+				delay := relistDelay(failures, span)
+				least, most = min(least, delay), max(most, delay)
+			}
+			if least < 100*time.Millisecond || most < 2*least || most > time.Second<<min(failures, 10) {
+				t.Fatalf("%d failures: %s to %s", failures, least, most)
+			}
+		}
+		// A watch that had just been idle for its span, a back-off and a list leave the verifier ready.
+		if span+most > min(bound, lagging)*3/4 {
+			t.Errorf("--max-staleness=%s: a delay of %s after a watch of %s", bound, most, span)
+		}
+	}
+}
+
+// TestWatcher_OfSecretsListsAfterALostConnection: HMAC secrets have the same watcher.
+func TestWatcher_OfSecretsListsAfterALostConnection(t *testing.T) {
+	var lists atomic.Int32
+	first, second := verifytest.Replica("cb_1", nil), verifytest.Replica("cb_2", nil)
+	for _, secret := range []*metav1.TypeMeta{&first.TypeMeta, &second.TypeMeta} {
+		secret.APIVersion, secret.Kind = "v1", "Secret"
+	}
+	bookmark := verifytest.Replica("", nil)
+	bookmark.TypeMeta, bookmark.Data = first.TypeMeta, nil
+	bookmark.ResourceVersion, bookmark.Annotations = "6", map[string]string{metav1.InitialEventsAnnotationKey: "true"}
+	transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case isList(r) && lists.Add(1) == 1:
+			answerOpen(w, event("ADDED", first), event("BOOKMARK", bookmark))
+		case isList(r):
+			answerOpen(w, event("ADDED", second), event("BOOKMARK", bookmark))
+		case lists.Load() == 1:
+			answerOpen(w)
+			breakOff(w)
+		default:
+			answerOpen(w)
+			lastItsTime(r)
+		}
+	}}
+	secretsInBubble(t, transport, func(t *testing.T, v *Feed) {
+		time.Sleep(time.Minute)
+		if n := lists.Load(); n != 2 || v.vouchesFor("cb_1") || !v.vouchesFor("cb_2") {
+			t.Errorf("after %d lists it knows %d chatbots", n, v.Chatbots.Len())
+		}
+	})
+}

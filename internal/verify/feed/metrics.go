@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package feed
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// register registers the metrics of a Feed. It returns the counter of failed watches and lists.
+func (f *Feed) register(registry prometheus.Registerer) (failures prometheus.Counter) {
+	failures = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "dgbot_verifier_watch_failures_total", Help: "Failed watches and lists of records or HMAC secrets; a complete list follows each.",
+	})
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	registry.MustRegister(failures,
+		gauge("dgbot_verifier_records", "Records in memory.", func() float64 { return float64(f.Keys.Records()) }),
+		gauge("dgbot_verifier_duplicate_records", "Records that do not count because one with their key ID was created before.",
+			func() float64 { return float64(f.Keys.Duplicates()) }),
+		gauge("dgbot_verifier_chatbots", "Chatbots in memory whose visitors can be vouched for.", func() float64 { return float64(f.Chatbots.Len()) }),
+		gauge("dgbot_verifier_identity_age_seconds", "Seconds since the API server was last heard of by the watch of HMAC secrets; +Inf for never.", func() float64 {
+			return seconds(f.ChatbotFreshness.age(f.pulse.now()))
+		}),
+		gauge("dgbot_verifier_synced", "1 once all records were read, 0 before: everything is denied.", func() float64 {
+			if f.KeyFreshness.Synced() {
+				return 1
+			}
+			return 0
+		}),
+		gauge("dgbot_verifier_records_age_seconds", "Seconds since the API server was last heard of; +Inf for never.", func() float64 {
+			return seconds(f.KeyFreshness.age(f.pulse.now()))
+		}),
+		gauge("dgbot_verifier_max_staleness_seconds", "The age from which on requests are denied (--max-staleness).", func() float64 {
+			return f.KeyFreshness.bound.MaxStaleness.Seconds()
+		}))
+	return failures
+}
+
+func seconds(age time.Duration) float64 {
+	if age == forever {
+		return math.Inf(1)
+	}
+	return age.Seconds()
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/internal/continuity"
+)
+
+// watchSpan is how long a watch lasts before it is opened anew: an API server at which nothing is written may say nothing
+// for as long as a watch lasts, so opening the next one is what shows that it is there.
+func watchSpan(maxStaleness time.Duration) time.Duration {
+	return min(max(maxStaleness/3, time.Second), 45*time.Second)
+}
+
+// listSpan is how long a complete list may take to arrive.
+const listSpan = 10 * time.Minute
+
+// listPause is how long a list may stand still. A proxy that accepts everything and delivers nothing must not hold up the
+// next attempt for the whole listSpan.
+const listPause = 30 * time.Second
+
+// pageSize is how many objects come at once from an API server that cannot stream them.
+const pageSize = 500
+
+// watcher keeps the objects of one namespace, or of all, in a store. It is no client-go reflector: that one gathers the
+// whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
+type watcher struct {
+	watched
+	source    int32
+	client    rest.Interface
+	namespace string // empty for all
+	// environment is that of the records; empty for all.
+	environment string
+	store       store
+	freshness   *Freshness
+	failures    prometheus.Counter
+	log         logr.Logger
+	span        time.Duration
+
+	generation int32
+	// asked is when the current list or watch was asked for.
+	asked moment
+	// version is the resource version up to which the store is complete; empty where a list comes next.
+	version string
+}
+
+// run keeps the store up to date until the context ends. It retries whatever fails, with a back-off; meanwhile the freshness
+// reports how old the store's content is.
+//
+// After any failure the next step is a complete list, never a watch from the version that was reached: the API server may be
+// back with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing
+// until it has passed that version. Comparing versions is not enough, because it may have passed ours already. A watch that
+// ended at its time is no failure: the connection lasted until the next request.
+func (w *watcher) run(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		lasted, err := w.follow(ctx)
+		if lasted {
+			failures = 0
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		w.version = ""
+		delay := relistDelay(failures, w.span)
+		failures++
+		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
+			"delay", delay.Round(time.Millisecond).String(), "error", err.Error())
+		w.failures.Inc()
+		pause(ctx, delay)
+	}
+}
+
+// relistDelay returns how long to wait before the next complete list after a number of failures in a row. A list that
+// completes does not end the row, only a watch that lasted its time does: an API server that breaks each watch must not be
+// listed at the rate at which it breaks them. The delay is random, because verifiers lose their connections together. It
+// stays far below the age from which on a verifier is not ready.
+func relistDelay(failures int, span time.Duration) time.Duration {
+	const first = time.Second
+	longest := min(first<<min(failures, 10), max(span/4, first))
+	return wait.Jitter(longest/5, 4)
+}
+
+// follow lists or watches once. lasted reports whether it was a watch that ended at its time.
+func (w *watcher) follow(ctx context.Context) (lasted bool, err error) {
+	if w.version == "" {
+		return false, w.list(ctx)
+	}
+	if err := w.watch(ctx); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (w *watcher) options(span time.Duration, version string) metav1.ListOptions {
+	seconds := int64(span.Seconds())
+	options := metav1.ListOptions{AllowWatchBookmarks: true, TimeoutSeconds: &seconds, ResourceVersion: version}
+	if w.environment != "" {
+		options.FieldSelector = fields.OneTermEqualSelector("spec.environment", w.environment).String()
+	}
+	return options
+}
+
+// list takes over all there is, and forgets those that are no longer there. Nothing of it counts for the freshness before it
+// is complete: only the whole list, which the API server reads consistently, proves the present history.
+func (w *watcher) list(ctx context.Context) error {
+	w.generation++
+	w.asked = w.freshness.pulse.beat()
+	options := w.options(listSpan, "")
+	stream := true
+	options.SendInitialEvents, options.ResourceVersionMatch = &stream, metav1.ResourceVersionMatchNotOlderThan
+	err := w.listAsStream(ctx, options)
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
+		return w.listInPages(ctx) // streaming can be switched off
+	}
+	return err
+}
+
+func (w *watcher) listAsStream(ctx context.Context, options metav1.ListOptions) error {
+	ctx, cancel := context.WithTimeout(ctx, listSpan+lagging)
+	defer cancel()
+	standstill := time.AfterFunc(listPause, cancel)
+	defer standstill.Stop()
+	stream, err := w.open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer stream.Stop()
+	return w.takeList(stream, standstill)
+}
+
+func (w *watcher) listInPages(ctx context.Context) error {
+	options := w.options(w.span, "")
+	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
+	for {
+		page, err := w.takePage(ctx, options)
+		if err != nil {
+			return err
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			w.complete(page.GetResourceVersion())
+			return nil
+		}
+	}
+}
+
+func (w *watcher) takePage(ctx context.Context, options metav1.ListOptions) (metav1.ListInterface, error) {
+	ctx, cancel := context.WithTimeout(ctx, listPause)
+	defer cancel()
+	list := w.newList()
+	if err := w.request(options).Do(ctx).Into(list); err != nil {
+		return nil, err
+	}
+	if err := apimeta.EachListItem(list, func(o runtime.Object) error { w.take(o); return nil }); err != nil {
+		return nil, err
+	}
+	return apimeta.ListAccessor(list)
+}
+
+func (w *watcher) request(options metav1.ListOptions) *rest.Request {
+	return w.client.Get().NamespaceIfScoped(w.namespace, w.namespace != "").Resource(w.resource).
+		SpecificallyVersionedParams(&options, metav1.ParameterCodec, metav1.SchemeGroupVersion)
+}
+
+// complete: the store has all there is at a resource version.
+func (w *watcher) complete(version string) {
+	w.store.sweep(w.source, w.generation)
+	w.version = version
+	w.freshness.synced(int(w.source))
+	w.freshness.answered(int(w.source), w.asked)
+}
+
+// open opens a stream of events. A failure is not retried here, as client-go does by default: each one may hide that the API
+// server was restarted.
+func (w *watcher) open(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.Watch = true
+	return w.request(options).MaxRetries(0).Watch(ctx)
+}
+
+// watch takes over events from the version of the store on. It returns nil where the watch ended at its time, and where it was ended
+// because the process had not run for a moment: then only a new request shows what is up to date. Every other end is an error.
+func (w *watcher) watch(ctx context.Context) error {
+	options := w.options(w.span, w.version)
+	span := time.Duration(*options.TimeoutSeconds) * time.Second
+	ctx, cancel := context.WithTimeout(ctx, span+lagging)
+	defer cancel()
+	pulse := w.freshness.pulse
+	woken := pulse.next()
+	w.asked = pulse.beat()
+	stream, err := w.open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer stream.Stop()
+	// A proxy may have held the request while the API server restarted.
+	if took := pulse.beat().since(w.asked); took > continuity.Slack {
+		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
+	}
+	w.freshness.answered(int(w.source), w.asked)
+	go func() {
+		select {
+		case <-woken:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	failed := w.takeEvents(stream)
+	lasted := pulse.beat().since(w.asked)
+	paused, was := pulse.gapAfter(w.asked)
+	switch {
+	case was && paused.length > continuity.Slack:
+		return fmt.Errorf("the process did not run for %s, which may hide a restart of the API server", paused.length.Round(time.Millisecond))
+	case was && (failed == nil || ctx.Err() != nil):
+		return nil
+	case failed != nil:
+		return failed
+	case !continuity.EndedOnTime(w.asked.at, w.asked.at.Add(lasted), span):
+		return fmt.Errorf("the watch ended after %s instead of %s", lasted.Round(time.Millisecond), span)
+	}
+	return nil
+}
+
+// takeList takes over objects until the bookmark that marks the end of the list. Only a bookmark does: the annotation can be
+// on an object as well.
+func (w *watcher) takeList(stream watch.Interface, standstill *time.Timer) error {
+	for event := range stream.ResultChan() {
+		standstill.Reset(listPause)
+		object, err := w.takeEvent(event)
+		if err != nil {
+			return err
+		}
+		if event.Type == watch.Bookmark && object.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true" {
+			w.complete(object.GetResourceVersion())
+			return nil
+		}
+	}
+	return errors.New("the list ended before it was complete")
+}
+
+func (w *watcher) takeEvents(stream watch.Interface) error {
+	for event := range stream.ResultChan() {
+		object, err := w.takeEvent(event)
+		if err != nil {
+			return err
+		}
+		w.version = object.GetResourceVersion()
+		w.freshness.delivered(int(w.source), w.asked)
+	}
+	return nil
+}
+
+func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
+	if event.Type == watch.Error {
+		return nil, apierrors.FromObject(event.Object)
+	}
+	object, err := apimeta.Accessor(event.Object)
+	if err != nil {
+		return nil, fmt.Errorf("the API server sent a %T", event.Object)
+	}
+	switch event.Type {
+	case watch.Deleted:
+		w.store.remove(event.Object)
+	case watch.Added, watch.Modified:
+		w.take(event.Object)
+	}
+	return object, nil
+}
+
+func (w *watcher) take(o runtime.Object) {
+	err := w.store.put(o, w.source, w.generation)
+	if object, failed := apimeta.Accessor(o); err != nil && failed == nil {
+		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
+	}
+}
+
+func pause(ctx context.Context, span time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(span):
+	}
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package index
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unique"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+const keyIDLength = apikey.IDLength
+
+type keyID [keyIDLength]byte
+
+// uid is a record's: the 16 bytes that its text stands for, which takes a quarter of the memory.
+type uid [16]byte
+
+// Entry is what is kept of a record. But for its use it is never changed once it is in the index: readers hold it without a
+// lock. Its fields are in the order that leaves no gaps, and fill the 128 bytes that Go hands out: there may be a million.
+type Entry struct {
+	id    keyID
+	state byte // and owned, in its highest bit
+	// nameLength is that of the key's name at the beginning of text. The record's name begins with as many characters of it as
+	// sharedLength says, and goes on with recordLength characters of text.
+	nameLength, sharedLength, recordLength uint8
+	sum                                    [sha256.Size]byte
+	uid                                    uid
+	created                                uint32 // Unix seconds
+	generation                             int32
+	notAfter                               int64 // Unix seconds; never for none
+	revision                               int64
+	traits                                 unique.Handle[traits]
+	// text is the key's name, the rest of the record's, and the label, in one piece: three strings would take three pieces of
+	// memory.
+	text string
+	// next has the same key ID and came later: it does not count.
+	next *Entry
+	use  *Use
+}
+
+// traits repeat from record to record, so each combination is kept once.
+type traits struct {
+	environment, namespace, chatbotID, scopes string
+	source                                    int32
+}
+
+const (
+	never = math.MaxInt64
+	// ownedBit is set in an entry's state where the record has an owner.
+	ownedBit = 0x80
+)
+
+// newEntry returns what is kept of a record. It fails where the record is not of the form that the API server enforces:
+// such a record admits nothing.
+func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*Entry, error) {
+	spec := &record.Spec
+	sum, err := apikey.ParseHash(spec.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("spec.hash: %w", err)
+	}
+	if len(spec.KeyID) != keyIDLength {
+		return nil, fmt.Errorf("spec.keyID: %d characters, want %d", len(spec.KeyID), keyIDLength)
+	}
+	name := spec.APIKeyRef.Name
+	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 {
+		return nil, fmt.Errorf("names of %d and %d characters, want at most %d", len(name), len(record.Name), math.MaxUint8)
+	}
+	standing := lifecycle.StandingOf(record)
+	state := slices.Index(states[:], standing.State)
+	if state < 0 {
+		return nil, fmt.Errorf("spec.state: %q is not known here", standing.State)
+	}
+	if standing.Owned {
+		state |= ownedBit
+	}
+	shared := sharedPrefix(name, record.Name)
+	e := &Entry{
+		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
+		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of three, and a bit
+		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), source}),
+		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(record.Name) - shared), //nolint:gosec // looked at above
+		text: name + record.Name[shared:] + spec.Label,
+	}
+	copy(e.id[:], spec.KeyID)
+	if !standing.NotAfter.IsZero() {
+		e.notAfter = standing.NotAfter.Unix()
+	}
+	return e, nil
+}
+
+// sharedPrefix is how many bytes two texts begin with alike.
+func sharedPrefix(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// states are the known states by their byte in an entry. A record with another one has no entry.
+var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}
+
+func (e *Entry) standing() lifecycle.Standing {
+	s := lifecycle.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}
+	if e.notAfter != never {
+		s.NotAfter = time.Unix(e.notAfter, 0)
+	}
+	return s
+}
+
+// CanBeAccepted reports whether the key is accepted at a time, or can be accepted later.
+func (e *Entry) CanBeAccepted(now time.Time) bool { return !e.standing().Admit(now).IsFinal() }
+
+// KeyID returns the ID that the text of the key contains.
+func (e *Entry) KeyID() string { return string(e.id[:]) }
+
+// Environment returns the environment of the key.
+func (e *Entry) Environment() string { return e.traits.Value().environment }
+
+// ChatbotID returns the ID of the chatbot that the key is for; empty for none.
+func (e *Entry) ChatbotID() string { return e.traits.Value().chatbotID }
+
+// Scopes returns the scopes of the key, separated by spaces.
+func (e *Entry) Scopes() string { return e.traits.Value().scopes }
+
+// Namespace returns the namespace of the record, which is that of its DGbotAPIKey.
+func (e *Entry) Namespace() string { return e.traits.Value().namespace }
+
+// Use returns when the key was used. All entries of a record share it.
+func (e *Entry) Use() *Use { return e.use }
+
+// name is that of the DGbotAPIKey.
+func (e *Entry) name() string { return e.text[:e.nameLength] }
+
+// RecordName returns the name of the record.
+func (e *Entry) RecordName() string {
+	return e.text[:e.sharedLength] + e.text[e.nameLength:int(e.nameLength)+int(e.recordLength)]
+}
+
+func (e *Entry) label() string { return e.text[int(e.nameLength)+int(e.recordLength):] }
+
+// before says which of two records with one key ID counts: the one that was created first, then the lower uid.
+func (e *Entry) before(other *Entry) bool {
+	if e.created != other.created {
+		return e.created < other.created
+	}
+	return bytes.Compare(e.uid[:], other.uid[:]) < 0
+}
+
+// parseUID keeps the order of UUIDs as the API server writes them. Whatever else it may write is told apart by its hash.
+func parseUID(text types.UID) (u uid) {
+	digits := strings.ReplaceAll(string(text), "-", "")
+	if len(digits) == 2*len(u) {
+		if _, err := hex.Decode(u[:], []byte(digits)); err == nil {
+			return u
+		}
+	}
+	sum := sha256.Sum256([]byte(text))
+	copy(u[:], sum[:])
+	return u
+}
+
+// joinScopes is how scopes are kept and sent: with a space between them, which none contains.
+func joinScopes(scopes []v1alpha1.Scope) string {
+	texts := make([]string, len(scopes))
+	for i, scope := range scopes {
+		texts[i] = string(scope)
+	}
+	return strings.Join(texts, " ")
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package index holds what the verifier knows, in memory: keys by the hashes of their records, and chatbots by the replicas of their HMAC
+// secrets. It decides which keys and which identities are accepted. It reads and writes nothing outside of memory.
+package index
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// Keys finds records by key ID. Readers and writers share a lock only within one of its shards, and a writer holds it
+// for a few assignments. The zero Index is empty and ready.
+type Keys struct {
+	shards  [256]shard
+	records atomic.Int64
+	// ignored are records that do not count: another one with their key ID came first.
+	ignored atomic.Int64
+}
+
+type shard struct {
+	lock    sync.RWMutex
+	entries table
+}
+
+func (x *Keys) shardOf(hash uint64) *shard { return &x.shards[hash&0xff] }
+
+// find returns the entry that counts for a key ID; nil for none.
+func (x *Keys) find(id keyID) *Entry {
+	hash := hashOf(id)
+	s := x.shardOf(hash)
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	return s.entries.get(id, hash)
+}
+
+// Put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
+// place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
+// duplicate, which does not count.
+func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
+	e, err := newEntry(record, source, generation)
+	if err != nil {
+		x.Remove(record)
+		return err
+	}
+	hash := hashOf(e.id)
+	s := x.shardOf(hash)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if e.use = s.entries.get(e.id, hash).useOf(e.uid); e.use == nil {
+		e.use = &Use{}
+	}
+	e.use.SetReported(&record.Status)
+	x.drop(s, e.id, func(other *Entry) bool { return other.uid == e.uid })
+	x.insert(s, e)
+	if first := s.entries.get(e.id, hash); first != e {
+		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.Namespace(), first.RecordName())
+	}
+	return nil
+}
+
+// insert adds an entry to those with its key ID, in their order. The caller holds the lock.
+func (x *Keys) insert(s *shard, e *Entry) {
+	first := s.entries.get(e.id, hashOf(e.id))
+	s.entries.set(chain(first, e))
+	x.count(first.length(), first.length()+1)
+}
+
+// chain returns the entries with one more. Entries are never changed, so those before it are copied.
+func chain(first, e *Entry) *Entry {
+	if first == nil || e.before(first) {
+		e.next = first
+		return e
+	}
+	changed := *first
+	changed.next = chain(first.next, e)
+	return &changed
+}
+
+// length of the chain that begins here.
+func (e *Entry) length() int64 {
+	n := int64(0)
+	for ; e != nil; e = e.next {
+		n++
+	}
+	return n
+}
+
+// useOf returns the use of a record in the chain that begins here; nil where it is not in it.
+func (e *Entry) useOf(record uid) *Use {
+	for ; e != nil; e = e.next {
+		if e.uid == record {
+			return e.use
+		}
+	}
+	return nil
+}
+
+// count notes that so many records now have a key ID: all but the first are ignored.
+func (x *Keys) count(before, after int64) {
+	x.records.Add(after - before)
+	x.ignored.Add(max(after-1, 0) - max(before-1, 0))
+}
+
+// Remove forgets a record.
+func (x *Keys) Remove(record *v1alpha1.DGbotAPIKeyRecord) {
+	var id keyID
+	if copy(id[:], record.Spec.KeyID) != keyIDLength {
+		return
+	}
+	gone := parseUID(record.UID)
+	s := x.shardOf(hashOf(id))
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	x.drop(s, id, func(e *Entry) bool { return e.uid == gone })
+}
+
+// drop removes the entries of a key ID that are condemned. The caller holds the lock.
+func (x *Keys) drop(s *shard, id keyID, condemned func(*Entry) bool) {
+	first := s.entries.get(id, hashOf(id))
+	kept := keep(first, condemned)
+	switch kept {
+	case first:
+		return
+	case nil:
+		s.entries.remove(id)
+	default:
+		s.entries.set(kept)
+	}
+	x.count(first.length(), kept.length())
+}
+
+// keep returns the chain without the condemned.
+func keep(first *Entry, condemned func(*Entry) bool) *Entry {
+	if first == nil {
+		return nil
+	}
+	rest := keep(first.next, condemned)
+	if condemned(first) {
+		return rest
+	}
+	if rest == first.next {
+		return first
+	}
+	changed := *first
+	changed.next = rest
+	return &changed
+}
+
+// Sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
+func (x *Keys) Sweep(source, generation int32) {
+	old := func(e *Entry) bool { return e.generation != generation && e.traits.Value().source == source }
+	for i := range x.shards {
+		s := &x.shards[i]
+		var ids []keyID
+		s.lock.RLock()
+		for first := range s.entries.all {
+			for e := first; e != nil; e = e.next {
+				if old(e) {
+					ids = append(ids, e.id)
+					break
+				}
+			}
+		}
+		s.lock.RUnlock()
+		for _, id := range ids {
+			s.lock.Lock()
+			x.drop(s, id, old)
+			s.lock.Unlock()
+		}
+	}
+}
+
+// All yields the entry that counts for each key ID. A shard cannot be written while its entries are yielded.
+func (x *Keys) All(yield func(*Entry) bool) {
+	for i := range x.shards {
+		if !x.shards[i].all(yield) {
+			return
+		}
+	}
+}
+
+func (s *shard) all(yield func(*Entry) bool) (more bool) {
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	for e := range s.entries.all {
+		if !yield(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Records returns the number of records.
+func (x *Keys) Records() int64 { return x.records.Load() }
+
+// Duplicates returns the number of records that do not count, because one with their key ID was created before.
+func (x *Keys) Duplicates() int64 { return x.ignored.Load() }

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	envoy "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// requiredExtension is where Envoy's configuration says which scopes a route asks for. A header would be the caller's word.
+const requiredExtension = "required-scopes"
+
+// extAuthz is Envoy's external authorization over gRPC. A refusal is an answer and never a gRPC error: what Envoy makes of an
+// error depends on how it is configured, and could be to let the request pass.
+type extAuthz struct {
+	auth.UnimplementedAuthorizationServer
+	verifier *Server
+}
+
+// Check implements envoy.service.auth.v3.Authorization.
+func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.CheckResponse, error) {
+	http := check.GetAttributes().GetRequest().GetHttp()
+	f := s.verifier.ask(question{
+		names: namesOf(http), authorization: valuesOf(http, "authorization"), apiKey: valuesOf(http, keyHeader),
+		scopes: func() ([]string, bool) {
+			return splitScopes([]string{check.GetAttributes().GetContextExtensions()[requiredExtension]})
+		},
+	})
+	if f.answer == good {
+		return admit(f, http), nil
+	}
+	return deny(f.answer), nil
+}
+
+// valuesOf returns a header's values, whatever case its name is in. Envoy sends headers in one of two forms: as a map, where
+// repeated headers are joined with a comma, or one by one, as bytes.
+func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values []string) {
+	for its, value := range request.GetHeaders() {
+		if equalFold(its, name) {
+			values = append(values, value)
+		}
+	}
+	for _, header := range request.GetHeaderMap().GetHeaders() {
+		if !equalFold(header.GetKey(), name) {
+			continue
+		}
+		value := header.GetValue()
+		if raw := header.GetRawValue(); len(raw) > 0 {
+			value = string(raw)
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+// namesOf goes through the names of all headers.
+func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range request.GetHeaders() {
+			if !yield(name) {
+				return
+			}
+		}
+		for _, header := range request.GetHeaderMap().GetHeaders() {
+			if !yield(header.GetKey()) {
+				return
+			}
+		}
+	}
+}
+
+func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
+	set := headersFor(f.entry)
+	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.carried, set[:])}
+	for _, header := range set {
+		ok.Headers = append(ok.Headers, overwrite(header))
+	}
+	scopes := &structpb.ListValue{}
+	for scope := range strings.FieldsSeq(f.entry.Scopes()) {
+		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
+	}
+	return &auth.CheckResponse{
+		Status:       &status.Status{Code: int32(codes.OK)},
+		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: ok},
+		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"keyID":       structpb.NewStringValue(f.entry.KeyID()),
+			"environment": structpb.NewStringValue(f.entry.Environment()),
+			"chatbotID":   structpb.NewStringValue(f.entry.ChatbotID()),
+			"scopes":      structpb.NewListValue(scopes),
+		}},
+	}
+}
+
+func overwrite(h header) *core.HeaderValueOption {
+	return &core.HeaderValueOption{
+		Header:       &core.HeaderValue{Key: h.name, Value: h.value},
+		AppendAction: core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+var codeOf = map[answer]codes.Code{
+	refusedKey: codes.Unauthenticated, badRequest: codes.InvalidArgument, missingScopes: codes.PermissionDenied, unready: codes.Unavailable,
+}
+
+func deny(a answer) *auth.CheckResponse {
+	denied := &auth.DeniedHttpResponse{Status: &envoy.HttpStatus{Code: envoy.StatusCode(statusOf[a])}} //nolint:gosec // three digits
+	if a == refusedKey {
+		denied.Headers = []*core.HeaderValueOption{overwrite(header{challengeHeader, challenge})}
+	}
+	return &auth.CheckResponse{
+		Status:       &status.Status{Code: int32(codeOf[a])}, //nolint:gosec // below 17
+		HttpResponse: &auth.CheckResponse_DeniedResponse{DeniedResponse: denied},
+	}
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/go-logr/logr/funcr"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// checkRequest is what Envoy asks on behalf of a request, with the headers in one of its two forms.
+func checkRequest(r request, oneByOne bool) *auth.CheckRequest {
+	asked := &auth.AttributeContext_HttpRequest{Method: http.MethodGet, Path: "/?key=junk"}
+	for name, values := range r.header {
+		name = strings.ToLower(name)
+		if !oneByOne {
+			if asked.Headers == nil {
+				asked.Headers = map[string]string{}
+			}
+			asked.Headers[name] = strings.Join(values, ",")
+			continue
+		}
+		for _, value := range values {
+			if asked.HeaderMap == nil {
+				asked.HeaderMap = &core.HeaderMap{}
+			}
+			asked.HeaderMap.Headers = append(asked.HeaderMap.Headers, &core.HeaderValue{Key: name, RawValue: []byte(value)})
+		}
+	}
+	check := &auth.CheckRequest{Attributes: &auth.AttributeContext{Request: &auth.AttributeContext_Request{Http: asked}}}
+	if r.scopes != nil {
+		check.Attributes.ContextExtensions = map[string]string{requiredExtension: strings.Join(r.scopes, " ")}
+	}
+	return check
+}
+
+func (b *bench) check(t *testing.T, check *auth.CheckRequest) *auth.CheckResponse {
+	t.Helper()
+	response, err := extAuthz{verifier: b.Server}.Check(t.Context(), check)
+	if err != nil {
+		t.Fatalf("an error is no answer: %v", err)
+	}
+	return response
+}
+
+func TestExtAuthzGivesTheSameAnswers(t *testing.T) {
+	for name, tc := range cases {
+		for form, oneByOne := range map[string]bool{"headers": false, "header_map": true} {
+			t.Run(name+" in "+form, func(t *testing.T) {
+				b := newBench(t, tc.record)
+				if tc.unready {
+					b.clock.Pass(maxStaleness + 1)
+				}
+				response := b.check(t, checkRequest(tc.request(b.key), oneByOne))
+				denied := response.GetDeniedResponse()
+				got := int(denied.GetStatus().GetCode())
+				if response.GetOkResponse() != nil {
+					got = http.StatusOK
+				}
+				if got != tc.want || (response.GetStatus().GetCode() == 0) != (tc.want == 200) {
+					t.Fatalf("%d with code %d, want %d", got, response.GetStatus().GetCode(), tc.want)
+				}
+				challenged := len(denied.GetHeaders()) == 1 && denied.GetHeaders()[0].GetHeader().GetKey() == "WWW-Authenticate" &&
+					denied.GetHeaders()[0].GetHeader().GetValue() == "Bearer"
+				if challenged != (tc.want == 401) || denied.GetBody() != "" {
+					t.Errorf("denied with %v", denied)
+				}
+				if text, _ := protojson.Marshal(response); bytes.Contains(text, []byte(b.key[len(b.key)-40:])) {
+					t.Error("the key is in the answer")
+				}
+			})
+		}
+	}
+}
+
+// TestWhatEnvoyIsToldOfAGoodKey: headers that a caller made up must not get through, and Envoy removes last.
+func TestWhatEnvoyIsToldOfAGoodKey(t *testing.T) {
+	b := newBench(t)
+	header := http.Header{
+		"Authorization": {"Basic Zm9v"}, "X-API-Key": {b.key}, "X-DGbot-Scopes": {"*"}, "X-DGbot-Chatbot-ID": {"cb_x"}, "X-DGbot-Role": {"admin"},
+		"X_DGbot_Key_ID": {"y"}, "X-DGbot_Scopes": {"*"}, "X-Dgbo": {"z"}, "Accept": {"*/*"},
+	}
+	response := b.check(t, checkRequest(request{header: header}, false))
+	ok := response.GetOkResponse()
+	got := map[string]string{}
+	for _, option := range ok.GetHeaders() {
+		if option.GetAppendAction() != core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
+			t.Errorf("%s: %s", option.GetHeader().GetKey(), option.GetAppendAction())
+		}
+		got[option.GetHeader().GetKey()] = option.GetHeader().GetValue()
+	}
+	id := strings.Split(b.key, "_")[2]
+	for name, want := range map[string]string{
+		"X-DGbot-Key-ID": id, "X-DGbot-Environment": "staging", "X-DGbot-Chatbot-ID": "", "X-DGbot-Scopes": "a.b c.*",
+	} {
+		if value, there := got[name]; !there || value != want {
+			t.Errorf("%s: %q, want %q", name, value, want)
+		}
+	}
+	removed := slices.Sorted(slices.Values(ok.GetHeadersToRemove()))
+	if want := []string{"x-api-key", "x-dgbot-chatbot-id", "x-dgbot-role", "x-dgbot_scopes", "x_dgbot_key_id"}; !slices.Equal(removed, want) {
+		t.Errorf("removed %v, want %v", removed, want)
+	}
+	fields := response.GetDynamicMetadata().AsMap()
+	scopes, _ := fields["scopes"].([]any)
+	if fields["keyID"] != id || fields["environment"] != "staging" || fields["chatbotID"] != "" || len(scopes) != 2 || scopes[1] != "c.*" {
+		t.Errorf("metadata %v", fields)
+	}
+}
+
+// TestScopesAreAskedForByTheRouteAlone: a caller could ask for fewer.
+func TestScopesAreAskedForByTheRouteAlone(t *testing.T) {
+	b := newBench(t)
+	asked := checkRequest(request{bearerOf(b.key), []string{"x"}}, false)
+	asked.Attributes.Request.Http.Headers[strings.ToLower(requiredHeader)] = "a.b"
+	if got := b.check(t, asked).GetDeniedResponse().GetStatus().GetCode(); got != 403 {
+		t.Errorf("%d, want 403", got)
+	}
+	asked = checkRequest(request{header: bearerOf(b.key)}, false)
+	asked.Attributes.Request.Http.Headers[strings.ToLower(requiredHeader)] = "x"
+	if b.check(t, asked).GetOkResponse() == nil {
+		t.Error("a header asks for scopes")
+	}
+}
+
+func TestRequestsWithNothingInThem(t *testing.T) {
+	b := newBench(t)
+	for name, check := range map[string]*auth.CheckRequest{
+		"nil": nil, "empty": {}, "no request": {Attributes: &auth.AttributeContext{}},
+		"no HTTP request": {Attributes: &auth.AttributeContext{Request: &auth.AttributeContext_Request{}}},
+		"a header that is nil": {Attributes: &auth.AttributeContext{Request: &auth.AttributeContext_Request{
+			Http: &auth.AttributeContext_HttpRequest{HeaderMap: &core.HeaderMap{Headers: []*core.HeaderValue{nil}}}}}},
+	} {
+		if got := b.check(t, check).GetDeniedResponse().GetStatus().GetCode(); got != 401 {
+			t.Errorf("%s: %d, want 401", name, got)
+		}
+	}
+}
+
+// TestAPanicIsARefusal that says nothing of the request, and goes on.
+func TestAPanicIsARefusal(t *testing.T) {
+	var logged strings.Builder
+	log := funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{})
+	answer, err := survive(log)(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { panic("quoted " + "request") })
+	response, ok := answer.(*auth.CheckResponse)
+	if err != nil || !ok || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
+		t.Errorf("%v, %v", answer, err)
+	}
+	if text := logged.String(); !strings.Contains(text, "ext_authz_test.go") || strings.Contains(text, "quoted request") {
+		t.Errorf("the log says %s", text)
+	}
+}
+
+// FuzzCheckRequest: whatever arrives is answered, and only the key is admitted.
+func FuzzCheckRequest(f *testing.F) {
+	b := newBench(f)
+	for _, tc := range cases {
+		for _, oneByOne := range []bool{false, true} {
+			wire, err := proto.Marshal(checkRequest(tc.request(b.key), oneByOne))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(wire)
+		}
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		var check auth.CheckRequest
+		if proto.Unmarshal(wire, &check) != nil {
+			return
+		}
+		response, err := extAuthz{verifier: b.Server}.Check(t.Context(), &check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := proto.Marshal(response); err != nil {
+			t.Fatalf("an answer that cannot be sent: %v", err)
+		}
+		if response.GetOkResponse() != nil && !bytes.Contains(wire, []byte(b.key)) {
+			t.Fatal("admitted without the key")
+		}
+	})
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/verify/index"
+)
+
+// maxBody is the size in bytes from which on a body is refused: 32 scopes, the most a key can have, take far less.
+const maxBody = 16 << 10
+
+// The headers of /check, and of ext_authz. They are always all sent, so that what a caller put there never gets through.
+const (
+	keyIDHeader       = "X-DGbot-Key-ID"
+	environmentHeader = "X-DGbot-Environment"
+	chatbotIDHeader   = "X-DGbot-Chatbot-ID"
+	scopesHeader      = "X-DGbot-Scopes"
+	requiredHeader    = "X-DGbot-Required-Scopes"
+	keyHeader         = "X-API-Key"
+	// removeHeader tells Envoy which headers of the request do not go on to the service behind it.
+	removeHeader = "X-Envoy-Auth-Headers-To-Remove"
+	// challenge goes with every 401, as RFC 9110 asks for.
+	challengeHeader = "WWW-Authenticate"
+	challenge       = "Bearer"
+)
+
+const (
+	verifyPath   = "/v1/verify"
+	identityPath = "/v1/identity/verify"
+)
+
+type header struct{ name, value string }
+
+// headersFor are the headers that tell a service behind whose key it was.
+func headersFor(e *index.Entry) [4]header {
+	return [4]header{{keyIDHeader, e.KeyID()}, {environmentHeader, e.Environment()}, {chatbotIDHeader, e.ChatbotID()}, {scopesHeader, e.Scopes()}}
+}
+
+// Handler serves /v1/verify, /v1/identity/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
+// redirect: behind /check stands whatever path a client of the gateway asked for.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if !takesBody(r) {
+			leaveBody(w, r)
+		}
+		switch path := r.URL.Path; {
+		case path == verifyPath:
+			if allowed(w, r, http.MethodPost) {
+				s.serveVerify(w, r)
+			}
+		case path == identityPath:
+			if allowed(w, r, http.MethodPost) {
+				s.serveIdentity(w, r)
+			}
+		case path == "/check" || strings.HasPrefix(path, "/check/"):
+			s.serveCheck(w, r)
+		case path == "/healthz":
+			if allowed(w, r, http.MethodGet, http.MethodHead) {
+				say(w, true, "ok")
+			}
+		case path == "/readyz":
+			if allowed(w, r, http.MethodGet, http.MethodHead) {
+				s.serveReadiness(w)
+			}
+		default:
+			http.Error(w, "not found", http.StatusNotFound)
+		}
+	})
+}
+
+// takesBody reports whether the answer to a request depends on its body.
+func takesBody(r *http.Request) bool {
+	return r.Method == http.MethodPost && (r.URL.Path == verifyPath || r.URL.Path == identityPath)
+}
+
+// lingering is how long a connection stays open for a body that is not read. Closing it while the client still sends would
+// reset the connection, and the client could lose the answer.
+const lingering = time.Second
+
+// leaveBody makes the answer independent of a body that the request declares. By default net/http reads the body before it
+// sends the answer, so a gateway that forwards Content-Length without the body would wait until readTimeout. The connection
+// is not reused: what follows on it could be the body or the next request.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	hurryBody(w, r)
+}
+
+// hurryBody bounds how long net/http waits for a body that the answer does not depend on. Where the body arrives in time, the
+// connection can be reused.
+func hurryBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	// A response writer of a test has no connection and supports no deadline.
+	_ = http.NewResponseController(w).SetReadDeadline(clock.RealClock{}.Now().Add(lingering))
+}
+
+func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	for _, method := range methods {
+		if r.Method == method {
+			return true
+		}
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	return false
+}
+
+func say(w http.ResponseWriter, well bool, text string) {
+	if !well {
+		http.Error(w, text, http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text+"\n")
+}
+
+func (s *Server) serveReadiness(w http.ResponseWriter) {
+	if s.draining.Load() {
+		say(w, false, "about to stop")
+		return
+	}
+	now := s.now()
+	say(w, s.KeyFreshness.Ready(now), s.KeyFreshness.Condition(now))
+}
+
+// verification is the body of an answer of /v1/verify. Valid is true with status 200 only: a client that reads nothing else
+// must not let a request in that was denied.
+type verification struct {
+	Valid bool `json:"valid"`
+	*index.Identity
+	MissingScopes []string `json:"missingScopes,omitempty"`
+	Error         string   `json:"error,omitempty"`
+}
+
+func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
+	why, read := "a header has a name with other characters than visible ASCII", false
+	f := s.ask(question{
+		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		scopes: func() ([]string, bool) {
+			read = true
+			required, err := readScopes(http.MaxBytesReader(w, r.Body, maxBody))
+			if err != nil {
+				why = err.Error()
+			}
+			return required, err == nil
+		},
+	})
+	if !read {
+		hurryBody(w, r)
+	}
+	var body verification
+	switch f.answer {
+	case good:
+		body = verification{Valid: true, Identity: f.entry.Identity()}
+	case missingScopes:
+		body = verification{MissingScopes: f.missing}
+	case badRequest:
+		body = verification{Error: why}
+	case unready:
+		body = verification{Error: "the verifier does not know the present state of the keys"}
+	}
+	answerHeaders(w, f.answer)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statusOf[f.answer])
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+var statusOf = map[answer]int{
+	good: http.StatusOK, refusedKey: http.StatusUnauthorized, badRequest: http.StatusBadRequest,
+	missingScopes: http.StatusForbidden, unready: http.StatusServiceUnavailable,
+}
+
+func answerHeaders(w http.ResponseWriter, a answer) {
+	if a == refusedKey {
+		w.Header().Set(challengeHeader, challenge)
+	}
+}
+
+var errBody = errors.New(`want no body, or {"scopes":[…]} with at most 32 scopes such as "conversations.read"`)
+
+// maxRequired is how many scopes can be asked for at once: as many as a key can have.
+const maxRequired = v1alpha1.MaxScopes
+
+// readScopes reads the body of /v1/verify. The error says what is wanted, and repeats nothing of what was sent.
+func readScopes(body io.Reader) ([]string, error) {
+	content, err := io.ReadAll(body)
+	if err != nil {
+		return nil, errBody
+	}
+	if len(bytes.TrimSpace(content)) == 0 {
+		return nil, nil
+	}
+	return parseScopes(json.NewDecoder(bytes.NewReader(content)))
+}
+
+// parseScopes takes {"scopes":[…]} and {}, and nothing that another reader could take for something else: with a name that is
+// there twice, or in another case, encoding/json takes the last.
+func parseScopes(decoder *json.Decoder) (scopes []string, err error) {
+	next := func() json.Token {
+		token, failure := decoder.Token()
+		if failure != nil {
+			err = errBody
+		}
+		return token
+	}
+	if next() != json.Delim('{') {
+		return nil, errBody
+	}
+	if decoder.More() {
+		if next() != "scopes" {
+			return nil, errBody
+		}
+		switch next() {
+		case nil: // how Go writes a list without anything
+		case json.Delim('['):
+			if scopes, err = parseList(decoder); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, errBody
+		}
+	}
+	if next() != json.Delim('}') || err != nil {
+		return nil, errBody
+	}
+	if _, failure := decoder.Token(); !errors.Is(failure, io.EOF) {
+		return nil, errBody
+	}
+	return scopes, nil
+}
+
+// parseList reads scopes up to the end of their list.
+func parseList(decoder *json.Decoder) (scopes []string, err error) {
+	for decoder.More() {
+		token, err := decoder.Token()
+		scope, _ := token.(string)
+		if err != nil || !v1alpha1.Scope(scope).IsConcrete() || len(scopes) == maxRequired {
+			return nil, errBody
+		}
+		scopes = append(scopes, scope)
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, errBody
+	}
+	return scopes, nil
+}
+
+func (s *Server) serveCheck(w http.ResponseWriter, r *http.Request) {
+	f := s.ask(question{
+		names: maps.Keys(r.Header), authorization: r.Header.Values("Authorization"), apiKey: r.Header.Values(keyHeader),
+		scopes: func() ([]string, bool) { return splitScopes(r.Header.Values(requiredHeader)) },
+	})
+	answerHeaders(w, f.answer)
+	if f.answer == good {
+		set := headersFor(f.entry)
+		for _, header := range set {
+			w.Header().Set(header.name, header.value)
+		}
+		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.carried, set[:]), ","))
+	}
+	w.WriteHeader(statusOf[f.answer])
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"runtime"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/credentials"
+
+	"dgbot.io/key-operator/internal/connlimit"
+	"dgbot.io/key-operator/internal/listening"
+)
+
+// The listeners, as flags and metrics name them.
+const (
+	httpListener    = "http"
+	grpcListener    = "grpc"
+	metricsListener = "metrics"
+)
+
+// How the memory limit is divided, so that connections and the requests on them leave enough for the records, whatever clients do.
+// TestVerifier_HoldsUnderAttack in test/starvation measures it.
+const (
+	// unknownMemory stands in for a limit that is not known.
+	unknownMemory = 2 << 30
+	// Parts of the memory limit in sixteenths: what unanswered requests may take beside what each connection may, and what the connections
+	// of each listener may take. 4 are left for the process itself and for the records.
+	sixteenths  = 16
+	budgetShare = 1
+	httpShare   = 7
+	grpcShare   = 4
+	// memoryPerHTTP and memoryPerGRPC are what a connection takes at most, in bytes, with its part of the garbage and of the system's socket
+	// buffers, which count against the limit of a container. TestVerifier_ConnectionsFitTheirShare measures both: 203 KiB for HTTP over TLS
+	// with an unfinished header, 587 KiB for gRPC over TLS with 100 streams with many headers, on processors that other work takes as well.
+	// docs/benchmarks.md has the other kinds.
+	memoryPerHTTP = 224 << 10
+	memoryPerGRPC = 768 << 10
+	leastLimit    = 64
+	mostLimit     = 8192
+	// metricsLimit is for the listener of metrics, which a few scrapers use.
+	metricsLimit = 32
+	// decodingShare bounds how many gRPC messages are decoded at once. One of 64 KiB can describe over 3 MiB of objects.
+	decodingShare = 64 << 20
+)
+
+// limits bound what clients can take of this process.
+type limits struct {
+	memory int64
+	// connections is --max-connections; 0 to follow from the memory.
+	connections int
+	budget      *connlimit.Budget
+	// decoding holds a place for each gRPC message that is decoded and answered.
+	decoding chan struct{}
+	registry prometheus.Registerer
+}
+
+func (o *Options) newLimits(registry prometheus.Registerer, log logr.Logger) *limits {
+	memory, known := connlimit.MemoryLimit()
+	if !known {
+		memory = unknownMemory
+	}
+	l := limitsFor(memory, o.MaxConnections, registry)
+	log.Info("Limits of what clients can take", "memoryLimit", memory, "memoryLimitKnown", known, "requestMemory", l.budget.Free(),
+		"maxHTTPConnections", l.maximum(httpListener), "maxGRPCConnections", l.maximum(grpcListener))
+	return l
+}
+
+func limitsFor(memory int64, connections int, registry prometheus.Registerer) *limits {
+	places := max(2, min(int(memory/decodingShare), runtime.GOMAXPROCS(0)))
+	l := &limits{
+		memory: memory, connections: connections, budget: connlimit.NewBudget(int(memory * budgetShare / sixteenths)), decoding: make(chan struct{}, places), registry: registry,
+	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dgbot_verifier_request_memory_free_bytes",
+		Help: "Memory left for unanswered requests, beside what each connection may take; at 0, connections with large requests wait.",
+	}, func() float64 { return float64(l.budget.Free()) }))
+	return l
+}
+
+// maximum returns how many connections a listener accepts at once.
+func (l *limits) maximum(listener string) int {
+	share, perConnection := int64(httpShare), int64(memoryPerHTTP)
+	switch {
+	case listener == metricsListener:
+		return metricsLimit
+	case l.connections > 0:
+		return l.connections
+	case listener == grpcListener:
+		share, perConnection = grpcShare, memoryPerGRPC
+	}
+	return int(min(max(l.memory*share/sixteenths/perConnection, leastLimit), mostLimit))
+}
+
+// listen listens on the address that a flag names, for a bounded number of connections.
+func (l *limits) listen(ctx context.Context, listener, address string, log logr.Logger) (net.Listener, error) {
+	accepting, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, listening.Explain(listener+"-bind-address", address, err)
+	}
+	log.Info("Listening", "for", listener, "address", accepting.Addr().String())
+	return l.bound(listener, accepting), nil
+}
+
+// bound limits the connections of a listener, and reports them.
+func (l *limits) bound(listener string, accepting net.Listener) *connlimit.Listener {
+	label := prometheus.Labels{"listener": listener}
+	rejected := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "dgbot_verifier_connections_rejected_total", ConstLabels: label,
+		Help: "Connections closed at once, because the listener or the client had as many as it may.",
+	})
+	maximum := l.maximum(listener)
+	bounded := connlimit.Listen(accepting, maximum, rejected.Inc)
+	l.registry.MustRegister(rejected,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dgbot_verifier_connections", ConstLabels: label, Help: "Open connections."},
+			func() float64 { return float64(bounded.Open()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "dgbot_verifier_max_connections", ConstLabels: label, Help: "Connections that may be open at once (--max-connections).",
+		}, func() float64 { return float64(maximum) }))
+	return bounded
+}
+
+// serveHTTP1 returns the listener to serve HTTP with, with TLS or without.
+func (l *limits) serveHTTP1(server *http.Server, accepting net.Listener, secured *tls.Config) net.Listener {
+	if secured != nil {
+		accepting = tls.NewListener(accepting, secured)
+	}
+	return connlimit.HTTP1(server, accepting, l.budget)
+}
+
+// counting makes the connections of a gRPC server count what their streams take, once the handshake is over.
+type counting struct {
+	credentials.TransportCredentials
+	budget *connlimit.Budget
+}
+
+func (c counting) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	connection, info, err := c.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return connlimit.HTTP2(connection, c.budget), info, nil
+}
+
+func (c counting) Clone() credentials.TransportCredentials {
+	return counting{c.TransportCredentials.Clone(), c.budget}
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"strings"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// missing returns which of the required scopes are not granted by scopes as joinScopes returns them.
+func missing(granted string, required []string) []string {
+	var all []string
+	for _, scope := range required {
+		if !grants(granted, scope) {
+			all = append(all, scope)
+		}
+	}
+	return all
+}
+
+// grants reports whether one of the granted scopes, as joinScopes returns them, covers the scope.
+func grants(granted, scope string) bool {
+	for one := range strings.SplitSeq(granted, " ") {
+		if v1alpha1.Scope(one).Covers(v1alpha1.Scope(scope)) {
+			return true
+		}
+	}
+	return false
+}
+
+// splitScopes reads lists of scopes from headers, united: separated by spaces or commas. ok is false where one of them
+// cannot be asked for.
+func splitScopes(lists []string) (scopes []string, ok bool) {
+	for _, list := range lists {
+		for scope := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' || r == ',' }) {
+			if !v1alpha1.Scope(scope).IsConcrete() {
+				return nil, false
+			}
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes, true
+}

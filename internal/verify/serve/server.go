@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serve answers requests from the index, over HTTP and Envoy's ext_authz, and serves metrics. It bounds the memory and the connections
+// that clients can take.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"dgbot.io/key-operator/internal/verify/index"
+)
+
+// Options are the flags about the addresses that a Server listens on.
+type Options struct {
+	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
+	HTTPBindAddress, GRPCBindAddress, MetricsBindAddress string
+	// MetricsSecure serves metrics over TLS to those who may GET /metrics, as the manager does.
+	MetricsSecure bool
+	// TLSCertFile and TLSKeyFile hold the server's certificate, and are read again when they change; empty for no TLS.
+	TLSCertFile, TLSKeyFile string
+	// MaxConnections is how many connections the HTTP and the gRPC listener accept at once, each; 0 to follow from the memory.
+	MaxConnections int
+	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
+	// it.
+	DrainDelay time.Duration
+}
+
+// Validate returns what is wrong with the options.
+func (o *Options) Validate() error {
+	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
+		return errors.New("--tls-cert-file and --tls-key-file belong together: give both or none")
+	}
+	if o.MaxConnections < 0 {
+		return fmt.Errorf("--max-connections is %d: want a positive number, or 0 to let it follow from the memory limit", o.MaxConnections)
+	}
+	if o.DrainDelay < 0 || o.DrainDelay > time.Minute {
+		return fmt.Errorf("--drain-delay is %s: want 0s to 1m", o.DrainDelay)
+	}
+	return nil
+}
+
+// Freshness decides by the freshness of what is known whether requests are answered.
+type Freshness interface {
+	// Answers reports whether requests may be answered at a time.
+	Answers(now time.Time) bool
+	// Ready reports whether load balancers should send requests here.
+	Ready(now time.Time) bool
+	// Condition describes the freshness for the answer of /readyz.
+	Condition(now time.Time) string
+}
+
+// Data is what a Server answers from.
+type Data struct {
+	Keys     *index.Keys
+	Chatbots *index.Chatbots
+	// KeyFreshness and ChatbotFreshness are separate: that HMAC secrets cannot be read at the moment is no reason to refuse keys.
+	KeyFreshness, ChatbotFreshness Freshness
+}
+
+// Server answers questions about keys and chatbots.
+type Server struct {
+	Data
+	options  Options
+	config   *rest.Config
+	registry *prometheus.Registry
+	metrics  *metrics
+	now      func() time.Time
+	log      logr.Logger
+	// draining says that the end was asked for: requests are still answered, and load balancers should send no more.
+	draining atomic.Bool
+}
+
+// New returns a server that answers from what is known, and serves and extends the metrics of the registry. It asks the API server
+// of config who may read them.
+func New(options Options, known Data, config *rest.Config, registry *prometheus.Registry, log logr.Logger) *Server {
+	return &Server{
+		Data: known, options: options, config: config, registry: registry, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log,
+	}
+}
+
+// Limits of a connection. A request has a few kilobytes and its answer is made in microseconds: whoever needs longer holds a
+// connection that others could use.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 10 * time.Second
+	// idleTimeout is how long a connection without a request lasts: as short as gateways allow, so that connections of clients that only
+	// hold them are soon free for others. A gateway must close its own earlier, or it sends a request over a connection that the
+	// verifier is just closing, and answers its client with an error: the examples in config/integrations/gateways do so after 15 s. Not less than
+	// that: a gateway with few requests would connect, and with TLS shake hands, for each of them.
+	idleTimeout = 20 * time.Second
+	maxHeader   = 64 << 10
+	// shutdownTimeout is how long requests that are being answered may take at the end.
+	shutdownTimeout = 10 * time.Second
+)
+
+// Start listens on all addresses, so that a wrong address is an error at the start, and lets the group serve until the context ends and the
+// last request is answered.
+func (s *Server) Start(ctx context.Context, group *errgroup.Group) error {
+	certificate, err := s.options.certificate(ctx, group)
+	if err != nil {
+		return err
+	}
+	l := s.options.newLimits(s.registry, s.log)
+	h := &host{group, l, s.options.DrainDelay, s.log}
+	if err := h.serveHTTP(ctx, httpListener, s.options.HTTPBindAddress, s.Handler(), secured(certificate, "http/1.1")); err != nil {
+		return err
+	}
+	if err := h.serveGRPC(ctx, s, secured(certificate, "h2")); err != nil {
+		return err
+	}
+	if err := s.serveMetrics(ctx, h, certificate); err != nil {
+		return err
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		s.draining.Store(true)
+		return nil
+	})
+	return nil
+}
+
+// serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them. It serves a few scrapers at once: compressing an
+// answer takes megabytes.
+func (s *Server) serveMetrics(ctx context.Context, h *host, certificate getCertificate) error {
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	if !s.options.MetricsSecure {
+		return h.serveHTTP(ctx, metricsListener, s.options.MetricsBindAddress, metrics, nil)
+	}
+	client, err := kubernetes.NewForConfig(s.config)
+	if err != nil {
+		return err
+	}
+	if certificate == nil {
+		if certificate, err = selfSigned(); err != nil {
+			return err
+		}
+	}
+	return h.serveHTTP(ctx, metricsListener, s.options.MetricsBindAddress, newMetricsGuard(client, s.now, metrics), secured(certificate, "http/1.1"))
+}
+
+// host runs the servers of all protocols in a group, within the same limits.
+type host struct {
+	group      *errgroup.Group
+	limits     *limits
+	drainDelay time.Duration
+	log        logr.Logger
+}
+
+type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// certificate returns where the present certificate comes from; nil where there is to be no TLS.
+func (o *Options) certificate(ctx context.Context, group *errgroup.Group) (getCertificate, error) {
+	if o.TLSCertFile == "" {
+		return nil, nil
+	}
+	certificates, err := certwatcher.New(o.TLSCertFile, o.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert-file %s, --tls-key-file %s: %w", o.TLSCertFile, o.TLSKeyFile, err)
+	}
+	group.Go(func() error { return certificates.Start(ctx) })
+	return certificates.GetCertificate, nil
+}
+
+// secured returns how to serve a protocol with TLS; nil where there is no certificate.
+func secured(certificate getCertificate, protocol string) *tls.Config {
+	if certificate == nil {
+		return nil
+	}
+	return &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{protocol}}
+}
+
+// serveHTTP listens at once, so that a wrong address is an error at the start, and answers until the context ends.
+func (h *host) serveHTTP(ctx context.Context, name, address string, handler http.Handler, secured *tls.Config) error {
+	if address == "0" || address == "" {
+		return nil
+	}
+	listener, err := h.limits.listen(ctx, name, address, h.log)
+	if err != nil {
+		return err
+	}
+	server := newHTTPServer(handler)
+	listener = h.limits.serveHTTP1(server, listener, secured)
+	h.group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	h.group.Go(func() error {
+		h.drain(ctx)
+		ending, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(ending); err != nil {
+			return server.Close()
+		}
+		return nil
+	})
+	return nil
+}
+
+// newHTTPServer returns a server with the limits of a connection.
+func newHTTPServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// What clients do wrong is not worth a line in the log for each of them.
+		ErrorLog: stdlog.New(io.Discard, "", 0),
+	}
+}
+
+// drain returns when no further request is to be taken: a while after the end was asked for.
+func (h *host) drain(ctx context.Context) {
+	<-ctx.Done()
+	time.Sleep(h.drainDelay)
+}
