@@ -102,7 +102,7 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/connlimit", module + "/internal/listening",
 			module + "/internal/verify/index", "k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/apimachinery", "k8s.io/client-go",
-			"k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
+			"k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher", "sigs.k8s.io/json", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
 			"golang.org/x/sync/errgroup", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf",
 			"google.golang.org/genproto/googleapis/rpc",
 		},

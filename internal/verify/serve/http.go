@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/utils/clock"
+	strictjson "sigs.k8s.io/json"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/verify/index"
@@ -198,7 +199,8 @@ var errBody = errors.New(`want no body, or {"scopes":[…]} with at most 32 scop
 // maxRequired is how many scopes can be asked for at once: as many as a key can have.
 const maxRequired = v1alpha1.MaxScopes
 
-// readScopes reads the body of /v1/verify. The error says what is wanted, and repeats nothing of what was sent.
+// readScopes reads the body of /v1/verify, and accepts nothing that another reader could understand differently, as a field that occurs
+// twice or is written in another case. The error states what is accepted and repeats nothing of the body.
 func readScopes(body io.Reader) ([]string, error) {
 	content, err := io.ReadAll(body)
 	if err != nil {
@@ -207,59 +209,25 @@ func readScopes(body io.Reader) ([]string, error) {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return nil, nil
 	}
-	return parseScopes(json.NewDecoder(bytes.NewReader(content)))
+	var required *struct {
+		Scopes []string `json:"scopes"`
+	}
+	if !decodeStrictly(content, &required) || required == nil || len(required.Scopes) > maxRequired {
+		return nil, errBody
+	}
+	for _, scope := range required.Scopes {
+		if !v1alpha1.Scope(scope).IsConcrete() {
+			return nil, errBody
+		}
+	}
+	return required.Scopes, nil
 }
 
-// parseScopes takes {"scopes":[…]} and {}, and nothing that another reader could take for something else: with a name that is
-// there twice, or in another case, encoding/json takes the last.
-func parseScopes(decoder *json.Decoder) (scopes []string, err error) {
-	next := func() json.Token {
-		token, failure := decoder.Token()
-		if failure != nil {
-			err = errBody
-		}
-		return token
-	}
-	if next() != json.Delim('{') {
-		return nil, errBody
-	}
-	if decoder.More() {
-		if next() != "scopes" {
-			return nil, errBody
-		}
-		switch next() {
-		case nil: // how Go writes a list without anything
-		case json.Delim('['):
-			if scopes, err = parseList(decoder); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, errBody
-		}
-	}
-	if next() != json.Delim('}') || err != nil {
-		return nil, errBody
-	}
-	if _, failure := decoder.Token(); !errors.Is(failure, io.EOF) {
-		return nil, errBody
-	}
-	return scopes, nil
-}
-
-// parseList reads scopes up to the end of their list.
-func parseList(decoder *json.Decoder) (scopes []string, err error) {
-	for decoder.More() {
-		token, err := decoder.Token()
-		scope, _ := token.(string)
-		if err != nil || !v1alpha1.Scope(scope).IsConcrete() || len(scopes) == maxRequired {
-			return nil, errBody
-		}
-		scopes = append(scopes, scope)
-	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, errBody
-	}
-	return scopes, nil
+// decodeStrictly decodes JSON. It reports false if the content has another form than the target, unknown fields, fields in another case or
+// fields that occur twice.
+func decodeStrictly(content []byte, target any) bool {
+	unknownOrTwice, err := strictjson.UnmarshalStrict(content, target)
+	return err == nil && len(unknownOrTwice) == 0
 }
 
 func (s *Server) serveCheck(w http.ResponseWriter, r *http.Request) {

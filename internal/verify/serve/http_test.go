@@ -241,7 +241,7 @@ func TestBodiesThatAreNotWanted(t *testing.T) {
 	for body, want := range map[string]int{
 		"": 200, "\n": 200, "{}": 200, `{"scopes":null}`: 200, `{"scopes":[]}`: 200, `{"scopes":["a.b"]}`: 200,
 		"null": 400, "[]": 400, `"a"`: 400, "{": 400, `{"scopes":"a"}`: 400, `{"scopes":[1]}`: 400, `{"scope":["a"]}`: 400, `{"scopes":["a.b"]}x`: 400,
-		`{"scopes":[""]}`: 400, `{"scopes":["*"]}`: 400, "\x00": 400,
+		`{"scopes":[""]}`: 400, `{"scopes":[null]}`: 400, `{"sco\u0070es":["a.b"]}`: 200, `{"scopes":["a.b"],"x":{}}`: 400, `{"scopes":["*"]}`: 400, "\x00": 400,
 		`{"scopes":["c.admin"],"scopes":[]}`: 400, `{"SCOPES":["a.b"]}`: 400, `{"scopes":["a.b"],}`: 400, `{"scopes":["a.b" "c.d"]}`: 400, `{"scopes":{}}`: 400, `{"scopes":[`: 400,
 		`{"scopes":[` + strings.Repeat(`"a",`, 40) + `"a"]}`: 400, `{"scopes":["` + strings.Repeat("a", maxBody) + `"]}`: 400,
 	} {

@@ -3,7 +3,6 @@
 package serve
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -69,41 +68,22 @@ func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
 	return payload, good
 }
 
-// readClaim reads the body of /v1/identity/verify, and takes nothing that another reader could take for something else. The
-// error says what is wanted, and repeats nothing of what was sent.
+// readClaim reads the body of /v1/identity/verify, and accepts nothing that another reader could understand differently. The error states what
+// is accepted and repeats nothing of the body.
 func readClaim(body io.Reader) (claim, error) {
-	var c claim
 	content, err := io.ReadAll(body)
 	if err != nil {
-		return c, errIdentityBody
+		return claim{}, errIdentityBody
 	}
-	fields := map[string]*string{"token": &c.Token, "chatbotId": &c.ChatbotID, "userId": &c.UserID, "hash": &c.Hash}
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return c, errIdentityBody
+	var fields map[string]string
+	if !decodeStrictly(content, &fields) {
+		return claim{}, errIdentityBody
 	}
-	seen := 0
-	for decoder.More() {
-		name, _ := decoder.Token()
-		text, _ := name.(string)
-		into := fields[text]
-		value, err := decoder.Token()
-		said, ok := value.(string)
-		if into == nil || err != nil || !ok || said == "" {
-			return c, errIdentityBody
-		}
-		*into = said
-		delete(fields, text) // a second one is refused
-		seen++
-	}
-	if _, err := decoder.Token(); err != nil {
-		return c, errIdentityBody
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return c, errIdentityBody
-	}
-	if token := c.Token != ""; token && seen != 1 || !token && seen != 3 {
-		return c, errIdentityBody
+	c := claim{fields["token"], fields["chatbotId"], fields["userId"], fields["hash"]}
+	isToken := len(fields) == 1 && c.Token != ""
+	isPlain := len(fields) == 3 && c.ChatbotID != "" && c.UserID != "" && c.Hash != ""
+	if !isToken && !isPlain {
+		return claim{}, errIdentityBody
 	}
 	return c, nil
 }

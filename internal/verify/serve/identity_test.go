@@ -146,8 +146,9 @@ func TestRequestsThatAreNoIdentity(t *testing.T) {
 	for name, body := range map[string]string{
 		"nothing": "", "no JSON": "token", "a list": "[]", "no field": "{}", "an unknown field": `{"token":"x","y":"z"}`,
 		"a name twice": fmt.Sprintf(`{"token":%q,"token":%q}`, token, token), "another case": fmt.Sprintf(`{"Token":%q}`, token),
-		"a number": `{"token":1}`, "an empty token": `{"token":""}`, "two of three": `{"chatbotId":"cb_1","userId":"u"}`,
-		"both forms": fmt.Sprintf(`{"token":%q,"chatbotId":"cb_1","userId":"u","hash":"h"}`, token), "nested": `{"token":{"a":"b"}}`,
+		"a number": `{"token":1}`, "an empty token": `{"token":""}`, "null": "null", "a field that is null": `{"token":null,"chatbotId":"cb_1","userId":"u","hash":"h"}`,
+		"two of three": `{"chatbotId":"cb_1","userId":"u"}`,
+		"both forms":   fmt.Sprintf(`{"token":%q,"chatbotId":"cb_1","userId":"u","hash":"h"}`, token), "nested": `{"token":{"a":"b"}}`,
 		"more behind it": tokenBody(token) + "{}", "not closed": `{"token":"x"`, "too long": tokenBody(strings.Repeat("x", maxIdentityBody)),
 	} {
 		answer := b.identify(body)
