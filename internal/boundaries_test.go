@@ -76,6 +76,8 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		may: []string{
 			module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
 		},
+		mustNot: []string{module + "/internal/verify/verifytest"},
+		inTests: []string{module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1"},
 	},
 	"internal/verify/client": {
 		may: []string{module + "/api/v1alpha1", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest"},

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/internal/verify/client"
+	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
 // silentServer is an API server at which nothing is written: it accepts a watch, says nothing, and ends it when its time is
@@ -43,7 +44,7 @@ func (s *silentServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	time.Sleep(s.answering)
 	response := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r}
 	if r.URL.Query().Get("sendInitialEvents") == "true" {
-		response.Body = io.NopCloser(strings.NewReader(end("6")))
+		response.Body = io.NopCloser(strings.NewReader(verifytest.End("6")))
 		return response, nil
 	}
 	seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds"))

@@ -28,10 +28,10 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 	for name, lose := range map[string]func(http.ResponseWriter, *http.Request){
 		"the stream breaks":               func(w http.ResponseWriter, _ *http.Request) { accepted(w); panic(http.ErrAbortHandler) },
 		"the stream ends early":           func(w http.ResponseWriter, _ *http.Request) { accepted(w) },
-		"the stream ends after a change":  events(event("MODIFIED", verifytest.Typed(verifytest.Record(verifytest.Mint(t), verifytest.Created(0, "9")), "7"))),
-		"the stream ends after bookmarks": events(event("BOOKMARK", verifytest.Typed(verifytest.Record(verifytest.Mint(t)), "7"))),
-		"an error in the stream":          events(event("ERROR", verifytest.Failure(500, metav1.StatusReasonInternalError))),
-		"another error in the stream":     events(event("ERROR", verifytest.Failure(410, metav1.StatusReasonExpired))),
+		"the stream ends after a change":  verifytest.Events(verifytest.Event("MODIFIED", verifytest.Typed(verifytest.Record(verifytest.Mint(t), verifytest.Created(0, "9")), "7"))),
+		"the stream ends after bookmarks": verifytest.Events(verifytest.Event("BOOKMARK", verifytest.Typed(verifytest.Record(verifytest.Mint(t)), "7"))),
+		"an error in the stream":          verifytest.Events(verifytest.Event("ERROR", verifytest.Failure(500, metav1.StatusReasonInternalError))),
+		"another error in the stream":     verifytest.Events(verifytest.Event("ERROR", verifytest.Failure(410, metav1.StatusReasonExpired))),
 		"500":                             verifytest.Reject(500, metav1.StatusReasonInternalError),
 		"503":                             verifytest.Reject(503, metav1.StatusReasonServiceUnavailable),
 		"503 with Retry-After": func(w http.ResponseWriter, r *http.Request) {
@@ -49,9 +49,9 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kept, gone, added := verifytest.Mint(t), verifytest.Mint(t), verifytest.Mint(t)
-			before := []string{event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "2")), "6")), end("6")}
-			after := []string{event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), event("ADDED", verifytest.Typed(verifytest.Record(added, verifytest.Created(0, "3")), "6")), end("9")}
-			v, server := follow(t, []func(http.ResponseWriter, *http.Request){events(before...), lose, events(after...)}, func(v *Feed) bool {
+			before := []string{verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "2")), "6")), verifytest.End("6")}
+			after := []string{verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5")), verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(added, verifytest.Created(0, "3")), "6")), verifytest.End("9")}
+			v, server := follow(t, []func(http.ResponseWriter, *http.Request){verifytest.Events(before...), lose, verifytest.Events(after...)}, func(v *Feed) bool {
 				return v.knows(added) && !v.knows(gone)
 			})
 			if !v.knows(kept) {
@@ -59,7 +59,7 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 			}
 			for i, wantList := range []bool{true, false, true} {
 				question, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/?"+server.questions()[i], nil)
-				if isList(question) != wantList || wantList && question.URL.Query().Get("resourceVersion") != "" {
+				if verifytest.IsList(question) != wantList || wantList && question.URL.Query().Get("resourceVersion") != "" {
 					t.Errorf("request %d is %s", i, server.questions()[i])
 				}
 			}
@@ -69,7 +69,7 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 
 // TestWatcher_ListsAfterRequestsThatFail also covers the rate: an API server that is away is asked ever less often.
 func TestWatcher_ListsAfterRequestsThatFail(t *testing.T) {
-	for _, failure := range []error{errConnectionRefused, io.EOF, os.ErrDeadlineExceeded} {
+	for _, failure := range []error{verifytest.ErrConnectionRefused, io.EOF, os.ErrDeadlineExceeded} {
 		t.Run(failure.Error(), func(t *testing.T) { testRequestsThatFail(t, failure) })
 	}
 }
@@ -77,22 +77,22 @@ func TestWatcher_ListsAfterRequestsThatFail(t *testing.T) {
 func testRequestsThatFail(t *testing.T, failure error) {
 	var away atomic.Bool
 	var failed, lists atomic.Int32
-	transport := handlerTransport{
-		refusal: func() error {
+	transport := verifytest.Transport{
+		Refusal: func() error {
 			if !away.Load() {
 				return nil
 			}
 			failed.Add(1)
 			return failure
 		},
-		handler: func(w http.ResponseWriter, r *http.Request) {
-			if isList(r) {
+		Handler: func(w http.ResponseWriter, r *http.Request) {
+			if verifytest.IsList(r) {
 				lists.Add(1)
-				answerOpen(w, end("6"))
+				verifytest.AnswerOpen(w, verifytest.End("6"))
 				return
 			}
-			answerOpen(w)
-			lastItsTime(r)
+			verifytest.AnswerOpen(w)
+			verifytest.LastItsTime(r)
 		},
 	}
 	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -123,25 +123,25 @@ func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 			at := time.Since(bubbleEpoch)
 			return at > began && at < began+30*time.Second
 		}
-		transport := handlerTransport{
-			refusal: func() error {
+		transport := verifytest.Transport{
+			Refusal: func() error {
 				if down() {
-					return errConnectionRefused
+					return verifytest.ErrConnectionRefused
 				}
 				return nil
 			},
-			handler: func(w http.ResponseWriter, r *http.Request) {
-				if isList(r) {
-					answerOpen(w, end("6"))
+			Handler: func(w http.ResponseWriter, r *http.Request) {
+				if verifytest.IsList(r) {
+					verifytest.AnswerOpen(w, verifytest.End("6"))
 					return
 				}
-				answerOpen(w)
+				verifytest.AnswerOpen(w)
 				if left := began - time.Since(bubbleEpoch); left >= 0 {
-					stay(r, left+1)
-					breakOff(w)
+					verifytest.Stay(r, left+1)
+					verifytest.BreakOff(w)
 					return
 				}
-				lastItsTime(r)
+				verifytest.LastItsTime(r)
 			},
 		}
 		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -162,14 +162,14 @@ var bubbleEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // TestWatcher_ListsAFlappingAPIServerAtABoundedRate: each list is complete, and each watch breaks.
 func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
 	var lists atomic.Int32
-	transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
-		if isList(r) {
+	transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
+		if verifytest.IsList(r) {
 			lists.Add(1)
-			answerOpen(w, end("6"))
+			verifytest.AnswerOpen(w, verifytest.End("6"))
 			return
 		}
-		answerOpen(w)
-		breakOff(w)
+		verifytest.AnswerOpen(w)
+		verifytest.BreakOff(w)
 	}}
 	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 		const minutes = 60
@@ -193,22 +193,22 @@ func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			gone, shown := verifytest.Mint(t), verifytest.Mint(t)
 			var lists atomic.Int32
-			transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+			transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 				switch {
-				case isList(r) && lists.Add(1) == 1:
-					answerOpen(w, event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "1")), "5")), end("6"))
-				case isList(r):
-					answerOpen(w)
+				case verifytest.IsList(r) && lists.Add(1) == 1:
+					verifytest.AnswerOpen(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "1")), "5")), verifytest.End("6"))
+				case verifytest.IsList(r):
+					verifytest.AnswerOpen(w)
 					for range 600 {
 						if showRecords {
-							_, _ = io.WriteString(w, event("ADDED", verifytest.Typed(verifytest.Record(shown, verifytest.Created(0, "2")), "5"))+"\n")
+							_, _ = io.WriteString(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(shown, verifytest.Created(0, "2")), "5"))+"\n")
 						}
-						stay(r, time.Second)
+						verifytest.Stay(r, time.Second)
 					}
 				default:
-					answerOpen(w)
-					stay(r, time.Second)
-					breakOff(w)
+					verifytest.AnswerOpen(w)
+					verifytest.Stay(r, time.Second)
+					verifytest.BreakOff(w)
 				}
 			}}
 			inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -247,22 +247,22 @@ func TestWatcher_ListsWhereARestartMayHavePassedUnseen(t *testing.T) {
 	} {
 		var once sync.Once
 		var lists atomic.Int32
-		transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
-			if isList(r) {
+		transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
+			if verifytest.IsList(r) {
 				lists.Add(1)
-				answerOpen(w, end("6"))
+				verifytest.AnswerOpen(w, verifytest.End("6"))
 				return
 			}
 			late := false
 			once.Do(func() { late = true })
 			if !late {
-				answerOpen(w)
-				lastItsTime(r)
+				verifytest.AnswerOpen(w)
+				verifytest.LastItsTime(r)
 				return
 			}
-			stay(r, tc.accept)
-			answerOpen(w)
-			stay(r, tc.last)
+			verifytest.Stay(r, tc.accept)
+			verifytest.AnswerOpen(w)
+			verifytest.Stay(r, tc.last)
 		}}
 		inBubble(t, denyAfter2m, transport, func(t *testing.T, _ *Feed) {
 			time.Sleep(5 * time.Minute)
@@ -304,18 +304,18 @@ func TestWatcher_OfSecretsListsAfterALostConnection(t *testing.T) {
 	bookmark := verifytest.Replica("", nil)
 	bookmark.TypeMeta, bookmark.Data = first.TypeMeta, nil
 	bookmark.ResourceVersion, bookmark.Annotations = "6", map[string]string{metav1.InitialEventsAnnotationKey: "true"}
-	transport := handlerTransport{handler: func(w http.ResponseWriter, r *http.Request) {
+	transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case isList(r) && lists.Add(1) == 1:
-			answerOpen(w, event("ADDED", first), event("BOOKMARK", bookmark))
-		case isList(r):
-			answerOpen(w, event("ADDED", second), event("BOOKMARK", bookmark))
+		case verifytest.IsList(r) && lists.Add(1) == 1:
+			verifytest.AnswerOpen(w, verifytest.Event("ADDED", first), verifytest.Event("BOOKMARK", bookmark))
+		case verifytest.IsList(r):
+			verifytest.AnswerOpen(w, verifytest.Event("ADDED", second), verifytest.Event("BOOKMARK", bookmark))
 		case lists.Load() == 1:
-			answerOpen(w)
-			breakOff(w)
+			verifytest.AnswerOpen(w)
+			verifytest.BreakOff(w)
 		default:
-			answerOpen(w)
-			lastItsTime(r)
+			verifytest.AnswerOpen(w)
+			verifytest.LastItsTime(r)
 		}
 	}}
 	secretsInBubble(t, transport, func(t *testing.T, v *Feed) {

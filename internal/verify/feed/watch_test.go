@@ -5,7 +5,6 @@ package feed
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -51,26 +50,6 @@ func (a *apiServer) questions() []string {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	return append([]string{}, a.asked...)
-}
-
-// events answers a watch with events, then ends it.
-func events(lines ...string) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprint(w, strings.Join(lines, "\n"))
-	}
-}
-
-func event(kind string, object any) string {
-	text, _ := json.Marshal(map[string]any{"type": kind, "object": object})
-	return string(text)
-}
-
-// end is the bookmark after the last record of a streamed list.
-func end(version string) string {
-	bookmark := verifytest.Typed(&v1alpha1.DGbotAPIKeyRecord{}, version)
-	bookmark.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
-	return event("BOOKMARK", bookmark)
 }
 
 func page(continuation string, records ...*v1alpha1.DGbotAPIKeyRecord) func(http.ResponseWriter, *http.Request) {
@@ -131,12 +110,12 @@ func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
 	a, b := verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5"), verifytest.Typed(verifytest.Record(deleted, verifytest.Created(0, "2")), "6")
 	var both atomic.Bool
 	v, server := follow(t, []func(http.ResponseWriter, *http.Request){
-		events(event("ADDED", a), event("ADDED", b), end("6")),
+		verifytest.Events(verifytest.Event("ADDED", a), verifytest.Event("ADDED", b), verifytest.End("6")),
 		func(w http.ResponseWriter, r *http.Request) {
 			both.Store(true)
 			verifytest.Reject(410, metav1.StatusReasonExpired)(w, r)
 		},
-		events(event("ADDED", a), end("9")),
+		verifytest.Events(verifytest.Event("ADDED", a), verifytest.End("9")),
 	}, func(v *Feed) bool { return both.Load() && !v.knows(deleted) })
 	if !v.knows(kept) {
 		t.Error("the record that was shown again is forgotten")
@@ -157,7 +136,7 @@ func TestARecordCannotEndTheList(t *testing.T) {
 		r.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
 	}
 	v, _ := follow(t, []func(http.ResponseWriter, *http.Request){
-		events(event("ADDED", verifytest.Typed(verifytest.Record(marked, verifytest.Created(0, "1"), mark), "5")), event("ADDED", verifytest.Typed(verifytest.Record(later, verifytest.Created(0, "2")), "6")), end("6")),
+		verifytest.Events(verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(marked, verifytest.Created(0, "1"), mark), "5")), verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(later, verifytest.Created(0, "2")), "6")), verifytest.End("6")),
 	}, func(v *Feed) bool { return v.KeyFreshness.Synced() })
 	if !v.knows(marked) || !v.knows(later) {
 		t.Error("a record is missing after the list")
@@ -182,13 +161,13 @@ func TestAnAPIServerThatDoesNotStream(t *testing.T) {
 // TestAListThatBreaksOffSyncsNothing: half of the records are no basis for refusing the other half.
 func TestAListThatBreaksOffSyncsNothing(t *testing.T) {
 	key := verifytest.Mint(t)
-	record := event("ADDED", verifytest.Typed(verifytest.Record(key, verifytest.Created(0, types.UID("1"))), "5"))
+	record := verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(key, verifytest.Created(0, types.UID("1"))), "5"))
 	seen := make(chan bool, 1)
 	follow(t, []func(http.ResponseWriter, *http.Request){
-		events(record),
+		verifytest.Events(record),
 		func(w http.ResponseWriter, r *http.Request) {
 			seen <- true
-			events(record, end("6"))(w, r)
+			verifytest.Events(record, verifytest.End("6"))(w, r)
 		},
 	}, func(v *Feed) bool {
 		synced := v.KeyFreshness.Synced()
