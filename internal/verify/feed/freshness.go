@@ -12,38 +12,39 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// lagging is the age from which on a verifier is not ready, so that traffic goes to another one. A watch is opened anew at
-// least twice within it.
+// lagging is the largest age at which a verifier is ready. Beyond it, load balancers use another verifier. Each watch is opened
+// at least twice within it.
 const lagging = 90 * time.Second
 
-// Freshness knows how old what the index holds may be. Its clock moves by when the API server can have sent what was read, not by when
-// it was processed: what a process reads after it was stopped for a while may have waited in buffers, and the connection may be lost.
+// Freshness describes how old the content of the index may be. Its age counts from the latest time at which the API server can have sent
+// what was read, not from the time of processing: after the process was stopped, what it reads may have waited in buffers, and the connection
+// may be lost. It is safe for concurrent use.
 type Freshness struct {
 	sources []source
 	pulse   *pulse
 	bound   Bound
 }
 
-// source is one watch.
+// source is the state of one watch.
 type source struct {
 	synced atomic.Bool
-	// heard is when the API server last gave a sign of life; nil for never.
+	// heard is the time of the last sign of life of the API server; nil for never.
 	heard atomic.Pointer[moment]
 }
 
-// newFreshness returns one for a number of watches, none of which has been heard of.
+// newFreshness returns the Freshness of a number of watches without any sign of life.
 func newFreshness(sources int, p *pulse, bound Bound) *Freshness {
 	return &Freshness{sources: make([]source, sources), pulse: p, bound: bound}
 }
 
-// answered notes the answer to a request: a watch that was accepted, or a complete list. The API server has sent it after it was asked.
-// An accepted watch counts as a sign of life because a watch follows only a complete list, or a watch that ended at its time. An idle
-// API server gives no other: it sends no bookmark while nothing is written. A proxy that accepts everything and delivers nothing
-// never completes the list that a broken watch requires.
+// answered notes the answer to a request: a watch that was accepted, or a complete list. The API server sent it after the request. An
+// accepted watch counts as a sign of life, because a watch follows only a complete list, or a watch that lasted its time. An idle API
+// server gives no other sign: it sends no bookmark while nothing is written. A proxy that accepts all requests and delivers nothing never
+// completes the list that follows a broken watch.
 func (f *Freshness) answered(i int, asked moment) { f.touch(i, asked) }
 
-// delivered notes an event or a bookmark of a watch, once the index holds it. If the process has not run for a while since the watch was
-// asked for, the event proves nothing: the next request will.
+// delivered notes an event or a bookmark of a watch, after the index holds it. It does not count if the process was stopped since the watch
+// was requested: only the answer to the next request proves that the connection lasts.
 func (f *Freshness) delivered(i int, asked moment) {
 	now := f.pulse.beat()
 	if _, paused := f.pulse.gapAfter(asked); !paused {
@@ -59,7 +60,7 @@ func (f *Freshness) touch(i int, sent moment) {
 
 func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
 
-// Synced reports whether every watch has shown all there was when it began.
+// Synced reports whether the first list of every watch is complete.
 func (f *Freshness) Synced() bool {
 	for i := range f.sources {
 		if !f.sources[i].synced.Load() {
@@ -69,10 +70,10 @@ func (f *Freshness) Synced() bool {
 	return true
 }
 
-// forever is the age where the API server was never heard of.
+// forever is the age without any sign of life.
 const forever = time.Duration(math.MaxInt64)
 
-// age is how long ago the watch that has been silent longest was heard of; never heard of is forever. The time that the machine was
+// age returns the time since the last sign of life of the API server, for the watch for which it is longest. Time in which the machine was
 // suspended counts; a step of the wall clock does not.
 func (f *Freshness) age(now time.Time) time.Duration {
 	age := time.Duration(0)
@@ -86,17 +87,18 @@ func (f *Freshness) age(now time.Time) time.Duration {
 	return age
 }
 
-// minStaleness is the least bound that can be kept: see watchSpan.
+// minStaleness is the smallest bound that can be kept: see watchSpan.
 const minStaleness = 5 * time.Second
 
-// Bound says from which age on requests are refused.
+// Bound limits the age of the index's content with which requests are answered.
 type Bound struct {
+	// MaxStaleness is the largest age; at least 5 seconds.
 	MaxStaleness time.Duration
-	// Serve goes on answering from what is known, however old.
+	// Serve answers requests at a larger age as well.
 	Serve bool
 }
 
-// Validate returns what is wrong with the bound.
+// Validate returns an error that names the flag if MaxStaleness is too small.
 func (b Bound) Validate() error {
 	if b.MaxStaleness < minStaleness {
 		return fmt.Errorf("--max-staleness is %s: want at least %s, or an API server at which nothing happens would count as gone", b.MaxStaleness, minStaleness)
@@ -109,12 +111,12 @@ func (f *Freshness) Answers(now time.Time) bool {
 	return f.Synced() && (f.bound.Serve || f.age(now) <= f.bound.MaxStaleness)
 }
 
-// Ready reports whether a load balancer should send requests here.
+// Ready reports whether load balancers should send requests to this verifier.
 func (f *Freshness) Ready(now time.Time) bool {
 	return f.Synced() && f.age(now) <= min(lagging, f.bound.MaxStaleness)
 }
 
-// The conditions. Each change is worth a line in the log.
+// The conditions, as the log and /readyz state them.
 const (
 	starting = "waiting for the first complete list of records"
 	fresh    = "records are up to date"
@@ -138,7 +140,7 @@ func (f *Freshness) Condition(now time.Time) string {
 	return fresh
 }
 
-// report logs every change until the context ends.
+// report logs every change of the condition until the context ends.
 func (f *Freshness) report(ctx context.Context, log logr.Logger) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

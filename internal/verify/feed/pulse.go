@@ -9,34 +9,33 @@ import (
 )
 
 const (
-	// beatInterval is how often a process shows itself that it runs.
+	// beatInterval is the time between two beats.
 	beatInterval = 200 * time.Millisecond
-	// longestGap is how long it may not have run without consequences: on a busy machine it sometimes does not for a moment.
+	// longestGap is the largest time between beats that is no gap: on a busy machine, a process is not scheduled at once.
 	longestGap = time.Second
 )
 
-// moment is a point in time by clocks that cannot be set.
+// moment is a point in time on clocks that cannot be set.
 type moment struct {
-	// at counts with the monotonic clock, which stands still while the machine is suspended.
+	// at has the monotonic clock, which stands still while the machine is suspended.
 	at time.Time
-	// suspended is how long the machine was suspended since it started.
+	// suspended is the time for which the machine was suspended since its start.
 	suspended time.Duration
 }
 
-// since returns the time from an earlier moment on, with the time that the machine was suspended. A step of the wall clock does not
-// change it.
+// since returns the time since an earlier moment, including suspension of the machine. A step of the wall clock does not change it.
 func (m moment) since(earlier moment) time.Duration {
 	return m.at.Sub(earlier.at) + m.suspended - earlier.suspended
 }
 
-// gap describes a time in which the process did not run: it was stopped, the machine was suspended, or there was no processor for it.
+// gap is a time in which the process did not run: it was stopped, the machine was suspended, or no processor was free.
 type gap struct {
 	end    moment
 	length time.Duration
 }
 
-// pulse notices when the process has not run for a while. What it reads then may have waited in buffers. Without beats it notices
-// nothing.
+// pulse detects gaps. What a process reads after a gap may have waited in buffers. Without beats, pulse detects no gap. It is safe for
+// concurrent use.
 type pulse struct {
 	now       func() time.Time
 	suspended func() time.Duration
@@ -76,8 +75,8 @@ func (p *pulse) begin() {
 	p.beating, p.last = true, p.moment()
 }
 
-// beat notes that the process runs, and the gap before it, if there was one. Each read calls it as well: after a gap, a read may come
-// before the ticker.
+// beat notes that the process runs, and the gap before, if there is one. Each read calls it as well: after a gap, a read may happen before
+// the tick of run.
 func (p *pulse) beat() moment {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -93,8 +92,8 @@ func (p *pulse) beat() moment {
 	return now
 }
 
-// elapsed returns the time since the last beat. A wall clock that steps forward counts here: it is all that a virtual machine sees
-// of it when its host paused it. The age of the records does not count it.
+// elapsed returns the time since the last beat. A forward step of the wall clock counts: a virtual machine whose host paused it sees nothing
+// else. The age of records does not include it.
 func (p *pulse) elapsed(now moment) time.Duration {
 	return max(now.since(p.last), now.at.Round(0).Sub(p.last.at.Round(0)))
 }

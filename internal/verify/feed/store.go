@@ -14,7 +14,7 @@ import (
 
 // store is where a watcher puts the objects that it receives.
 type store interface {
-	// put stores an object. The error says why the object does not count.
+	// put stores an object of a generation of a source. The error states why the object does not count.
 	put(o runtime.Object, source, generation int32) error
 	remove(o runtime.Object)
 	// sweep removes the objects of a source that a generation does not contain.

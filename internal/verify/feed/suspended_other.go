@@ -6,5 +6,5 @@ package feed
 
 import "time"
 
-// timeSuspended returns 0: only Linux tells.
+// timeSuspended returns 0: only on Linux is the time known.
 func timeSuspended() time.Duration { return 0 }

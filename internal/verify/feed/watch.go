@@ -22,30 +22,30 @@ import (
 	"dgbot.io/key-operator/internal/continuity"
 )
 
-// watchSpan is how long a watch lasts before it is opened anew: an API server at which nothing is written may say nothing
-// for as long as a watch lasts, so opening the next one is what shows that it is there.
+// watchSpan returns for how long a watch is requested. An idle API server may send nothing during a watch, so the answer to the
+// next request is the sign of life.
 func watchSpan(maxStaleness time.Duration) time.Duration {
 	return min(max(maxStaleness/3, time.Second), 45*time.Second)
 }
 
-// listSpan is how long a complete list may take to arrive.
+// listSpan is the largest time that a complete list may take.
 const listSpan = 10 * time.Minute
 
-// listPause is how long a list may stand still. A proxy that accepts everything and delivers nothing must not hold up the
-// next attempt for the whole listSpan.
+// listPause is the largest time between two objects of a list. A proxy that accepts all requests and delivers nothing must not
+// delay the next attempt by listSpan.
 const listPause = 30 * time.Second
 
-// pageSize is how many objects come at once from an API server that cannot stream them.
+// pageSize is the number of objects in a page of an API server that does not stream lists.
 const pageSize = 500
 
-// watcher keeps the objects of one namespace, or of all, in a store. It is no client-go reflector: that one gathers the
-// whole list before it hands it on, which takes many times the memory of the index, and keeps every object.
+// watcher keeps a store up to date with the objects of one namespace, or of all. It is no client-go reflector, which gathers the
+// whole list before it passes it on and keeps every object: that takes many times the memory of the index.
 type watcher struct {
 	watched
 	source    int32
 	client    rest.Interface
 	namespace string // empty for all
-	// environment is that of the records; empty for all.
+	// environment selects records; empty for all.
 	environment string
 	store       store
 	freshness   *Freshness
@@ -54,19 +54,19 @@ type watcher struct {
 	span        time.Duration
 
 	generation int32
-	// asked is when the current list or watch was asked for.
+	// asked is the time of the request for the current list or watch.
 	asked moment
-	// version is the resource version up to which the store is complete; empty where a list comes next.
+	// version is the resource version at which the store is complete; empty if a list is the next step.
 	version string
 }
 
-// run keeps the store up to date until the context ends. It retries whatever fails, with a back-off; meanwhile the freshness
-// reports how old the store's content is.
+// run keeps the store up to date until the context ends. It retries failed requests with a back-off; meanwhile the freshness
+// ages.
 //
-// After any failure the next step is a complete list, never a watch from the version that was reached: the API server may be
-// back with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing
-// until it has passed that version. Comparing versions is not enough, because it may have passed ours already. A watch that
-// ended at its time is no failure: the connection lasted until the next request.
+// After any failure the next step is a complete list, never a watch from the last version: the API server may have restarted
+// with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing until it
+// reaches that version. A comparison of versions is not enough, because the restored etcd may be past the last version already.
+// A watch that lasted its time is no failure: the connection lasted until the next request.
 func (w *watcher) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		lasted, err := w.follow(ctx)
@@ -89,17 +89,17 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// relistDelay returns how long to wait before the next complete list after a number of failures in a row. A list that
-// completes does not end the row, only a watch that lasted its time does: an API server that breaks each watch must not be
-// listed at the rate at which it breaks them. The delay is random, because verifiers lose their connections together. It
-// stays far below the age from which on a verifier is not ready.
+// relistDelay returns the delay before the next complete list after a number of consecutive failures. Only a watch that lasted
+// its time ends the count, a complete list does not: an API server that breaks each watch must not be listed at the rate at
+// which it breaks them. The delay is random, because verifiers lose their connections at the same time. It is far below the
+// age at which a verifier is no longer ready.
 func relistDelay(failures int, span time.Duration) time.Duration {
 	const first = time.Second
 	longest := min(first<<min(failures, 10), max(span/4, first))
 	return wait.Jitter(longest/5, 4)
 }
 
-// follow lists or watches once. lasted reports whether it was a watch that ended at its time.
+// follow lists or watches once. lasted reports whether it was a watch that lasted its time.
 func (w *watcher) follow(ctx context.Context) (lasted bool, err error) {
 	if w.version == "" {
 		return false, w.list(ctx)
@@ -119,8 +119,8 @@ func (w *watcher) options(span time.Duration, version string) metav1.ListOptions
 	return options
 }
 
-// list takes over all there is, and forgets those that are no longer there. Nothing of it counts for the freshness before it
-// is complete: only the whole list, which the API server reads consistently, proves the present history.
+// list stores all objects, and removes the others from the store. Only a complete list, which the API server reads consistently, counts for the
+// freshness: a part of it does not prove that the history is the present one.
 func (w *watcher) list(ctx context.Context) error {
 	w.generation++
 	w.asked = w.freshness.pulse.beat()
@@ -129,7 +129,7 @@ func (w *watcher) list(ctx context.Context) error {
 	options.SendInitialEvents, options.ResourceVersionMatch = &stream, metav1.ResourceVersionMatchNotOlderThan
 	err := w.listAsStream(ctx, options)
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) {
-		return w.listInPages(ctx) // streaming can be switched off
+		return w.listInPages(ctx) // streaming of lists is disabled
 	}
 	return err
 }
@@ -147,6 +147,8 @@ func (w *watcher) listAsStream(ctx context.Context, options metav1.ListOptions) 
 	return w.takeList(stream, standstill)
 }
 
+// listInPages lists without client-go's pager, which reads several pages ahead and does not return the resource version of a list that it
+// does not hold as a whole.
 func (w *watcher) listInPages(ctx context.Context) error {
 	options := w.options(w.span, "")
 	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
@@ -180,7 +182,7 @@ func (w *watcher) request(options metav1.ListOptions) *rest.Request {
 		SpecificallyVersionedParams(&options, metav1.ParameterCodec, metav1.SchemeGroupVersion)
 }
 
-// complete: the store has all there is at a resource version.
+// complete notes that the store has all objects at a resource version.
 func (w *watcher) complete(version string) {
 	w.store.sweep(w.source, w.generation)
 	w.version = version
@@ -188,15 +190,15 @@ func (w *watcher) complete(version string) {
 	w.freshness.answered(int(w.source), w.asked)
 }
 
-// open opens a stream of events. A failure is not retried here, as client-go does by default: each one may hide that the API
-// server was restarted.
+// open opens a stream of events. client-go retries no failure of it, as it does by default: each failure may hide a restart of
+// the API server.
 func (w *watcher) open(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
 	return w.request(options).MaxRetries(0).Watch(ctx)
 }
 
-// watch takes over events from the version of the store on. It returns nil where the watch ended at its time, and where it was ended
-// because the process had not run for a moment: then only a new request shows what is up to date. Every other end is an error.
+// watch stores the objects of events after the version of the store. It returns nil if the watch lasted its time, and if a gap of the process
+// ended it: then only the answer to a new request proves that the store is up to date. Every other end is an error.
 func (w *watcher) watch(ctx context.Context) error {
 	options := w.options(w.span, w.version)
 	span := time.Duration(*options.TimeoutSeconds) * time.Second
@@ -210,7 +212,7 @@ func (w *watcher) watch(ctx context.Context) error {
 		return err
 	}
 	defer stream.Stop()
-	// A proxy may have held the request while the API server restarted.
+	// A proxy may have delayed the request while the API server restarted.
 	if took := pulse.beat().since(w.asked); took > continuity.Slack {
 		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
 	}
@@ -238,8 +240,8 @@ func (w *watcher) watch(ctx context.Context) error {
 	return nil
 }
 
-// takeList takes over objects until the bookmark that marks the end of the list. Only a bookmark does: the annotation can be
-// on an object as well.
+// takeList stores objects until the bookmark that marks the end of the list. The annotation of another event does not count: a
+// user can annotate an object.
 func (w *watcher) takeList(stream watch.Interface, standstill *time.Timer) error {
 	for event := range stream.ResultChan() {
 		standstill.Reset(listPause)

@@ -17,18 +17,18 @@ import (
 	"dgbot.io/key-operator/internal/identity"
 )
 
-// Chatbots are the chatbots whose visitors can be vouched for, as the copies of their HMAC secrets in the identity namespace
-// say. Beside the copies nothing of any Secret is kept.
+// Chatbots holds the chatbots whose visitors can be identified, with the replicas of their HMAC secrets in the identity namespace. It is
+// safe for concurrent use. It keeps nothing of other Secrets.
 type Chatbots struct {
-	// environments and namespaces are those of the chatbots that are known; empty for all.
+	// environments and namespaces select the chatbots; empty for all.
 	environments, namespaces []string
 
 	mutex sync.RWMutex
-	// chatbots by the names of their copies. What is in it is never changed, only replaced.
+	// chatbots are keyed by the names of their replicas. A chatbot in it is immutable.
 	chatbots map[string]*chatbot
 }
 
-// chatbot is what is kept of a copy.
+// chatbot is what is kept of a replica.
 type chatbot struct {
 	id          string
 	secrets     []hmacSecret
@@ -39,19 +39,20 @@ type chatbot struct {
 type hmacSecret struct {
 	kid  string
 	text []byte
-	// notAfter is zero where there is no end.
+	// notAfter is zero for a secret without a time bound.
 	notAfter time.Time
 }
 
-// nothing stands in for an HMAC secret that is not known, so that finding that out takes as long.
+// noSecret stands in for an HMAC secret that is unknown, so that rejecting an identity takes as long as with a known one.
 var noSecret = make([]byte, 64)
 
-// NewChatbots returns the empty set, for chatbots of some environments and namespaces, or of all.
+// NewChatbots returns an empty set, for chatbots of some environments and namespaces; none stands for all.
 func NewChatbots(environments, namespaces []string) *Chatbots {
 	return &Chatbots{environments: environments, namespaces: namespaces}
 }
 
-// Put takes a copy over. What is not one, counts for nothing.
+// Put stores the chatbot of a replica, which belongs to a generation, in place of the chatbot of the Secret with this name. There is no
+// chatbot if the Secret is no replica. The error states why a replica is invalid.
 func (x *Chatbots) Put(secret *corev1.Secret, _, generation int32) error {
 	bot, err := readChatbot(secret)
 	x.mutex.Lock()
@@ -68,8 +69,8 @@ func (x *Chatbots) Put(secret *corev1.Secret, _, generation int32) error {
 	return nil
 }
 
-// readChatbot returns what a copy says; nil where it is none. An ID has one copy, which its name follows from: no other can add to it
-// or take it away. The ID and the HMAC secrets are kept, so both have bounds: a Secret holds up to 1 MiB.
+// readChatbot returns the chatbot of a replica; nil for another Secret. The name of the replica follows from the ID, so an ID has one
+// replica: no other Secret can add to it or remove it. The ID and the HMAC secrets are kept, so both are bounded: a Secret holds up to 1 MiB.
 func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 	id := string(secret.Data[v1alpha1.IdentityChatbotID])
 	if identity.ClaimName(id) != secret.Name || !identity.ValidChatbotID(id) {
@@ -84,7 +85,7 @@ func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 		if err := identity.CheckImported(text); err != nil {
 			return nil, fmt.Errorf("entry %s: %w", v1alpha1.IdentitySecretKey+suffix, err)
 		}
-		// The kid follows from the secret: what the copy says of it cannot lend one the name of another.
+		// The kid follows from the secret. An entry of the replica is not trusted: it could give one secret the kid of another.
 		known := hmacSecret{kid: identity.KID(text), text: text}
 		if end, ok := secret.Data[v1alpha1.CopyNotAfter+suffix]; ok {
 			at, err := time.Parse(time.RFC3339, string(end))
@@ -98,7 +99,7 @@ func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 	return bot, nil
 }
 
-// covers says whether a copy is that of a chatbot in the environments and namespaces that are to be known.
+// covers reports whether a replica belongs to a chatbot in the selected environments and namespaces.
 func (x *Chatbots) covers(secret *corev1.Secret) bool {
 	among := func(names []string, entry string) bool {
 		return len(names) == 0 || slices.Contains(names, string(secret.Data[entry]))
@@ -106,14 +107,14 @@ func (x *Chatbots) covers(secret *corev1.Secret) bool {
 	return among(x.environments, v1alpha1.CopyEnvironment) && among(x.namespaces, v1alpha1.CopyNamespace)
 }
 
-// Remove forgets a copy.
+// Remove removes the chatbot of a replica.
 func (x *Chatbots) Remove(secret *corev1.Secret) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
 	delete(x.chatbots, secret.Name)
 }
 
-// Sweep forgets the copies that a generation does not contain.
+// Sweep removes the chatbots whose replicas a generation does not contain.
 func (x *Chatbots) Sweep(_, generation int32) {
 	x.mutex.Lock()
 	defer x.mutex.Unlock()
@@ -127,7 +128,7 @@ func (x *Chatbots) Len() int {
 	return len(x.chatbots)
 }
 
-// find returns what is known of a chatbot; one without HMAC secrets where nothing is.
+// find returns a chatbot by its ID. An unknown chatbot has no HMAC secrets.
 func (x *Chatbots) find(id string) *chatbot {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
@@ -137,7 +138,7 @@ func (x *Chatbots) find(id string) *chatbot {
 	return &chatbot{}
 }
 
-// CheckToken returns the payload of a token that is good at a time; nil and the reason where it is not.
+// CheckToken returns the payload of a token that is accepted at a time, or nil and the reason for which it is rejected.
 func (x *Chatbots) CheckToken(text string, now time.Time) (json.RawMessage, Reason) {
 	token, err := identity.Parse(text)
 	if err != nil {
@@ -146,10 +147,10 @@ func (x *Chatbots) CheckToken(text string, now time.Time) (json.RawMessage, Reas
 	secret, reason := noSecret, Unknown
 	for _, known := range x.find(token.Claims.ChatbotID).secrets {
 		if known.kid == token.KID {
-			secret, reason = known.text, known.refused(now)
+			secret, reason = known.text, known.rejects(now)
 		}
 	}
-	// Also where the secret is not known, so that every refusal takes the same steps.
+	// A token is verified with an unknown secret as well, so that all rejections take the same steps.
 	switch err := token.Verify(secret, now); {
 	case reason != "":
 		return nil, reason
@@ -161,16 +162,16 @@ func (x *Chatbots) CheckToken(text string, now time.Time) (json.RawMessage, Reas
 	return nil, Expired
 }
 
-// refused is why nothing that was signed with a secret is good at a time; empty where it may be.
-func (s *hmacSecret) refused(now time.Time) Reason {
+// rejects returns why all signatures with the secret are rejected at a time; empty if they are not.
+func (s *hmacSecret) rejects(now time.Time) Reason {
 	if !s.notAfter.IsZero() && !now.Before(s.notAfter) {
 		return Expired
 	}
 	return ""
 }
 
-// CheckPlain says why a plain signature of a visitor's ID is not good at a time; empty where it is. It names no secret, so each
-// of them may have made it.
+// CheckPlain returns why a plain signature of a visitor's ID is rejected at a time; empty if it is accepted. A plain signature does not
+// name its secret, so all secrets of the chatbot are tried.
 func (x *Chatbots) CheckPlain(chatbotID, userID, signature string, now time.Time) Reason {
 	bot := x.find(chatbotID)
 	reason, secrets := Wrong, bot.secrets
@@ -182,7 +183,7 @@ func (x *Chatbots) CheckPlain(chatbotID, userID, signature string, now time.Time
 		switch {
 		case errors.Is(err, identity.ErrMalformed):
 			return Malformed
-		case err == nil && len(bot.secrets) > 0 && known.refused(now) == "":
+		case err == nil && len(bot.secrets) > 0 && known.rejects(now) == "":
 			reason = ""
 		}
 	}

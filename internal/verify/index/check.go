@@ -11,7 +11,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// Identity is what is known of a key that is good.
+// Identity describes an accepted key, as /v1/verify answers it.
 type Identity struct {
 	KeyID       string   `json:"keyID"`
 	Environment string   `json:"environment"`
@@ -21,17 +21,17 @@ type Identity struct {
 	Namespace   string   `json:"namespace"`
 	Name        string   `json:"name"`
 	Revision    int64    `json:"revision"`
-	// NotAfter is when the key ends; nil where no end is known.
+	// NotAfter is when the key expires; nil for a key without a time bound.
 	NotAfter *time.Time `json:"notAfter,omitempty"`
 }
 
-// Reason says why a key is not good. It goes into metrics and nowhere else: whoever sent the key does not learn it.
+// Reason is why a key or an identity is rejected. Only metrics contain it: clients do not learn the reason.
 type Reason string
 
 const (
 	Malformed Reason = "malformed"
 	Unknown   Reason = "unknown"
-	// wrong has the ID of a key that exists, and is not that key.
+	// Wrong is the reason for a text that has the ID of a known key and another hash.
 	Wrong    Reason = "wrong"
 	Orphaned Reason = "orphaned"
 	Revoked  Reason = "revoked"
@@ -39,7 +39,7 @@ const (
 	Expired  Reason = "expired"
 )
 
-// refusals are all there are.
+// Reasons are all reasons.
 var Reasons = []Reason{Malformed, Unknown, Wrong, Orphaned, Revoked, Disabled, Expired}
 
 var reasonOf = map[lifecycle.Verdict]Reason{
@@ -47,20 +47,21 @@ var reasonOf = map[lifecycle.Verdict]Reason{
 	lifecycle.Ended: Expired,
 }
 
-// Check returns the entry of a key that is good at a time; nil and the reason where it is not. A text that is no key is
-// dropped before anything is hashed; from there on every refusal takes the same steps.
+// Check returns the entry of a key that is accepted at a time, or nil and the reason for which it is rejected. A text that
+// does not have the form of a key is rejected before it is hashed. All other rejections take the same steps, so that their
+// duration does not tell the reason.
 func (x *Keys) Check(text string, now time.Time) (*Entry, Reason) {
 	name, sum, err := apikey.Fingerprint(text)
 	if err != nil {
 		return nil, Malformed
 	}
 	e := x.find(keyID([]byte(name)))
-	counts := e
+	compared := e
 	if e == nil {
-		counts = &decoy
+		compared = &decoy
 	}
-	equal := subtle.ConstantTimeCompare(counts.sum[:], sum[:]) == 1
-	verdict := counts.standing().Admit(now)
+	equal := subtle.ConstantTimeCompare(compared.sum[:], sum[:]) == 1
+	verdict := compared.standing().Admit(now)
 	switch {
 	case e == nil:
 		return nil, Unknown
@@ -72,10 +73,10 @@ func (x *Keys) Check(text string, now time.Time) (*Entry, Reason) {
 	return e, ""
 }
 
-// nobody stands in for the record of a key that is not known, so that looking it up takes as long.
+// decoy is compared with a key that is unknown, so that rejecting it takes as long as rejecting another one.
 var decoy Entry
 
-// Identity returns what is known of the key.
+// Identity returns the description of the key.
 func (e *Entry) Identity() *Identity {
 	kept := e.traits.Value()
 	i := &Identity{

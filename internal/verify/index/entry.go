@@ -24,33 +24,33 @@ const keyIDLength = apikey.IDLength
 
 type keyID [keyIDLength]byte
 
-// uid is a record's: the 16 bytes that its text stands for, which takes a quarter of the memory.
+// uid is the UID of a record: its 16 bytes, which take a quarter of the memory of its text.
 type uid [16]byte
 
-// Entry is what is kept of a record. But for its use it is never changed once it is in the index: readers hold it without a
-// lock. Its fields are in the order that leaves no gaps, and fill the 128 bytes that Go hands out: there may be a million.
+// Entry is what the index keeps of a record. Apart from its Use, an Entry is immutable once it is in the index: readers hold it
+// without a lock. The order of the fields leaves no gaps and fills 128 bytes, a size class of Go's allocator: there may be a
+// million entries.
 type Entry struct {
 	id    keyID
-	state byte // and owned, in its highest bit
-	// nameLength is that of the key's name at the beginning of text. The record's name begins with as many characters of it as
-	// sharedLength says, and goes on with recordLength characters of text.
+	state byte // an index of states; ownedBit is set if the record has an owner
+	// nameLength is the length of the key's name, with which text begins. The name of the record consists of the first sharedLength
+	// bytes of the key's name, and of the recordLength bytes of text that follow the key's name.
 	nameLength, sharedLength, recordLength uint8
 	sum                                    [sha256.Size]byte
 	uid                                    uid
 	created                                uint32 // Unix seconds
 	generation                             int32
-	notAfter                               int64 // Unix seconds; never for none
+	notAfter                               int64 // Unix seconds; never for a key without a time bound
 	revision                               int64
 	traits                                 unique.Handle[traits]
-	// text is the key's name, the rest of the record's, and the label, in one piece: three strings would take three pieces of
-	// memory.
+	// text holds the key's name, the rest of the record's name, and the label: three strings would take three allocations.
 	text string
-	// next has the same key ID and came later: it does not count.
+	// next is the entry of a record with the same key ID that was created later. It does not count.
 	next *Entry
 	use  *Use
 }
 
-// traits repeat from record to record, so each combination is kept once.
+// traits are values that many records share. Each combination is kept once.
 type traits struct {
 	environment, namespace, chatbotID, scopes string
 	source                                    int32
@@ -62,8 +62,8 @@ const (
 	ownedBit = 0x80
 )
 
-// newEntry returns what is kept of a record. It fails where the record is not of the form that the API server enforces:
-// such a record admits nothing.
+// newEntry returns the entry of a record. It fails if the record does not have the form that the API server enforces: no key is
+// accepted because of such a record.
 func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*Entry, error) {
 	spec := &record.Spec
 	sum, err := apikey.ParseHash(spec.Hash)
@@ -100,7 +100,7 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 	return e, nil
 }
 
-// sharedPrefix is how many bytes two texts begin with alike.
+// sharedPrefix returns the length in bytes of the longest common prefix of two texts.
 func sharedPrefix(a, b string) int {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
@@ -109,7 +109,7 @@ func sharedPrefix(a, b string) int {
 	return n
 }
 
-// states are the known states by their byte in an entry. A record with another one has no entry.
+// states are the known states; an entry holds an index of this list. A record with another state has no entry.
 var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}
 
 func (e *Entry) standing() lifecycle.Standing {
@@ -141,7 +141,7 @@ func (e *Entry) Namespace() string { return e.traits.Value().namespace }
 // Use returns when the key was used. All entries of a record share it.
 func (e *Entry) Use() *Use { return e.use }
 
-// name is that of the DGbotAPIKey.
+// name returns the name of the DGbotAPIKey.
 func (e *Entry) name() string { return e.text[:e.nameLength] }
 
 // RecordName returns the name of the record.
@@ -151,7 +151,8 @@ func (e *Entry) RecordName() string {
 
 func (e *Entry) label() string { return e.text[int(e.nameLength)+int(e.recordLength):] }
 
-// before says which of two records with one key ID counts: the one that was created first, then the lower uid.
+// before reports whether the entry counts rather than another one with the same key ID: its record was created first, or at the same
+// second with the lower UID.
 func (e *Entry) before(other *Entry) bool {
 	if e.created != other.created {
 		return e.created < other.created
@@ -159,7 +160,8 @@ func (e *Entry) before(other *Entry) bool {
 	return bytes.Compare(e.uid[:], other.uid[:]) < 0
 }
 
-// parseUID keeps the order of UUIDs as the API server writes them. Whatever else it may write is told apart by its hash.
+// parseUID returns the bytes of a UUID, which keep the order of the texts that the API server writes. Of another text it returns the first
+// bytes of the hash.
 func parseUID(text types.UID) (u uid) {
 	digits := strings.ReplaceAll(string(text), "-", "")
 	if len(digits) == 2*len(u) {
@@ -172,7 +174,7 @@ func parseUID(text types.UID) (u uid) {
 	return u
 }
 
-// joinScopes is how scopes are kept and sent: with a space between them, which none contains.
+// joinScopes returns scopes in the form in which they are kept and sent: separated by a space, which no scope contains.
 func joinScopes(scopes []v1alpha1.Scope) string {
 	texts := make([]string, len(scopes))
 	for i, scope := range scopes {

@@ -12,13 +12,13 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Keys finds records by key ID. Readers and writers share a lock only within one of its shards, and a writer holds it
-// for a few assignments. The zero Index is empty and ready.
+// Keys holds the records of API keys by key ID. It is safe for concurrent use: readers and writers share a lock only within one
+// shard, and a writer holds it for a few assignments. The zero value is empty and ready.
 type Keys struct {
 	shards  [256]shard
 	records atomic.Int64
-	// ignored are records that do not count: another one with their key ID came first.
-	ignored atomic.Int64
+	// duplicates counts records that do not count, because one with their key ID was created before.
+	duplicates atomic.Int64
 }
 
 type shard struct {
@@ -37,9 +37,9 @@ func (x *Keys) find(id keyID) *Entry {
 	return s.entries.get(id, hash)
 }
 
-// Put takes over a record as a watch shows it, in place of the one with its uid. A record that cannot be read takes the
-// place of the earlier one as well: it no longer admits anything. The error says why it was not taken, or that it is a
-// duplicate, which does not count.
+// Put stores a record of a generation of a source, in place of the record with its UID. An invalid record replaces the earlier one as
+// well: its key is no longer accepted. The error states why the record is invalid, or that it is a duplicate, which is stored
+// and does not count.
 func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
 	e, err := newEntry(record, source, generation)
 	if err != nil {
@@ -62,14 +62,14 @@ func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32)
 	return nil
 }
 
-// insert adds an entry to those with its key ID, in their order. The caller holds the lock.
+// insert adds an entry to the chain of its key ID. The caller holds the lock.
 func (x *Keys) insert(s *shard, e *Entry) {
 	first := s.entries.get(e.id, hashOf(e.id))
 	s.entries.set(chain(first, e))
 	x.count(first.length(), first.length()+1)
 }
 
-// chain returns the entries with one more. Entries are never changed, so those before it are copied.
+// chain returns a chain with one more entry. Entries are immutable, so the entries before it are copied.
 func chain(first, e *Entry) *Entry {
 	if first == nil || e.before(first) {
 		e.next = first
@@ -80,7 +80,7 @@ func chain(first, e *Entry) *Entry {
 	return &changed
 }
 
-// length of the chain that begins here.
+// length returns the length of the chain that begins here.
 func (e *Entry) length() int64 {
 	n := int64(0)
 	for ; e != nil; e = e.next {
@@ -89,7 +89,7 @@ func (e *Entry) length() int64 {
 	return n
 }
 
-// useOf returns the use of a record in the chain that begins here; nil where it is not in it.
+// useOf returns the use of a record in the chain that begins here; nil if the chain does not contain the record.
 func (e *Entry) useOf(record uid) *Use {
 	for ; e != nil; e = e.next {
 		if e.uid == record {
@@ -99,29 +99,29 @@ func (e *Entry) useOf(record uid) *Use {
 	return nil
 }
 
-// count notes that so many records now have a key ID: all but the first are ignored.
+// count notes that the number of records with one key ID changed. All but the first are duplicates.
 func (x *Keys) count(before, after int64) {
 	x.records.Add(after - before)
-	x.ignored.Add(max(after-1, 0) - max(before-1, 0))
+	x.duplicates.Add(max(after-1, 0) - max(before-1, 0))
 }
 
-// Remove forgets a record.
+// Remove removes a record.
 func (x *Keys) Remove(record *v1alpha1.DGbotAPIKeyRecord) {
 	var id keyID
 	if copy(id[:], record.Spec.KeyID) != keyIDLength {
 		return
 	}
-	gone := parseUID(record.UID)
+	removed := parseUID(record.UID)
 	s := x.shardOf(hashOf(id))
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	x.drop(s, id, func(e *Entry) bool { return e.uid == gone })
+	x.drop(s, id, func(e *Entry) bool { return e.uid == removed })
 }
 
-// drop removes the entries of a key ID that are condemned. The caller holds the lock.
-func (x *Keys) drop(s *shard, id keyID, condemned func(*Entry) bool) {
+// drop removes the entries of a key ID that match. The caller holds the lock.
+func (x *Keys) drop(s *shard, id keyID, matches func(*Entry) bool) {
 	first := s.entries.get(id, hashOf(id))
-	kept := keep(first, condemned)
+	kept := keep(first, matches)
 	switch kept {
 	case first:
 		return
@@ -133,13 +133,13 @@ func (x *Keys) drop(s *shard, id keyID, condemned func(*Entry) bool) {
 	x.count(first.length(), kept.length())
 }
 
-// keep returns the chain without the condemned.
-func keep(first *Entry, condemned func(*Entry) bool) *Entry {
+// keep returns a chain without the entries that match.
+func keep(first *Entry, matches func(*Entry) bool) *Entry {
 	if first == nil {
 		return nil
 	}
-	rest := keep(first.next, condemned)
-	if condemned(first) {
+	rest := keep(first.next, matches)
+	if matches(first) {
 		return rest
 	}
 	if rest == first.next {
@@ -150,7 +150,7 @@ func keep(first *Entry, condemned func(*Entry) bool) *Entry {
 	return &changed
 }
 
-// Sweep forgets what a source has shown before a generation and not since: it was deleted while nobody watched.
+// Sweep removes the records of a source that a generation does not contain: they were deleted while no watch was open.
 func (x *Keys) Sweep(source, generation int32) {
 	old := func(e *Entry) bool { return e.generation != generation && e.traits.Value().source == source }
 	for i := range x.shards {
@@ -198,4 +198,4 @@ func (s *shard) all(yield func(*Entry) bool) (more bool) {
 func (x *Keys) Records() int64 { return x.records.Load() }
 
 // Duplicates returns the number of records that do not count, because one with their key ID was created before.
-func (x *Keys) Duplicates() int64 { return x.ignored.Load() }
+func (x *Keys) Duplicates() int64 { return x.duplicates.Load() }

@@ -96,7 +96,7 @@ func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
 			}
 		}
 		counts("among all")
-		if n, ignored := x.records.Load(), x.ignored.Load(); n != 4 || ignored != 3 {
+		if n, ignored := x.records.Load(), x.duplicates.Load(); n != 4 || ignored != 3 {
 			t.Errorf("%d records, %d ignored", n, ignored)
 		}
 		x.Remove(others[rand.IntN(3)])
@@ -110,7 +110,7 @@ func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
 		for _, r := range others {
 			x.Remove(r)
 		}
-		if n, ignored := x.records.Load(), x.ignored.Load(); n != 0 || ignored != 0 || x.find(keyID([]byte(key.ID()))) != nil {
+		if n, ignored := x.records.Load(), x.duplicates.Load(); n != 0 || ignored != 0 || x.find(keyID([]byte(key.ID()))) != nil {
 			t.Errorf("%d records, %d ignored after all were removed", n, ignored)
 		}
 	}

@@ -4,11 +4,11 @@ package index
 
 import "hash/maphash"
 
-// table is a hash table of entries by key ID, with open addressing. Go's map would hold the IDs once more, which takes three
-// times the memory. The zero table is empty and ready.
+// table is a hash table of entries by key ID, with open addressing. A Go map would hold a second copy of each ID, which takes
+// three times the memory. The zero table is empty and ready.
 type table struct {
-	// slots are a power of two, at most four fifths of them taken; tags are a byte of each entry's hash, 0 for none, so that
-	// another entry is mostly passed by without looking at it.
+	// The number of slots is a power of two, and at most four fifths of them are taken. A tag is one byte of the entry's hash, 0
+	// for an empty slot. Most other entries are skipped by their tag.
 	slots []*Entry
 	tags  []uint8
 	taken int
@@ -16,18 +16,18 @@ type table struct {
 
 const leastSlots = 8
 
-// seed: whoever could choose key IDs must not be able to make them meet in one slot.
+// seed is random, so that a client that can choose key IDs cannot make them share a slot.
 var seed = maphash.MakeSeed()
 
 func hashOf(id keyID) uint64 { return maphash.Bytes(seed, id[:]) }
 
-// tagOf is never 0. It is taken from bits that choose neither the shard nor, in a table of less than 2^40 slots, the slot.
+// tagOf returns the tag of a hash, which is never 0. Its bits choose neither the shard nor, in a table of less than 2^40 slots, the slot.
 func tagOf(hash uint64) uint8 { return uint8(hash>>56) | 1 }
 
-// home is the slot that an entry is in where no other took it first.
+// home returns the slot of an entry if no other entry took that slot before.
 func (t *table) home(hash uint64) int { return int(hash>>8) & (len(t.slots) - 1) }
 
-// find returns the slot of a key ID, and whether it is there; where not, it is the one to put it into.
+// find returns the slot of a key ID and reports whether the table contains the ID. If not, the slot is free for it.
 func (t *table) find(id keyID, hash uint64) (slot int, found bool) {
 	if len(t.slots) == 0 {
 		return 0, false
@@ -48,7 +48,7 @@ func (t *table) get(id keyID, hash uint64) *Entry {
 	return nil
 }
 
-// set puts an entry in the place of the one with its key ID.
+// set stores an entry, in place of the one with its key ID.
 func (t *table) set(e *Entry) {
 	hash := hashOf(e.id)
 	slot, found := t.find(e.id, hash)
@@ -62,7 +62,7 @@ func (t *table) set(e *Entry) {
 	t.slots[slot], t.tags[slot] = e, tagOf(hash)
 }
 
-// remove forgets a key ID. Those that had to go past its slot move up, so that none is left behind a gap.
+// remove removes a key ID. Entries that skipped its slot move up, so that no gap separates an entry from its home.
 func (t *table) remove(id keyID) {
 	gap, found := t.find(id, hashOf(id))
 	if !found {
@@ -71,7 +71,7 @@ func (t *table) remove(id keyID) {
 	t.taken--
 	last := len(t.slots) - 1
 	for slot := (gap + 1) & last; t.tags[slot] != 0; slot = (slot + 1) & last {
-		// How far it is from its home, and how far the gap is.
+		// An entry moves if its distance from home is at least its distance from the gap.
 		if home := t.home(hashOf(t.slots[slot].id)); (slot-home)&last >= (slot-gap)&last {
 			t.slots[gap], t.tags[gap] = t.slots[slot], t.tags[slot]
 			gap = slot
@@ -93,7 +93,7 @@ func (t *table) resize(slots int) {
 	*t = larger
 }
 
-// all goes through the entries. The table must not change meanwhile.
+// all yields the entries. The table must not change meanwhile.
 func (t *table) all(yield func(*Entry) bool) {
 	for _, e := range t.slots {
 		if e != nil && !yield(e) {

@@ -12,14 +12,15 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Use is when a record's key was used, and what the record's status says of that, in Unix seconds; 0 for never. All entries
-// of one record share it. There may be a million, so times have four bytes, which lasts until 2106.
+// Use holds when a record's key was used, and when it was used according to the record's status, in Unix seconds; 0 for never.
+// It is safe for concurrent use. All entries of one record share it. There may be a million, so a time has four bytes, which
+// suffices until 2106.
 type Use struct {
 	first, last                 atomic.Uint32
 	reportedFirst, reportedLast atomic.Uint32
 }
 
-// Note notes that the key was used. It takes no lock.
+// Note notes that the key was used at a time. It takes no lock.
 func (u *Use) Note(now time.Time) {
 	at := short(now.Unix())
 	if u.first.Load() == 0 {
@@ -32,17 +33,17 @@ func (u *Use) Note(now time.Time) {
 	}
 }
 
-// LastReported returns the last use that the status of the record has, in Unix seconds; 0 for never.
+// LastReported returns the last use according to the record's status, in Unix seconds; 0 for never.
 func (u *Use) LastReported() uint32 { return u.reportedLast.Load() }
 
-// SetReported takes over what a record's status says.
+// SetReported notes the uses that the record's status contains.
 func (u *Use) SetReported(status *v1alpha1.DGbotAPIKeyRecordStatus) {
 	u.reportedFirst.Store(shortTime(status.FirstUsedAt))
 	u.reportedLast.Store(shortTime(status.LastUsedAt))
 }
 
-// Due returns what is to be reported: the first use at once, later ones no more often than the resolution, whichever
-// verifier reported before; false where nothing is. First is zero where an earlier one is known.
+// Due returns the uses to report, and reports whether there are any. The first use is due at once, and later ones once per
+// resolution, whichever verifier reported before. First is zero if an earlier use is reported already.
 func (u *Use) Due(resolution time.Duration) (first, last time.Time, ok bool) {
 	used, known := u.last.Load(), u.reportedLast.Load()
 	if used <= known || known != 0 && time.Duration(used-known)*time.Second < resolution {
