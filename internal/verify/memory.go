@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// headroom is how much garbage may gather beside what is alive, in bytes. Go's own measure, as much again as is alive, lets a
-// million records take twice their memory, and makes a verifier with few records collect hundreds of times a second.
+// headroom is the memory for garbage in addition to the live heap, in bytes. Go's default, the size of the live heap, lets a
+// million records take twice their memory, and makes a verifier with few records collect hundreds of times per second.
 const headroom = 48 << 20
 
 const (
@@ -20,16 +20,16 @@ const (
 	mostPercent  = 300
 )
 
-// collectorPercent is GOGC for so many living bytes.
+// collectorPercent returns the value of GOGC for a live heap of a size in bytes.
 func collectorPercent(living uint64) int {
 	return min(max(int(headroom*100/max(living, 1)), leastPercent), mostPercent) //nolint:gosec // at most headroom*100
 }
 
-// tuneCollector keeps the headroom until the context ends, and gives back what the first list needed once it is complete. A
-// GOGC in the environment stays as it is.
+// tuneCollector keeps the headroom until the context ends, and returns memory to the system after the first list is complete. It
+// does nothing if GOGC is set in the environment.
 //
-// It follows each collection, not only a ticker: what is alive can grow tenfold within a second when many clients connect at
-// once, and the percentage that fits a few megabytes would let hundreds of megabytes of garbage gather.
+// It follows each collection, not only a ticker: the live heap can grow tenfold within a second when many clients connect, and
+// the percentage for a few megabytes would allow hundreds of megabytes of garbage.
 func tuneCollector(ctx context.Context, synced func() bool) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return
@@ -59,7 +59,7 @@ func tuneCollector(ctx context.Context, synced func() bool) {
 	}
 }
 
-// notifyCollections sends after each collection of garbage until the context ends, unless the receiver is behind.
+// notifyCollections sends after each garbage collection until the context ends, unless the channel is full.
 func notifyCollections(ctx context.Context, collected chan<- struct{}) {
 	marker := new([16]byte)
 	runtime.AddCleanup(marker, func(struct{}) {

@@ -8,16 +8,16 @@ import (
 	"dgbot.io/key-operator/internal/verify/usage"
 )
 
-// Options are what the flags say.
+// Options configure a Verifier, as its flags do.
 type Options struct {
-	// Environments and Namespaces are those whose keys are known; empty for all.
+	// Environments and Namespaces select keys and chatbots; empty for all.
 	Environments, Namespaces []string
 	Bound                    feed.Bound
 	Serve                    serve.Options
 	Usage                    usage.Options
 }
 
-// Validate returns what is wrong with the options.
+// Validate returns an error that names the first flag with an invalid value.
 func (o *Options) Validate() error {
 	if err := o.Bound.Validate(); err != nil {
 		return err

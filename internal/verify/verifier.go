@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verify is the data plane: it answers from memory whether an API key is good, and whether a visitor is who a
-// customer's server says. It watches DGbotAPIKeyRecords, which hold hashes, and of Secrets only those of the identity namespace.
+// Package verify is the data plane: it verifies API keys and the identities of visitors from memory. It watches DGbotAPIKeyRecords,
+// which hold hashes, and the Secrets of the identity namespace.
 package verify
 
 import (
@@ -20,7 +20,7 @@ import (
 	"dgbot.io/key-operator/internal/verify/usage"
 )
 
-// Verifier is a verifier with all its parts: the feed keeps keys and chatbots up to date, the server answers requests about them, and the
+// Verifier connects the parts of a verifier: the feed keeps keys and chatbots up to date, the server answers requests from them, and the
 // reporter writes when keys were used.
 type Verifier struct {
 	feed     *feed.Feed
@@ -47,7 +47,7 @@ func New(config *rest.Config, options Options, log logr.Logger) (*Verifier, erro
 	options.Usage.Environments = options.Environments
 	v.reporter = usage.New(v.feed.Keys, records, options.Usage, registry, log)
 	if len(options.Namespaces) > 0 {
-		return v, nil // it does not know all keys of any environment
+		return v, nil // a Lease speaks for all keys of an environment
 	}
 	leases, err := coordinationclient.NewForConfig(config)
 	if err != nil {
@@ -57,7 +57,7 @@ func New(config *rest.Config, options Options, log logr.Logger) (*Verifier, erro
 	return v, nil
 }
 
-// Run serves until the context ends, and then until the last request is answered. It fails where it cannot listen.
+// Run serves until the context ends and the last request is answered. It returns an error if it cannot listen.
 func (v *Verifier) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	// The feed runs until the last request is answered; then the reporter reports once more.

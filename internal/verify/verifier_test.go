@@ -26,7 +26,7 @@ func TestVerifier_AnswersByTheFreshnessOfItsFeed(t *testing.T) {
 	key := verifytest.Mint(t)
 	var away, forbidden atomic.Bool
 	transport := verifytest.Transport{
-		Refusal: func() error {
+		Fail: func() error {
 			if away.Load() {
 				return verifytest.ErrConnectionRefused
 			}
@@ -37,12 +37,12 @@ func TestVerifier_AnswersByTheFreshnessOfItsFeed(t *testing.T) {
 			case forbidden.Load() && strings.HasSuffix(r.URL.Path, "/secrets"):
 				w.WriteHeader(http.StatusForbidden)
 			case !verifytest.IsList(r):
-				verifytest.AnswerOpen(w)
-				verifytest.LastItsTime(r)
+				verifytest.Accept(w)
+				verifytest.KeepOpen(r)
 			case strings.HasSuffix(r.URL.Path, "/secrets"):
-				verifytest.AnswerOpen(w, endOfSecrets())
+				verifytest.Accept(w, endOfSecrets())
 			default:
-				verifytest.AnswerOpen(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(key), "5")), verifytest.End("6"))
+				verifytest.Accept(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(key), "5")), verifytest.End("6"))
 			}
 		},
 	}

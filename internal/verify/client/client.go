@@ -30,7 +30,8 @@ func ForSecrets(config *rest.Config) (rest.Interface, error) {
 	return forGroup(config, corev1.SchemeGroupVersion, corev1.AddToScheme)
 }
 
-// forGroup returns a client for a group of kinds. Its own limit would only delay: there are a handful of requests a minute.
+// forGroup returns a client for the kinds of an API group. It has no rate limit: the verifier sends a handful of requests per minute, and
+// limits its reports itself.
 func forGroup(config *rest.Config, group schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := addToScheme(scheme); err != nil {

@@ -21,12 +21,12 @@ import (
 
 // Options select what a Feed watches.
 type Options struct {
-	// Environments and Namespaces are those whose keys and chatbots are known; empty for all.
+	// Environments and Namespaces select keys and chatbots; empty for all.
 	Environments, Namespaces []string
 	Bound                    Bound
 }
 
-// Feed keeps what the verifier knows up to date with the API server.
+// Feed keeps keys and chatbots up to date with the API server.
 type Feed struct {
 	Keys *index.Keys
 	// KeyFreshness is that of Keys.

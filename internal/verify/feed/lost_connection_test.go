@@ -78,7 +78,7 @@ func testRequestsThatFail(t *testing.T, failure error) {
 	var away atomic.Bool
 	var failed, lists atomic.Int32
 	transport := verifytest.Transport{
-		Refusal: func() error {
+		Fail: func() error {
 			if !away.Load() {
 				return nil
 			}
@@ -88,11 +88,11 @@ func testRequestsThatFail(t *testing.T, failure error) {
 		Handler: func(w http.ResponseWriter, r *http.Request) {
 			if verifytest.IsList(r) {
 				lists.Add(1)
-				verifytest.AnswerOpen(w, verifytest.End("6"))
+				verifytest.Accept(w, verifytest.End("6"))
 				return
 			}
-			verifytest.AnswerOpen(w)
-			verifytest.LastItsTime(r)
+			verifytest.Accept(w)
+			verifytest.KeepOpen(r)
 		},
 	}
 	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -124,7 +124,7 @@ func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 			return at > began && at < began+30*time.Second
 		}
 		transport := verifytest.Transport{
-			Refusal: func() error {
+			Fail: func() error {
 				if down() {
 					return verifytest.ErrConnectionRefused
 				}
@@ -132,16 +132,16 @@ func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 			},
 			Handler: func(w http.ResponseWriter, r *http.Request) {
 				if verifytest.IsList(r) {
-					verifytest.AnswerOpen(w, verifytest.End("6"))
+					verifytest.Accept(w, verifytest.End("6"))
 					return
 				}
-				verifytest.AnswerOpen(w)
+				verifytest.Accept(w)
 				if left := began - time.Since(bubbleEpoch); left >= 0 {
-					verifytest.Stay(r, left+1)
+					verifytest.Hold(r, left+1)
 					verifytest.BreakOff(w)
 					return
 				}
-				verifytest.LastItsTime(r)
+				verifytest.KeepOpen(r)
 			},
 		}
 		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -165,10 +165,10 @@ func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
 	transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 		if verifytest.IsList(r) {
 			lists.Add(1)
-			verifytest.AnswerOpen(w, verifytest.End("6"))
+			verifytest.Accept(w, verifytest.End("6"))
 			return
 		}
-		verifytest.AnswerOpen(w)
+		verifytest.Accept(w)
 		verifytest.BreakOff(w)
 	}}
 	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
@@ -196,18 +196,18 @@ func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 			transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 				switch {
 				case verifytest.IsList(r) && lists.Add(1) == 1:
-					verifytest.AnswerOpen(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "1")), "5")), verifytest.End("6"))
+					verifytest.Accept(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(gone, verifytest.Created(0, "1")), "5")), verifytest.End("6"))
 				case verifytest.IsList(r):
-					verifytest.AnswerOpen(w)
+					verifytest.Accept(w)
 					for range 600 {
 						if showRecords {
 							_, _ = io.WriteString(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(shown, verifytest.Created(0, "2")), "5"))+"\n")
 						}
-						verifytest.Stay(r, time.Second)
+						verifytest.Hold(r, time.Second)
 					}
 				default:
-					verifytest.AnswerOpen(w)
-					verifytest.Stay(r, time.Second)
+					verifytest.Accept(w)
+					verifytest.Hold(r, time.Second)
 					verifytest.BreakOff(w)
 				}
 			}}
@@ -250,19 +250,19 @@ func TestWatcher_ListsWhereARestartMayHavePassedUnseen(t *testing.T) {
 		transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 			if verifytest.IsList(r) {
 				lists.Add(1)
-				verifytest.AnswerOpen(w, verifytest.End("6"))
+				verifytest.Accept(w, verifytest.End("6"))
 				return
 			}
 			late := false
 			once.Do(func() { late = true })
 			if !late {
-				verifytest.AnswerOpen(w)
-				verifytest.LastItsTime(r)
+				verifytest.Accept(w)
+				verifytest.KeepOpen(r)
 				return
 			}
-			verifytest.Stay(r, tc.accept)
-			verifytest.AnswerOpen(w)
-			verifytest.Stay(r, tc.last)
+			verifytest.Hold(r, tc.accept)
+			verifytest.Accept(w)
+			verifytest.Hold(r, tc.last)
 		}}
 		inBubble(t, denyAfter2m, transport, func(t *testing.T, _ *Feed) {
 			time.Sleep(5 * time.Minute)
@@ -307,15 +307,15 @@ func TestWatcher_OfSecretsListsAfterALostConnection(t *testing.T) {
 	transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case verifytest.IsList(r) && lists.Add(1) == 1:
-			verifytest.AnswerOpen(w, verifytest.Event("ADDED", first), verifytest.Event("BOOKMARK", bookmark))
+			verifytest.Accept(w, verifytest.Event("ADDED", first), verifytest.Event("BOOKMARK", bookmark))
 		case verifytest.IsList(r):
-			verifytest.AnswerOpen(w, verifytest.Event("ADDED", second), verifytest.Event("BOOKMARK", bookmark))
+			verifytest.Accept(w, verifytest.Event("ADDED", second), verifytest.Event("BOOKMARK", bookmark))
 		case lists.Load() == 1:
-			verifytest.AnswerOpen(w)
+			verifytest.Accept(w)
 			verifytest.BreakOff(w)
 		default:
-			verifytest.AnswerOpen(w)
-			verifytest.LastItsTime(r)
+			verifytest.Accept(w)
+			verifytest.KeepOpen(r)
 		}
 	}}
 	secretsInBubble(t, transport, func(t *testing.T, v *Feed) {

@@ -10,7 +10,7 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// maxCredential is the largest number of bytes of a credential that is read; longer ones are rejected unread.
+// maxCredential is the largest length of a credential in bytes. Longer ones are rejected unread.
 const maxCredential = 128
 
 // The build fails here if a key text can be longer than maxCredential: verifiers would reject such keys.
@@ -18,39 +18,38 @@ const _ = uint(maxCredential - apikey.MaxLength)
 
 const bearer = "bearer "
 
-// carried is a credential and where it came from.
-type carried struct {
-	text string
-	// in Authorization, in X-API-Key, or in both.
+// credential is the text that a request presents as its key, and the headers that contain it.
+type credential struct {
+	text                      string
 	inAuthorization, inAPIKey bool
 }
 
-// credential finds the key in the values of the Authorization and X-API-Key headers. A value may be a list, separated by
-// commas: proxies, and Envoy over gRPC, join repeated headers in this way, and no key contains a comma. The result is the
-// same for repeated headers and for one that was joined. It is empty where the request carries two different credentials,
-// because a service behind the gateway may read the other one. A text that is no key is returned as well, to be rejected.
-func credential(authorization, apiKey []string) (found carried) {
+// findCredential finds the key in the values of the Authorization and X-API-Key headers. A value may be a list, separated by
+// commas: proxies, and Envoy over gRPC, join repeated headers in this way, and no key contains a comma. The result is the same
+// for repeated headers and for joined ones. It is empty if the request has two different credentials, because a service
+// behind the gateway may read the other one. A text that is no key is returned as well, and rejected later.
+func findCredential(authorization, apiKey []string) (found credential) {
 	for value := range elements(apiKey) {
 		if found.inAPIKey && found.text != value {
-			return carried{}
+			return credential{}
 		}
 		found.text, found.inAPIKey = value, true
 	}
 	for value := range elements(authorization) {
 		text, ok := bearerToken(value)
 		if strings.HasPrefix(value, apikey.Prefix) {
-			return carried{} // a key without a scheme: the rest of a list whose first element is another key
+			return credential{} // a key without a scheme: the rest of a list whose first element is another key
 		}
 		if found.inAPIKey && (!ok || !strings.HasPrefix(text, apikey.Prefix)) {
 			continue // a credential of another system beside a key in X-API-Key
 		}
 		if !ok || found.text != "" && found.text != text {
-			return carried{}
+			return credential{}
 		}
 		found.text, found.inAuthorization = text, true
 	}
 	if len(found.text) > maxCredential {
-		return carried{}
+		return credential{}
 	}
 	return found
 }
@@ -77,10 +76,11 @@ func bearerToken(authorization string) (token string, ok bool) {
 	return authorization[len(bearer):], true
 }
 
-// headersToRemove names the headers that must not reach a service behind: those that carried the key, any that could be taken for one that
-// is set here, and those that are set to nothing. Envoy leaves out a header without a value, which would leave the client's in place; it
-// removes last. names are those of the request; the list is sorted and in lower case.
-func headersToRemove(names iter.Seq[string], c carried, set []header) []string {
+// headersToRemove returns the names of the headers that must not reach the service behind the gateway: those that contain the key, those
+// that the service could mistake for a header of set, and those of set without a value. Envoy does not set a header without a value, so the
+// client's header would stay; Envoy removes headers last. names are the names of the request's headers. The result is sorted and in lower
+// case.
+func headersToRemove(names iter.Seq[string], c credential, set []header) []string {
 	var remove []string
 	for _, h := range set {
 		if h.value == "" {
@@ -91,7 +91,7 @@ func headersToRemove(names iter.Seq[string], c carried, set []header) []string {
 		switch {
 		case equalFold(name, "authorization") && c.inAuthorization, equalFold(name, keyHeader) && c.inAPIKey:
 		case !resemblesOurs(name), slices.ContainsFunc(set, func(h header) bool { return equalFold(name, h.name) }):
-			// Those that are set are overwritten.
+			// The headers of set are overwritten.
 			continue
 		}
 		remove = append(remove, lower(name))
@@ -100,8 +100,8 @@ func headersToRemove(names iter.Seq[string], c carried, set []header) []string {
 	return slices.Compact(remove)
 }
 
-// resemblesOurs reports whether a header's name begins as those do that are set here, for a service that ignores case and reads every other
-// character than letters and digits as "-", as CGI and its successors do. Most names differ in their first letter, and cost nothing.
+// resemblesOurs reports whether a header's name begins with x-dgbot- for a service that ignores case and reads each character other than
+// letters and digits as "-", as CGI and its successors do. Most names differ in their first letter.
 func resemblesOurs(name string) bool {
 	const begin = "x-dgbot-"
 	if len(name) < len(begin) {
@@ -120,7 +120,7 @@ func resemblesOurs(name string) bool {
 }
 
 // haveValidNames reports whether the names of a request's headers consist of visible ASCII characters, as those of HTTP do. The name of
-// a pseudo header begins with ":". Another name has no defined case: a service behind may take U+212A, the Kelvin sign, for a k.
+// a pseudo header begins with ":". The case of other characters is not defined: a service may read U+212A, the Kelvin sign, as a k.
 func haveValidNames(names iter.Seq[string]) bool {
 	for name := range names {
 		for i := range len(name) {
@@ -132,8 +132,8 @@ func haveValidNames(names iter.Seq[string]) bool {
 	return true
 }
 
-// equalFold reports whether two names are equal but for the case of ASCII letters. strings.EqualFold knows letters that are no ASCII and
-// fold to some that are.
+// equalFold reports whether two names are equal except for the case of ASCII letters. strings.EqualFold also equates ASCII letters with some
+// other letters.
 func equalFold(a, b string) bool {
 	if len(a) != len(b) {
 		return false

@@ -14,10 +14,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// encodedMessage is a message that is read and not decoded yet.
+// encodedMessage is a message that is read and not yet decoded.
 type encodedMessage []byte
 
-// codec is gRPC's own, except that it can leave a message encoded.
+// codec is gRPC's own codec, which in addition can leave a message encoded.
 type codec struct{ encoding.CodecV2 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, into any) error {
@@ -28,8 +28,8 @@ func (c codec) Unmarshal(data mem.BufferSlice, into any) error {
 	return c.CodecV2.Unmarshal(data, into)
 }
 
-// decodeFew bounds how many messages are decoded and answered at once: a message can describe fifty times its size in empty objects.
-// Messages are read without that bound, as their clients may take their time.
+// decodeFew returns the service with a bound on the messages that are decoded and answered at the same time: a message can describe fifty
+// times its size in empty objects. Messages are read without that bound, because clients may send them slowly.
 func (l *limits) decodeFew(service *grpc.ServiceDesc) *grpc.ServiceDesc {
 	bounded := *service
 	bounded.Methods = slices.Clone(service.Methods)

@@ -15,11 +15,12 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// requiredExtension is where Envoy's configuration says which scopes a route asks for. A header would be the caller's word.
+// requiredExtension is the context extension in which Envoy's configuration lists the scopes that a route requires. A header could come from
+// the client.
 const requiredExtension = "required-scopes"
 
-// extAuthz is Envoy's external authorization over gRPC. A refusal is an answer and never a gRPC error: what Envoy makes of an
-// error depends on how it is configured, and could be to let the request pass.
+// extAuthz implements Envoy's external authorization over gRPC. It denies with a response, never with a gRPC error: depending
+// on its configuration, Envoy lets the request pass after an error.
 type extAuthz struct {
 	auth.UnimplementedAuthorizationServer
 	verifier *Server
@@ -34,13 +35,13 @@ func (s extAuthz) Check(_ context.Context, check *auth.CheckRequest) (*auth.Chec
 			return splitScopes([]string{check.GetAttributes().GetContextExtensions()[requiredExtension]})
 		},
 	})
-	if f.answer == good {
-		return admit(f, http), nil
+	if f.answer == accepted {
+		return accept(f, http), nil
 	}
 	return deny(f.answer), nil
 }
 
-// valuesOf returns a header's values, whatever case its name is in. Envoy sends headers in one of two forms: as a map, where
+// valuesOf returns the values of a header, in any case of its name. Envoy sends headers in one of two forms: as a map, in which
 // repeated headers are joined with a comma, or one by one, as bytes.
 func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values []string) {
 	for its, value := range request.GetHeaders() {
@@ -61,7 +62,7 @@ func valuesOf(request *auth.AttributeContext_HttpRequest, name string) (values [
 	return values
 }
 
-// namesOf goes through the names of all headers.
+// namesOf yields the names of all headers.
 func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for name := range request.GetHeaders() {
@@ -77,9 +78,9 @@ func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
 	}
 }
 
-func admit(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
+func accept(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
 	set := headersFor(f.entry)
-	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.carried, set[:])}
+	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.credential, set[:])}
 	for _, header := range set {
 		ok.Headers = append(ok.Headers, overwrite(header))
 	}
@@ -107,12 +108,12 @@ func overwrite(h header) *core.HeaderValueOption {
 }
 
 var codeOf = map[answer]codes.Code{
-	refusedKey: codes.Unauthenticated, badRequest: codes.InvalidArgument, missingScopes: codes.PermissionDenied, unready: codes.Unavailable,
+	rejectedKey: codes.Unauthenticated, badRequest: codes.InvalidArgument, missingScopes: codes.PermissionDenied, unready: codes.Unavailable,
 }
 
 func deny(a answer) *auth.CheckResponse {
 	denied := &auth.DeniedHttpResponse{Status: &envoy.HttpStatus{Code: envoy.StatusCode(statusOf[a])}} //nolint:gosec // three digits
-	if a == refusedKey {
+	if a == rejectedKey {
 		denied.Headers = []*core.HeaderValueOption{overwrite(header{challengeHeader, challenge})}
 	}
 	return &auth.CheckResponse{

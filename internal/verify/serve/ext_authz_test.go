@@ -151,7 +151,7 @@ func TestRequestsWithNothingInThem(t *testing.T) {
 func TestAPanicIsARefusal(t *testing.T) {
 	var logged strings.Builder
 	log := funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{})
-	answer, err := survive(log)(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { panic("quoted " + "request") })
+	answer, err := recoverPanic(log)(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { panic("quoted " + "request") })
 	response, ok := answer.(*auth.CheckResponse)
 	if err != nil || !ok || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("%v, %v", answer, err)

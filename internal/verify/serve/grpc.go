@@ -25,17 +25,18 @@ import (
 	"dgbot.io/key-operator/internal/connlimit"
 )
 
-// Limits of a connection. Envoy keeps a few, with many requests at once on each.
+// Limits of a connection. Envoy keeps a few connections, with many concurrent requests on each.
 const (
-	// maxMessage is the size in bytes from which on a request is an error: the headers of one request are smaller. Only an Envoy
-	// that was told to send bodies sends more.
+	// maxMessage is the largest size of a request in bytes. The headers of one request are smaller; only an Envoy that is configured
+	// to send bodies sends more.
 	maxMessage = 64 << 10
 	maxStreams = 100
-	// connectionWindow is how much may be on its way on one connection; the budget bounds what is kept of it.
+	// connectionWindow is the flow control window of a connection in bytes. The budget bounds the memory for it.
 	connectionWindow = 256 << 10
-	// callTimeout is how long a call may take from its headers on, whatever the client asks for. An answer takes microseconds.
+	// callTimeout is the largest time from the headers of a call to its end, also if the client sets a longer one. An answer takes
+	// microseconds.
 	callTimeout = 5 * time.Second
-	// connectionAge is how long a connection lasts, so that those that outlive a rollout spread over the new verifiers.
+	// connectionAge is the largest age of a connection. It spreads the connections over all verifiers some time after a rollout.
 	connectionAge = 30 * time.Minute
 	deadAfter     = 20 * time.Second
 )
@@ -57,8 +58,8 @@ func (s *Server) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger) 
 			MaxConnectionIdle: idleTimeout, MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: shutdownTimeout, Time: deadAfter, Timeout: deadAfter,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: deadAfter / 2, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(survive(log)), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
-		grpc.Creds(counting{transport, l.budget}),
+		grpc.ChainUnaryInterceptor(recoverPanic(log)), grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
+		grpc.Creds(countingCredentials{transport, l.budget}),
 	)
 	healthy := health.NewServer()
 	server.RegisterService(l.decodeFew(&auth.Authorization_ServiceDesc), extAuthz{verifier: s})
@@ -67,16 +68,16 @@ func (s *Server) newGRPCServer(secured *tls.Config, l *limits, log logr.Logger) 
 	return server, healthy
 }
 
-// ends has the methods of which grpc-go tells when their handlers end.
-var ends = map[string]bool{
+// endingMethods are the methods whose end grpc-go reports to the stats handler.
+var endingMethods = map[string]bool{
 	auth.Authorization_Check_FullMethodName: true, grpc_health_v1.Health_Check_FullMethodName: true,
 	grpc_health_v1.Health_List_FullMethodName: true, grpc_health_v1.Health_Watch_FullMethodName: true,
 }
 
-// boundCall gives a call a deadline where the client sets none, or a later one: the rest of a message may never come. Only a watch
-// of the health lasts; its connection ends by its age.
+// boundCall sets the deadline of a call without one, or with a later one: the rest of its message may never arrive. A watch of the health
+// has no deadline; connectionAge ends its connection.
 func boundCall(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if ends[call.FullMethodName] {
+	if endingMethods[call.FullMethodName] {
 		ctx = connlimit.Calls{}.Begin(ctx)
 	}
 	if call.FullMethodName == grpc_health_v1.Health_Watch_FullMethodName {
@@ -93,9 +94,9 @@ func withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
 
-// survive makes a refusal of a panic, as net/http does: one request must not end all others. Its text is left out of the log,
-// as it may quote what was sent.
-func survive(log logr.Logger) grpc.UnaryServerInterceptor {
+// recoverPanic denies a request whose handler panics, so that the process continues, as net/http does. The log does not contain the text
+// of the panic, which may quote the request.
+func recoverPanic(log logr.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (answer any, err error) {
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -107,7 +108,7 @@ func survive(log logr.Logger) grpc.UnaryServerInterceptor {
 	}
 }
 
-// reportHealth tells gRPC's health protocol what /readyz tells.
+// reportHealth sets the status of gRPC's health protocol to that of /readyz.
 func (s *Server) reportHealth(healthy *health.Server) {
 	serving := grpc_health_v1.HealthCheckResponse_NOT_SERVING
 	if s.KeyFreshness.Ready(s.now()) {
@@ -118,7 +119,7 @@ func (s *Server) reportHealth(healthy *health.Server) {
 	}
 }
 
-// serveGRPC listens at once, so that a wrong address is an error at the start, and answers until the context ends.
+// serveGRPC listens, and serves in the group until the context ends. It returns an error if it cannot listen.
 func (h *host) serveGRPC(ctx context.Context, s *Server, secured *tls.Config) error {
 	if s.options.GRPCBindAddress == "0" || s.options.GRPCBindAddress == "" {
 		return nil
@@ -150,7 +151,7 @@ func (h *host) serveGRPC(ctx context.Context, s *Server, secured *tls.Config) er
 	return nil
 }
 
-// stopWithin lets requests that are being answered end, for so long.
+// stopWithin stops a server after its pending requests are answered, or after a time.
 func stopWithin(server *grpc.Server, span time.Duration) {
 	late := time.AfterFunc(span, server.Stop)
 	defer late.Stop()

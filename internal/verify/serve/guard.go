@@ -20,17 +20,17 @@ import (
 )
 
 const (
-	// metricsPath is what a role allows to GET, as it does for the manager's metrics.
+	// metricsPath is the path that a role has to allow to GET, as for the manager's metrics.
 	metricsPath = "/metrics"
-	// readerTime is how long a token that was accepted is not asked about again.
+	// readerTime is the time for which an accepted token is not reviewed again.
 	readerTime = time.Minute
-	// maxReaders bounds the tokens that are remembered.
+	// maxReaders bounds the number of accepted tokens that are kept.
 	maxReaders = 64
-	// reviewsPerSecond bounds what clients with bad tokens can have the API server be asked.
+	// reviewsPerSecond bounds the reviews that clients with bad tokens can cause.
 	reviewsPerSecond = 5
 )
 
-// metricsGuard lets those read metrics who may GET /metrics, as the manager does. It asks the API server who a token is, and what they may.
+// metricsGuard serves metrics to clients whose token may GET /metrics, as the manager does. It reviews tokens and access with the API server.
 // It is safe for concurrent use.
 type metricsGuard struct {
 	client kubernetes.Interface
@@ -39,7 +39,7 @@ type metricsGuard struct {
 	next   http.Handler
 
 	mutex sync.Mutex
-	// readers are the hashes of tokens that were accepted, with the time until which they are not asked about again.
+	// readers are the hashes of accepted tokens, with the time of their next review.
 	readers map[[sha256.Size]byte]time.Time
 }
 
@@ -90,42 +90,42 @@ func (g *metricsGuard) remember(hash [sha256.Size]byte) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if len(g.readers) >= maxReaders {
-		clear(g.readers) // they are asked about again
+		clear(g.readers) // their tokens are reviewed again
 	}
 	g.readers[hash] = g.now().Add(readerTime)
 }
 
-// review returns 200 where the token's user may GET /metrics, else 401 or 403.
+// review returns 200 if the user of the token may GET /metrics, else 401 or 403.
 func (g *metricsGuard) review(r *http.Request, token string) (code int, err error) {
-	who, err := g.client.AuthenticationV1().TokenReviews().Create(r.Context(), &authentication.TokenReview{
+	user, err := g.client.AuthenticationV1().TokenReviews().Create(r.Context(), &authentication.TokenReview{
 		Spec: authentication.TokenReviewSpec{Token: token},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return 0, err
 	}
-	if !who.Status.Authenticated {
+	if !user.Status.Authenticated {
 		return http.StatusUnauthorized, nil
 	}
 	extra := map[string]authorization.ExtraValue{}
-	for name, values := range who.Status.User.Extra {
+	for name, values := range user.Status.User.Extra {
 		extra[name] = authorization.ExtraValue(values)
 	}
-	may, err := g.client.AuthorizationV1().SubjectAccessReviews().Create(r.Context(), &authorization.SubjectAccessReview{
+	access, err := g.client.AuthorizationV1().SubjectAccessReviews().Create(r.Context(), &authorization.SubjectAccessReview{
 		Spec: authorization.SubjectAccessReviewSpec{
-			User: who.Status.User.Username, UID: who.Status.User.UID, Groups: who.Status.User.Groups, Extra: extra,
+			User: user.Status.User.Username, UID: user.Status.User.UID, Groups: user.Status.User.Groups, Extra: extra,
 			NonResourceAttributes: &authorization.NonResourceAttributes{Path: metricsPath, Verb: "get"},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return 0, err
 	}
-	if !may.Status.Allowed {
+	if !access.Status.Allowed {
 		return http.StatusForbidden, nil
 	}
 	return http.StatusOK, nil
 }
 
-// selfSigned returns a certificate for metrics where none is given: a token must not be sent in the open.
+// selfSigned returns a certificate to serve metrics with if no flag names one: a token must not be sent without TLS.
 func selfSigned() (getCertificate, error) {
 	certificate, key, err := cert.GenerateSelfSignedCertKey("dgbot-verifier", nil, nil)
 	if err != nil {

@@ -19,10 +19,10 @@ import (
 	"dgbot.io/key-operator/internal/verify/index"
 )
 
-// maxBody is the size in bytes from which on a body is refused: 32 scopes, the most a key can have, take far less.
+// maxBody is the largest size of a body in bytes: 32 scopes, the most a key can have, take far less.
 const maxBody = 16 << 10
 
-// The headers of /check, and of ext_authz. They are always all sent, so that what a caller put there never gets through.
+// The headers of /check and of ext_authz. All of them are always sent, so that a client's header of the same name never gets through.
 const (
 	keyIDHeader       = "X-DGbot-Key-ID"
 	environmentHeader = "X-DGbot-Environment"
@@ -30,9 +30,9 @@ const (
 	scopesHeader      = "X-DGbot-Scopes"
 	requiredHeader    = "X-DGbot-Required-Scopes"
 	keyHeader         = "X-API-Key"
-	// removeHeader tells Envoy which headers of the request do not go on to the service behind it.
+	// removeHeader lists the headers of the request that Envoy removes.
 	removeHeader = "X-Envoy-Auth-Headers-To-Remove"
-	// challenge goes with every 401, as RFC 9110 asks for.
+	// challenge is sent with every 401, as RFC 9110 requires.
 	challengeHeader = "WWW-Authenticate"
 	challenge       = "Bearer"
 )
@@ -44,13 +44,13 @@ const (
 
 type header struct{ name, value string }
 
-// headersFor are the headers that tell a service behind whose key it was.
+// headersFor returns the headers that describe the key to the service behind the gateway.
 func headersFor(e *index.Entry) [4]header {
 	return [4]header{{keyIDHeader, e.KeyID()}, {environmentHeader, e.Environment()}, {chatbotIDHeader, e.ChatbotID()}, {scopesHeader, e.Scopes()}}
 }
 
 // Handler serves /v1/verify, /v1/identity/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a
-// redirect: behind /check stands whatever path a client of the gateway asked for.
+// redirect: any path that a client of the gateway requests can follow /check.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -70,7 +70,7 @@ func (s *Server) Handler() http.Handler {
 			s.serveCheck(w, r)
 		case path == "/healthz":
 			if allowed(w, r, http.MethodGet, http.MethodHead) {
-				say(w, true, "ok")
+				answerText(w, true, "ok")
 			}
 		case path == "/readyz":
 			if allowed(w, r, http.MethodGet, http.MethodHead) {
@@ -87,13 +87,13 @@ func takesBody(r *http.Request) bool {
 	return r.Method == http.MethodPost && (r.URL.Path == verifyPath || r.URL.Path == identityPath)
 }
 
-// lingering is how long a connection stays open for a body that is not read. Closing it while the client still sends would
+// lingering is the time for which a connection with an unread body stays open. Closing it while the client still sends would
 // reset the connection, and the client could lose the answer.
 const lingering = time.Second
 
 // leaveBody makes the answer independent of a body that the request declares. By default net/http reads the body before it
 // sends the answer, so a gateway that forwards Content-Length without the body would wait until readTimeout. The connection
-// is not reused: what follows on it could be the body or the next request.
+// is not reused: the next bytes on it could be the body or a request.
 func leaveBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
@@ -102,8 +102,8 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 	hurryBody(w, r)
 }
 
-// hurryBody bounds how long net/http waits for a body that the answer does not depend on. Where the body arrives in time, the
-// connection can be reused.
+// hurryBody bounds the time for which net/http waits for a body that the answer does not depend on. If the body arrives in time,
+// the connection can be reused.
 func hurryBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
@@ -123,7 +123,7 @@ func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	return false
 }
 
-func say(w http.ResponseWriter, well bool, text string) {
+func answerText(w http.ResponseWriter, well bool, text string) {
 	if !well {
 		http.Error(w, text, http.StatusServiceUnavailable)
 		return
@@ -134,15 +134,14 @@ func say(w http.ResponseWriter, well bool, text string) {
 
 func (s *Server) serveReadiness(w http.ResponseWriter) {
 	if s.draining.Load() {
-		say(w, false, "about to stop")
+		answerText(w, false, "about to stop")
 		return
 	}
 	now := s.now()
-	say(w, s.KeyFreshness.Ready(now), s.KeyFreshness.Condition(now))
+	answerText(w, s.KeyFreshness.Ready(now), s.KeyFreshness.Condition(now))
 }
 
-// verification is the body of an answer of /v1/verify. Valid is true with status 200 only: a client that reads nothing else
-// must not let a request in that was denied.
+// verification is the body of an answer of /v1/verify. Valid is true only with status 200: a client may read nothing else.
 type verification struct {
 	Valid bool `json:"valid"`
 	*index.Identity
@@ -168,7 +167,7 @@ func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
 	}
 	var body verification
 	switch f.answer {
-	case good:
+	case accepted:
 		body = verification{Valid: true, Identity: f.entry.Identity()}
 	case missingScopes:
 		body = verification{MissingScopes: f.missing}
@@ -184,19 +183,19 @@ func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
 }
 
 var statusOf = map[answer]int{
-	good: http.StatusOK, refusedKey: http.StatusUnauthorized, badRequest: http.StatusBadRequest,
+	accepted: http.StatusOK, rejectedKey: http.StatusUnauthorized, badRequest: http.StatusBadRequest,
 	missingScopes: http.StatusForbidden, unready: http.StatusServiceUnavailable,
 }
 
 func answerHeaders(w http.ResponseWriter, a answer) {
-	if a == refusedKey {
+	if a == rejectedKey {
 		w.Header().Set(challengeHeader, challenge)
 	}
 }
 
 var errBody = errors.New(`want no body, or {"scopes":[…]} with at most 32 scopes such as "conversations.read"`)
 
-// maxRequired is how many scopes can be asked for at once: as many as a key can have.
+// maxRequired is the largest number of required scopes: as many as a key can have.
 const maxRequired = v1alpha1.MaxScopes
 
 // readScopes reads the body of /v1/verify, and accepts nothing that another reader could understand differently, as a field that occurs
@@ -236,12 +235,12 @@ func (s *Server) serveCheck(w http.ResponseWriter, r *http.Request) {
 		scopes: func() ([]string, bool) { return splitScopes(r.Header.Values(requiredHeader)) },
 	})
 	answerHeaders(w, f.answer)
-	if f.answer == good {
+	if f.answer == accepted {
 		set := headersFor(f.entry)
 		for _, header := range set {
 			w.Header().Set(header.name, header.value)
 		}
-		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.carried, set[:]), ","))
+		w.Header().Set(removeHeader, strings.Join(headersToRemove(maps.Keys(r.Header), f.credential, set[:]), ","))
 	}
 	w.WriteHeader(statusOf[f.answer])
 }

@@ -315,12 +315,12 @@ func TestAnswersAreCounted(t *testing.T) {
 	b.do("/check", request{header: bearerOf(b.key)})
 	b.do("/v1/verify", request{header: bearerOf("junk")})
 	b.do("/v1/verify", request{bearerOf(b.key), []string{"x"}})
-	for a, want := range map[answer]float64{good: 1, refusedKey: 1, missingScopes: 1, badRequest: 0, unready: 0} {
+	for a, want := range map[answer]float64{accepted: 1, rejectedKey: 1, missingScopes: 1, badRequest: 0, unready: 0} {
 		if got := testutil.ToFloat64(b.metrics.answers[a]); got != want {
 			t.Errorf("%s: %v, want %v", a, got, want)
 		}
 	}
-	if got := testutil.ToFloat64(b.metrics.refused[index.Malformed]); got != 1 {
+	if got := testutil.ToFloat64(b.metrics.rejected[index.Malformed]); got != 1 {
 		t.Errorf("malformed: %v", got)
 	}
 }

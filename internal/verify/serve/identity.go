@@ -11,21 +11,21 @@ import (
 	"dgbot.io/key-operator/internal/verify/index"
 )
 
-// maxIdentityBody is the size in bytes from which on a body is refused: a token with the largest payload takes 11 KiB.
+// maxIdentityBody is the largest size of a body in bytes: a token with the largest payload takes 11 KiB.
 const maxIdentityBody = 16 << 10
 
 var errIdentityBody = errors.New(`want {"token":"…"}, or {"chatbotId":"…","userId":"…","hash":"…"}, in at most 16 KiB`)
 
-// claim is what somebody says of a visitor: a token, or a plain signature.
+// claim is a claimed identity of a visitor: either Token, or the other three fields, which are a plain signature.
 type claim struct{ Token, ChatbotID, UserID, Hash string }
 
-// plainPayload is what a plain signature vouches for.
+// plainPayload is the payload that is answered to a plain signature.
 type plainPayload struct {
 	ChatbotID string `json:"chatbotId"`
 	UserID    string `json:"userId"`
 }
 
-// serveIdentity answers whether a visitor is who a customer's server says.
+// serveIdentity answers whether a customer's server signed the identity of a visitor.
 func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) {
 	payload, answer := s.identify(http.MaxBytesReader(w, r.Body, maxIdentityBody))
 	s.metrics.identityAnswers[answer].Inc()
@@ -34,7 +34,7 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(statusOf[answer])
 	body := any(verification{})
 	switch answer {
-	case good:
+	case accepted:
 		_, _ = w.Write(append(payload, '\n'))
 		return
 	case badRequest:
@@ -62,10 +62,10 @@ func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
 		payload, _ = json.Marshal(plainPayload{c.ChatbotID, c.UserID})
 	}
 	if reason != "" {
-		s.metrics.identityRefused[reason].Inc()
-		return nil, refusedKey
+		s.metrics.identityRejected[reason].Inc()
+		return nil, rejectedKey
 	}
-	return payload, good
+	return payload, accepted
 }
 
 // readClaim reads the body of /v1/identity/verify, and accepts nothing that another reader could understand differently. The error states what

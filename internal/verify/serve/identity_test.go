@@ -105,7 +105,7 @@ func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
 	}))
 	good := sign(t, verifytest.Secret, "cb_1", nil)
 	claims := fmt.Sprintf(`"chatbotId":"cb_1","userId":"u","iat":%d,"exp":%d`, verifytest.Epoch.Unix(), verifytest.Epoch.Unix()+60)
-	refused := map[string]string{
+	rejected := map[string]string{
 		"a tampered payload":               strings.Replace(good, ".", ".A", 1),
 		"a tampered signature":             good[:len(good)-1] + "g",
 		"another signature":                good[:len(good)-64] + strings.Repeat("0", 64),
@@ -120,7 +120,7 @@ func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
 		"a name twice":                     unsigned(`{` + claims + `,"userId":"v"}`),
 	}
 	bodies := map[string]string{}
-	for name, token := range refused {
+	for name, token := range rejected {
 		bodies[name] = tokenBody(token)
 	}
 	bodies["plain where plain is off"] = plainBody("cb_2", "u-1", identity.SignPlain(stranger, "u-1"))

@@ -24,35 +24,35 @@ const (
 	metricsListener = "metrics"
 )
 
-// How the memory limit is divided, so that connections and the requests on them leave enough for the records, whatever clients do.
-// TestVerifier_HoldsUnderAttack in test/starvation measures it.
+// The parts of the memory limit. Clients cannot take the part of the records: TestVerifier_HoldsUnderAttack in test/starvation measures it.
 const (
-	// unknownMemory stands in for a limit that is not known.
+	// unknownMemory replaces an unknown limit, in bytes.
 	unknownMemory = 2 << 30
-	// Parts of the memory limit in sixteenths: what unanswered requests may take beside what each connection may, and what the connections
-	// of each listener may take. 4 are left for the process itself and for the records.
+	// The shares are sixteenths of the memory limit: for unanswered requests in addition to the memory of each connection, and for the
+	// connections of each listener. 4 are left for the process itself and for the records.
 	sixteenths  = 16
 	budgetShare = 1
 	httpShare   = 7
 	grpcShare   = 4
-	// memoryPerHTTP and memoryPerGRPC are what a connection takes at most, in bytes, with its part of the garbage and of the system's socket
+	// memoryPerHTTP and memoryPerGRPC are the largest memory of a connection in bytes, with its part of the garbage and of the system's socket
 	// buffers, which count against the limit of a container. TestVerifier_ConnectionsFitTheirShare measures both: 203 KiB for HTTP over TLS
-	// with an unfinished header, 587 KiB for gRPC over TLS with 100 streams with many headers, on processors that other work takes as well.
-	// docs/benchmarks.md has the other kinds.
+	// with an unfinished header, 587 KiB for gRPC over TLS with 100 streams with many headers, on busy processors. docs/benchmarks.md has the
+	// other kinds.
 	memoryPerHTTP = 224 << 10
 	memoryPerGRPC = 768 << 10
 	leastLimit    = 64
 	mostLimit     = 8192
-	// metricsLimit is for the listener of metrics, which a few scrapers use.
+	// metricsLimit is the number of connections for metrics, which a few scrapers use.
 	metricsLimit = 32
-	// decodingShare bounds how many gRPC messages are decoded at once. One of 64 KiB can describe over 3 MiB of objects.
+	// decodingShare is the memory limit, in bytes, for each gRPC message that is decoded at the same time. One of 64 KiB can describe over
+	// 3 MiB of objects.
 	decodingShare = 64 << 20
 )
 
-// limits bound what clients can take of this process.
+// limits bound the memory and the connections that clients can take.
 type limits struct {
 	memory int64
-	// connections is --max-connections; 0 to follow from the memory.
+	// connections is --max-connections; 0 to derive it from the memory.
 	connections int
 	budget      *connlimit.Budget
 	// decoding holds a place for each gRPC message that is decoded and answered.
@@ -83,7 +83,7 @@ func limitsFor(memory int64, connections int, registry prometheus.Registerer) *l
 	return l
 }
 
-// maximum returns how many connections a listener accepts at once.
+// maximum returns the largest number of open connections of a listener.
 func (l *limits) maximum(listener string) int {
 	share, perConnection := int64(httpShare), int64(memoryPerHTTP)
 	switch {
@@ -107,7 +107,7 @@ func (l *limits) listen(ctx context.Context, listener, address string, log logr.
 	return l.bound(listener, accepting), nil
 }
 
-// bound limits the connections of a listener, and reports them.
+// bound limits the connections of a listener, and registers metrics of them.
 func (l *limits) bound(listener string, accepting net.Listener) *connlimit.Listener {
 	label := prometheus.Labels{"listener": listener}
 	rejected := prometheus.NewCounter(prometheus.CounterOpts{
@@ -125,7 +125,7 @@ func (l *limits) bound(listener string, accepting net.Listener) *connlimit.Liste
 	return bounded
 }
 
-// serveHTTP1 returns the listener to serve HTTP with, with TLS or without.
+// serveHTTP1 returns the listener for an HTTP server, with TLS if secured is not nil.
 func (l *limits) serveHTTP1(server *http.Server, accepting net.Listener, secured *tls.Config) net.Listener {
 	if secured != nil {
 		accepting = tls.NewListener(accepting, secured)
@@ -133,13 +133,13 @@ func (l *limits) serveHTTP1(server *http.Server, accepting net.Listener, secured
 	return connlimit.HTTP1(server, accepting, l.budget)
 }
 
-// counting makes the connections of a gRPC server count what their streams take, once the handshake is over.
-type counting struct {
+// countingCredentials make the connections of a gRPC server count the memory of their streams, after the handshake.
+type countingCredentials struct {
 	credentials.TransportCredentials
 	budget *connlimit.Budget
 }
 
-func (c counting) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (c countingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	connection, info, err := c.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
 		return nil, nil, err
@@ -147,6 +147,6 @@ func (c counting) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	return connlimit.HTTP2(connection, c.budget), info, nil
 }
 
-func (c counting) Clone() credentials.TransportCredentials {
-	return counting{c.TransportCredentials.Clone(), c.budget}
+func (c countingCredentials) Clone() credentials.TransportCredentials {
+	return countingCredentials{c.TransportCredentials.Clone(), c.budget}
 }

@@ -10,11 +10,11 @@ import (
 
 // metrics count answers. They never have a key ID or a path as a label: clients would decide how many series there are.
 type metrics struct {
-	answers map[answer]prometheus.Counter
-	refused map[index.Reason]prometheus.Counter
-	// Those of /v1/identity/verify.
-	identityAnswers map[answer]prometheus.Counter
-	identityRefused map[index.Reason]prometheus.Counter
+	answers  map[answer]prometheus.Counter
+	rejected map[index.Reason]prometheus.Counter
+	// The same for /v1/identity/verify.
+	identityAnswers  map[answer]prometheus.Counter
+	identityRejected map[index.Reason]prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -26,13 +26,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return &metrics{
 		answers: countersOf(count("dgbot_verifier_answers_total",
 			"Requests for a verification by answer; unready is denied because the records are not up to date.", "answer"),
-			good, refusedKey, missingScopes, badRequest, unready),
-		refused: countersOf(count("dgbot_verifier_refusals_total",
+			accepted, rejectedKey, missingScopes, badRequest, unready),
+		rejected: countersOf(count("dgbot_verifier_refusals_total",
 			"Keys refused, by reason. Whoever sent them is not told the reason.", "reason"), index.Reasons...),
 		identityAnswers: countersOf(count("dgbot_verifier_identity_answers_total",
 			"Requests to verify a visitor's identity by answer; unready is denied because the HMAC secrets are not up to date.", "answer"),
-			good, refusedKey, badRequest, unready),
-		identityRefused: countersOf(count("dgbot_verifier_identity_refusals_total",
+			accepted, rejectedKey, badRequest, unready),
+		identityRejected: countersOf(count("dgbot_verifier_identity_refusals_total",
 			"Identities refused, by reason. Whoever sent them is not told the reason.", "reason"),
 			index.Malformed, index.Unknown, index.Wrong, index.Disabled, index.Expired),
 	}

@@ -8,54 +8,58 @@ import (
 	"dgbot.io/key-operator/internal/verify/index"
 )
 
-// answer is what a verifier says to a request, in the order in which things are asked: readiness, key, request, scopes.
+// answer is the result of a verification, as metrics name it. The checks have the order of the values: freshness, key, request, scopes.
 type answer string
 
 const (
 	unready       answer = "unready"
-	refusedKey    answer = "refused"
+	rejectedKey   answer = "refused"
 	badRequest    answer = "bad_request"
 	missingScopes answer = "missing_scopes"
-	good          answer = "good"
+	accepted      answer = "good"
 )
 
-// question is one request for a verification, of whatever protocol.
+// question is a request for a verification, independent of its protocol.
 type question struct {
-	// names are those of all headers of the request that the answer is about.
+	// names are the names of all headers of the request to verify.
 	names                 iter.Seq[string]
 	authorization, apiKey []string
-	// scopes reads which scopes are asked for; ok is false where that cannot be read. It is called for good keys only.
+	// scopes reads the required scopes; ok is false if they are malformed. It is called for accepted keys only.
 	scopes func() (required []string, ok bool)
 }
 
-// finding is an answer with what belongs to it.
+// finding is an answer with its details.
 type finding struct {
 	answer answer
-	// entry is the key's, where the key is good.
-	entry   *index.Entry
-	carried carried
+	// entry is the entry of the key; nil if the key is rejected.
+	entry      *index.Entry
+	credential credential
+	// missing are the required scopes that the key does not have.
 	missing []string
 }
+
+// ask answers a question, and notes the answer and, if the key is accepted, its use.
 
 func (s *Server) ask(q question) finding {
 	f := s.find(q)
 	s.metrics.answers[f.answer].Inc()
-	if f.answer == good {
+	if f.answer == accepted {
 		f.entry.Use().Note(s.now())
 	}
 	return f
 }
 
+// find answers a question.
 func (s *Server) find(q question) finding {
 	now := s.now()
 	if !s.KeyFreshness.Answers(now) {
 		return finding{answer: unready}
 	}
-	c := credential(q.authorization, q.apiKey)
+	c := findCredential(q.authorization, q.apiKey)
 	e, reason := s.Keys.Check(c.text, now)
 	if e == nil {
-		s.metrics.refused[reason].Inc()
-		return finding{answer: refusedKey}
+		s.metrics.rejected[reason].Inc()
+		return finding{answer: rejectedKey}
 	}
 	required, ok := q.scopes()
 	if !ok || !haveValidNames(q.names) {
@@ -64,5 +68,5 @@ func (s *Server) find(q question) finding {
 	if lacking := missing(e.Scopes(), required); len(lacking) > 0 {
 		return finding{answer: missingScopes, entry: e, missing: lacking}
 	}
-	return finding{answer: good, entry: e, carried: c}
+	return finding{answer: accepted, entry: e, credential: c}
 }

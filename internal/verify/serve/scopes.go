@@ -8,7 +8,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// missing returns which of the required scopes are not granted by scopes as joinScopes returns them.
+// missing returns the required scopes that granted ones, separated by spaces, do not cover.
 func missing(granted string, required []string) []string {
 	var all []string
 	for _, scope := range required {
@@ -19,7 +19,7 @@ func missing(granted string, required []string) []string {
 	return all
 }
 
-// grants reports whether one of the granted scopes, as joinScopes returns them, covers the scope.
+// grants reports whether one of the granted scopes, separated by spaces, covers a scope.
 func grants(granted, scope string) bool {
 	for one := range strings.SplitSeq(granted, " ") {
 		if v1alpha1.Scope(one).Covers(v1alpha1.Scope(scope)) {
@@ -29,8 +29,8 @@ func grants(granted, scope string) bool {
 	return false
 }
 
-// splitScopes reads lists of scopes from headers, united: separated by spaces or commas. ok is false where one of them
-// cannot be asked for.
+// splitScopes returns the scopes of all lists, in which spaces or commas separate them. ok is false if one of them cannot be
+// required.
 func splitScopes(lists []string) (scopes []string, ok bool) {
 	for _, list := range lists {
 		for scope := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' || r == ',' }) {

@@ -27,22 +27,22 @@ import (
 	"dgbot.io/key-operator/internal/verify/index"
 )
 
-// Options are the flags about the addresses that a Server listens on.
+// Options configure the listeners of a Server.
 type Options struct {
-	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" for none.
+	// HTTPBindAddress, GRPCBindAddress and MetricsBindAddress are addresses to listen on; "0" or empty for none.
 	HTTPBindAddress, GRPCBindAddress, MetricsBindAddress string
-	// MetricsSecure serves metrics over TLS to those who may GET /metrics, as the manager does.
+	// MetricsSecure serves metrics over TLS to clients whose token may GET /metrics, as the manager does.
 	MetricsSecure bool
-	// TLSCertFile and TLSKeyFile hold the server's certificate, and are read again when they change; empty for no TLS.
+	// TLSCertFile and TLSKeyFile name the files of the server's certificate, which is read again when they change; empty for no TLS.
 	TLSCertFile, TLSKeyFile string
-	// MaxConnections is how many connections the HTTP and the gRPC listener accept at once, each; 0 to follow from the memory.
+	// MaxConnections is the largest number of open connections of the HTTP and of the gRPC listener; 0 to derive it from the memory limit.
 	MaxConnections int
-	// DrainDelay is how long requests are still taken after the end was asked for: load balancers need a moment to learn of
-	// it.
+	// DrainDelay is the time for which new requests are answered after the context ended, because load balancers notice the end late;
+	// at most 1 minute.
 	DrainDelay time.Duration
 }
 
-// Validate returns what is wrong with the options.
+// Validate returns an error that names the first flag with an invalid value.
 func (o *Options) Validate() error {
 	if (o.TLSCertFile == "") != (o.TLSKeyFile == "") {
 		return errors.New("--tls-cert-file and --tls-key-file belong together: give both or none")
@@ -56,7 +56,7 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// Freshness decides by the freshness of what is known whether requests are answered.
+// Freshness decides whether the content of the index is recent enough to answer requests.
 type Freshness interface {
 	// Answers reports whether requests may be answered at a time.
 	Answers(now time.Time) bool
@@ -66,15 +66,15 @@ type Freshness interface {
 	Condition(now time.Time) string
 }
 
-// Data is what a Server answers from.
+// Data is the content of the index, from which a Server answers, and its freshness.
 type Data struct {
 	Keys     *index.Keys
 	Chatbots *index.Chatbots
-	// KeyFreshness and ChatbotFreshness are separate: that HMAC secrets cannot be read at the moment is no reason to refuse keys.
+	// KeyFreshness and ChatbotFreshness are separate: keys are verified while HMAC secrets cannot be read.
 	KeyFreshness, ChatbotFreshness Freshness
 }
 
-// Server answers questions about keys and chatbots.
+// Server answers requests to verify keys and identities.
 type Server struct {
 	Data
 	options  Options
@@ -83,36 +83,36 @@ type Server struct {
 	metrics  *metrics
 	now      func() time.Time
 	log      logr.Logger
-	// draining says that the end was asked for: requests are still answered, and load balancers should send no more.
+	// draining is set when the context ends: requests are still answered, and /readyz fails.
 	draining atomic.Bool
 }
 
-// New returns a server that answers from what is known, and serves and extends the metrics of the registry. It asks the API server
-// of config who may read them.
-func New(options Options, known Data, config *rest.Config, registry *prometheus.Registry, log logr.Logger) *Server {
+// New returns a Server that answers from data. It registers its metrics in the registry and serves all metrics of the registry. With
+// MetricsSecure, it reviews the tokens of their clients with the API server of config.
+func New(options Options, data Data, config *rest.Config, registry *prometheus.Registry, log logr.Logger) *Server {
 	return &Server{
-		Data: known, options: options, config: config, registry: registry, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log,
+		Data: data, options: options, config: config, registry: registry, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log,
 	}
 }
 
-// Limits of a connection. A request has a few kilobytes and its answer is made in microseconds: whoever needs longer holds a
-// connection that others could use.
+// Limits of a connection. A request has a few kilobytes and its answer takes microseconds: a slower client holds a connection
+// that others could use.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 10 * time.Second
-	// idleTimeout is how long a connection without a request lasts: as short as gateways allow, so that connections of clients that only
-	// hold them are soon free for others. A gateway must close its own earlier, or it sends a request over a connection that the
-	// verifier is just closing, and answers its client with an error: the examples in config/integrations/gateways do so after 15 s. Not less than
-	// that: a gateway with few requests would connect, and with TLS shake hands, for each of them.
+	// idleTimeout is the time after which a connection without a request is closed: as short as gateways allow, so that connections of idle
+	// clients are soon free for others. A gateway must close its connections earlier, or it sends a request over a connection that the
+	// verifier is closing, and answers its client with an error: the examples in config/integrations/gateways close them after 15 s. A shorter time would
+	// make a gateway with few requests connect, and with TLS shake hands, for each of them.
 	idleTimeout = 20 * time.Second
 	maxHeader   = 64 << 10
-	// shutdownTimeout is how long requests that are being answered may take at the end.
+	// shutdownTimeout is the time that pending requests have when the server stops.
 	shutdownTimeout = 10 * time.Second
 )
 
-// Start listens on all addresses, so that a wrong address is an error at the start, and lets the group serve until the context ends and the
-// last request is answered.
+// Start listens on all addresses, and serves in the group until the context ends and the last request is answered. It returns an error if an
+// address or the certificate cannot be used.
 func (s *Server) Start(ctx context.Context, group *errgroup.Group) error {
 	certificate, err := s.options.certificate(ctx, group)
 	if err != nil {
@@ -137,8 +137,7 @@ func (s *Server) Start(ctx context.Context, group *errgroup.Group) error {
 	return nil
 }
 
-// serveMetrics serves metrics, with MetricsSecure over TLS to those who may read them. It serves a few scrapers at once: compressing an
-// answer takes megabytes.
+// serveMetrics serves metrics, to a few scrapers at the same time: compressing an answer takes megabytes.
 func (s *Server) serveMetrics(ctx context.Context, h *host, certificate getCertificate) error {
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 	if !s.options.MetricsSecure {
@@ -166,7 +165,7 @@ type host struct {
 
 type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-// certificate returns where the present certificate comes from; nil where there is to be no TLS.
+// certificate returns the source of the current certificate; nil for no TLS. The group watches the files of the certificate.
 func (o *Options) certificate(ctx context.Context, group *errgroup.Group) (getCertificate, error) {
 	if o.TLSCertFile == "" {
 		return nil, nil
@@ -179,7 +178,7 @@ func (o *Options) certificate(ctx context.Context, group *errgroup.Group) (getCe
 	return certificates.GetCertificate, nil
 }
 
-// secured returns how to serve a protocol with TLS; nil where there is no certificate.
+// secured returns the TLS configuration for a protocol; nil if there is no certificate.
 func secured(certificate getCertificate, protocol string) *tls.Config {
 	if certificate == nil {
 		return nil
@@ -187,7 +186,7 @@ func secured(certificate getCertificate, protocol string) *tls.Config {
 	return &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{protocol}}
 }
 
-// serveHTTP listens at once, so that a wrong address is an error at the start, and answers until the context ends.
+// serveHTTP listens, and serves in the group until the context ends. It returns an error if it cannot listen.
 func (h *host) serveHTTP(ctx context.Context, name, address string, handler http.Handler, secured *tls.Config) error {
 	if address == "0" || address == "" {
 		return nil
@@ -221,12 +220,12 @@ func newHTTPServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		// What clients do wrong is not worth a line in the log for each of them.
+		// Errors of single clients are not logged.
 		ErrorLog: stdlog.New(io.Discard, "", 0),
 	}
 }
 
-// drain returns when no further request is to be taken: a while after the end was asked for.
+// drain returns when the server should stop accepting requests: drainDelay after the end of the context.
 func (h *host) drain(ctx context.Context) {
 	<-ctx.Done()
 	time.Sleep(h.drainDelay)

@@ -20,24 +20,24 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// renewer renews the Leases by which verifiers say since when a use of a key would have been noticed: one per environment,
-// which all of them renew. Without it a key that nobody has used could not be told from one that nobody has watched.
+// renewer renews the Leases that state since when verifiers track uses: one per environment, which all its verifiers renew.
+// Without the Lease, a key that was not used could not be told from a key whose uses were not tracked.
 type renewer struct {
 	leases coordinationclient.LeasesGetter
 	holder string
-	// namespace is the Leases'.
+	// namespace is the namespace of the Leases.
 	namespace string
 	interval  time.Duration
 	now       func() time.Time
-	// complete is until when this verifier has reported all uses, by environment. That another one vouches says nothing of
-	// what this one has not reported.
+	// complete is the time until which this verifier has reported all uses, by environment. A renewal by another verifier does not
+	// cover uses that this one has not reported.
 	complete map[string]time.Time
 }
 
-// maxUnansweredRenewals is how many renewals of one flush may go without an answer before the rest waits for the next flush.
+// maxUnansweredRenewals is the number of unanswered renewals of one flush after which the other renewals wait for the next flush.
 const maxUnansweredRenewals = 3
 
-// renewAll vouches for environments. A Lease that a quota or a webhook rejects does not keep the other Leases from being renewed.
+// renewAll renews the Leases of environments, and returns the last error. It continues after a renewal that a quota or a webhook rejects.
 func (l *renewer) renewAll(ctx context.Context, environments []string) (cause error) {
 	unanswered := 0
 	for _, environment := range environments {
@@ -55,7 +55,7 @@ func (l *renewer) renewAll(ctx context.Context, environments []string) (cause er
 	return cause
 }
 
-// isRejection reports whether an error is the API server's answer to this one request, and not a sign that it is overloaded or down.
+// isRejection reports whether the API server rejected this request, rather than being overloaded or down.
 func isRejection(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -65,7 +65,7 @@ func isRejection(err error) bool {
 	return code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests
 }
 
-// renew vouches for an environment after all uses known here were reported.
+// renew renews the Lease of an environment. The caller has reported all uses.
 func (l *renewer) renew(ctx context.Context, environment string) error {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
@@ -90,7 +90,7 @@ func (l *renewer) renew(ctx context.Context, environment string) error {
 	return nil
 }
 
-// fill renews a Lease, and begins tracking anew where somebody may have missed uses.
+// fill sets the fields of a renewed Lease. Tracking starts again if a verifier may have missed uses.
 func (l *renewer) fill(lease *coordinationv1.Lease, environment string, now time.Time) {
 	if !l.continues(lease, environment, now) {
 		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.TrackedSinceAnnotation, now.UTC().Format(time.RFC3339))
@@ -107,8 +107,8 @@ func (l *renewer) continues(lease *coordinationv1.Lease, environment string, now
 		now.Sub(l.complete[environment]) <= lifecycle.MaxTrackingGap
 }
 
-// serve notes environments whose keys are answered for here from now on, if they are not known yet.
-func (l *renewer) serve(environments []string) {
+// add adds environments that this verifier serves from now on. All their uses are reported so far.
+func (l *renewer) add(environments []string) {
 	for _, environment := range environments {
 		if _, ok := l.complete[environment]; !ok {
 			l.complete[environment] = l.now()
@@ -116,8 +116,8 @@ func (l *renewer) serve(environments []string) {
 	}
 }
 
-// keep forgets environments whose keys are not answered for here any more, once all uses were reported. Should one come back, the
-// verifier answers for it from then on, as after a start.
-func (l *renewer) keep(environments []string) {
+// retain removes all other environments. The caller has reported all uses. An environment that is added again is tracked from then on, as
+// after a start.
+func (l *renewer) retain(environments []string) {
 	maps.DeleteFunc(l.complete, func(environment string, _ time.Time) bool { return !slices.Contains(environments, environment) })
 }

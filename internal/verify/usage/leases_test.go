@@ -73,7 +73,7 @@ func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
 			cluster := fake.NewClientset(lease)
 			v := vouching(cluster, clock)
 			clock.Pass(tc.after - tc.ownGap)
-			v.serve([]string{"staging"})
+			v.add([]string{"staging"})
 			clock.Pass(tc.ownGap)
 			if err := v.renew(t.Context(), "staging"); err != nil {
 				t.Fatal(err)
@@ -92,7 +92,7 @@ func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
 func TestTheFirstVerifierCreatesTheLease(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset()
 	v := vouching(cluster, clock)
-	v.serve([]string{"staging"})
+	v.add([]string{"staging"})
 	began := clock.Now().UTC().Format(time.RFC3339)
 	for range 3 {
 		if err := v.renew(t.Context(), "staging"); err != nil {
@@ -108,7 +108,7 @@ func TestTheFirstVerifierCreatesTheLease(t *testing.T) {
 func TestOfTwoVerifiersAtOnceOneVouches(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset()
 	v := vouching(cluster, clock)
-	v.serve([]string{"staging"})
+	v.add([]string{"staging"})
 	first := v.complete["staging"]
 	cluster.PrependReactor("create", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewAlreadyExists(coordinationv1.Resource("leases"), "dgbot-usage-staging")
@@ -207,7 +207,7 @@ func TestRenewAll_RenewsTheOthersWhereOneIsRejected(t *testing.T) {
 				return true, nil, tc.failure
 			})
 			v := vouching(cluster, verifytest.NewClock())
-			v.serve(environments)
+			v.add(environments)
 			if err := v.renewAll(t.Context(), environments); !errors.Is(err, tc.failure) || asked != tc.asked {
 				t.Errorf("%d renewals, want %d: %v", asked, tc.asked, err)
 			}
@@ -219,7 +219,7 @@ func TestRenewAll_RenewsTheOthersWhereOneIsRejected(t *testing.T) {
 func TestRenew_SurvivesThatItsLeaseIsDeleted(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "dgbot-system", Name: "dgbot-usage-staging"}})
 	v := vouching(cluster, clock)
-	v.serve([]string{"staging"})
+	v.add([]string{"staging"})
 	cluster.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if err := cluster.Tracker().Delete(coordinationv1.SchemeGroupVersion.WithResource("leases"), "dgbot-system", "dgbot-usage-staging"); err != nil {
 			return true, nil, err

@@ -4,17 +4,17 @@ package usage
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// outcome of a report of a use.
+// outcome is the outcome of a report of a use, as metrics name it.
 type outcome string
 
 const (
 	written outcome = "written"
-	// outdated: the record is gone, or says more already.
+	// outdated means that the record is deleted, or has a later use already.
 	outdated outcome = "outdated"
 	failed   outcome = "failed"
 )
 
-// newReports returns the counters of reports, by outcome.
+// newReports registers and returns the counters of reports, by outcome.
 func newReports(registry prometheus.Registerer) map[outcome]prometheus.Counter {
 	reports := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dgbot_verifier_usage_reports_total",

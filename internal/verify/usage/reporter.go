@@ -31,28 +31,28 @@ import (
 
 const (
 	fieldManager = "dgbot-verifier"
-	// reportsPerSecond bounds what one verifier writes: uses are never worth delaying a revocation for.
+	// reportsPerSecond bounds the writes of one verifier: reports of uses must not delay revocations.
 	reportsPerSecond = 50
 	reportTimeout    = 5 * time.Second
-	// maxReportFailures is how many reports in a row may fail before the rest waits for the next flush.
+	// maxReportFailures is the number of consecutive failed reports after which the other reports wait for the next flush.
 	maxReportFailures = 5
-	// lastFlush is how long the reports at the end of the verifier may take.
+	// lastFlush is the largest time that the reports at the end of the verifier may take.
 	lastFlush = 5 * time.Second
 )
 
-// Options are the flags about reports of uses.
+// Options configure a Reporter.
 type Options struct {
-	// FlushInterval is how often uses are looked through for what is to be reported.
+	// FlushInterval is the time between two flushes; 100 milliseconds to 5 minutes.
 	FlushInterval time.Duration
-	// Resolution is how far apart two reports about one record are at least.
+	// Resolution is the smallest time between two reports about one record; 1 second to 24 hours, in whole milliseconds.
 	Resolution time.Duration
-	// Environments are those that the verifier is for; empty for all in which a key can be accepted, now or later.
+	// Environments are the environments that the verifier serves; empty for all in which a key can be accepted, now or later.
 	Environments []string
-	// Namespace is where the Leases are by which verifiers say since when uses are tracked; Identity is who says it.
+	// Namespace is the namespace of the Leases, and Identity the holder that they name.
 	Namespace, Identity string
 }
 
-// Validate returns what is wrong with the options.
+// Validate returns an error that names the first flag with an invalid value.
 func (o *Options) Validate() error {
 	if o.FlushInterval < 100*time.Millisecond || o.FlushInterval > 5*time.Minute {
 		return fmt.Errorf("--usage-flush-interval is %s: want 100ms to 5m", o.FlushInterval)
@@ -63,8 +63,7 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// Reporter writes uses into the status of records. Verifications do not know of it: they leave times in memory, which it
-// collects.
+// Reporter writes uses into the status of records. It reads them from the index, so verifications do not wait for it.
 type Reporter struct {
 	keys    *index.Keys
 	client  rest.Interface
@@ -73,11 +72,11 @@ type Reporter struct {
 	log     logr.Logger
 	limit   flowcontrol.RateLimiter
 	now     func() time.Time
-	// vouchers are nil where the verifier knows a part of an environment's keys only.
+	// renewer is nil if the verifier knows only a part of an environment's keys.
 	renewer *renewer
 }
 
-// New returns a reporter of the uses of keys. It renews no Leases.
+// New returns a Reporter of the uses of keys, which renews no Leases.
 func New(keys *index.Keys, client rest.Interface, options Options, registry prometheus.Registerer, log logr.Logger) *Reporter {
 	return &Reporter{
 		keys: keys, client: client, options: options, reports: newReports(registry), log: log,
@@ -85,8 +84,8 @@ func New(keys *index.Keys, client rest.Interface, options Options, registry prom
 	}
 }
 
-// RenewLeases lets the reporter renew the Leases of the environments whose uses it reports. Only a verifier that knows all keys of
-// these environments may do that.
+// RenewLeases makes the Reporter renew the Lease of each environment that the verifier serves. The verifier must know all keys of these
+// environments. It must be called before Run.
 func (r *Reporter) RenewLeases(leases coordinationclient.LeasesGetter) {
 	r.renewer = &renewer{
 		leases: leases, holder: r.options.Identity, namespace: r.options.Namespace, interval: r.options.FlushInterval, now: r.now,
@@ -94,15 +93,15 @@ func (r *Reporter) RenewLeases(leases coordinationclient.LeasesGetter) {
 	}
 }
 
-// report is what is to be written about one record.
+// report is a use to write into one record.
 type report struct {
 	namespace, name string
 	use             *index.Use
 	first, last     time.Time
 }
 
-// Run flushes until the context ends, and once more then. Verifiers start at different points of the interval, so that one
-// sees what another has just written.
+// Run flushes in intervals until the context ends, and once more afterwards. Verifiers start at different points of the
+// interval, so that each sees what another one wrote.
 func (r *Reporter) Run(ctx context.Context) {
 	sleep(ctx, rand.N(r.options.FlushInterval)) //nolint:gosec // spreads load
 	for ctx.Err() == nil {
@@ -114,15 +113,15 @@ func (r *Reporter) Run(ctx context.Context) {
 	r.flush(ending)
 }
 
-// flush writes what is due, and vouches for it. What fails is due again at the next flush.
+// flush writes the uses that are due and, if all are written, renews the Leases. A report that fails is due again at the next flush.
 func (r *Reporter) flush(ctx context.Context) {
 	due, environments := r.collect()
 	if r.renewer != nil {
-		r.renewer.serve(environments)
+		r.renewer.add(environments)
 	}
 	cause := r.writeAll(ctx, due)
 	if r.renewer != nil && cause == nil {
-		r.renewer.keep(environments)
+		r.renewer.retain(environments)
 		cause = r.renewer.renewAll(ctx, environments)
 	}
 	if cause != nil && ctx.Err() == nil {
@@ -130,7 +129,7 @@ func (r *Reporter) flush(ctx context.Context) {
 	}
 }
 
-// writeAll returns nil where all was reported, and the last failure where some was not.
+// writeAll writes reports. It returns nil if all are written, and otherwise the last error.
 func (r *Reporter) writeAll(ctx context.Context, all []report) (cause error) {
 	failures := 0
 	for _, due := range all {
@@ -143,7 +142,7 @@ func (r *Reporter) writeAll(ctx context.Context, all []report) (cause error) {
 			failures = 0
 			r.reports[written].Inc()
 		case apierrors.IsNotFound(err), apierrors.IsInvalid(err), apierrors.IsConflict(err):
-			// The record is gone, or another verifier has reported a later use or an earlier first one.
+			// The record is deleted, or another verifier reported a later use or an earlier first use.
 			r.reports[outdated].Inc()
 		default:
 			r.reports[failed].Inc()
@@ -157,13 +156,13 @@ func (r *Reporter) writeAll(ctx context.Context, all []report) (cause error) {
 	return cause
 }
 
-// collect returns what is due, records first of which no use is known, and the environments that are served. An environment whose keys
-// have all ended for good is not served: a Lease for each environment that was ever named would stay for ever.
+// collect returns the reports that are due, first those of records without a use, and the environments that the verifier serves. It does not
+// serve an environment whose keys can never be accepted again: the Leases of all environments that were ever named would stay forever.
 func (r *Reporter) collect() (due []report, environments []string) {
-	seen, now := map[string]bool{}, r.now()
+	served, now := map[string]bool{}, r.now()
 	for e := range r.keys.All {
 		if e.CanBeAccepted(now) {
-			seen[e.Environment()] = true
+			served[e.Environment()] = true
 		}
 		if first, last, ok := e.Use().Due(r.options.Resolution); ok {
 			due = append(due, report{e.Namespace(), e.RecordName(), e.Use(), first, last})
@@ -175,10 +174,10 @@ func (r *Reporter) collect() (due []report, environments []string) {
 	if len(r.options.Environments) > 0 {
 		return due, r.options.Environments
 	}
-	return due, slices.Sorted(maps.Keys(seen))
+	return due, slices.Sorted(maps.Keys(served))
 }
 
-// write reports a use without a resource version: uses are one-way, and the API server sees to that.
+// write writes a report without a resource version: the CRD's rules reject a use that is earlier than the known one.
 func (r *Reporter) write(ctx context.Context, due report) error {
 	status := v1alpha1.DGbotAPIKeyRecordStatus{LastUsedAt: &metav1.Time{Time: due.last}, Resolution: &metav1.Duration{Duration: r.options.Resolution}}
 	if !due.first.IsZero() {

@@ -14,8 +14,10 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
+// Epoch is the time at which records are created.
 var Epoch = time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 
+// Mint returns a key of the environment staging.
 func Mint(t testing.TB) apikey.Key {
 	t.Helper()
 	key, err := apikey.Mint("staging")
@@ -25,7 +27,7 @@ func Mint(t testing.TB) apikey.Key {
 	return key
 }
 
-// Record is the record of a key as the operator writes it.
+// Record returns the record of a key as the operator writes it, with changes. A nil change is none.
 func Record(key apikey.Key, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *v1alpha1.DGbotAPIKeyRecord {
 	r := &v1alpha1.DGbotAPIKeyRecord{
 		ObjectMeta: metav1.ObjectMeta{
@@ -46,6 +48,7 @@ func Record(key apikey.Key, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *v1alph
 	return r
 }
 
+// Created returns a change that sets the creation of a record, after Epoch, and its UID.
 func Created(after time.Duration, uid types.UID) func(*v1alpha1.DGbotAPIKeyRecord) {
 	return func(r *v1alpha1.DGbotAPIKeyRecord) {
 		r.CreationTimestamp.Time, r.UID = Epoch.Add(after), uid

@@ -13,12 +13,14 @@ import (
 	"dgbot.io/key-operator/internal/identity"
 )
 
+// The HMAC secrets of replicas.
 var (
 	Secret         = []byte(strings.Repeat("a1", 32))
 	PreviousSecret = []byte(strings.Repeat("b2", 32))
 )
 
-// Replica is a copy as the operator writes it, with two secrets of which the earlier one ends in an hour.
+// Replica returns the replica of a chatbot's HMAC secrets as the operator writes it, with a change unless that is nil. PreviousSecret expires an
+// hour after Epoch.
 func Replica(id string, change func(*corev1.Secret)) *corev1.Secret {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(id)},

@@ -18,17 +18,18 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Transport serves requests from a handler without a network, so that tests can run in a synctest bubble, where an
-// hour passes at once.
+// Transport serves requests from a handler without a network, so that tests can run in a synctest bubble, in which an hour
+// passes at once.
 type Transport struct {
 	Handler http.HandlerFunc
-	// Refusal, if it returns an error, is the outcome of a request that reaches no server.
-	Refusal func() error
+	// Fail, unless it is nil, is called before each request. If it returns an error, the request fails with it.
+	Fail func() error
 }
 
+// RoundTrip implements http.RoundTripper.
 func (h Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if h.Refusal != nil {
-		if err := h.Refusal(); err != nil {
+	if h.Fail != nil {
+		if err := h.Fail(); err != nil {
 			return nil, err
 		}
 	}
@@ -73,7 +74,7 @@ func (w *pipedResponse) Write(content []byte) (int, error) {
 	return w.body.Write(content)
 }
 
-// BreakOff ends an answer as a connection that is lost does.
+// BreakOff ends an answer as a lost connection does.
 func BreakOff(w http.ResponseWriter) {
 	if piped, ok := w.(*pipedResponse); ok {
 		piped.WriteHeader(http.StatusOK)
@@ -81,35 +82,37 @@ func BreakOff(w http.ResponseWriter) {
 	}
 }
 
+// ErrConnectionRefused stands for the error of a request that reaches no server.
 var ErrConnectionRefused = errors.New("connection refused")
 
-// IsList reports whether a request is for a complete list: streamed, or in pages.
+// IsList reports whether a request asks for a complete list: streamed, or in pages.
 func IsList(r *http.Request) bool {
 	query := r.URL.Query()
 	return query.Get("sendInitialEvents") == "true" || query.Get("watch") == ""
 }
 
-// AnswerOpen accepts a watch. The events, if any, are sent at once.
-func AnswerOpen(w http.ResponseWriter, lines ...string) {
+// Accept accepts a watch, and sends events at once.
+func Accept(w http.ResponseWriter, lines ...string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(w, strings.Join(lines, "\n"))
 }
 
-// LastItsTime keeps an accepted watch open for as long as was asked for, as an idle API server does.
-func LastItsTime(r *http.Request) {
+// KeepOpen keeps an accepted watch open for the requested time, as an idle API server does.
+func KeepOpen(r *http.Request) {
 	seconds, _ := strconv.Atoi(r.URL.Query().Get("timeoutSeconds"))
-	Stay(r, time.Duration(seconds)*time.Second)
+	Hold(r, time.Duration(seconds)*time.Second)
 }
 
-func Stay(r *http.Request, span time.Duration) {
+// Hold returns after a time, or when the client cancels the request.
+func Hold(r *http.Request, span time.Duration) {
 	select {
 	case <-time.After(span):
 	case <-r.Context().Done():
 	}
 }
 
-// Events answers a watch with events, then ends it.
+// Events returns a handler that sends the events of a watch, and ends it.
 func Events(lines ...string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -117,12 +120,13 @@ func Events(lines ...string) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
+// Event returns an event of a watch as JSON.
 func Event(kind string, object any) string {
 	text, _ := json.Marshal(map[string]any{"type": kind, "object": object})
 	return string(text)
 }
 
-// End is the bookmark after the last record of a streamed list.
+// End returns the bookmark after the last record of a streamed list.
 func End(version string) string {
 	bookmark := Typed(&v1alpha1.DGbotAPIKeyRecord{}, version)
 	bookmark.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
