@@ -71,7 +71,7 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		may:     []string{"golang.org/x/net/http2", "google.golang.org/grpc/peer", "google.golang.org/grpc/stats", "k8s.io/utils/clock"},
 		mustNot: []string{module + "/api/v1alpha1"},
 	},
-	// It ties its parts together. Of these, index is at the bottom, and feed, serve and usage do not know each other.
+	// The package connects its parts: index is at the bottom, and feed, serve and usage do not import each other.
 	"internal/verify": {
 		may: []string{
 			module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
@@ -119,7 +119,7 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		only:    map[string][]string{module + "/internal/lifecycle": {"MaxTrackingGap"}},
 		inTests: []string{module + "/internal/verify/verifytest"},
 	},
-	// What tests of several parts need.
+	// Test helpers that several parts use.
 	"internal/verify/verifytest": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/core", "k8s.io/apimachinery",

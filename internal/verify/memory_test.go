@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestTheCollectorLeavesTheSameHeadroom(t *testing.T) {
+func TestCollectorPercent_LeavesTheSameHeadroom(t *testing.T) {
 	for living, want := range map[uint64]int{0: 300, 1 << 20: 300, 24 << 20: 200, 48 << 20: 100, 240 << 20: 20, 1 << 40: 15} {
 		if got := collectorPercent(living); got != want {
 			t.Errorf("%d MiB alive: %d%%, want %d%%", living>>20, got, want)
@@ -16,7 +16,7 @@ func TestTheCollectorLeavesTheSameHeadroom(t *testing.T) {
 	}
 }
 
-func TestSomebodysGOGCStays(t *testing.T) {
+func TestTuneCollector_LeavesGOGCOfTheEnvironment(t *testing.T) {
 	before := debug.SetGCPercent(77)
 	defer debug.SetGCPercent(before)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -22,7 +22,7 @@ func (f *Freshness) within(bound Bound) *Freshness { return &Freshness{f.sources
 
 var denyAfter2m = Bound{MaxStaleness: 2 * time.Minute}
 
-func TestNothingIsAnsweredBeforeEverySourceIsComplete(t *testing.T) {
+func TestFreshness_RequiresACompleteListOfEverySource(t *testing.T) {
 	c := verifytest.NewClock()
 	f := newFreshness(2, newPulse(c.Now), denyAfter2m)
 	serve := f.within(Bound{MaxStaleness: time.Minute, Serve: true})
@@ -37,7 +37,7 @@ func TestNothingIsAnsweredBeforeEverySourceIsComplete(t *testing.T) {
 	}
 }
 
-func TestTheBoundHoldsExactly(t *testing.T) {
+func TestFreshness_KeepsTheBoundExactly(t *testing.T) {
 	c := verifytest.NewClock()
 	f := newFreshness(2, newPulse(c.Now), denyAfter2m)
 	f.list(0, 1)
@@ -79,7 +79,7 @@ type machine struct {
 
 var bootTime = time.Now()
 
-// freshness returns one whose process runs on the machine.
+// freshness returns the Freshness of a process that runs on the machine.
 func (m *machine) freshness() *Freshness {
 	f := newFreshness(1, newPulse(m.now), denyAfter2m)
 	f.pulse.suspended = func() time.Duration { return m.suspended }
@@ -168,7 +168,7 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 					t.Errorf("%s: watches go on", name)
 				}
 			}
-			// Neither do later events of the same watch; those of the next one do.
+			// Later events of the same watch do not count either; those of the next watch do.
 			m.run(f, 5*time.Second)
 			f.delivered(0, asked)
 			if moved := f.age(m.now()) == 0; moved != tc.moved {
@@ -182,7 +182,7 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 	}
 }
 
-// TestFreshness_CountsAnAnswerFromItsRequestOn: the process may have been stopped between the answer and its reading.
+// TestFreshness_CountsAnAnswerFromItsRequestOn, because the process may have been stopped between the answer and its reading.
 func TestFreshness_CountsAnAnswerFromItsRequestOn(t *testing.T) {
 	m := &machine{}
 	f := m.freshness()
@@ -201,7 +201,7 @@ func TestFreshness_CountsAnAnswerFromItsRequestOn(t *testing.T) {
 }
 
 func TestPulse_TakesAStepOfTheWallClockForAGap(t *testing.T) {
-	// Without a monotonic clock in it, a time is that of the wall clock.
+	// A time without a monotonic clock is a time of the wall clock.
 	at := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	p := newPulse(func() time.Time { return at })
 	p.begin()
@@ -228,7 +228,7 @@ func TestTimeSuspended_StaysWhileTheMachineRuns(t *testing.T) {
 	}
 }
 
-func TestAWatchIsOpenedTwiceWithinEveryBound(t *testing.T) {
+func TestWatchSpan_FitsTwiceIntoEveryBound(t *testing.T) {
 	for bound := minStaleness; bound < time.Hour; bound += time.Second {
 		if 2*watchSpan(bound) > min(bound, lagging) {
 			t.Fatalf("--max-staleness=%s: watches of %s", bound, watchSpan(bound))

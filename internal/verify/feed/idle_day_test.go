@@ -23,17 +23,17 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// silentServer is an API server at which nothing is written: it accepts a watch, says nothing, and ends it when its time is
-// over. It is asked without a network, so that a day of it takes no time.
+// silentServer is an idle API server: it accepts a watch, sends nothing, and ends the watch after its time. It is used without a
+// network, so that a day takes no time.
 type silentServer struct {
 	began time.Time
-	// answering is how long it takes to accept a watch.
+	// answering is the time in which it accepts a watch.
 	answering time.Duration
-	// gone are spans in which it is not there; watches end where one begins.
+	// gone are spans in which it cannot be reached. Watches end at the start of a span.
 	gone []span
 }
 
-// span is from and until a time after the beginning.
+// span is a span of time, relative to the start of the server.
 type span struct{ from, until time.Duration }
 
 func (s *silentServer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -61,7 +61,7 @@ func (s *silentServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// silence is the body of an answer that ends without a word.
+// silence is the body of an answer that ends without content.
 type silence struct {
 	until <-chan time.Time
 	cut   <-chan struct{}
@@ -78,9 +78,9 @@ func (s *silence) Read([]byte) (int, error) {
 
 func (s *silence) Close() error { return nil }
 
-// TestAnIdleDay simulates a day in which nobody writes: a verifier that called that an outage would wake somebody every
-// night, or deny good keys. An outage that matters is told of, once, so that the silence here means something.
-func TestAnIdleDay(t *testing.T) {
+// TestFeed_StaysFreshOnAnIdleDay simulates a day without writes: a verifier that took it for an outage would raise an alert every night, or
+// deny accepted keys. Real outages are logged once, which shows that the test would notice one.
+func TestFeed_StaysFreshOnAnIdleDay(t *testing.T) {
 	const well = starting + ", " + fresh
 	for name, tc := range map[string]struct {
 		bound     Bound
@@ -108,7 +108,7 @@ func TestAnIdleDay(t *testing.T) {
 	}
 }
 
-// idleDay runs a verifier for a day, and returns what its log tells of its freshness.
+// idleDay runs a feed for a day, and returns the conditions of its freshness from its log.
 func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 	t.Helper()
 	client, err := client.ForRecords(&rest.Config{Host: "http://silent.test", Transport: server})

@@ -17,8 +17,8 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// TestWatcher_ListsAfterALostConnection: the API server may be back with another history, in which it accepts the version
-// that the watch had reached. Each case loses the connection in one way, and the server then shows other records.
+// TestWatcher_ListsAfterALostConnection, because the API server may return with another history, in which it accepts the last version of
+// the watch. Each case loses the connection in one way, and the server then has other records.
 func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 	accepted := func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
@@ -67,7 +67,7 @@ func TestWatcher_ListsAfterALostConnection(t *testing.T) {
 	}
 }
 
-// TestWatcher_ListsAfterRequestsThatFail also covers the rate: an API server that is away is asked ever less often.
+// TestWatcher_ListsAfterRequestsThatFail also covers the back-off.
 func TestWatcher_ListsAfterRequestsThatFail(t *testing.T) {
 	for _, failure := range []error{verifytest.ErrConnectionRefused, io.EOF, os.ErrDeadlineExceeded} {
 		t.Run(failure.Error(), func(t *testing.T) { testRequestsThatFail(t, failure) })
@@ -116,7 +116,7 @@ func testRequestsThatFail(t *testing.T, failure error) {
 	})
 }
 
-// TestWatcher_StaysReadyWhileTheAPIServerRestarts, whenever in the life of a watch that happens.
+// TestWatcher_StaysReadyWhileTheAPIServerRestarts covers restarts at the start, in the middle and at the end of a watch.
 func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 	for _, began := range []time.Duration{time.Second, 20 * time.Second, 39 * time.Second} {
 		down := func() bool {
@@ -156,10 +156,10 @@ func TestWatcher_StaysReadyWhileTheAPIServerRestarts(t *testing.T) {
 	}
 }
 
-// bubbleEpoch is when time begins in a synctest bubble.
+// bubbleEpoch is the time at the start of a synctest bubble.
 var bubbleEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// TestWatcher_ListsAFlappingAPIServerAtABoundedRate: each list is complete, and each watch breaks.
+// TestWatcher_ListsAFlappingAPIServerAtABoundedRate has complete lists, and watches that all break.
 func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
 	var lists atomic.Int32
 	transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
@@ -186,8 +186,8 @@ func TestWatcher_ListsAFlappingAPIServerAtABoundedRate(t *testing.T) {
 	})
 }
 
-// TestFreshness_IsNotMovedByAListThatIsNotComplete: after a lost connection its records prove nothing, and a proxy that
-// accepts everything proves less. Memory goes on answering within the bound.
+// TestFreshness_IsNotMovedByAListThatIsNotComplete covers that, after a lost connection, neither records of an incomplete list
+// count nor requests that a proxy accepts. Requests are answered from memory within the bound.
 func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 	for name, showRecords := range map[string]bool{"records without an end": true, "accepts and delivers nothing": false} {
 		t.Run(name, func(t *testing.T) {
@@ -231,8 +231,8 @@ func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 	}
 }
 
-// TestWatcher_ListsWhereARestartMayHavePassedUnseen: a proxy held the request, or the process was suspended.
-func TestWatcher_ListsWhereARestartMayHavePassedUnseen(t *testing.T) {
+// TestWatcher_ListsIfARestartMayBeHidden by a proxy that delays requests, or because the process was suspended.
+func TestWatcher_ListsIfARestartMayBeHidden(t *testing.T) {
 	for name, tc := range map[string]struct {
 		accept, last time.Duration
 		lists        int32
@@ -287,14 +287,14 @@ func TestRelistDelay_IsSpreadAndBounded(t *testing.T) {
 				t.Fatalf("%d failures: %s to %s", failures, least, most)
 			}
 		}
-		// A watch that had just been idle for its span, a back-off and a list leave the verifier ready.
+		// The verifier stays ready during an idle watch, a back-off and a list.
 		if span+most > min(bound, lagging)*3/4 {
 			t.Errorf("--max-staleness=%s: a delay of %s after a watch of %s", bound, most, span)
 		}
 	}
 }
 
-// TestWatcher_OfSecretsListsAfterALostConnection: HMAC secrets have the same watcher.
+// TestWatcher_OfSecretsListsAfterALostConnection covers that HMAC secrets have the same watcher.
 func TestWatcher_OfSecretsListsAfterALostConnection(t *testing.T) {
 	var lists atomic.Int32
 	first, second := verifytest.Replica("cb_1", nil), verifytest.Replica("cb_2", nil)

@@ -27,8 +27,8 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// apiServer answers one request after the other from a script. What real ones do is tested in test/verifier; this one does
-// what they do rarely.
+// apiServer answers one request after the other from a script. It does what API servers do rarely; test/verifier tests with a
+// real one.
 type apiServer struct {
 	mutex  sync.Mutex
 	script []func(w http.ResponseWriter, r *http.Request)
@@ -105,7 +105,7 @@ func (f *Feed) vouchesFor(chatbotID string) bool {
 	return f.Chatbots.CheckPlain(chatbotID, "u-1", identity.SignPlain(verifytest.Secret, "u-1"), verifytest.Epoch) == ""
 }
 
-func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
+func TestWatcher_RemovesARecordDeletedWithoutAWatch(t *testing.T) {
 	kept, deleted := verifytest.Mint(t), verifytest.Mint(t)
 	a, b := verifytest.Typed(verifytest.Record(kept, verifytest.Created(0, "1")), "5"), verifytest.Typed(verifytest.Record(deleted, verifytest.Created(0, "2")), "6")
 	var both atomic.Bool
@@ -129,8 +129,8 @@ func TestARecordDeletedWhileNobodyWatchedIsForgotten(t *testing.T) {
 	}
 }
 
-// TestARecordCannotEndTheList: whoever can annotate one record must not make the verifier forget all that come after it.
-func TestARecordCannotEndTheList(t *testing.T) {
+// TestWatcher_EndsTheListAtABookmarkOnly covers that a user with write access to one record cannot hide the records after it.
+func TestWatcher_EndsTheListAtABookmarkOnly(t *testing.T) {
 	marked, later := verifytest.Mint(t), verifytest.Mint(t)
 	mark := func(r *v1alpha1.DGbotAPIKeyRecord) {
 		r.Annotations = map[string]string{metav1.InitialEventsAnnotationKey: "true"}
@@ -143,8 +143,8 @@ func TestARecordCannotEndTheList(t *testing.T) {
 	}
 }
 
-// TestAnAPIServerThatDoesNotStream: the feature can be switched off, and is in some releases.
-func TestAnAPIServerThatDoesNotStream(t *testing.T) {
+// TestWatcher_ListsInPagesWithoutStreaming: a feature gate can disable streaming, and does in some releases.
+func TestWatcher_ListsInPagesWithoutStreaming(t *testing.T) {
 	first, second := verifytest.Mint(t), verifytest.Mint(t)
 	_, server := follow(t, []func(http.ResponseWriter, *http.Request){
 		verifytest.Reject(422, metav1.StatusReasonInvalid),
@@ -158,8 +158,8 @@ func TestAnAPIServerThatDoesNotStream(t *testing.T) {
 	}
 }
 
-// TestAListThatBreaksOffSyncsNothing: half of the records are no basis for refusing the other half.
-func TestAListThatBreaksOffSyncsNothing(t *testing.T) {
+// TestWatcher_IsNotSyncedByABrokenList, because the keys of the missing records would be rejected.
+func TestWatcher_IsNotSyncedByABrokenList(t *testing.T) {
 	key := verifytest.Mint(t)
 	record := verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(key, verifytest.Created(0, types.UID("1"))), "5"))
 	seen := make(chan bool, 1)

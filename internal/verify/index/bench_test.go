@@ -18,8 +18,8 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// BenchmarkVerify measures a verification among so many records, as a multiple of the one SHA-256 that it cannot do without,
-// and the memory that a record takes: go test -run=none -bench=Verify ./internal/verify/index
+// BenchmarkVerify measures a verification with a number of records, as a multiple of the one SHA-256 that it needs, and the memory
+// of a record: go test -run=none -bench=Verify ./internal/verify/index
 func BenchmarkVerify(b *testing.B) {
 	for _, records := range []int{1, 1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
@@ -50,7 +50,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkRefusal measures each refusal of a text that is a key's: how long it takes must not tell why.
+// BenchmarkRefusal measures each rejection of a text with the form of a key: its duration must not tell the reason.
 func BenchmarkRefusal(b *testing.B) {
 	x, texts := filled(b, 1_000)
 	end := metav1.Time{Time: verifytest.Epoch}
@@ -86,7 +86,7 @@ func BenchmarkRefusal(b *testing.B) {
 	}
 }
 
-// filled is an index with so many records, and the texts of up to 1,000 of their keys in no order.
+// filled returns an index with a number of records, and the texts of up to 1,000 of their keys in random order.
 func filled(b *testing.B, records int) (x *Keys, texts []string) {
 	b.Helper()
 	x = &Keys{}
@@ -117,7 +117,7 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// hashing is the nanoseconds that a SHA-256 of a key takes, in this run on this machine.
+// hashing returns the nanoseconds that a SHA-256 of a key takes, in this run on this machine.
 func hashing(texts []string) float64 {
 	const times = 1_000_000
 	read := make([][]byte, len(texts))

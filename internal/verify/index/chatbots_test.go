@@ -13,9 +13,9 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// TestIdentities_KeepNothingOfUnboundedSize: of a Secret in the identity namespace, whose entries have up to 1 MiB, only an ID and HMAC
-// secrets of permitted length are kept.
-func TestIdentities_KeepNothingOfUnboundedSize(t *testing.T) {
+// TestChatbots_KeepNothingOfUnboundedSize covers that only an ID and HMAC secrets of permitted length are kept of a Secret in the identity
+// namespace, whose entries have up to 1 MiB.
+func TestChatbots_KeepNothingOfUnboundedSize(t *testing.T) {
 	long := strings.Repeat("x", 1_000_000)
 	x := &Chatbots{}
 	for name, change := range map[string]func(*corev1.Secret){

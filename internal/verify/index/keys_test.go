@@ -18,7 +18,7 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-func TestEveryReasonToRefuse(t *testing.T) {
+func TestCheck_RejectsForEachReason(t *testing.T) {
 	end := metav1.Time{Time: verifytest.Epoch.Add(time.Minute)}
 	edit := func(change func(*v1alpha1.DGbotAPIKeyRecord)) func(*v1alpha1.DGbotAPIKeyRecord) { return change }
 	for name, tc := range map[string]struct {
@@ -50,7 +50,7 @@ func TestEveryReasonToRefuse(t *testing.T) {
 	}
 }
 
-func TestIdentityIsTheRecords(t *testing.T) {
+func TestIdentity_DescribesTheRecord(t *testing.T) {
 	key, x := verifytest.Mint(t), &Keys{}
 	end := metav1.Time{Time: verifytest.Epoch.Add(time.Hour)}
 	long := strings.Repeat("n", 253)
@@ -71,7 +71,7 @@ func TestIdentityIsTheRecords(t *testing.T) {
 	}
 }
 
-func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
+func TestKeys_CountTheFirstOfSeveralRecordsOnly(t *testing.T) {
 	key := verifytest.Mint(t)
 	first := verifytest.Record(key, verifytest.Created(0, "00000000-0000-0000-0000-000000000002"))
 	forged := func(r *v1alpha1.DGbotAPIKeyRecord) {
@@ -116,7 +116,7 @@ func TestOnlyTheFirstOfSeveralRecordsCounts(t *testing.T) {
 	}
 }
 
-func TestSweepForgetsWhatWasNotShownAgain(t *testing.T) {
+func TestSweep_RemovesRecordsOfEarlierGenerations(t *testing.T) {
 	x := &Keys{}
 	kept, deleted, elsewhere := verifytest.Mint(t), verifytest.Mint(t), verifytest.Mint(t)
 	for i, key := range []apikey.Key{kept, deleted, elsewhere} {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestTheTableIsAMap plays random turns with a table and with Go's map: few IDs, so that they meet, go and come back.
-func TestTheTableIsAMap(t *testing.T) {
+// TestTable_BehavesAsAMap changes a table and a Go map at random, with few IDs, so that they collide and return.
+func TestTable_BehavesAsAMap(t *testing.T) {
 	for _, ids := range []int{3, 40, 700} {
 		var table table
 		reference := map[keyID]*Entry{}

@@ -13,7 +13,7 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-func TestAUseIsReportedAtOnceAndThenOncePerResolution(t *testing.T) {
+func TestUse_IsDueAtOnceAndThenOncePerResolution(t *testing.T) {
 	stamp := func(after time.Duration) *metav1.Time { return &metav1.Time{Time: verifytest.Epoch.Add(after)} }
 	for name, tc := range map[string]struct {
 		uses        []time.Duration
@@ -45,14 +45,14 @@ func TestAUseIsReportedAtOnceAndThenOncePerResolution(t *testing.T) {
 	}
 }
 
-func TestUsesSurviveAChangeOfTheRecordAndAreNoOtherRecords(t *testing.T) {
+func TestUse_BelongsToOneRecordAndSurvivesItsChanges(t *testing.T) {
 	x, key := &Keys{}, verifytest.Mint(t)
 	put := func(change ...func(*v1alpha1.DGbotAPIKeyRecord)) *Entry {
 		_ = x.Put(verifytest.Record(key, change...), 0, 1)
 		return x.find(idOf(key))
 	}
 	before := put()
-	// Whoever verifies at this moment holds the entry that is replaced in the next.
+	// A verification can hold the entry while it is replaced.
 	after := put(func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Label = "another" })
 	before.Use().Note(verifytest.Epoch)
 	if _, last, ok := after.Use().Due(time.Minute); !ok || !last.Equal(verifytest.Epoch) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhereTheKeyIs(t *testing.T) {
+func TestFindCredential(t *testing.T) {
 	key := "dgbot_a"
 	for name, tc := range map[string]struct {
 		authorization, apiKey []string
@@ -47,7 +47,7 @@ func TestWhereTheKeyIs(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotReachTheServiceBehind(t *testing.T) {
+func TestHeadersToRemove(t *testing.T) {
 	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots"}
 	set := []header{{keyIDHeader, "a"}, {environmentHeader, "b"}, {chatbotIDHeader, "c"}, {scopesHeader, "d"}}
 	got := headersToRemove(slices.Values(names), credential{"k", false, true}, set)
@@ -60,8 +60,8 @@ func TestWhatDoesNotReachTheServiceBehind(t *testing.T) {
 	}
 }
 
-// TestHeadersToRemove_TakesNoLetterForAnother: strings.EqualFold reads U+212A as k and U+017F as s. So a header that is not ours was
-// taken for one that is overwritten, and reached the service behind.
+// TestHeadersToRemove_TakesNoLetterForAnother covers that strings.EqualFold reads U+212A as k and U+017F as s: with it, a client's header was
+// taken for one that Envoy overwrites, and reached the service behind the gateway.
 func TestHeadersToRemove_TakesNoLetterForAnother(t *testing.T) {
 	set := []header{{keyIDHeader, "a"}, {environmentHeader, ""}, {scopesHeader, "d"}}
 	names := []string{"x-dgbot-\u212aey-id", "X-DGbot-\u017fcopes", "x.dgbot.scopes", "x-dgbot scopes", "x-dgbot-scopes", "x-dgbots"}

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// checkRequest is what Envoy asks on behalf of a request, with the headers in one of its two forms.
+// checkRequest returns the request that Envoy sends for a request, with the headers in one of their two forms.
 func checkRequest(r request, oneByOne bool) *auth.CheckRequest {
 	asked := &auth.AttributeContext_HttpRequest{Method: http.MethodGet, Path: "/?key=junk"}
 	for name, values := range r.header {
@@ -53,7 +53,7 @@ func (b *bench) check(t *testing.T, check *auth.CheckRequest) *auth.CheckRespons
 	return response
 }
 
-func TestExtAuthzGivesTheSameAnswers(t *testing.T) {
+func TestExtAuthz_AnswersAsHTTP(t *testing.T) {
 	for name, tc := range cases {
 		for form, oneByOne := range map[string]bool{"headers": false, "header_map": true} {
 			t.Run(name+" in "+form, func(t *testing.T) {
@@ -83,8 +83,8 @@ func TestExtAuthzGivesTheSameAnswers(t *testing.T) {
 	}
 }
 
-// TestWhatEnvoyIsToldOfAGoodKey: headers that a caller made up must not get through, and Envoy removes last.
-func TestWhatEnvoyIsToldOfAGoodKey(t *testing.T) {
+// TestExtAuthz_SetsAndRemovesHeaders covers that no header of a client looks like one of the verifier. Envoy removes headers last.
+func TestExtAuthz_SetsAndRemovesHeaders(t *testing.T) {
 	b := newBench(t)
 	header := http.Header{
 		"Authorization": {"Basic Zm9v"}, "X-API-Key": {b.key}, "X-DGbot-Scopes": {"*"}, "X-DGbot-Chatbot-ID": {"cb_x"}, "X-DGbot-Role": {"admin"},
@@ -118,8 +118,8 @@ func TestWhatEnvoyIsToldOfAGoodKey(t *testing.T) {
 	}
 }
 
-// TestScopesAreAskedForByTheRouteAlone: a caller could ask for fewer.
-func TestScopesAreAskedForByTheRouteAlone(t *testing.T) {
+// TestExtAuthz_TakesRequiredScopesFromTheRouteOnly, because a client could require fewer.
+func TestExtAuthz_TakesRequiredScopesFromTheRouteOnly(t *testing.T) {
 	b := newBench(t)
 	asked := checkRequest(request{bearerOf(b.key), []string{"x"}}, false)
 	asked.Attributes.Request.Http.Headers[strings.ToLower(requiredHeader)] = "a.b"
@@ -133,7 +133,7 @@ func TestScopesAreAskedForByTheRouteAlone(t *testing.T) {
 	}
 }
 
-func TestRequestsWithNothingInThem(t *testing.T) {
+func TestExtAuthz_DeniesEmptyRequests(t *testing.T) {
 	b := newBench(t)
 	for name, check := range map[string]*auth.CheckRequest{
 		"nil": nil, "empty": {}, "no request": {Attributes: &auth.AttributeContext{}},
@@ -147,8 +147,8 @@ func TestRequestsWithNothingInThem(t *testing.T) {
 	}
 }
 
-// TestAPanicIsARefusal that says nothing of the request, and goes on.
-func TestAPanicIsARefusal(t *testing.T) {
+// TestRecoverPanic_DeniesTheRequest also covers that the log does not quote the request.
+func TestRecoverPanic_DeniesTheRequest(t *testing.T) {
 	var logged strings.Builder
 	log := funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{})
 	answer, err := recoverPanic(log)(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { panic("quoted " + "request") })
@@ -161,8 +161,8 @@ func TestAPanicIsARefusal(t *testing.T) {
 	}
 }
 
-// FuzzCheckRequest: whatever arrives is answered, and only the key is admitted.
-func FuzzCheckRequest(f *testing.F) {
+// FuzzExtAuthz checks that all requests are answered and only the key is accepted.
+func FuzzExtAuthz(f *testing.F) {
 	b := newBench(f)
 	for _, tc := range cases {
 		for _, oneByOne := range []bool{false, true} {

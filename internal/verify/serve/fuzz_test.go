@@ -11,8 +11,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// FuzzRequest: whatever a caller sends is answered, and only the key is admitted.
-func FuzzRequest(f *testing.F) {
+// FuzzHandler checks that all requests are answered and only the key is accepted.
+func FuzzHandler(f *testing.F) {
 	b := newBench(f)
 	for _, seed := range []struct{ path, authorization, apiKey, body string }{
 		{"/v1/verify", "Bearer " + b.key, "", `{"scopes":["a.b"]}`}, {"/check/x", "", b.key, ""}, {"/check", "bearer " + b.key, b.key, "{"},
@@ -37,8 +37,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzScopes: what is asked for is concrete, and what is granted was granted.
-func FuzzScopes(f *testing.F) {
+// FuzzSplitScopes checks that required scopes are concrete, and that no scope is granted that is not in the list.
+func FuzzSplitScopes(f *testing.F) {
 	for _, seed := range []string{"a.b c.*", "*", "a.b,c.d", " , ", "a.*.b", "\x00"} {
 		f.Add(seed, seed)
 	}

@@ -18,7 +18,7 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// TestMetricsGuard_LetsReadersIn and no other client, and asks the API server once a minute for each of them.
+// TestMetricsGuard_LetsReadersIn covers that other clients are denied, and that the token of a reader is reviewed once a minute.
 func TestMetricsGuard_LetsReadersIn(t *testing.T) {
 	client, clock, asked := fake.NewClientset(), verifytest.NewClock(), 0
 	client.PrependReactor("create", "tokenreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {

@@ -34,8 +34,8 @@ type bench struct {
 	key                          string
 }
 
-// heard is a freshness of which a test says when the API server was last heard of; zero for never. It is ready for 90 seconds and
-// answers for two minutes.
+// heard is a Freshness with a last sign of life that a test sets; zero for never. It is ready for 90 seconds and answers for two
+// minutes. The Freshness of package feed has tests there, and in verify with a Server.
 type heard struct {
 	clock *verifytest.Clock
 	at    time.Time
@@ -66,13 +66,13 @@ func newBench(t testing.TB, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *bench 
 	return b
 }
 
-// request is one that both /v1/verify and /check are asked.
+// request is a request for both /v1/verify and /check.
 type request struct {
 	header http.Header
 	scopes []string
 }
 
-// do asks one of the two, and returns the answer.
+// do sends a request to one of the two, and returns the answer.
 func (b *bench) do(path string, r request) *httptest.ResponseRecorder {
 	var body io.Reader
 	asked := httptest.NewRequest(http.MethodPost, path, nil)
@@ -95,7 +95,7 @@ func (b *bench) do(path string, r request) *httptest.ResponseRecorder {
 
 func bearerOf(text string) http.Header { return http.Header{"Authorization": {"Bearer " + text}} }
 
-// cases are asked of every protocol. KEY stands for the key's text.
+// cases are requests for every protocol.
 var cases = map[string]struct {
 	record  func(*v1alpha1.DGbotAPIKeyRecord)
 	request func(key string) request
@@ -142,7 +142,7 @@ var cases = map[string]struct {
 	"too long":             {want: 401, request: func(k string) request { return request{header: bearerOf(k + strings.Repeat("x", 128))} }},
 }
 
-func TestEveryProtocolGivesTheSameAnswers(t *testing.T) {
+func TestHandler_AnswersTheSameOnEveryPath(t *testing.T) {
 	for name, tc := range cases {
 		for _, path := range []string{"/v1/verify", "/check", "/check/any/path"} {
 			t.Run(name+" "+path, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestEveryProtocolGivesTheSameAnswers(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreOneAndTheSame(t *testing.T) {
+func TestVerify_AnswersAllRejectionsAlike(t *testing.T) {
 	seen := map[string]bool{}
 	for _, tc := range cases {
 		if tc.want != 401 {
@@ -183,7 +183,7 @@ func TestRefusalsAreOneAndTheSame(t *testing.T) {
 	}
 }
 
-func TestBodiesOfVerify(t *testing.T) {
+func TestVerify_AnswersBodies(t *testing.T) {
 	end := metav1.Time{Time: verifytest.Epoch.Add(time.Hour)}
 	b := newBench(t, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &end })
 	id := strings.Split(b.key, "_")[2]
@@ -204,7 +204,7 @@ func TestBodiesOfVerify(t *testing.T) {
 	}
 }
 
-// TestVerify_IsValidWithStatus200Only also covers what a client sees that reads the flag and not the status.
+// TestVerify_IsValidWithStatus200Only protects clients that read the flag and not the status.
 func TestVerify_IsValidWithStatus200Only(t *testing.T) {
 	check := func(name string, answer *httptest.ResponseRecorder) {
 		t.Helper()
@@ -236,7 +236,7 @@ func TestVerify_IsValidWithStatus200Only(t *testing.T) {
 	check("identity, not such a body", identities.identify(`{"valid":true}`))
 }
 
-func TestBodiesThatAreNotWanted(t *testing.T) {
+func TestVerify_RejectsOtherBodies(t *testing.T) {
 	b := newBench(t)
 	for body, want := range map[string]int{
 		"": 200, "\n": 200, "{}": 200, `{"scopes":null}`: 200, `{"scopes":[]}`: 200, `{"scopes":["a.b"]}`: 200,
@@ -255,7 +255,7 @@ func TestBodiesThatAreNotWanted(t *testing.T) {
 	}
 }
 
-func TestHeadersOfCheck(t *testing.T) {
+func TestCheck_SetsHeaders(t *testing.T) {
 	b := newBench(t)
 	header := bearerOf(b.key)
 	header["X_Dgbot_Scopes"], header["X-Dgbot-Scopes"] = []string{"*"}, []string{"*"}
@@ -270,7 +270,7 @@ func TestHeadersOfCheck(t *testing.T) {
 	}
 }
 
-func TestPathsAndMethods(t *testing.T) {
+func TestHandler_PathsAndMethods(t *testing.T) {
 	b := newBench(t)
 	for _, tc := range []struct {
 		method, path string
@@ -290,7 +290,7 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 }
 
-func TestReadiness(t *testing.T) {
+func TestReadyz(t *testing.T) {
 	b := newBench(t)
 	ready := func() int {
 		answer := httptest.NewRecorder()
@@ -310,7 +310,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-func TestAnswersAreCounted(t *testing.T) {
+func TestMetrics_CountAnswers(t *testing.T) {
 	b := newBench(t)
 	b.do("/check", request{header: bearerOf(b.key)})
 	b.do("/v1/verify", request{header: bearerOf("junk")})
@@ -325,8 +325,8 @@ func TestAnswersAreCounted(t *testing.T) {
 	}
 }
 
-// TestTheChatbotOfAKeyIsTold, whichever way one asks.
-func TestTheChatbotOfAKeyIsTold(t *testing.T) {
+// TestEveryTransport_AnswersTheChatbotOfAKey covers HTTP and ext_authz.
+func TestEveryTransport_AnswersTheChatbotOfAKey(t *testing.T) {
 	b := newBench(t)
 	key := verifytest.Mint(t)
 	record := verifytest.Record(key, verifytest.Created(0, "of-a-chatbot"), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.ChatbotID = "cb_1" })
@@ -350,7 +350,7 @@ func TestTheChatbotOfAKeyIsTold(t *testing.T) {
 	}) {
 		t.Errorf("headers: %v, removed %v", ok.GetHeaders(), ok.GetHeadersToRemove())
 	}
-	// The chatbot of a key can change, and the records say so.
+	// The chatbot of a key can change.
 	record.Spec.ChatbotID = ""
 	if err := b.Keys.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
@@ -360,7 +360,7 @@ func TestTheChatbotOfAKeyIsTold(t *testing.T) {
 	}
 }
 
-func TestOnlySuccessfulVerificationsCount(t *testing.T) {
+func TestVerify_NotesUsesOfAcceptedKeysOnly(t *testing.T) {
 	b := newBench(t)
 	used := func() bool {
 		e, _ := b.Keys.Check(b.key, verifytest.Epoch)

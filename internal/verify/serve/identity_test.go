@@ -23,7 +23,7 @@ import (
 
 var (
 	stranger = []byte(strings.Repeat("c3", 32))
-	// zeros are what stands in for an HMAC secret that is not known.
+	// zeros are the bytes that replace an unknown HMAC secret.
 	zeros = make([]byte, 64)
 )
 
@@ -66,7 +66,7 @@ func unsigned(payload string) string {
 	return signed + "." + strings.Repeat("0", 64)
 }
 
-func TestAVisitorWhoIsVouchedFor(t *testing.T) {
+func TestIdentity_AcceptsTokensAndPlainSignatures(t *testing.T) {
 	b := newIdentityBench(t, verifytest.Replica("cb_1", nil))
 	token := sign(t, verifytest.Secret, "cb_1", map[string]any{"plan": "pro"})
 	answer := b.identify(tokenBody(token))
@@ -98,8 +98,8 @@ func TestAVisitorWhoIsVouchedFor(t *testing.T) {
 	}
 }
 
-// TestRefusedIdentitiesAreToldApartByNobody: one answer for all of them, and nothing of why.
-func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
+// TestIdentity_AnswersAllRejectionsAlike covers that no answer tells the reason.
+func TestIdentity_AnswersAllRejectionsAlike(t *testing.T) {
 	b := newIdentityBench(t, verifytest.Replica("cb_1", nil), verifytest.Replica("cb_2", func(s *corev1.Secret) {
 		s.Data = map[string][]byte{"chatbot-id": []byte("cb_2"), "accept-plain": []byte("false"), "hmac-secret": stranger}
 	}))
@@ -140,7 +140,7 @@ func TestRefusedIdentitiesAreToldApartByNobody(t *testing.T) {
 	}
 }
 
-func TestRequestsThatAreNoIdentity(t *testing.T) {
+func TestIdentity_RejectsOtherBodies(t *testing.T) {
 	b := newIdentityBench(t, verifytest.Replica("cb_1", nil))
 	token := sign(t, verifytest.Secret, "cb_1", nil)
 	for name, body := range map[string]string{
@@ -171,11 +171,11 @@ func TestRequestsThatAreNoIdentity(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoCopy: a Secret that somebody put into the identity namespace vouches for nobody, and takes nothing away.
-func TestWhatIsNoCopy(t *testing.T) {
+// TestIdentity_IgnoresSecretsThatAreNoReplicas covers that another Secret in the identity namespace adds no HMAC secret and removes none.
+func TestIdentity_IgnoresSecretsThatAreNoReplicas(t *testing.T) {
 	b := newIdentityBench(t, verifytest.Replica("cb_1", nil))
 	token := tokenBody(sign(t, verifytest.Secret, "cb_1", nil))
-	// Another name: the ID's copy is the one of its own name.
+	// The name of the replica follows from the ID.
 	if err := b.Chatbots.Put(verifytest.Replica("cb_1", func(s *corev1.Secret) { s.Name = "other"; s.Data["hmac-secret"] = stranger }), 0, 1); err != nil {
 		t.Error(err)
 	}
@@ -205,7 +205,7 @@ func TestWhatIsNoCopy(t *testing.T) {
 	}
 }
 
-func TestIdentitiesOfOtherEnvironmentsAndNamespaces(t *testing.T) {
+func TestIdentity_RejectsOtherEnvironmentsAndNamespaces(t *testing.T) {
 	for _, tc := range []struct {
 		environments, namespaces []string
 		want                     int
@@ -225,8 +225,8 @@ func TestIdentitiesOfOtherEnvironmentsAndNamespaces(t *testing.T) {
 	}
 }
 
-// FuzzClaim: what is read is what encoding/json reads from it, and nothing panics.
-func FuzzClaim(f *testing.F) {
+// FuzzReadClaim checks that readClaim reads the same values as encoding/json.
+func FuzzReadClaim(f *testing.F) {
 	for _, body := range []string{"", "{}", `{"token":"x"}`, `{"chatbotId":"c","userId":"u","hash":"h"}`, `{"token":"x","token":"y"}`, `{"token":"x"}{}`} {
 		f.Add(body)
 	}

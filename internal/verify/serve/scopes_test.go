@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestScopesGranted(t *testing.T) {
+func TestGrants(t *testing.T) {
 	for _, tc := range []struct {
 		granted, scope string
 		want           bool
@@ -24,7 +24,7 @@ func TestScopesGranted(t *testing.T) {
 	}
 }
 
-func TestScopesAskedFor(t *testing.T) {
+func TestSplitScopes(t *testing.T) {
 	for _, tc := range []struct {
 		lists []string
 		want  []string

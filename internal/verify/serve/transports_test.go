@@ -90,8 +90,8 @@ func joinedWith(header http.Header, separator string) http.Header {
 	return joined
 }
 
-// TestCredential_IsRemovedWhicheverWayItCame: what carried the key must not reach the service behind the gateway.
-func TestCredential_IsRemovedWhicheverWayItCame(t *testing.T) {
+// TestCredential_IsRemovedFromEveryHeader covers that no header with the key reaches the service behind the gateway.
+func TestCredential_IsRemovedFromEveryHeader(t *testing.T) {
 	b := newBench(t)
 	header := http.Header{"X-Api-Key": {b.key + ", " + b.key}, "Authorization": {"Bearer " + b.key + "," + "Bearer " + b.key}}
 	if got := b.do("/check", request{header: header}).Header().Get(removeHeader); got != "authorization,x-api-key,x-dgbot-chatbot-id" {
@@ -105,8 +105,8 @@ func TestCredential_IsRemovedWhicheverWayItCame(t *testing.T) {
 	}
 }
 
-// TestEveryTransport_RejectsHeaderNamesThatAreNotASCII: what a service behind takes them for is not defined. With a bad key the answer is
-// that of every bad key.
+// TestEveryTransport_RejectsHeaderNamesThatAreNotASCII, because services read them differently. With a rejected key the answer is the same as
+// without them.
 func TestEveryTransport_RejectsHeaderNamesThatAreNotASCII(t *testing.T) {
 	b := newBench(t)
 	for _, name := range []string{"x-dgbot-\u212aey-id", "x-dgbot-\u017fcopes", "X-API-\u212aey", "x-dgbot-scopes ", "x-\u00e9", "x-\x7f", "a\tb"} {

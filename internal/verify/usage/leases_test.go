@@ -19,8 +19,8 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// vouching is one verifier's vouchers in a cluster that others use as well.
-func vouching(cluster *fake.Clientset, clock *verifytest.Clock) *renewer {
+// newRenewer returns the renewer of one verifier in a cluster with several.
+func newRenewer(cluster *fake.Clientset, clock *verifytest.Clock) *renewer {
 	return &renewer{
 		leases: cluster.CoordinationV1(), holder: "verifier-1", namespace: "dgbot-system", interval: 30 * time.Second, now: clock.Now,
 		complete: map[string]time.Time{},
@@ -36,7 +36,7 @@ func leaseOf(t *testing.T, cluster *fake.Clientset) *coordinationv1.Lease {
 	return lease
 }
 
-func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
+func TestRenew_RestartsTrackingIfUsesMayBeMissed(t *testing.T) {
 	// Each case begins with a Lease that was renewed now and tracks since an hour ago.
 	for name, tc := range map[string]struct {
 		before  func(*coordinationv1.Lease)
@@ -47,7 +47,7 @@ func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
 	}{
 		"renewed in time":                        {after: 30 * time.Second},
 		"renewed at the last moment":             {after: 10 * time.Minute},
-		"nobody renewed it":                      {after: 10*time.Minute + time.Second, restart: true},
+		"not renewed":                            {after: 10*time.Minute + time.Second, restart: true},
 		"others renewed it, this one reported":   {after: time.Hour, others: true, ownGap: time.Minute},
 		"others renewed it, this one was silent": {after: time.Hour, others: true, ownGap: time.Hour, restart: true},
 		"never renewed":                          {before: func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil }, restart: true},
@@ -71,7 +71,7 @@ func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
 				lease.Spec.RenewTime.Time = clock.Now().Add(tc.after)
 			}
 			cluster := fake.NewClientset(lease)
-			v := vouching(cluster, clock)
+			v := newRenewer(cluster, clock)
 			clock.Pass(tc.after - tc.ownGap)
 			v.add([]string{"staging"})
 			clock.Pass(tc.ownGap)
@@ -89,9 +89,9 @@ func TestTrackingBeginsAnewWhereUsesMayHaveBeenMissed(t *testing.T) {
 	}
 }
 
-func TestTheFirstVerifierCreatesTheLease(t *testing.T) {
+func TestRenew_CreatesTheLease(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset()
-	v := vouching(cluster, clock)
+	v := newRenewer(cluster, clock)
 	v.add([]string{"staging"})
 	began := clock.Now().UTC().Format(time.RFC3339)
 	for range 3 {
@@ -105,9 +105,9 @@ func TestTheFirstVerifierCreatesTheLease(t *testing.T) {
 	}
 }
 
-func TestOfTwoVerifiersAtOnceOneVouches(t *testing.T) {
+func TestRenew_LetsOneOfTwoVerifiersCreateTheLease(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset()
-	v := vouching(cluster, clock)
+	v := newRenewer(cluster, clock)
 	v.add([]string{"staging"})
 	first := v.complete["staging"]
 	cluster.PrependReactor("create", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -119,12 +119,12 @@ func TestOfTwoVerifiersAtOnceOneVouches(t *testing.T) {
 	}
 }
 
-func TestNobodyVouchesForUsesThatWereNotReported(t *testing.T) {
+func TestReporter_RenewsNoLeaseIfAReportFails(t *testing.T) {
 	cluster := fake.NewClientset()
 	r := reporting(t, 1, func(w http.ResponseWriter, _, _ string) {
 		verifytest.Reject(http.StatusForbidden, metav1.StatusReasonForbidden)(w, nil)
 	})
-	r.renewer = vouching(cluster, verifytest.NewClock())
+	r.renewer = newRenewer(cluster, verifytest.NewClock())
 	r.flush(t.Context())
 	if got, err := cluster.CoordinationV1().Leases("dgbot-system").List(t.Context(), metav1.ListOptions{}); err != nil || len(got.Items) != 0 {
 		t.Errorf("vouched: %v, %v", got.Items, err)
@@ -155,7 +155,7 @@ func TestReporter_RenewsOnlyEnvironmentsWithKeysThatCanBeAccepted(t *testing.T) 
 		t.Run(name, func(t *testing.T) {
 			cluster := fake.NewClientset()
 			r := reporting(t, 0, nil)
-			r.renewer = vouching(cluster, verifytest.NewClock())
+			r.renewer = newRenewer(cluster, verifytest.NewClock())
 			record := verifytest.Record(verifytest.Mint(t), tc.change)
 			record.Spec.Environment = "invented"
 			if err := r.keys.Put(record, 0, 1); err != nil {
@@ -179,7 +179,7 @@ func TestReporter_ReportsUsesOfAnEnvironmentThatItNoLongerServes(t *testing.T) {
 		writes++
 		verifytest.Reject(http.StatusNotFound, metav1.StatusReasonNotFound)(w, nil)
 	}, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &metav1.Time{Time: verifytest.Epoch} })
-	r.renewer = vouching(fake.NewClientset(), verifytest.NewClock())
+	r.renewer = newRenewer(fake.NewClientset(), verifytest.NewClock())
 	r.flush(t.Context())
 	if writes != 1 || len(r.renewer.complete) != 0 {
 		t.Errorf("%d uses were reported, want 1; environments: %v", writes, r.renewer.complete)
@@ -206,7 +206,7 @@ func TestRenewAll_RenewsTheOthersWhereOneIsRejected(t *testing.T) {
 				}
 				return true, nil, tc.failure
 			})
-			v := vouching(cluster, verifytest.NewClock())
+			v := newRenewer(cluster, verifytest.NewClock())
 			v.add(environments)
 			if err := v.renewAll(t.Context(), environments); !errors.Is(err, tc.failure) || asked != tc.asked {
 				t.Errorf("%d renewals, want %d: %v", asked, tc.asked, err)
@@ -215,10 +215,10 @@ func TestRenewAll_RenewsTheOthersWhereOneIsRejected(t *testing.T) {
 	}
 }
 
-// TestRenew_SurvivesThatItsLeaseIsDeleted at the same moment: the next flush creates it again.
+// TestRenew_SurvivesThatItsLeaseIsDeleted covers that the next flush creates the Lease again.
 func TestRenew_SurvivesThatItsLeaseIsDeleted(t *testing.T) {
 	clock, cluster := verifytest.NewClock(), fake.NewClientset(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "dgbot-system", Name: "dgbot-usage-staging"}})
-	v := vouching(cluster, clock)
+	v := newRenewer(cluster, clock)
 	v.add([]string{"staging"})
 	cluster.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 		if err := cluster.Tracker().Delete(coordinationv1.SchemeGroupVersion.WithResource("leases"), "dgbot-system", "dgbot-usage-staging"); err != nil {

@@ -14,8 +14,9 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// TestTrafficIsWrittenOncePerResolution: 100,000 verifications a second over 1,000 keys, for a little longer than the resolution.
-func TestTrafficIsWrittenOncePerResolution(t *testing.T) {
+// TestReporter_WritesOncePerResolutionUnderLoad simulates 100,000 verifications per second of 1,000 keys, for a little longer than the
+// resolution.
+func TestReporter_WritesOncePerResolutionUnderLoad(t *testing.T) {
 	const records, perSecond = 1000, 100
 	var writes atomic.Int64
 	r := reporting(t, records, func(w http.ResponseWriter, _, body string) {
@@ -52,7 +53,7 @@ func TestTrafficIsWrittenOncePerResolution(t *testing.T) {
 	}
 }
 
-func TestAVerificationDoesNotWaitForAReport(t *testing.T) {
+func TestReporter_DelaysNoVerification(t *testing.T) {
 	asked, hold := make(chan struct{}), make(chan struct{})
 	r := reporting(t, 10, func(http.ResponseWriter, string, string) {
 		asked <- struct{}{}
@@ -75,7 +76,7 @@ func TestAVerificationDoesNotWaitForAReport(t *testing.T) {
 		}
 		e.Use().Note(verifytest.Epoch)
 	}
-	// A record that is changed meanwhile is known at once, too: a revocation does not wait either.
+	// A change of a record, such as a revocation, does not wait for a report either.
 	if err := r.keys.Put(verifytest.Record(key, func(record *v1alpha1.DGbotAPIKeyRecord) { record.Spec.State = v1alpha1.StateRevoked }), 0, 2); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-// reporting is a reporter of so many used keys, whose records change after the use, beside an API server that answers as told.
+// reporting returns a Reporter of a number of used keys, whose records change after the use. answer answers its requests.
 func reporting(t *testing.T, records int, answer func(w http.ResponseWriter, path, body string), after ...func(*v1alpha1.DGbotAPIKeyRecord)) *Reporter {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +61,7 @@ func reporting(t *testing.T, records int, answer func(w http.ResponseWriter, pat
 	return r
 }
 
-func TestWhatIsWrittenAboutAUse(t *testing.T) {
+func TestReporter_WritesAUse(t *testing.T) {
 	var asked []string
 	r := reporting(t, 1, func(w http.ResponseWriter, path, body string) {
 		asked = append(asked, path+" "+body)
@@ -82,16 +82,16 @@ func TestWhatIsWrittenAboutAUse(t *testing.T) {
 	}
 }
 
-func TestAnAPIServerThatFailsIsLeftAloneUntilTheNextFlush(t *testing.T) {
+func TestReporter_WaitsForTheNextFlushAfterFailures(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer func(http.ResponseWriter, *http.Request)
 		counts outcome
 		writes float64
 	}{
-		"refused":         {verifytest.Reject(http.StatusForbidden, metav1.StatusReasonForbidden), failed, maxReportFailures},
-		"out of order":    {verifytest.Reject(http.StatusInternalServerError, metav1.StatusReasonInternalError), failed, maxReportFailures},
-		"record is gone":  {verifytest.Reject(http.StatusNotFound, metav1.StatusReasonNotFound), outdated, 20},
-		"somebody's last": {verifytest.Reject(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid), outdated, 20},
+		"refused":        {verifytest.Reject(http.StatusForbidden, metav1.StatusReasonForbidden), failed, maxReportFailures},
+		"out of order":   {verifytest.Reject(http.StatusInternalServerError, metav1.StatusReasonInternalError), failed, maxReportFailures},
+		"record is gone": {verifytest.Reject(http.StatusNotFound, metav1.StatusReasonNotFound), outdated, 20},
+		"reported later": {verifytest.Reject(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid), outdated, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mutex sync.Mutex
