@@ -81,7 +81,7 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.StringVar(&options.Serve.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
 	flags.IntVar(&options.Serve.MaxConnections, "max-connections", 0,
 		"How many connections the HTTP and the gRPC listener accept at once, each; further ones are closed. "+
-			"0 lets it follow from the memory limit (GOMEMLIMIT, else the cgroup's): one for each 512Ki of it for HTTP, one for each 2Mi for gRPC.")
+			"0 lets it follow from the memory limit (GOMEMLIMIT, else the cgroup's): one for each 512Ki of it for HTTP, one for each 3Mi for gRPC.")
 	flags.DurationVar(&options.Serve.DrainDelay, "drain-delay", 5*time.Second,
 		"How long requests are still taken after SIGTERM, while /readyz fails; at most 1m.")
 	flags.DurationVar(&options.Usage.FlushInterval, "usage-flush-interval", 30*time.Second,
