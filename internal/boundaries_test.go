@@ -62,7 +62,7 @@ var boundaries = merged(controllerBoundaries(), map[string]boundary{
 		noClock: true,
 	},
 	"internal/listening":  {},
-	"internal/servertime": {mustNot: []string{"log", "os"}},
+	"internal/servertime": {may: []string{"k8s.io/utils/clock"}, mustNot: []string{"log", "os"}},
 	"internal/fairness": {
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,

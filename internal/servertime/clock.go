@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // tolerance is how far a clock may be off before it counts as wrong, beside what a Date header leaves open. Clocks that are synchronized
@@ -41,9 +43,10 @@ type Clock struct {
 // New returns a clock that begins with the machine's time. It calls onChange, which must not block, when the machine's clock is found to be
 // wrong, with how far it is ahead of the API server (negative if it is behind), and with zero when it is right again.
 func New(onChange func(ahead time.Duration)) *Clock {
-	start := time.Now()
+	machine := clock.RealClock{}
+	start := machine.Now()
 	return &Clock{onChange: onChange, machine: func() (time.Time, time.Duration) {
-		now := time.Now()
+		now := machine.Now()
 		return now.Round(0), now.Sub(start) // Round strips the monotonic reading, which Sub goes by
 	}}
 }
