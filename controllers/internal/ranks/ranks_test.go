@@ -178,22 +178,22 @@ func TestKeyRanks_ConfirmByAListThatShowsOlderKeys(t *testing.T) {
 		lists     int
 		rank      int
 	}{
-		"the same key again":                            {2 * time.Second, func(*Ranks, *keyReader) {}, first, 3 * time.Second, 1, 1},
-		"a younger key, which had not been counted yet": {2 * time.Second, func(*Ranks, *keyReader) {}, second, 3 * time.Second, 2, 2},
-		"a key that the cache lacks an older one of": {2 * time.Second, func(_ *Ranks, live *keyReader) {
+		"the same key again":                            {3 * time.Second, func(*Ranks, *keyReader) {}, first, 4 * time.Second, 1, 1},
+		"a younger key, which had not been counted yet": {3 * time.Second, func(*Ranks, *keyReader) {}, second, 4 * time.Second, 2, 2},
+		"a key that the cache lacks an older one of": {3 * time.Second, func(_ *Ranks, live *keyReader) {
 			live.keys = append(live.keys, *third, *aged(30, "d"))
 		}, third, 2 * time.Minute, 2, 4},
 		"a list that seems to be younger by a clock that was ahead": {time.Minute, func(_ *Ranks, live *keyReader) {
 			live.keys = append(live.keys, *aged(1, "aa"), *aged(1, "ab"))
 		}, aged(1, "ab"), 2 * time.Minute, 2, 3},
-		"an older key that was deleted since": {2 * time.Second, func(ranks *Ranks, live *keyReader) {
+		"an older key that was deleted since": {3 * time.Second, func(ranks *Ranks, live *keyReader) {
 			live.keys = live.keys[1:]
 			ranks.Observe(first, nil)
-		}, second, 3 * time.Second, 2, 1},
-		"an older key that is being deleted since": {2 * time.Second, func(ranks *Ranks, live *keyReader) {
+		}, second, 4 * time.Second, 2, 1},
+		"an older key that is being deleted since": {3 * time.Second, func(ranks *Ranks, live *keyReader) {
 			live.keys[0] = *deleting(first)
 			ranks.Observe(first, deleting(first))
-		}, second, 3 * time.Second, 2, 1},
+		}, second, 4 * time.Second, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached, live := &keyReader{keys: []v1alpha1.DGbotAPIKey{*first, *second}}, &keyReader{keys: []v1alpha1.DGbotAPIKey{*first, *second}}
