@@ -23,6 +23,10 @@ import (
 // by NTP differ by much less.
 const tolerance = 500 * time.Millisecond
 
+// patience is how long no answer may agree with a Clock before it follows one that does not. The clocks of several API servers, or of a proxy
+// that answers in their place, can differ: the Clock keeps to those that it agrees with.
+const patience = 10 * time.Second
+
 // Clock tells the time of the API server, as far as its answers show it. Until the first answer it is the machine's. It is safe for
 // concurrent use.
 //
@@ -36,8 +40,13 @@ type Clock struct {
 	// at is the time of the API server when the monotonic clock was at since; zero before the first answer.
 	at    time.Time
 	since time.Duration
-	// ahead is how far the wall clock was ahead when it was found wrong; zero while it is right.
-	ahead time.Duration
+	// confirmed is what the monotonic clock was at when an answer last agreed.
+	confirmed time.Duration
+	// offset is how far the wall clock was ahead then. It changes when the wall clock jumps, and when the machine was suspended, which stops
+	// the monotonic clock.
+	offset time.Duration
+	// isWrong is set while the wall clock does not agree with the API server.
+	isWrong bool
 }
 
 // New returns a clock that begins with the machine's time. It calls onChange, which must not block, when the machine's clock is found to be
@@ -82,16 +91,23 @@ func (c *Clock) observe(header http.Header, took time.Duration) {
 	wall, monotonic := c.machine()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	before := c.ahead
+	now := c.now(wall, monotonic)
+	offset := wall.Sub(now)
+	isNew := c.at.IsZero() || monotonic-c.confirmed > patience
 	switch {
-	case agrees(wall):
-		c.at, c.since, c.ahead = wall, monotonic, 0
-	case c.ahead == 0 || !agrees(c.now(wall, monotonic)):
-		c.at, c.since = date.Add(open/2), monotonic
-		c.ahead = wall.Sub(c.at)
+	case agrees(wall) && (isNew || agrees(now) || (offset-c.offset).Abs() > tolerance):
+		now, offset = wall, 0
+	case agrees(now):
+	case isNew:
+		now = date.Add(open / 2)
+		offset = wall.Sub(now)
+	default:
+		return
 	}
-	if (c.ahead == 0) != (before == 0) {
-		c.onChange(c.ahead)
+	c.at, c.since, c.confirmed, c.offset = now, monotonic, monotonic, offset
+	if isWrong := !agrees(wall); isWrong != c.isWrong {
+		c.isWrong = isWrong
+		c.onChange(offset)
 	}
 }
 

@@ -109,6 +109,43 @@ func TestClock_StaysTheMachinesWhileItIsRight(t *testing.T) {
 	}
 }
 
+// TestClock_KeepsToTheServersThatItAgreesWith: of two API servers one is 20 s ahead. The clock does not go back and forth, whichever answers
+// first, and whether the machine's clock is right or not.
+func TestClock_KeepsToTheServersThatItAgreesWith(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"the machine is right": 0, "the machine is wrong": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.ahead = ahead
+			w.answer()
+			reported := len(w.changes)
+			for range 1000 {
+				w.right = w.right.Add(50 * time.Millisecond)
+				w.clock.observe(dated(w.right.Add(20*time.Second)), 0)
+				w.wantRight()
+				w.answer()
+				w.wantRight()
+			}
+			if len(w.changes) != reported {
+				t.Errorf("reported %v", w.changes)
+			}
+		})
+	}
+}
+
+// TestClock_LeavesAServerThatWasWrong: the first answer came from an API server whose clock was wrong, which then does not answer any more.
+func TestClock_LeavesAServerThatWasWrong(t *testing.T) {
+	w := newWorld(t)
+	w.clock.observe(dated(w.right.Add(time.Hour)), 0)
+	for range 3 {
+		w.right = w.right.Add(6 * time.Second)
+		w.answer()
+	}
+	w.wantRight()
+	if len(w.changes) != 2 || w.changes[1] != 0 {
+		t.Errorf("reported %v", w.changes)
+	}
+}
+
 // TestClock_IgnoresAnswersWithoutTime: what proxies on the way add or leave out does not set it.
 func TestClock_IgnoresAnswersWithoutTime(t *testing.T) {
 	w := newWorld(t)
