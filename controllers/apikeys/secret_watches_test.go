@@ -13,15 +13,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/controllers/internal/queue/queuetest"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// TestWakeKeysOfSecret_WakesTheOwnerFirst: of the keys that name a Secret only its owner is woken by every change of it. The others wait
+// TestWakeOwners_WakesTheOwningKeyFirst: of the keys that name a Secret only its owner is woken by every change of it. The others wait
 // for it to go.
-func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
+func TestWakeOwners_WakesTheOwningKeyFirst(t *testing.T) {
 	key := func(name string) *v1alpha1.DGbotAPIKey {
 		return &v1alpha1.DGbotAPIKey{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: name, UID: types.UID("uid-" + name)},
@@ -62,7 +63,7 @@ func TestWakeKeysOfSecret_WakesTheOwnerFirst(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			queue := queuetest.NewRecorder()
-			wake := r.wakeKeysOfSecret()
+			wake := published.WakeOwners(published.KeyOwner, r.keysNaming)
 			switch {
 			case test.before == nil:
 				wake.Create(t.Context(), event.CreateEvent{Object: test.after}, queue)

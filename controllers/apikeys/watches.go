@@ -53,7 +53,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		return err
 	}
 	if r.watchesSecrets() {
-		keys = keys.WatchesMetadata(&corev1.Secret{}, r.wakeKeysOfSecret(), builder.OnlyMetadata)
+		keys = keys.WatchesMetadata(&corev1.Secret{}, published.WakeOwners(published.KeyOwner, r.keysNaming), builder.OnlyMetadata)
 	}
 	return keys.Complete(r)
 }
@@ -127,39 +127,17 @@ func wakeKeyOfRecord() handler.EventHandler {
 	}
 }
 
-// wakeKeysOfSecret wakes the keys that name a Secret: the owner at once, and all of them when the Secret is gone. The others are woken
-// a moment later, and only when it changes whose the Secret is.
-func (r *Reconciler) wakeKeysOfSecret() handler.EventHandler {
-	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	wake := func(ctx context.Context, before, after client.Object, to requests) {
-		var keys v1alpha1.DGbotAPIKeyList
-		selection := []client.ListOption{client.InNamespace(after.GetNamespace()), client.MatchingFields{secretNameIndex: after.GetName()}, client.UnsafeDisableDeepCopy}
-		if err := r.Client.List(ctx, &keys, selection...); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of a Secret", "namespace", after.GetNamespace(), "name", after.GetName())
-			return
-		}
-		moved := before == nil || !published.SameOwnership(before, after)
-		for i := range keys.Items {
-			key := &keys.Items[i]
-			request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(key)}
-			switch {
-			case published.IsOwnedBy(key, published.KeyOwner, before) || published.IsOwnedBy(key, published.KeyOwner, after):
-				to.Add(request)
-			case moved:
-				queue.AddLater(to, request)
-			}
-		}
+// keysNaming returns the keys that publish under a Secret's name. The caller must not change them.
+func (r *Reconciler) keysNaming(ctx context.Context, secret client.Object) []*v1alpha1.DGbotAPIKey {
+	var keys v1alpha1.DGbotAPIKeyList
+	selection := []client.ListOption{client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretNameIndex: secret.GetName()}, client.UnsafeDisableDeepCopy}
+	if err := r.Client.List(ctx, &keys, selection...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of a Secret", "namespace", secret.GetNamespace(), "name", secret.GetName())
+		return nil
 	}
-	gone := handler.EnqueueRequestsFromMapFunc(r.keysOf(secretNameIndex))
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, to requests) {
-			if !e.IsInInitialList { // each key is looked at after a start
-				wake(ctx, nil, e.Object, to)
-			}
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, to requests) {
-			wake(ctx, e.ObjectOld, e.ObjectNew, to)
-		},
-		DeleteFunc: gone.Delete,
+	naming := make([]*v1alpha1.DGbotAPIKey, len(keys.Items))
+	for i := range keys.Items {
+		naming[i] = &keys.Items[i]
 	}
+	return naming
 }

@@ -53,44 +53,22 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		Complete(r)
 }
 
-// wakeChatbots wakes the chatbots that a ConfigMap or a Secret concerns. Any number of chatbots can name one object, and at most one of
-// them owns it: the owner is woken at once, and all of them when the object is gone. The others wait for that. They are woken a moment
-// later, and only by a change of whose the object is.
-//
-// In the identity namespace, where users write nothing, each change wakes all that the object concerns.
+// wakeChatbots wakes the chatbots that a ConfigMap or a Secret concerns. In the identity namespace, where users write nothing, each change
+// wakes all of them.
 func (r *Reconciler) wakeChatbots() handler.EventHandler {
 	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	wake := func(ctx context.Context, before, after client.Object, to requests) {
-		moved := before == nil || !published.SameOwnership(before, after)
-		for _, chatbot := range r.chatbotsNaming(ctx, after) {
-			request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(chatbot)}
-			switch {
-			case published.IsOwnedBy(chatbot, published.ChatbotOwner, before) || published.IsOwnedBy(chatbot, published.ChatbotOwner, after):
-				to.Add(request)
-			case moved:
-				queue.AddLater(to, request)
-			}
+	identities := handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)
+	others := published.WakeOwners(published.ChatbotOwner, r.chatbotsNaming)
+	of := func(o client.Object) handler.EventHandler {
+		if o.GetNamespace() == v1alpha1.IdentityNamespace {
+			return identities
 		}
+		return others
 	}
-	all := handler.EnqueueRequestsFromMapFunc(r.chatbotsOf)
-	isIdentity := func(o client.Object) bool { return o.GetNamespace() == v1alpha1.IdentityNamespace }
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, to requests) {
-			switch {
-			case isIdentity(e.Object):
-				all.Create(ctx, e, to)
-			case !e.IsInInitialList: // each chatbot is reconciled after a start
-				wake(ctx, nil, e.Object, to)
-			}
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, to requests) {
-			if isIdentity(e.ObjectNew) {
-				all.Update(ctx, e, to)
-				return
-			}
-			wake(ctx, e.ObjectOld, e.ObjectNew, to)
-		},
-		DeleteFunc: all.Delete,
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, to requests) { of(e.Object).Create(ctx, e, to) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, to requests) { of(e.ObjectNew).Update(ctx, e, to) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, to requests) { of(e.Object).Delete(ctx, e, to) },
 	}
 }
 

@@ -154,8 +154,8 @@ func HasOtherOwner(secret metav1.Object, uid types.UID, owner Owner) bool {
 	})
 }
 
-// IsOwnedBy reports whether a published object is owned by an object; nil never is.
-func IsOwnedBy(object metav1.Object, owner Owner, published client.Object) bool {
+// isOwnedBy reports whether a published object is owned by an object; nil never is.
+func isOwnedBy(object metav1.Object, owner Owner, published client.Object) bool {
 	if published == nil {
 		return false
 	}
@@ -163,8 +163,8 @@ func IsOwnedBy(object metav1.Object, owner Owner, published client.Object) bool 
 	return state == lifecycle.SecretOwned
 }
 
-// SameOwnership reports whether two versions of a published object, as a cache holds them, have the same metadata that ownership follows from.
-func SameOwnership(a, b client.Object) bool {
+// sameOwnership reports whether two versions of a published object, as a cache holds them, have the same metadata that ownership follows from.
+func sameOwnership(a, b client.Object) bool {
 	return a.GetUID() == b.GetUID() && maps.Equal(a.GetLabels(), b.GetLabels()) && maps.Equal(a.GetAnnotations(), b.GetAnnotations()) &&
 		slices.EqualFunc(a.GetOwnerReferences(), b.GetOwnerReferences(), caching.EqualOwners)
 }
