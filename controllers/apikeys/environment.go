@@ -117,19 +117,6 @@ func labelsChanged() predicate.Predicate {
 	return predicate.And[client.Object](predicate.LabelChangedPredicate{}, predicate.Funcs{CreateFunc: func(event.CreateEvent) bool { return false }})
 }
 
-func (r *Reconciler) keysWhere(ctx context.Context, selection ...client.ListOption) []reconcile.Request {
-	var keys v1alpha1.DGbotAPIKeyList
-	if err := r.Client.List(ctx, &keys, append(selection, client.UnsafeDisableDeepCopy)...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an environment")
-		return nil
-	}
-	requests := make([]reconcile.Request, len(keys.Items))
-	for i := range keys.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&keys.Items[i])
-	}
-	return requests
-}
-
 // wakeCounted delivers the events of keys to the ranks, and wakes the keys of a group when one of them makes room. That may be thousands
 // of keys, and as many of them may go: a group is woken at most once in queue.UsageDelay.
 func (r *Reconciler) wakeCounted() handler.EventHandler {

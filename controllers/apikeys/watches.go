@@ -44,7 +44,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(queue.IgnoreStatusChanges())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
-		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOf(chatbotRefIndex)), builder.WithPredicates(ofChatbotID())).
+		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOfChatbot), builder.WithPredicates(ofChatbotID())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.keysOfReservation), builder.WithPredicates(ofReservations())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.New(r.urgent)})
@@ -74,21 +74,30 @@ func keyOfRecord(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name}}}
 }
 
-// keysOf returns the keys that an index finds by the name of an object in their namespace. For a Secret it goes by the name
-// and not by its owner: the owner may have been removed, and whoever waits for a left over Secret to go does not own it.
-func (r *Reconciler) keysOf(index string) handler.MapFunc {
-	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		var keys v1alpha1.DGbotAPIKeyList
-		if err := r.Client.List(ctx, &keys, client.InNamespace(o.GetNamespace()), client.MatchingFields{index: o.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of an object", "index", index, "namespace", o.GetNamespace(), "name", o.GetName())
-			return nil
-		}
-		requests := make([]reconcile.Request, 0, len(keys.Items))
-		for i := range keys.Items {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&keys.Items[i])})
-		}
-		return requests
+// listKeys returns the keys that an event concerns, from the cache. If they cannot be listed it logs that and returns none: their own events
+// and the next scheduled pass reconcile them. The caller must not change them.
+func (r *Reconciler) listKeys(ctx context.Context, selection ...client.ListOption) []v1alpha1.DGbotAPIKey {
+	var keys v1alpha1.DGbotAPIKeyList
+	if err := r.Client.List(ctx, &keys, append(selection, client.UnsafeDisableDeepCopy)...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys that an event concerns")
+		return nil
 	}
+	return keys.Items
+}
+
+// keysWhere returns requests for the keys of a selection.
+func (r *Reconciler) keysWhere(ctx context.Context, selection ...client.ListOption) []reconcile.Request {
+	keys := r.listKeys(ctx, selection...)
+	requests := make([]reconcile.Request, len(keys))
+	for i := range keys {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&keys[i])
+	}
+	return requests
+}
+
+// keysOfChatbot returns requests for the keys that refer to a chatbot.
+func (r *Reconciler) keysOfChatbot(ctx context.Context, chatbot client.Object) []reconcile.Request {
+	return r.keysWhere(ctx, client.InNamespace(chatbot.GetNamespace()), client.MatchingFields{chatbotRefIndex: chatbot.GetName()})
 }
 
 // urgent reports whether something of a key waits to be withdrawn, as far as the cache knows.
@@ -129,15 +138,10 @@ func wakeKeyOfRecord() handler.EventHandler {
 
 // keysNaming returns the keys that publish under a Secret's name. The caller must not change them.
 func (r *Reconciler) keysNaming(ctx context.Context, secret client.Object) []*v1alpha1.DGbotAPIKey {
-	var keys v1alpha1.DGbotAPIKeyList
-	selection := []client.ListOption{client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretNameIndex: secret.GetName()}, client.UnsafeDisableDeepCopy}
-	if err := r.Client.List(ctx, &keys, selection...); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Failed to look up the keys of a Secret", "namespace", secret.GetNamespace(), "name", secret.GetName())
-		return nil
-	}
-	naming := make([]*v1alpha1.DGbotAPIKey, len(keys.Items))
-	for i := range keys.Items {
-		naming[i] = &keys.Items[i]
+	keys := r.listKeys(ctx, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretNameIndex: secret.GetName()})
+	naming := make([]*v1alpha1.DGbotAPIKey, len(keys))
+	for i := range keys {
+		naming[i] = &keys[i]
 	}
 	return naming
 }
