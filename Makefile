@@ -135,6 +135,7 @@ generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, the Promethe
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 	hack/alerts/prometheusrule.sh >config/prometheus/prometheusrule.yaml
 	cd hack/release && go run ./chart
+	hack/gitops/argocd-scripts.sh
 	hack/gitops/argocd-cm.sh patch >config/integrations/argocd/argocd-cm.yaml
 	hack/gitops/argocd-cm.sh removal >config/integrations/argocd/argocd-cm-removal.yaml
 	hack/gitops/argocd-cm.sh component >config/integrations/argocd/kustomization.yaml
