@@ -12,7 +12,7 @@ import (
 )
 
 // Namespaces are those that the manager works in, as a flag takes them: a list with commas, more than once. Empty stands
-// for all, but cannot be asked for with an empty value: a template that comes to nothing must not mean the whole cluster.
+// for all, but cannot be asked for with an empty value: a template that renders to nothing must not mean the whole cluster.
 type Namespaces []string
 
 // String returns the list with commas.

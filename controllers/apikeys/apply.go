@@ -25,17 +25,17 @@ import (
 )
 
 const (
-	// maxOutruns is how often in a row somebody else may be first before it is taken for a refusal: rivals come to an end.
-	maxOutruns = 5 * write.MaxObservations
-	// maxPlans is how many plans one observation may take to be carried out; more would be a defect of the policy.
+	// maxConflicts is how many conflicts in a row count as such. More are a rejection: some webhooks answer 409 for good.
+	maxConflicts = 5 * write.MaxObservations
+	// maxPlans is how many plans one observation may take to converge; more would be a defect of the policy.
 	maxPlans = 12
-	// repairPause is how long a Secret or a record is left alone after a change of it was undone: what undoes it may change
-	// something each time, which would bring the next attempt about at once.
+	// repairPause is how long a Secret or a record is not written after something undid a write of it: what undoes it may change something
+	// each time, which would cause the next attempt at once.
 	repairPause = time.Minute
 )
 
-// converge observes live and carries plans out until one has no steps. It returns that plan with what it was made from;
-// nil where the key is gone.
+// converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the
+// key is gone.
 func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.Decision, error) {
 	var err error
 	for range write.MaxObservations {
@@ -43,7 +43,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
-		r.settleDoubts(ctx, seen)
+		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.planAndApply(ctx, seen)
 		if seen.Key == nil {
@@ -56,8 +56,8 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 	return nil, lifecycle.Decision{}, err
 }
 
-// planAndApply plans and carries out until there is nothing left to do. A refusal becomes part of the observation: the next
-// plan reports it, and does what must be done all the same.
+// planAndApply plans and applies until a plan has no steps. A rejection becomes part of the observation: the next plan reports it, and does what
+// does not depend on the write.
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
 	for range maxPlans {
 		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
@@ -65,15 +65,15 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 			return decision, nil
 		}
 		err := r.escalateConflict(seen, r.execute(ctx, seen, decision.Steps))
-		var refused *write.RejectedError
+		var rejected *write.RejectedError
 		switch {
 		case seen.Key == nil:
 			return decision, err
 		case errors.Is(err, write.ErrConflict):
 			return decision, err
-		case errors.As(err, &refused):
-			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.Rejection.Reason, "message", refused.Rejection.Message)
-			seen.Refusal = &refused.Rejection
+		case errors.As(err, &rejected):
+			ctrl.LoggerFrom(ctx).Info("The API server rejects a write", "reason", rejected.Rejection.Reason, "message", rejected.Rejection.Message)
+			seen.Refusal = &rejected.Rejection
 		case err != nil:
 			return decision, err
 		}
@@ -81,29 +81,28 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 	return lifecycle.Decision{}, fmt.Errorf("planning for key %s/%s did not converge after %d passes", seen.Key.Namespace, seen.Key.Name, maxPlans)
 }
 
-// escalateConflict makes a refusal of the answer that somebody else was first, once it has come too often to be true.
+// escalateConflict turns a conflict that repeats more than maxConflicts times into a rejection.
 func (r *Reconciler) escalateConflict(seen *observed, err error) error {
 	if seen.Key == nil {
 		return err // it was deleted meanwhile
 	}
 	steps := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: planned}
-	var outrun *write.ConflictError
-	if !errors.As(err, &outrun) {
+	var conflict *write.ConflictError
+	if !errors.As(err, &conflict) {
 		if err == nil {
 			r.attempts.Succeed(steps)
 		}
 		return err
 	}
-	if r.attempts.Fail(steps, r.Clock.Now()) <= maxOutruns {
+	if r.attempts.Fail(steps, r.Clock.Now()) <= maxConflicts {
 		return err
 	}
-	write.Rejections.WithLabelValues(outrun.Rejection.Reason).Inc()
-	return &write.RejectedError{Rejection: outrun.Rejection}
+	write.Rejections.WithLabelValues(conflict.Rejection.Reason).Inc()
+	return &write.RejectedError{Rejection: conflict.Rejection}
 }
 
-// execute carries out steps in their order. An issued revision ends the pass. A step that fails does not keep those
-// behind it from being carried out: they revoke the revision that was to be replaced, or another one. Only where somebody
-// else was first they wait for the next plan.
+// execute applies steps in their order. An issued revision ends the pass. After a step that fails, the following steps are applied all the
+// same: they revoke the revision that was to be replaced, or another one. Only after a conflict they wait for the next plan.
 func (r *Reconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
 	if err := r.confirmKey(ctx, seen, steps); err != nil || seen.Key == nil {
 		return err
@@ -138,12 +137,12 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, steps []lifecy
 	if failed == nil {
 		return busy
 	}
-	// What went wrong is tried again sooner than what has to wait.
+	// A failed step is retried sooner than one that has to wait.
 	return failed
 }
 
-// rereadKey reads the key once more after a publication: it may have been revoked, deleted or asked for more meanwhile.
-// A key that is gone, or another one of the name, leaves seen.Key nil.
+// rereadKey reads the key once more after a publication: meanwhile it may have been revoked or deleted, or have another request. It sets seen.Key
+// to nil if the key is gone, or was created anew.
 func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 	key := &v1alpha1.DGbotAPIKey{}
 	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
@@ -158,10 +157,9 @@ func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 	return nil
 }
 
-// confirmKey reads the key again before its records are made to verify less because of what it says. They were read after
-// it: in between the key may have been enabled or given more time, and another operator may have issued the revision that is
-// about to be revoked for good. Reading the key last instead would not do, because a status that is newer than the records
-// makes a revision due that somebody else has just issued.
+// confirmKey reads the key again before its records are curtailed. They were read after it: in between a user may have enabled the key or given
+// it more time, and another instance may have issued the revision that is about to be revoked for good. Reading the key last instead was
+// refused: a status that is newer than the records makes a revision due that another instance has just issued.
 func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
 	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(steps, curtails) {
 		return nil
@@ -186,14 +184,14 @@ func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
 	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
 }
 
-// curtails says whether a step makes a record verify for less time than it did.
+// curtails reports whether a step shortens the time for which a record is accepted.
 func curtails(step lifecycle.Step) bool {
 	amend, ok := step.(lifecycle.AmendRecord)
 	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
 }
 
-// amend changes a record with a patch that mostly has no resourceVersion: all but Disabled is one-way and guarded by the API
-// server, so whoever comes second either writes the same or is refused, which means that somebody was first.
+// amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
+// a second instance writes the same, or is rejected, which means that another one went further.
 func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
 	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
 	if r.attempts.LastFailure(change).Within(repairPause, r.Clock.Now()) {
@@ -207,7 +205,7 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.A
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
 	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
-		// A rule that lets a record only get deader has refused it.
+		// The CRD's transition rules rejected the patch: another instance already went further.
 		write.Conflicts.Inc()
 		return write.ErrConflict
 	}
@@ -223,7 +221,7 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.A
 	if step.ChatbotID != nil && record.Spec.Hash == seen.Secret.Hash {
 		seen.Secret.Drifted = true // it has the ID as well
 	}
-	if err := undoneIn(record, step); err != nil {
+	if err := checkAmendment(record, step); err != nil {
 		r.attempts.Fail(change, r.Clock.Now())
 		return err
 	}
@@ -231,22 +229,22 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.A
 	return nil
 }
 
-// undoneIn says so where a record that was just changed is not as the change asked for.
-func undoneIn(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) error {
+// checkAmendment returns a rejection if a record that was just amended is not as the step asked for.
+func checkAmendment(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) error {
 	wanted := record.DeepCopy()
 	step.ApplyTo(wanted)
-	// Somebody else may have gone further.
+	// Another instance may have gone further.
 	if wanted.Spec.State != v1alpha1.StateRevoked && record.Spec.State == v1alpha1.StateRevoked {
 		wanted.Spec.State = record.Spec.State
 	}
 	if end := record.Spec.NotAfter; end != nil && wanted.Spec.NotAfter != nil && end.Before(wanted.Spec.NotAfter) {
 		wanted.Spec.NotAfter = end
 	}
-	return alteredIn(record, wanted, "changed")
+	return checkWritten(record, wanted, "changed")
 }
 
-// alteredIn is a refusal where a record is not what was written; nil where it is.
-func alteredIn(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
+// checkWritten returns a rejection if a record is not what was written.
+func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
 	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && lifecycle.SupersededBy(record) == lifecycle.SupersededBy(wanted) &&
 		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
 		lifecycle.StandingOf(record).Owned == lifecycle.StandingOf(wanted).Owned {
@@ -261,7 +259,7 @@ func alteredRecord(name, how string) error {
 		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
 
-// changedSince says whether the record is another one than the step was planned from.
+// changedSince reports whether the record changed after the step was planned.
 func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step lifecycle.AmendRecord) bool {
 	now := &v1alpha1.DGbotAPIKeyRecord{}
 	found, err := read.Get(ctx, r.Live, types.NamespacedName{Namespace: seen.Key.Namespace, Name: step.Name}, now)
@@ -273,7 +271,7 @@ func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step life
 	})
 }
 
-// amendment is the merge patch of a step. The uid in it makes the API server refuse it for another object of the name.
+// amendment returns the merge patch of a step. Because of the uid in it, the API server rejects the patch for another object of the name.
 func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 	metadata := map[string]any{"uid": step.UID}
 	if step.Version != "" {
@@ -312,7 +310,7 @@ func amendment(step lifecycle.AmendRecord) ([]byte, error) {
 	return json.Marshal(patch)
 }
 
-// cleared is a value in a merge patch: null removes.
+// cleared returns a value for a merge patch: null for an empty one, which removes it.
 func cleared(value string) any {
 	if value == "" {
 		return nil
@@ -324,11 +322,11 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step life
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
 	err := client.IgnoreNotFound(r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID}))
-	var refused *write.RejectedError
+	var rejected *write.RejectedError
 	switch err = write.Classify(err, v1alpha1.RecordWriteRefusedReason); {
-	case errors.As(err, &refused):
-		// Tidying up keeps nothing that matters from happening.
-		ctrl.LoggerFrom(ctx).Info("The API server refuses to delete an ended record: it is kept", "record", step.Name, "message", refused.Rejection.Message)
+	case errors.As(err, &rejected):
+		// A record that is kept for longer does no harm.
+		ctrl.LoggerFrom(ctx).Info("The API server rejects the deletion of an ended record: it is kept", "record", step.Name, "message", rejected.Rejection.Message)
 		seen.KeepEnded = true
 		return nil
 	case err != nil:
@@ -344,8 +342,8 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step life
 	return nil
 }
 
-// repairSecret puts back what is ours in the Secret with a patch of the differences: the key is not among them, so it is
-// not written again.
+// repairSecret restores what the operator publishes in the Secret with a patch of the differences. The key is not among them, so that it is not
+// written again.
 func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
 	if seen.secret == nil {
 		return write.ErrConflict
@@ -365,11 +363,11 @@ func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
 		record = &v1alpha1.DGbotAPIKeyRecord{}
 	}
 	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
-		err = r.withoutWords(ctx, seen, record, err)
+		err = r.withoutPluginText(ctx, seen, record, err)
 		return write.Classify(write.Redact(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 	}
 	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)
-	if err := r.adopt(ctx, seen, repaired); err != nil {
+	if err := r.observeWritten(ctx, seen, repaired); err != nil {
 		return err
 	}
 	if seen.Secret.Drifted {

@@ -19,7 +19,7 @@ import (
 //	what is remembered                     what a pass does
 //	nothing (start, new key)               looks
 //	a look, and an instant has come since  looks
-//	a look at somebody else's Secret       looks if it is a minute old: somebody may have made way
+//	a look at a foreign Secret             looks if it is a minute old: the Secret may be gone
 //	any other look                         reads nothing; and then
 //	  the plan has steps                   observes live and plans again, as in any mode
 //	  the status would change              the same: time, a record or another operator says something new, and Ready must
@@ -46,9 +46,9 @@ type look struct {
 	at    time.Time
 }
 
-// current says whether a look stands for the Secret as it is.
+// current reports whether a look still counts.
 func (l *look) current(key *v1alpha1.DGbotAPIKey, now time.Time, interval time.Duration) bool {
-	// A look from the future was made before the clock was set back: nobody knows when.
+	// A look from the future was made before the clock was set back: its age is unknown.
 	if l.key != key.UID || now.Before(l.at) || !now.Before(nextLook(key.UID, l.at, interval)) {
 		return false
 	}
@@ -73,7 +73,7 @@ func nextLook(uid types.UID, at time.Time, interval time.Duration) time.Time {
 	return at.Add(interval - time.Duration(past))
 }
 
-// watchesSecrets says whether events tell of Secrets.
+// watchesSecrets reports whether changes of Secrets are events.
 func (r *Reconciler) watchesSecrets() bool { return r.SecretCheckInterval == 0 }
 
 // wake returns when the key is to be looked at again: when lifecycle wants to plan, or when its Secret is due for a look;

@@ -22,24 +22,24 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// cleanUpTimeout bounds the write that ends an unpublished record: it comes after a deadline of its own.
+// cleanUpTimeout bounds the write that expires an unpublished record, which comes after the deadline of the publication.
 const cleanUpTimeout = 5 * time.Second
 
-// doubtful is how long a write that was given up may still happen: longer than any API server waits for etcd.
+// doubtful is how long a write that was given up may still happen. It is longer than any API server waits for etcd.
 const doubtful = 30 * time.Second
 
 // issue mints a key, creates its record and publishes it. What a crash leaves:
 //
 //	before the record     nothing
-//	before the Secret     a record nobody holds the key of; the cause still stands, and the next pass issues another
-//	after the Secret      the key is in use; superseding the earlier revisions is the next plan
+//	before the Secret     a record whose key no client holds; the cause still stands, and the next pass issues another revision
+//	after the Secret      the key is in use; the next plan supersedes the earlier revisions
 //
-// All of it has PublishTimeout, and what comes behind it (revoking a leaked key, mostly) waits no longer.
+// All of it has PublishTimeout, and the following steps, such as revoking a leaked key, wait no longer.
 func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
 	creation := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: creating}
 	altered := r.attempts.LastFailure(creation)
 	if altered.Within(lifecycle.Backoff(altered.Times-1), r.Clock.Now()) {
-		// What alters records may leave a dry run alone, so that passing one would prove nothing.
+		// A webhook that alters records may skip dry runs, so that a dry run would prove nothing.
 		return alteredRecord(step.RecordName, "created")
 	}
 	if attempt := seen.freshAttempt(r.Clock.Now()); attempt != nil && step.Cause != v1alpha1.CauseRevocation &&
@@ -72,7 +72,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.I
 	if err := r.createRecord(ctx, seen, &record); err != nil {
 		return err
 	}
-	if err := alteredIn(&record, wanted, "created"); err != nil {
+	if err := checkWritten(&record, wanted, "created"); err != nil {
 		r.attempts.Fail(creation, r.Clock.Now())
 		return errors.Join(err, r.endUnpublished(ctx, seen, &record))
 	}
@@ -81,7 +81,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.I
 	switch {
 	case err == nil:
 	case write.IsDefinite(err):
-		published, err = r.afterRefusal(ctx, seen, &record, err)
+		published, err = r.afterRejection(ctx, seen, &record, err)
 	default:
 		r.memory.rememberDoubt(client.ObjectKeyFromObject(seen.Key), doubt{record.Spec.Hash, seen.secretVersion(), r.Clock.Now()})
 	}
@@ -95,12 +95,11 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.I
 		write.Event(r.Recorder, seen.Key, lifecycle.LossEvent(seen.Observation, step.Loss))
 	}
 	seen.Records = append(seen.Records, record)
-	return r.adopt(ctx, seen, published)
+	return r.observeWritten(ctx, seen, published)
 }
 
-// freshAttempt returns the newest record if it was created so recently that another operator may be about to publish it;
-// nil if there is none. Going on at once would be safe, and leave a record of a key that nobody holds. By the clock of the
-// API server, compared with ours: where they differ much, there is no waiting, or a second of it too many.
+// freshAttempt returns the newest record if it was created so recently that another instance may be about to publish it; nil if there is none.
+// Going on at once would be safe, and leave a record whose key no client holds.
 func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	var newest *v1alpha1.DGbotAPIKeyRecord
 	for i := range o.Records {
@@ -120,8 +119,8 @@ func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	return newest
 }
 
-// tryPublish asks the API server whether it would take the Secret, with a key that is then forgotten, so that a quota, a
-// webhook, an immutable Secret or a missing right costs no revision. It is a real one, because some look at what is written.
+// tryPublish writes the Secret as a dry run, with a key that is then discarded, so that a quota, a webhook, an immutable Secret or a missing right
+// costs no revision. The key is a real one, because some webhooks check its form.
 func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
@@ -130,13 +129,13 @@ func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step lifecy
 	record, text := lifecycle.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
 	_, err = r.writeSecret(ctx, seen, &record, text, true)
 	if len(seen.publishedText()) > 0 {
-		err = r.withoutWords(ctx, seen, &record, err)
+		err = r.withoutPluginText(ctx, seen, &record, err)
 	}
 	return published.AdviseOnImmutable(write.Classify(write.Redact(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
-// tryRecord asks the API server what it would make of a record, with a key that is then forgotten. Without a reason it is
-// not worth a request for each revision: it is for keys whose records something has altered.
+// tryRecord creates a record as a dry run, with a key that is then discarded. It is for keys whose records something altered before: for every
+// revision it would cost a request.
 func (r *Reconciler) tryRecord(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
@@ -147,14 +146,14 @@ func (r *Reconciler) tryRecord(ctx context.Context, seen *observed, step lifecyc
 	if err := write.Classify(r.writeRecord(ctx, &record, client.DryRunAll), v1alpha1.RecordWriteRefusedReason); err != nil {
 		return err
 	}
-	return alteredIn(&record, wanted, "created")
+	return checkWritten(&record, wanted, "created")
 }
 
 func (r *Reconciler) writeRecord(ctx context.Context, record *v1alpha1.DGbotAPIKeyRecord, options ...client.CreateOption) error {
 	return r.Client.Create(ctx, record, options...)
 }
 
-// secretVersion is the resourceVersion of the Secret that was observed; empty where there is none.
+// secretVersion returns the resourceVersion of the observed Secret; empty if there is none.
 func (o *observed) secretVersion() string {
 	if o.secret == nil {
 		return ""
@@ -162,10 +161,10 @@ func (o *observed) secretVersion() string {
 	return o.secret.ResourceVersion
 }
 
-// settleDoubts ends the records of publications of which it is certain by now that they did not happen: the Secret is the
-// one that they were to replace. Nobody else can know that, so after a restart such a record stays until a revision is
-// published. It is tidying up: where it fails, nothing else waits for it, and the next pass tries again.
-func (r *Reconciler) settleDoubts(ctx context.Context, seen *observed) {
+// expireDoubtful expires the records of publications whose outcome was unknown, and which certainly did not happen: the Secret is still the one
+// that they were to replace. After a restart no instance knows that, and such a record stays until a revision is published. If it fails,
+// nothing waits for it, and the next pass retries.
+func (r *Reconciler) expireDoubtful(ctx context.Context, seen *observed) {
 	key := client.ObjectKeyFromObject(seen.Key)
 	if len(seen.Failed) > 0 {
 		return // whether the Secret is the one that was to be replaced may be unknown
@@ -176,16 +175,16 @@ func (r *Reconciler) settleDoubts(ctx context.Context, seen *observed) {
 			continue
 		}
 		if err := r.endUnpublished(ctx, seen, known); err != nil {
-			ctrl.LoggerFrom(ctx).Info("The record of a key that nobody holds does not end yet", "record", known.Name, "error", err.Error())
+			ctrl.LoggerFrom(ctx).Info("Failed to expire the record of a key that no client holds", "record", known.Name, "error", err.Error())
 			r.memory.rememberDoubt(key, d)
 		}
 	}
 }
 
 func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
-	refusal := r.writeRecord(ctx, record)
-	if !apierrors.IsAlreadyExists(refusal) {
-		return write.Classify(refusal, v1alpha1.RecordWriteRefusedReason)
+	rejection := r.writeRecord(ctx, record)
+	if !apierrors.IsAlreadyExists(rejection) {
+		return write.Classify(rejection, v1alpha1.RecordWriteRefusedReason)
 	}
 	taken := &v1alpha1.DGbotAPIKeyRecord{}
 	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(record), taken)
@@ -194,9 +193,9 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 		return err
 	case !found:
 		write.Conflicts.Inc()
-		return &write.ConflictError{Rejection: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: refusal.Error()}}
+		return &write.ConflictError{Rejection: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: rejection.Error()}}
 	case taken.Spec.Hash == record.Spec.Hash:
-		// Our own, created by a request that was repeated on the way.
+		// This instance created it, with a request that was repeated on the way.
 		*record = *taken
 		return nil
 	case taken.Spec.APIKeyRef.UID == seen.Key.UID:
@@ -211,12 +210,12 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 func (r *Reconciler) publish(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, key apikey.Key) (*corev1.Secret, error) {
 	text := []byte(key.Reveal())
 	published, err := r.writeSecret(ctx, seen, record, text, false)
-	err = r.withoutWords(ctx, seen, record, err)
+	err = r.withoutPluginText(ctx, seen, record, err)
 	return published, write.Classify(write.Redact(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 }
 
-// writeSecret updates the Secret that was observed, with its resourceVersion, or creates it where none was. It never
-// falls back from one to the other: the Secret would then be another than the one the plan was made for.
+// writeSecret updates the observed Secret, with its resourceVersion, or creates it if there was none. It never falls back from one to the
+// other: the Secret would then be another than the one that the plan was made for.
 func (r *Reconciler) writeSecret(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, text []byte, dryRun bool) (*corev1.Secret, error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: seen.Key.Namespace, Name: lifecycle.SecretName(seen.Key)}}
 	create := seen.secret == nil
@@ -246,19 +245,18 @@ func (r *Reconciler) writeSecret(ctx context.Context, seen *observed, record *v1
 	return secret, err
 }
 
-// afterRefusal finds out what a refused publication left. The refusal may be the answer to a repetition, by client-go after
-// a Retry-After or by a load balancer, of a write that has happened: then the key is in the Secret, and ending its record
-// would end the key in use. Where the Secret is as it was, whoever minted the key ends the record at once, since nobody will
-// ever hold it. Where it has changed, the key may have been in it until somebody replaced it: the next plan knows whether it
-// is superseded, which starts its overlap, or never was published. The same goes for an outcome that is not known (see
-// definite): whoever looks in half a minute ends that.
-func (r *Reconciler) afterRefusal(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, refusal error) (*corev1.Secret, error) {
+// afterRejection finds out what a rejected publication left. The rejection may answer a repetition, by client-go after a Retry-After or by a load
+// balancer, of a write that happened: then the key is in the Secret, and expiring its record would end the key in use. If the Secret is as it
+// was, the record is expired at once, since no client will hold its key. If the Secret changed, it may have held the key until another
+// writer replaced it: the next plan finds out whether the revision was superseded, which starts its overlap, or never was published. If the
+// outcome is unknown (see write.IsDefinite), the record expires half a minute later.
+func (r *Reconciler) afterRejection(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, rejection error) (*corev1.Secret, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	secret := &corev1.Secret{}
 	found, err := read.Get(ctx, r.Live, secretNameOf(seen.Key), secret)
 	if err != nil {
-		return nil, errors.Join(refusal, err)
+		return nil, errors.Join(rejection, err)
 	}
 	hash, before := "", ""
 	if found {
@@ -270,23 +268,23 @@ func (r *Reconciler) afterRefusal(ctx context.Context, seen *observed, record *v
 	if hash == record.Spec.Hash {
 		return secret, nil
 	}
-	var outrun *write.ConflictError
-	if errors.As(refusal, &outrun) && secret.ResourceVersion == seen.secretVersion() {
-		// Nobody was first: the Secret has not moved. A webhook can refuse with any code.
-		write.Rejections.WithLabelValues(outrun.Rejection.Reason).Inc()
-		refusal = &write.RejectedError{Rejection: outrun.Rejection}
+	var conflict *write.ConflictError
+	if errors.As(rejection, &conflict) && secret.ResourceVersion == seen.secretVersion() {
+		// There was no other writer: the Secret is as it was. A webhook can reject with any code.
+		write.Rejections.WithLabelValues(conflict.Rejection.Reason).Inc()
+		rejection = &write.RejectedError{Rejection: conflict.Rejection}
 	}
 	if found {
-		// What is reported next is to be said of the Secret as it is now.
-		refusal = errors.Join(refusal, r.adopt(ctx, seen, secret))
+		// The next report describes the Secret as it is now.
+		rejection = errors.Join(rejection, r.observeWritten(ctx, seen, secret))
 	}
 	if hash != before {
-		return nil, refusal
+		return nil, rejection
 	}
-	return nil, errors.Join(refusal, r.endUnpublished(ctx, seen, record))
+	return nil, errors.Join(rejection, r.endUnpublished(ctx, seen, record))
 }
 
-// endUnpublished ends the record of a key that nobody will hold.
+// endUnpublished expires the record of a key that no client will hold.
 func (r *Reconciler) endUnpublished(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
 	err := r.amend(ctx, seen, lifecycle.EndUnpublished(record, seen.Key))
 	if errors.Is(err, write.ErrConflict) {
@@ -295,8 +293,8 @@ func (r *Reconciler) endUnpublished(ctx context.Context, seen *observed, record 
 	return err
 }
 
-// adopt makes a Secret that was just written part of the observation.
-func (r *Reconciler) adopt(ctx context.Context, seen *observed, secret *corev1.Secret) error {
+// observeWritten makes a Secret that was just written part of the observation.
+func (r *Reconciler) observeWritten(ctx context.Context, seen *observed, secret *corev1.Secret) error {
 	facts := factsOf(secret, seen.Key)
 	r.memory.rememberSecret(seen.Key, facts, r.Clock.Now())
 	seen.secret = secret

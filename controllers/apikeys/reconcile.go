@@ -90,9 +90,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: min(max(wake.Sub(r.Clock.Now()), time.Millisecond), queue.MaxWait)}, nil
 }
 
-// failed ends a pass that did not come to rest. Its conditions are reported, so that a key whose writes time out for an
-// hour says that it is in progress. Events and the rest of the status wait for what comes of it: status.current is what
-// tells a lost record from an altered Secret.
+// failed ends a pass that did not converge. It reports the conditions, so that a key whose writes time out for an hour shows that it is in
+// progress. Events and the rest of the status wait for the outcome: status.current distinguishes a lost record from an altered Secret.
 func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecycle.Decision, err error) (ctrl.Result, error) {
 	result, retry := write.Result(err)
 	if retry == nil && !errors.Is(err, write.ErrBusy) || seen == nil || seen.Key == nil || decision.Status == nil {

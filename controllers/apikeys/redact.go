@@ -23,10 +23,10 @@ func (o *observed) publishedText() []byte {
 	return o.secret.Data[lifecycle.SecretDataKey(o.Key)]
 }
 
-// withoutWords keeps whatever an admission plugin says out of a refusal of a Secret that holds a key in use. There are more
-// ways to write a key down than can be masked. So the plugin is asked again, with a key that is then forgotten and a Secret
-// that has no past; where it says something to that, that is what is told.
-func (r *Reconciler) withoutWords(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, err error) error {
+// withoutPluginText removes the text of an admission plugin from the rejection of a Secret that holds a key in use: there are more ways to write a
+// key down than can be masked. The plugin is asked again, with a key that is then discarded and a Secret without a past. If it rejects
+// that as well, its text is reported.
+func (r *Reconciler) withoutPluginText(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, err error) error {
 	var status *apierrors.StatusError
 	if !errors.As(err, &status) {
 		return err
@@ -45,8 +45,8 @@ func (r *Reconciler) withoutWords(ctx context.Context, seen *observed, record *v
 	return &apierrors.StatusError{ErrStatus: answer}
 }
 
-// askWithoutKey returns what the API server refuses a new Secret with that holds nothing worth hiding; nil where that cannot be
-// found out. Admission comes before it is found that there is one already.
+// askWithoutKey returns the rejection of a new Secret that holds nothing worth hiding; nil if it cannot be found out. Admission comes before the
+// API server finds that a Secret of the name exists.
 func (r *Reconciler) askWithoutKey(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) *apierrors.StatusError {
 	stranger := *seen
 	stranger.secret = nil

@@ -111,7 +111,7 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 	return f.intactFor == "" || f.intactFor != publishedFrom(key, record)
 }
 
-// claim says whose the Secret is, as far as it can be told from the Secret.
+// claim returns whose the Secret is, as far as its metadata shows.
 func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
 	return published.OwnershipOf(&f.metadata, key.UID, published.KeyOwner)
 }

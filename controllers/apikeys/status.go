@@ -17,8 +17,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// report writes events and status where the plan's status differs from the one that was observed. Events come first:
-// after a crash between the two they are told again rather than never.
+// report writes events and the status if the planned status differs from the observed one. Events come first: after a crash between the two they
+// are recorded twice rather than never.
 func (r *Reconciler) report(ctx context.Context, seen *observed, decision lifecycle.Decision) error {
 	if !differs(decision.Status, seen.Key) {
 		return nil
@@ -30,7 +30,7 @@ func (r *Reconciler) report(ctx context.Context, seen *observed, decision lifecy
 	return r.writeStatus(ctx, seen.Key, decision.Status)
 }
 
-// differs says whether a status is another than the key has; nil stands for "leave it as it is".
+// differs reports whether a status differs from the key's; nil means to leave it as it is.
 func differs(status *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
 	return status != nil && !equality.Semantic.DeepEqual(*status, key.Status)
 }
@@ -44,7 +44,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 	if apierrors.IsConflict(err) {
 		write.Conflicts.Inc()
 		if r.attempts.Fail(write.Attempt{Object: name, What: reporting}, r.Clock.Now()) > write.MaxObservations {
-			// Rivals come to an end. A webhook can refuse in the same words.
+			// Other writers end. Some webhooks reject with the same code.
 			return fmt.Errorf("writing the status: %w", err)
 		}
 		return write.ErrConflict
@@ -62,8 +62,8 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 	return err
 }
 
-// putOff says whether the status shows a replacement that waits. Once it is written a replacement has been counted: not
-// by each pass that finds it waiting, nor again after a restart.
+// putOff reports whether the status shows a replacement that waits. It is counted when that is written: not by each pass that finds it waiting,
+// nor again after a restart.
 func putOff(status *v1alpha1.DGbotAPIKeyStatus) bool {
 	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
 	return ready != nil && ready.Reason == v1alpha1.SecretLossDampedReason

@@ -45,8 +45,8 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 // maxSteps is more than a chatbot needs: a claim after a stale one, a publication, and the most that an HMAC secret takes.
 const maxSteps = 24
 
-// planAndApply plans and carries out until there is nothing left to do. A refusal becomes part of the observation, and so does that
-// nobody knows what came of a step: the next plan does what must be done all the same.
+// planAndApply plans and applies until a plan has no step. A rejection becomes part of the observation, and so does a write whose outcome is
+// unknown: the next plan does what does not depend on it.
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.ChatbotDecision, error) {
 	var failure error
 	for range maxSteps {
@@ -55,12 +55,12 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 			return decision, failure
 		}
 		err := r.execute(ctx, seen, decision)
-		var refused *write.RejectedError
+		var rejected *write.RejectedError
 		switch {
 		case err == nil:
-		case errors.As(err, &refused):
-			ctrl.LoggerFrom(ctx).Info("The API server refuses a write", "reason", refused.Rejection.Reason, "message", refused.Rejection.Message)
-			seen.refuse(&refused.Rejection)
+		case errors.As(err, &rejected):
+			ctrl.LoggerFrom(ctx).Info("The API server rejects a write", "reason", rejected.Rejection.Reason, "message", rejected.Rejection.Message)
+			seen.reject(&rejected.Rejection)
 		case issues(decision.Step) && !seen.HMAC.Failed && !errors.Is(err, write.ErrConflict) && !errors.Is(err, write.ErrYield) && !errors.Is(err, write.ErrTerminating):
 			seen.HMAC.Failed, failure = true, err
 		default:
@@ -70,7 +70,7 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 	return lifecycle.ChatbotDecision{}, fmt.Errorf("planning for chatbot %s/%s did not converge after %d steps", seen.Chatbot.Namespace, seen.Chatbot.Name, maxSteps)
 }
 
-// issues says whether a step is one on the way to a new HMAC secret.
+// issues reports whether a step belongs to issuing an HMAC secret.
 func issues(step lifecycle.ChatbotStep) bool {
 	return step == lifecycle.AnnounceRevision || step == lifecycle.WriteCopy || step == lifecycle.WriteSecret
 }
@@ -119,12 +119,12 @@ func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(cont
 	return do(ctx)
 }
 
-// refuse makes a refusal part of the observation.
-func (seen *observed) refuse(refusal *lifecycle.Refusal) {
-	switch refusal.Reason {
+// reject makes a rejection part of the observation.
+func (seen *observed) reject(rejection *lifecycle.Refusal) {
+	switch rejection.Reason {
 	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:
-		seen.HMAC.Refusal = refusal
+		seen.HMAC.Refusal = rejection
 	default:
-		seen.Refusal = refusal
+		seen.Refusal = rejection
 	}
 }

@@ -71,7 +71,7 @@ func (l *chatbotLooks) forget(name types.NamespacedName) {
 	delete(l.looks, name)
 }
 
-// unchanged says whether everything is as it was when nothing was left to do, and until when that stays so by time alone. What is
+// unchanged reports whether everything is as it was when nothing was left to do, and until when time alone changes nothing. What is
 // not in the cache was not ours, or has lost its label, and has to be looked at.
 func (r *Reconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (wake time.Time, ok bool) {
 	look, ok := r.looks.last(client.ObjectKeyFromObject(chatbot))

@@ -29,7 +29,7 @@ import (
 // crash leaves:
 //
 //	before the lock        nothing
-//	before the ConfigMap   a lock, which the next pass finds; or nobody's lock, where the chatbot is deleted meanwhile,
+//	before the ConfigMap   a reservation, which the next pass finds; or one without a holder, if the chatbot is deleted meanwhile,
 //	                       which goes when it is seen
 //	before the status      all but what is said of it
 //

@@ -117,8 +117,8 @@ func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows lifecy
 	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
 }
 
-// markCopy notes in the copy that it will never have the revision that was announced: whoever announced it, and is only slow,
-// is refused the write that would put it there. Before that it steps back for a moment.
+// markCopy notes in the replica that it will never have the revision that was announced. The write of an instance that announced it, and is
+// only slow, then conflicts. Before that it yields to that instance for a moment.
 func (r *Reconciler) markCopy(ctx context.Context, seen *observed) error {
 	pending := seen.Chatbot.Status.Pending
 	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < lifecycle.PublishTimeout
@@ -132,7 +132,7 @@ func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows lifec
 	name := reservation.NameOf(seen.ID)
 	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	if published.IsImmutable(seen.copied) {
-		// It is the operator's own, and nobody else has to be asked to make way.
+		// It is the operator's own, and no other owner has to release it.
 		if err := r.deleteCopy(ctx, seen.copied); err != nil {
 			return err
 		}
@@ -168,16 +168,16 @@ func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows lifec
 	return nil
 }
 
-// ofCopy says of a refusal where the copy is: people would look for it in the chatbot's namespace.
+// ofCopy adds to a rejection where the replica is: users would look for it in the chatbot's namespace.
 func ofCopy(err error, name types.NamespacedName, create bool) error {
 	what := "written, and what is in it verifies on"
 	if create {
 		what = "created"
 	}
-	var refused *write.RejectedError
-	if errors.As(err, &refused) {
-		refused.Rejection.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
-			name.Name, name.Namespace, what, refused.Rejection.Message)
+	var rejected *write.RejectedError
+	if errors.As(err, &rejected) {
+		rejected.Rejection.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
+			name.Name, name.Namespace, what, rejected.Rejection.Message)
 	}
 	return err
 }
@@ -242,10 +242,10 @@ const applyIdentityAgain = "apply again what was in it: config/identity (the nam
 
 // adviseIdentity adds what helps where the manager may not write in the identity namespace: its Role there goes with the namespace.
 func adviseIdentity(err, answer error) error {
-	var refused *write.RejectedError
-	if apierrors.IsForbidden(answer) && errors.As(err, &refused) {
+	var rejected *write.RejectedError
+	if apierrors.IsForbidden(answer) && errors.As(err, &rejected) {
 		if _, found := write.SplitAdmissionMessage(answer.Error()); !found {
-			refused.Rejection.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created anew, " + applyIdentityAgain
+			rejected.Rejection.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created anew, " + applyIdentityAgain
 		}
 	}
 	return err

@@ -42,8 +42,8 @@ func (r *Reconciler) describeClaim(ctx context.Context, seen *observed, lock *co
 	return nil
 }
 
-// describeHolder looks for another chatbot that has had the ID, where nobody has a claim: one that somebody deleted must not
-// move an ID to whoever comes first. That chatbot claims it anew.
+// describeHolder looks for another chatbot that has the ID if there is no reservation: when a user deletes one, the ID must not move to the next
+// chatbot that asks for it. Its holder reserves it anew.
 func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	if seen.Chatbot.Status.ChatbotID == seen.ID {
 		return nil
@@ -61,14 +61,14 @@ func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	return nil
 }
 
-// held says whether the chatbot that has claimed an ID is there. That it is, the cache may say; that it is not, only the API
+// held reports whether the chatbot that reserved an ID exists. The cache may show that it does; that it does not, only the API
 // server.
 func (r *Reconciler) held(ctx context.Context, lock *corev1.ConfigMap) (bool, error) {
 	return r.isHeld(ctx, reservation.HolderOf(lock), types.UID(lock.Data[reservation.EntryUID]))
 }
 
-// isHeld says whether a chatbot is there. One in a namespace that this operator does not work in may be another operator's, and
-// counts as being there: its claim and its copy are released by whoever works there.
+// isHeld reports whether a chatbot exists. One in a namespace that this manager does not work in may be another manager's, and
+// counts as existing: that manager releases its reservation and its replica.
 func (r *Reconciler) isHeld(ctx context.Context, name types.NamespacedName, uid types.UID) (bool, error) {
 	if !r.worksIn(name.Namespace) {
 		return true, nil
@@ -136,7 +136,7 @@ func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 }
 
 // releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The copy of its HMAC secret
-// goes first: nobody is to have the ID while what the last one signed still verifies.
+// goes first: no chatbot may have the ID while signatures of the last one are still accepted.
 func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
 	// Replicas that cannot be listed do not keep the replica from going whose name follows from a reservation.
 	unreleased := r.releaseCopies(ctx, name)

@@ -87,7 +87,7 @@ func (r *Reconciler) describeUnknownCopy(ctx context.Context, seen *observed) {
 	}
 }
 
-// wantsHMAC says whether a chatbot is to have an HMAC secret.
+// wantsHMAC reports whether a chatbot asks for an HMAC secret.
 func wantsHMAC(chatbot *v1alpha1.DGbotChatbot) bool {
 	return chatbot.Spec.IdentityVerification != nil && chatbot.DeletionTimestamp.IsZero()
 }
@@ -255,7 +255,7 @@ func (r *Reconciler) trySecret(ctx context.Context, seen *observed) error {
 	return published.AdviseOnImmutable(write.Classify(write.Redact(err, append(seen.allTexts(), probe)...), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
-// allTexts are the HMAC secrets at hand, which nobody is to be told of.
+// allTexts returns the HMAC secrets at hand, which no message may contain.
 func (seen *observed) allTexts() [][]byte {
 	var all [][]byte
 	for _, text := range seen.texts {

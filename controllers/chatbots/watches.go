@@ -115,7 +115,7 @@ func holderIn(o client.Object) (types.NamespacedName, bool) {
 	return types.NamespacedName{Namespace: namespace, Name: name}, ok
 }
 
-// publishesUnder says whether an object's name is one that the chatbot publishes under, or imports from.
+// publishesUnder reports whether the chatbot publishes under an object's name, or imports from it.
 func publishesUnder(chatbot *v1alpha1.DGbotChatbot, o client.Object) bool {
 	if _, ok := o.(*corev1.ConfigMap); ok {
 		return lifecycle.WidgetName(chatbot) == o.GetName()

@@ -96,7 +96,7 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 	return nil
 }
 
-// leftOver says whether a ConfigMap is that of a chatbot which is gone, and that garbage collection does not take: it was orphaned.
+// leftOver reports whether a ConfigMap was orphaned: its chatbot is gone, and garbage collection does not delete it.
 func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
 	uid := types.UID(widget.Labels[v1alpha1.ChatbotLabel])
 	if uid == "" || len(widget.OwnerReferences) > 0 {

@@ -102,7 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return write.Result(err)
 }
 
-// selectsNothing says whether there is no namespace that may hold keys of the environment.
+// selectsNothing reports whether no namespace may hold keys of the environment.
 func (r *Reconciler) selectsNothing(ctx context.Context, rules *v1alpha1.DGbotEnvironmentSpec) (bool, error) {
 	if rules.NamespaceSelector == nil {
 		return false, nil

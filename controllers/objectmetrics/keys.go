@@ -249,8 +249,8 @@ var abnormalReasons = []string{
 	v1alpha1.SurroundingWhiteSpaceReason,
 }
 
-// unknown stands where there is nothing to say, and other where what is said is not a word of this operator's: whoever may
-// write a status must not be able to make series without bound.
+// unknown stands for a missing value, and other for a reason that is not the operator's: a client that may write a status must not be able to make
+// series without bound.
 const (
 	unknown = string(metav1.ConditionUnknown)
 	other   = "Other"

@@ -18,12 +18,12 @@ func IsImmutable(secret *corev1.Secret) bool {
 
 // AdviseOnImmutable adds the remedy to the rejection of a write to an immutable Secret.
 func AdviseOnImmutable(err error, secret *corev1.Secret) error {
-	var refused *write.RejectedError
-	if secret == nil || !errors.As(err, &refused) {
+	var rejected *write.RejectedError
+	if secret == nil || !errors.As(err, &rejected) {
 		return err
 	}
 	if IsImmutable(secret) {
-		refused.Rejection.Message += fmt.Sprintf("; delete Secret %q, and it is created anew", secret.Name)
+		rejected.Rejection.Message += fmt.Sprintf("; delete Secret %q, and it is created anew", secret.Name)
 	}
 	return err
 }

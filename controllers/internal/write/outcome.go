@@ -99,8 +99,8 @@ func Classify(err error, reason string) error {
 
 // IsDefinite reports whether an error proves that this request did not write. An earlier request that it repeats may have.
 func IsDefinite(err error) bool {
-	var refused *RejectedError
-	return errors.Is(err, ErrConflict) || errors.Is(err, ErrTerminating) || errors.As(err, &refused) && !refused.doubtful ||
+	var rejected *RejectedError
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrTerminating) || errors.As(err, &rejected) && !rejected.doubtful ||
 		apierrors.IsTooManyRequests(err) || apierrors.IsUnauthorized(err)
 }
 

@@ -48,7 +48,7 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Classify(test.err, v1alpha1.SecretWriteRefusedReason)
-			var refused *RejectedError
+			var rejected *RejectedError
 			is := "unknown"
 			switch {
 			case got == nil:
@@ -57,10 +57,10 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 				is = "outrun"
 			case errors.Is(got, ErrTerminating):
 				is = "terminating"
-			case errors.As(got, &refused):
+			case errors.As(got, &rejected):
 				is = "refused"
-				if refused.Rejection.Reason != v1alpha1.SecretWriteRefusedReason || refused.Rejection.Message != test.err.Error() {
-					t.Errorf("refusal %+v", refused.Rejection)
+				if rejected.Rejection.Reason != v1alpha1.SecretWriteRefusedReason || rejected.Rejection.Message != test.err.Error() {
+					t.Errorf("refusal %+v", rejected.Rejection)
 				}
 			}
 			if is != test.want || IsDefinite(got) != test.IsDefinite {

@@ -36,7 +36,7 @@ type SlowLane struct {
 // CapacityOf is how many of some workers slow namespaces may occupy.
 func CapacityOf(workers int) int { return max(1, workers/4) }
 
-// Enter says whether a key of a namespace may be published now. If so, leave is to be called when that is over.
+// Enter reports whether a key of a namespace may be published now. If so, the caller calls leave when that is over.
 func (l *SlowLane) Enter(namespace string, began time.Time) (leave func(ended time.Time), ok bool) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
