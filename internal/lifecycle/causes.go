@@ -65,7 +65,7 @@ var causes = []struct {
 	// The key in the Secret does not verify: nothing is more urgent.
 	{v1alpha1.CauseRecordLost, func(p *planner) bool { return p.loss == v1alpha1.CauseRecordLost }},
 	{v1alpha1.CauseFirstIssue, func(p *planner) bool { return p.published == nil && p.loss == "" }},
-	{v1alpha1.CauseRevocation, func(p *planner) bool { return p.isUnsatisfied(p.requests.revoke) && !p.awaitsClock() }},
+	{v1alpha1.CauseRevocation, func(p *planner) bool { return p.isUnsatisfied(p.requests.revoke) }},
 	{v1alpha1.CauseReactivation, (*planner).isRevoked},
 	{v1alpha1.CauseExpiryChanged, (*planner).expiryMovedLater},
 	{v1alpha1.CauseRequest, func(p *planner) bool { return p.isUnsatisfied(p.requests.rotate) && !p.awaitsClock() }},

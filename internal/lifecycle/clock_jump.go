@@ -26,9 +26,9 @@ func (r *Revision) correctJump() {
 // isJumped reports whether the revision was issued while the operator's clock was ahead.
 func (r *Revision) isJumped() bool { return !r.datedAt.IsZero() }
 
-// awaitsClock reports whether a request has to wait before it causes another revision. A clock that is ahead for good finds a request due
-// that lies in the API server's future, and no revision that it issues then is late enough to satisfy the request. It issues one a minute
-// until the request has come, and not one after the other.
+// awaitsClock reports whether a rotation request has to wait before it causes another revision. A clock that is ahead for good finds a request
+// due that lies in the API server's future, and no revision that it issues then is late enough to satisfy the request. It issues one a
+// minute until the request has come, and not one after the other. A revocation never waits: then retries back off.
 func (p *planner) awaitsClock() bool {
 	reference := p.reference()
 	return reference != nil && reference.isJumped() && p.reached(reference.datedAt) && !p.reached(reference.datedAt.Add(MaxIssuedAhead))

@@ -102,7 +102,9 @@ func TestPlan_RevokesWhateverTimeARequestHas(t *testing.T) {
 				s.Now = right.Add(asked)
 				s.ask(v1alpha1.RevokeIssuedBeforeAnnotation)
 				s.Now = s.Now.Add(late)
-				settle(t, s)
+				if steps := settle(t, s); issued(steps) != "Revocation" {
+					t.Errorf("jump of %s, asked after %s, read %s later: issued %q", jump, asked, late, issued(steps))
+				}
 				if got := s.rev(1).Spec.State; got != v1alpha1.StateRevoked {
 					t.Errorf("jump of %s, asked after %s, read %s later: revision 1 is %s", jump, asked, late, got)
 				}

@@ -27,6 +27,10 @@ const tolerance = 500 * time.Millisecond
 // that answers in their place, can differ: the Clock keeps to those that it agrees with.
 const patience = 10 * time.Second
 
+// maxTook is how long a request may take for its answer to count. A slow answer leaves open when it was dated, and a webhook can make any
+// number of answers slow. With tolerance and the whole seconds of a date this keeps a Clock that is ahead within two seconds.
+const maxTook = 250 * time.Millisecond
+
 // Clock tells the time of the API server, as far as its answers show it. Until the first answer it is the machine's. It is safe for
 // concurrent use.
 //
@@ -42,9 +46,6 @@ type Clock struct {
 	since time.Duration
 	// confirmed is what the monotonic clock was at when an answer last agreed.
 	confirmed time.Duration
-	// offset is how far the wall clock was ahead then. It changes when the wall clock jumps, and when the machine was suspended, which stops
-	// the monotonic clock.
-	offset time.Duration
 	// isWrong is set while the wall clock does not agree with the API server.
 	isWrong bool
 }
@@ -79,36 +80,37 @@ func (c *Clock) now(wall time.Time, monotonic time.Duration) time.Time {
 }
 
 // observe compares the clock with the Date header of an answer that has just arrived, to a request that took a while. Answers without the
-// header, and those from a cache on the way, are ignored.
+// header, those from a cache on the way, and slow ones are ignored.
 func (c *Clock) observe(header http.Header, took time.Duration) {
 	date, err := http.ParseTime(header.Get("Date"))
-	if err != nil || header.Get("Age") != "" {
+	if err != nil || header.Get("Age") != "" || took > maxTook {
 		return
 	}
-	// The API server wrote the header at any time since the request, and its clock was anywhere in the second.
-	open := time.Second + took
+	if ahead, changed := c.follow(date, time.Second+took); changed {
+		c.onChange(ahead)
+	}
+}
+
+// follow compares the clock with a time of the API server that began up to open ago. It reports whether the wall clock became wrong or right
+// again, and how far it is ahead.
+func (c *Clock) follow(date time.Time, open time.Duration) (ahead time.Duration, changed bool) {
 	agrees := func(t time.Time) bool { return !t.Before(date.Add(-tolerance)) && t.Before(date.Add(open+tolerance)) }
 	wall, monotonic := c.machine()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	now := c.now(wall, monotonic)
-	offset := wall.Sub(now)
-	isNew := c.at.IsZero() || monotonic-c.confirmed > patience
 	switch {
-	case agrees(wall) && (isNew || agrees(now) || (offset-c.offset).Abs() > tolerance):
-		now, offset = wall, 0
+	case agrees(wall):
+		now = wall // two witnesses; also after the machine was suspended, which stops the monotonic clock
 	case agrees(now):
-	case isNew:
+	case c.at.IsZero(), monotonic-c.confirmed > patience:
 		now = date.Add(open / 2)
-		offset = wall.Sub(now)
 	default:
-		return
+		return 0, false
 	}
-	c.at, c.since, c.confirmed, c.offset = now, monotonic, monotonic, offset
-	if isWrong := !agrees(wall); isWrong != c.isWrong {
-		c.isWrong = isWrong
-		c.onChange(offset)
-	}
+	c.at, c.since, c.confirmed = now, monotonic, monotonic
+	changed, c.isWrong = c.isWrong == agrees(wall), !agrees(wall)
+	return wall.Sub(now), changed
 }
 
 // Observing returns a transport whose answers the clock is compared with.

@@ -97,7 +97,7 @@ func TestClock_KnowsThatAMachineWasSuspended(t *testing.T) {
 func TestClock_StaysTheMachinesWhileItIsRight(t *testing.T) {
 	w := newWorld(t)
 	for i := range 1000 {
-		took := time.Duration(i%10) * time.Second
+		took := time.Duration(i%10) * 25 * time.Millisecond
 		w.clock.observe(dated(w.right.Add(-took)), took)
 		if !w.clock.Now().Equal(w.right) {
 			t.Fatalf("the clock is at %s, the machine's at %s", w.clock.Now(), w.right)
@@ -129,6 +129,38 @@ func TestClock_KeepsToTheServersThatItAgreesWith(t *testing.T) {
 				t.Errorf("reported %v", w.changes)
 			}
 		})
+	}
+}
+
+// TestClock_IgnoresSlowAnswers: a webhook that takes its time makes answers whose date proves nothing. They must not undo a correction.
+func TestClock_IgnoresSlowAnswers(t *testing.T) {
+	w := newWorld(t)
+	w.ahead = 8 * time.Second
+	w.clock.observe(dated(w.right.Add(-5*time.Second)), 10*time.Second)
+	w.answer()
+	for range 100 {
+		w.right = w.right.Add(3 * time.Second)
+		w.clock.observe(dated(w.right), 10*time.Second)
+		w.wantRight()
+	}
+	w.answer()
+	w.wantRight()
+	if len(w.changes) != 1 {
+		t.Errorf("reported %v, want one change", w.changes)
+	}
+}
+
+// TestClock_FollowsTheMachineWithAnyServer: the first answer came from an API server that is wrong and goes on answering. The machine and
+// another API server agree.
+func TestClock_FollowsTheMachineWithAnyServer(t *testing.T) {
+	w := newWorld(t)
+	w.clock.observe(dated(w.right.Add(20*time.Second)), 0)
+	for range 10 {
+		w.answer()
+		w.wantRight()
+		w.clock.observe(dated(w.right.Add(20*time.Second)), 0)
+		w.wantRight()
+		w.right = w.right.Add(time.Second)
 	}
 }
 
