@@ -73,7 +73,7 @@ type Options struct {
 	SecretAccess string
 	// SecretCheckInterval is how often Secrets are looked at that are not watched.
 	SecretCheckInterval time.Duration
-	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
+	// UsageNamespace is the namespace of the usage Leases.
 	UsageNamespace string
 	// RequireEnvironment holds back the first issue of keys whose environment has no DGbotEnvironment.
 	RequireEnvironment bool
@@ -88,7 +88,7 @@ const (
 // minSecretCheckInterval keeps a mistake from becoming a load: 1,000 keys are then 1,000 reads a second.
 const minSecretCheckInterval = time.Second
 
-// Validate says what is wrong with options that could be parsed.
+// Validate returns an error that names the first invalid flag; nil if all are valid.
 func (o *Options) Validate() error {
 	switch {
 	case o.MaxConcurrentReconciles < 1:
@@ -242,7 +242,7 @@ func cacheOptions(o Options) (cache.Options, error) {
 		for _, namespace := range o.WatchNamespaces {
 			options.DefaultNamespaces[namespace] = in(namespace)
 		}
-		// The claims of chatbot IDs, and the copies of HMAC secrets, are the cluster's.
+		// Reservations of chatbot IDs, and replicas of HMAC secrets, are cluster-wide.
 		configMaps.Namespaces, secrets.Namespaces = maps.Clone(options.DefaultNamespaces), maps.Clone(options.DefaultNamespaces)
 		configMaps.Namespaces[v1alpha1.IdentityNamespace], secrets.Namespaces[v1alpha1.IdentityNamespace] = in(v1alpha1.IdentityNamespace), in(v1alpha1.IdentityNamespace)
 	}

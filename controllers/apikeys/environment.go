@@ -25,7 +25,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// rules.EnvironmentOfLease returns what the rules of the key's environment say of it, as the reader has them. A revision is issued by what the
+// environmentOf returns what the rules of the key's environment say of it, as the reader has them. A revision is issued by what the
 // live reader says, the absence of an environment included: a cache may lack one that was created a moment ago, whose rules the key
 // would escape, and may have one that is gone.
 func (r *Reconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, isLive bool) (lifecycle.Environment, error) {

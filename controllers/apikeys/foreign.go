@@ -13,6 +13,9 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
+// Any number of keys can name one Secret, and at most one of them owns it. The others wait for the Secret to be deleted. They do not read it
+// while the cache shows it, and share one read of it otherwise.
+
 // foreignSecretAge is for how long keys share one read of a Secret that is none of theirs.
 const foreignSecretAge = 5 * time.Second
 

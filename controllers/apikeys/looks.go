@@ -22,8 +22,8 @@ import (
 //	a look at a foreign Secret             looks if it is a minute old: the Secret may be gone
 //	any other look                         reads nothing; and then
 //	  the plan has steps                   observes live and plans again, as in any mode
-//	  the status would change              the same: time, a record or another operator says something new, and Ready must
-//	                                       not be told from an old look
+//	  the status would change              the same: time, a record or another instance changed something, and Ready must
+//	                                       not follow from an old look
 //	  nothing is to be written             is done
 //
 // So a remembered look can only find that nothing is to be done. What it may miss until the next instant is what happened

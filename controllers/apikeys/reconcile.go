@@ -39,7 +39,7 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
 	SecretCheckInterval time.Duration
-	// UsageNamespace is where verifiers keep the Leases by which they vouch for uses.
+	// UsageNamespace is the namespace of the usage Leases.
 	UsageNamespace string
 	// RequireEnvironment holds back the first issue of a key whose environment has no DGbotEnvironment.
 	RequireEnvironment bool

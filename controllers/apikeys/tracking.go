@@ -22,7 +22,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// trackingOf reads what a Lease of the verifiers vouches for; nil where it says nothing that can be understood.
+// trackingOf returns the tracking that a usage Lease vouches for; nil if the Lease is invalid.
 func trackingOf(lease *coordinationv1.Lease) *lifecycle.Tracking {
 	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
 	if err != nil || lease.Spec.RenewTime == nil {
@@ -35,8 +35,7 @@ func trackingOf(lease *coordinationv1.Lease) *lifecycle.Tracking {
 	return tracking
 }
 
-// tracking returns what is vouched for the environment. The cache is good enough, also to end a revision on: a Lease that
-// is behind vouches for less.
+// tracking returns the tracking of an environment. The cache is good enough, also to expire a revision: an outdated Lease covers less.
 func (r *Reconciler) tracking(ctx context.Context, environment string) (*lifecycle.Tracking, error) {
 	lease, name := &coordinationv1.Lease{}, types.NamespacedName{Namespace: r.UsageNamespace, Name: v1alpha1.UsageLeasePrefix + environment}
 	found, err := read.Get(ctx, r.Client, name, lease)

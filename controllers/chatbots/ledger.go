@@ -42,12 +42,11 @@ func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *lifecy
 	return nil
 }
 
-// changeLedger writes a ledger, and tells of a revision that has become the current one. The rest of the status waits for what
-// comes of it.
+// changeLedger writes a ledger, and records events for a revision that became the current one. The rest of the status waits for the outcome.
 func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger lifecycle.Ledger) error {
 	next := seen.Chatbot.Status.DeepCopy()
 	ledger.Replace(next)
-	r.tell(ctx, seen, next)
+	r.recordEvents(ctx, seen, next)
 	return r.writeLedger(ctx, seen, next)
 }
 
@@ -67,8 +66,8 @@ func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1al
 	return nil
 }
 
-// tell tells what a change of the status means.
-func (r *Reconciler) tell(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
+// recordEvents tells what a change of the status means.
+func (r *Reconciler) recordEvents(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
 	for _, event := range lifecycle.ChatbotEvents(seen.ChatbotObservation, next, r.Clock.Now()) {
 		write.Event(r.Recorder, seen.Chatbot, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)

@@ -23,8 +23,8 @@ type chatbotLooks struct {
 	looks map[types.NamespacedName]chatbotLook
 }
 
-// sourceCheckInterval is how often the Secret is looked at that importFrom names. It is no Secret of ours, so that no watch tells
-// of it; who does not want it looked at takes importFrom away.
+// sourceCheckInterval is how often the Secret that importFrom names is read. No watch covers it, since the operator does not own it. To stop
+// these reads, remove importFrom.
 const sourceCheckInterval = time.Minute
 
 func imports(chatbot *v1alpha1.DGbotChatbot) bool {

@@ -40,8 +40,7 @@ func (seen *observed) failed(part lifecycle.ReadPart, err error) {
 }
 
 // observeLive reads the chatbot before and after its Secrets, so that the ledger in its status is the one that they belong to: a
-// ledger that is older than what is published would take a new HMAC secret for somebody else's, and a newer one would miss
-// what it announces.
+// with an older ledger, a new HMAC secret looks foreign, and with a newer one, what it announces seems to be missing.
 func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, minted map[string][]byte) (*observed, error) {
 	for range write.MaxObservations {
 		chatbot := &v1alpha1.DGbotChatbot{}

@@ -154,6 +154,6 @@ func (r *Reconciler) report(ctx context.Context, seen *observed, status *v1alpha
 	if status == nil || equality.Semantic.DeepEqual(*status, seen.Chatbot.Status) {
 		return nil
 	}
-	r.tell(ctx, seen, status)
+	r.recordEvents(ctx, seen, status)
 	return r.writeLedger(ctx, seen, status)
 }

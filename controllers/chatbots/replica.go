@@ -27,8 +27,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// The copy is a Secret in the identity namespace with the name of the ID's claim: what verifiers know of a chatbot. It can
-// have no owner there, so it goes with the claim.
+// The replica is a Secret in the identity namespace, named after the reservation of the ID. Verifiers know a chatbot from it. It can have no owner
+// there, so the operator deletes it with the reservation.
 
 // readCopy returns the HMAC secrets that a copy shows, by what it says of them. The texts are added to those at hand.
 func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
@@ -38,7 +38,7 @@ func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
 			return nil
 		}
 		entry := func(name string) string { return string(copied.Data[name+suffix]) }
-		// What cannot be read is another revision than the one that was written, and is written anew.
+		// An entry that cannot be decoded differs from what was written, and is written again.
 		revision, _ := strconv.ParseInt(entry(v1alpha1.CopyRevision), 10, 64)
 		r := &v1alpha1.IdentityRevision{
 			Revision: revision, KID: entry(v1alpha1.IdentityKID), Hash: identity.Hash(text), Cause: v1alpha1.Cause(entry(v1alpha1.CopyCause)),
@@ -94,8 +94,7 @@ func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string,
 	show(v1alpha1.IdentityPendingSuffix, shows.Pending)
 }
 
-// describeCopy puts what is known of the copy into the observation; nil stands for none. Somebody else's, of a chatbot that had
-// the ID before, shows nothing that counts.
+// describeCopy makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
 func (seen *observed) describeCopy(copied *corev1.Secret) {
 	seen.copied, seen.HMAC.Copy = copied, lifecycle.HMACCopy{There: copied != nil}
 	if copied == nil {
@@ -112,7 +111,7 @@ func (seen *observed) describeCopy(copied *corev1.Secret) {
 	c.Drifted = !equality.Semantic.DeepEqual(wanted, copied)
 }
 
-// writeCopy writes the copy as it was seen, or not at all.
+// writeCopy writes the replica, if it still has the observed resourceVersion.
 func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows lifecycle.Ledger) error {
 	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
 }

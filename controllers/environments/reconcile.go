@@ -39,8 +39,8 @@ import (
 // of their environment's status.
 const summaryDelay = 2 * time.Second
 
-// Reconciler says of each DGbotEnvironment whether its rules can be kept to, and sums up its keys. The rules
-// themselves are enforced key by key.
+// Reconciler reports for each DGbotEnvironment whether its rules can be enforced, and sums up its keys. The controller of keys enforces the
+// rules.
 type Reconciler struct {
 	// Client reads environments, keys and the metadata of namespaces from the cache, and writes.
 	Client   client.Client

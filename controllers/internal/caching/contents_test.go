@@ -206,7 +206,7 @@ func TestCachedNames_CoverAllNames(t *testing.T) {
 		}
 		found++
 		if !slices.Contains(slices.Concat(live, Annotations, Labels), value) {
-			t.Errorf("%s (%s) would be missing from every cached object: add it to cachedAnnotations or cachedLabels, or here", name, value)
+			t.Errorf("%s (%s) would be missing from every cached object: add it to Annotations or Labels, or here", name, value)
 		}
 		return true
 	})

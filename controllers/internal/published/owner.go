@@ -23,7 +23,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle"
 )
 
-// Owner is a kind for whose objects Secrets and ConfigMaps are published.
+// Owner describes a kind for whose objects Secrets and ConfigMaps are published.
 type Owner struct {
 	kind string
 	// label stands on its Secrets, with the owner's uid.
@@ -141,10 +141,6 @@ func (o Owner) list() client.ObjectList {
 	}
 	return &v1alpha1.DGbotAPIKeyList{}
 }
-
-// Any number of keys can name one Secret, and at most one of them owns it. What happens to the Secret concerns the others only as far as
-// it says whose the Secret is: they wait for it to go. They are not woken by other changes, they do not read the Secret while the
-// cache shows it, and share one read of it where the cache does not.
 
 // HasOtherOwner reports whether a left-over Secret has an owner beside the one with that uid, which is gone. Garbage collection then keeps
 // the Secret as long as the other owner exists, which the operator has no right to read.

@@ -12,12 +12,14 @@ import (
 	"dgbot.io/key-operator/internal/fairness"
 )
 
-// MaxWait bounds how long a change of the wall clock goes unnoticed: timers run on the monotonic one. Another pass costs no request.
+// MaxWait is the longest delay until an object is reconciled again. Timers run on the monotonic clock, which stands still while the machine is
+// suspended. Another pass costs no request.
 const MaxWait = 10 * time.Minute
 
 // The bounds of the delay between retries for one object.
 const (
 	minRetry = 50 * time.Millisecond
+	// MaxRetry bounds the delay from above.
 	MaxRetry = 5 * time.Minute
 )
 
@@ -42,10 +44,11 @@ func New(urgent func(reconcile.Request) bool) func(string, workqueue.TypedRateLi
 	}
 }
 
-// NeverUrgent is the order of controllers none of whose requests goes first.
+// NeverUrgent reports false: no request of the controller goes first.
 func NeverUrgent(reconcile.Request) bool { return false }
 
-// UsageDelay is how long AddLater waits. Uses of several revisions that several verifiers report then take one write of the key's status.
+// UsageDelay is how long AddLater waits: for reported uses, for places that become free, and for Secrets that others own. What several events
+// change then takes one write.
 const UsageDelay = 2 * time.Second
 
 // AddLater adds a request for a change that does not decide whether a key is accepted.

@@ -25,10 +25,10 @@ import (
 // the cache or live, would make the creation of n keys cost n² reads.
 //
 // A group is built from the cache once, and events keep it up to date from then on. A cache may lack an older key, so that a key is
-// issued for the first time only by a live list. One such list serves all keys that had existed for CountedAfter when it began: no
+// issued for the first time only by a live list. One such list serves all keys that had existed for some seconds when it began (see lifecycle.CountedAt): no
 // older key than these can have appeared after that.
 type Ranks struct {
-	// Kept reports that events are delivered to observe.
+	// Kept is set if all events of keys are passed to Observe, so that a group that was built once can be trusted.
 	Kept bool
 
 	mutex  sync.Mutex

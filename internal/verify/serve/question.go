@@ -39,7 +39,6 @@ type finding struct {
 }
 
 // ask answers a question, and notes the answer and, if the key is accepted, its use.
-
 func (s *Server) ask(q question) finding {
 	f := s.find(q)
 	s.metrics.answers[f.answer].Inc()
