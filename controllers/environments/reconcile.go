@@ -60,24 +60,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil || !found || !env.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, err
 	}
-	seen := lifecycle.EnvironmentObservation{Environment: env}
-	for _, w := range lifecycle.WindowsOf(&env.Spec, rules.LocationOf) {
-		if w.Location == nil {
-			seen.UnknownZone = true
-		}
-	}
-	var failed read.Failures
-	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
-	failed.Note(lifecycle.ReadNamespaces, read.Error(err, "the list of namespaces"))
-	var keys v1alpha1.DGbotAPIKeyList
-	err = read.Bounded(ctx, func(ctx context.Context) error {
-		return r.Client.List(ctx, &keys, client.MatchingFields{rules.EnvironmentIndex: env.Name}, client.UnsafeDisableDeepCopy)
-	})
-	failed.Note(lifecycle.ReadKeys, read.Error(err, "the DGbotAPIKeys of the environment"))
+	seen, failed := r.observe(ctx, env)
 	if err := r.attempts.RetryReads(request.NamespacedName, &failed, r.Clock.Now()); err != nil {
 		return write.Result(err)
 	}
-	seen.Keys, seen.Failed = keys.Items, failed.Reads
+	seen.Failed = failed.Reads
 	status, wake := lifecycle.EnvironmentStatus(seen, r.Clock.Now())
 	again := ctrl.Result{}
 	if !wake.IsZero() {
@@ -100,6 +87,26 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return again, nil
 	}
 	return write.Result(err)
+}
+
+// observe reads what the status of an environment follows from. A failed read becomes part of the observation.
+func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment) (seen lifecycle.EnvironmentObservation, failed read.Failures) {
+	seen.Environment = env
+	for _, w := range lifecycle.WindowsOf(&env.Spec, rules.LocationOf) {
+		if w.Location == nil {
+			seen.UnknownZone = true
+		}
+	}
+	var err error
+	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
+	failed.Note(lifecycle.ReadNamespaces, read.Error(err, "the list of namespaces"))
+	var keys v1alpha1.DGbotAPIKeyList
+	err = read.Bounded(ctx, func(ctx context.Context) error {
+		return r.Client.List(ctx, &keys, client.MatchingFields{rules.EnvironmentIndex: env.Name}, client.UnsafeDisableDeepCopy)
+	})
+	failed.Note(lifecycle.ReadKeys, read.Error(err, "the DGbotAPIKeys of the environment"))
+	seen.Keys = keys.Items
+	return seen, failed
 }
 
 // selectsNothing reports whether no namespace may hold keys of the environment.
