@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -169,7 +170,7 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 	if isLive {
 		reader = r.Live
 	}
-	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
+	seen := &observed{Observation: lifecycle.Observation{Key: key, IsServerTime: isServerTime(r.Clock)}, secret: look.secret}
 	seen.failed(lifecycle.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
 	var unread error
@@ -191,6 +192,12 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 		r.describeSecret(ctx, seen, look.facts)
 	}
 	return seen
+}
+
+// isServerTime reports whether a clock tells the API server's time, as internal/servertime does once an answer has shown it.
+func isServerTime(c clock.PassiveClock) bool {
+	follows, ok := c.(interface{ Confirmed() bool })
+	return ok && follows.Confirmed()
 }
 
 // observeRecords lists the records. Where the API server does not list them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.

@@ -70,7 +70,7 @@ func (p *planner) supersededBy(record *Revision) int64 {
 // wantedEnd returns the earliest end that anything asks for; nil if nothing does.
 func (p *planner) wantedEnd(record *Revision) *metav1.Time {
 	end := p.wants.expiresAt
-	if record.isJumped() && record.NotAfter != nil && p.lifetime > 0 {
+	if record.isJumped && record.NotAfter != nil && p.lifetime > 0 {
 		end = earlier(end, p.endOf(record.IssuedAt))
 	}
 	if p.published == nil || record == p.published || p.overlapUnknown() {

@@ -68,7 +68,7 @@ var causes = []struct {
 	{v1alpha1.CauseRevocation, func(p *planner) bool { return p.isUnsatisfied(p.requests.revoke) }},
 	{v1alpha1.CauseReactivation, (*planner).isRevoked},
 	{v1alpha1.CauseExpiryChanged, (*planner).expiryMovedLater},
-	{v1alpha1.CauseRequest, func(p *planner) bool { return p.isUnsatisfied(p.requests.rotate) && !p.awaitsClock() }},
+	{v1alpha1.CauseRequest, func(p *planner) bool { return p.isUnsatisfied(p.requests.rotate) }},
 	{v1alpha1.CauseSchedule, (*planner).isScheduled},
 	// A loss comes last because every other cause serves it as well, undamped.
 	{v1alpha1.CauseSecretLost, func(p *planner) bool { return p.loss == v1alpha1.CauseSecretLost }},

@@ -38,7 +38,7 @@ func (o *Observation) facts(now time.Time) facts {
 	f.owner = ownerOfKey(o.Key, &f.horizon)
 	for i := range o.Records {
 		r := revisionOf(o.Key, &o.Records[i])
-		r.correctJump()
+		r.correctJump(&f.horizon, o.IsServerTime)
 		f.taken = max(f.taken, r.Number, r.SupersededBy, r.nameNumber)
 		if owned(&o.Records[i]) {
 			f.revisions = append(f.revisions, r)

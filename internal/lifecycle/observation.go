@@ -36,6 +36,8 @@ type Observation struct {
 	Refusal *Refusal
 	// Failed are the reads that failed. With any, Plan only takes away: see FailedRead.
 	Failed FailedReads
+	// IsServerTime is set if the time that Plan gets is the API server's, which dates records.
+	IsServerTime bool
 	// KeepEnded: the API server rejected the deletion of a record that expired long ago. It does no harm; the next pass
 	// retries.
 	KeepEnded bool

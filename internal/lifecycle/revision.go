@@ -3,8 +3,6 @@
 package lifecycle
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -45,8 +43,8 @@ type Revision struct {
 	// Mark is what the audit noted on the record; nil for nothing.
 	Mark *AuditMark
 
-	// datedAt is the issuedAt on the record where IssuedAt was corrected; zero otherwise.
-	datedAt time.Time
+	// isJumped: the revision was issued while the operator's clock was ahead.
+	isJumped bool
 	// nameNumber is the number in the name of the record; 0 where the name is no such. A mutating policy can make any number of
 	// spec.revision, and the name is taken all the same.
 	nameNumber int64

@@ -69,6 +69,13 @@ func (c *Clock) Now() time.Time {
 	return c.now(wall, monotonic)
 }
 
+// Confirmed reports whether the time is the API server's: an answer has shown it.
+func (c *Clock) Confirmed() bool {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return !c.at.IsZero()
+}
+
 // Since returns the time since an earlier one.
 func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 

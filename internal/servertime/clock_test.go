@@ -187,6 +187,12 @@ func TestClock_IgnoresAnswersWithoutTime(t *testing.T) {
 		w.clock.observe(header, 0)
 		w.wantRight()
 	}
+	if w.clock.Confirmed() {
+		t.Error("the time counts as the API server's, which has not shown it")
+	}
+	if w.answer(); !w.clock.Confirmed() {
+		t.Error("the time does not count as the API server's, which has shown it")
+	}
 }
 
 func TestObserving_ComparesEachAnswer(t *testing.T) {
