@@ -38,8 +38,12 @@ func unanswered(fails readOf) client.WithWatch {
 	})
 }
 
-// TestObserve_WithdrawsWhileAReadHangs gives a pass far less time than one read without an answer may take on its own: what only takes
-// away must not wait for it.
+// withdrawalTime is what a pass gets to withdraw something while a read hangs: more than a busy machine needs beside read.AttemptTimeout, and
+// less than the five seconds that one read without an answer may take on its own.
+const withdrawalTime = read.AttemptTimeout + 3*time.Second
+
+// TestObserve_WithdrawsWhileAReadHangs gives a pass less time than one read without an answer may take on its own: what only takes away must not
+// wait for it.
 func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 	asks := map[string]func(*world, *v1alpha1.DGbotAPIKey){
 		"Revoked":   func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
@@ -63,7 +67,7 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 					operator.Client = live
 				}
 				operator.Live = unanswered(missing.fails)
-				ctx, cancel := context.WithTimeout(t.Context(), read.AttemptTimeout+time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), withdrawalTime)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, w.request()) // it is retried
 				if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {
@@ -107,7 +111,7 @@ func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
 				}
 				reads := unanswered(missing.fails(w))
 				operator := &chatbots.Reconciler{Client: listing(reads), Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
-				ctx, cancel := context.WithTimeout(t.Context(), read.AttemptTimeout+time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), withdrawalTime)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(bot)}) // it is retried
 				text := replica.Data[v1alpha1.IdentitySecretKey]
