@@ -24,7 +24,7 @@ func headerNames(text string) []string {
 // TestHeaders_GatewaysPassAllOfThem: a gateway that overwrites only some of the verifier's headers lets a caller's own
 // value of the others through.
 func TestHeaders_GatewaysPassAllOfThem(t *testing.T) {
-	want := headerNames(read(t, "internal", "verify", "http.go"))
+	want := headerNames(read(t, "internal", "verify", "serve", "http.go"))
 	if len(want) != 5 {
 		t.Fatalf("the verifier has the headers %q, want four and the one that asks for scopes", want)
 	}
