@@ -46,6 +46,8 @@ type Clock struct {
 	since time.Duration
 	// confirmed is what the monotonic clock was at when an answer last agreed.
 	confirmed time.Duration
+	// disputed is until when on the monotonic clock an answer that disagreed counts.
+	disputed time.Duration
 	// isWrong is set while the wall clock does not agree with the API server.
 	isWrong bool
 }
@@ -69,11 +71,13 @@ func (c *Clock) Now() time.Time {
 	return c.now(wall, monotonic)
 }
 
-// Confirmed reports whether the time is the API server's: an answer has shown it.
+// Confirmed reports whether the time is the one that objects are dated by: an answer has shown it, and none has disagreed within the last
+// hour. Where the clocks of API servers differ, an object may be dated by another one.
 func (c *Clock) Confirmed() bool {
+	_, monotonic := c.machine()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return !c.at.IsZero()
+	return !c.at.IsZero() && monotonic >= c.disputed
 }
 
 // Since returns the time since an earlier one.
@@ -113,6 +117,7 @@ func (c *Clock) follow(date time.Time, open time.Duration) (ahead time.Duration,
 	case c.at.IsZero(), monotonic-c.confirmed > patience:
 		now = date.Add(open / 2)
 	default:
+		c.disputed = monotonic + time.Hour
 		return 0, false
 	}
 	c.at, c.since, c.confirmed = now, monotonic, monotonic

@@ -128,6 +128,13 @@ func TestClock_KeepsToTheServersThatItAgreesWith(t *testing.T) {
 			if len(w.changes) != reported {
 				t.Errorf("reported %v", w.changes)
 			}
+			if w.clock.Confirmed() {
+				t.Error("the time counts as the one that objects are dated by, and one API server has another")
+			}
+			w.right = w.right.Add(time.Hour)
+			if w.answer(); !w.clock.Confirmed() {
+				t.Error("an API server that was wrong an hour ago still counts")
+			}
 		})
 	}
 }
