@@ -26,7 +26,7 @@ const (
 	signatureDigits = 64
 )
 
-// Why a token or a plain signature is refused. Whoever sent it is not told.
+// Why a token or a plain signature is rejected. Clients do not learn it.
 var (
 	ErrMalformed   = errors.New("not an identity token")
 	ErrSignature   = errors.New("the signature is another one")

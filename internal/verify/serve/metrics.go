@@ -28,12 +28,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			"Requests for a verification by answer; unready is denied because the records are not up to date.", "answer"),
 			accepted, rejectedKey, missingScopes, badRequest, unready),
 		rejected: countersOf(count("dgbot_verifier_refusals_total",
-			"Keys refused, by reason. Whoever sent them is not told the reason.", "reason"), index.Reasons...),
+			"Rejected keys, by reason. Clients do not learn the reason.", "reason"), index.Reasons...),
 		identityAnswers: countersOf(count("dgbot_verifier_identity_answers_total",
 			"Requests to verify a visitor's identity by answer; unready is denied because the HMAC secrets are not up to date.", "answer"),
 			accepted, rejectedKey, badRequest, unready),
 		identityRejected: countersOf(count("dgbot_verifier_identity_refusals_total",
-			"Identities refused, by reason. Whoever sent them is not told the reason.", "reason"),
+			"Rejected identities, by reason. Clients do not learn the reason.", "reason"),
 			index.Malformed, index.Unknown, index.Wrong, index.Disabled, index.Expired),
 	}
 }
