@@ -276,7 +276,7 @@ func TestExamples_NameTheLabelThatTheNetworkPolicyAsksFor(t *testing.T) {
 	}
 	for name, value := range labels {
 		for _, example := range []string{"envoy-gateway.yaml", "traefik.yaml", "envoy/grpc.yaml", "envoy/http.yaml", "istio/authorization-policy.yaml", "nginx/dgbot.conf", "caddy/Caddyfile"} {
-			content, err := os.ReadFile(filepath.Join(root, "gateways", filepath.FromSlash(example)))
+			content, err := os.ReadFile(filepath.Join(root, "integrations", "gateways", filepath.FromSlash(example)))
 			must(t, err)
 			if label := fmt.Sprintf("%s: %q", name, value); !strings.Contains(string(content), label) {
 				t.Errorf("%s does not say that its Pods need the label %s", example, label)
