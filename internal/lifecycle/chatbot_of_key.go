@@ -9,18 +9,20 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// otherEnvironment reports whether the chatbot that the key names belongs to another environment than the key. Its ID is then not
+// isOutside reports whether the chatbot that a key names belongs to another environment than the key. Its ID is then not
 // used: a verifier would answer for it in an environment in which its owner gave no key.
-func (f *facts) otherEnvironment() bool {
-	return f.Chatbot.Environment != "" && f.Chatbot.Environment != f.asks.environment
+func (c *Chatbot) isOutside(environment string) bool {
+	return c.Environment != "" && c.Environment != environment
 }
+
+func (p *planner) otherEnvironment() bool { return p.Chatbot.isOutside(p.asks.environment) }
 
 // checkChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
 // issue, and a key that was issued goes on with the chatbot ID that it has.
-func (e *effective) checkChatbot(f *facts) {
-	if f.otherEnvironment() {
+func (e *effective) checkChatbot(s *subject) {
+	if s.Chatbot.isOutside(s.asks.environment) {
 		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
-			f.asks.chatbot, f.Chatbot.Environment, f.asks.environment)
+			s.asks.chatbot, s.Chatbot.Environment, s.asks.environment)
 	}
 }
 

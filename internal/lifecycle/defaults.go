@@ -32,3 +32,9 @@ func retireOf(rotation *v1alpha1.Rotation) v1alpha1.RetirePolicy {
 func TimeZoneOf(window *v1alpha1.RotationWindow) string {
 	return cmp.Or(window.TimeZone, defaultTimeZone)
 }
+
+// NeedsTracking reports whether a decision about the key depends on ReadTracking: earlier revisions retire when they are unused, or the
+// rules have an audit. Without either, a failed read of the Lease must not stop the key.
+func NeedsTracking(key *v1alpha1.DGbotAPIKey, rules *v1alpha1.DGbotEnvironmentSpec) bool {
+	return RetireOf(&key.Spec) == v1alpha1.RetireWhenUnused || rules != nil && rules.Audit != nil
+}

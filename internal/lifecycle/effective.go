@@ -17,6 +17,15 @@ import (
 // rules of the environment, and underAudit the audit. Nothing else of the policy knows of rules: it sees the result as if it were
 // written in spec.
 
+// subject is what the rules look at.
+type subject struct {
+	namespace   string
+	created     metav1.Time
+	asks        desired
+	Chatbot     Chatbot
+	Environment Environment
+}
+
 // effective is what an owner gets.
 type effective struct {
 	wants desired
@@ -32,15 +41,15 @@ func (e *effective) violate(format string, args ...any) {
 
 // underRules returns what an owner gets under the rules of its environment. What it does not ask for is filled in, and what it asks too
 // much or too little of becomes the nearest permitted value.
-func underRules(f *facts) effective {
-	e := effective{wants: f.asks}
-	if rules := f.Environment.Rules; rules != nil {
-		e.checkMembership(f)
+func underRules(s subject, h *horizon) effective {
+	e := effective{wants: s.asks}
+	if rules := s.Environment.Rules; rules != nil {
+		e.checkMembership(&s)
 		e.limitInterval(rules.Rotation)
 		e.limitOverlap(rules.Rotation)
-		e.limitLifetime(rules.MaxLifetime, f)
+		e.limitLifetime(rules.MaxLifetime, &s, h)
 	}
-	e.checkChatbot(f)
+	e.checkChatbot(&s)
 	e.checkTemplate()
 	return e
 }
@@ -55,11 +64,11 @@ func underAudit(wants desired, audited v1alpha1.KeyState) (held desired, isHeld 
 }
 
 // checkMembership notes which rules about namespaces, scopes and the number of keys the key breaks. There is nothing to limit.
-func (e *effective) checkMembership(f *facts) {
-	env, rules := &f.Environment, f.Environment.Rules
+func (e *effective) checkMembership(s *subject) {
+	env, rules := &s.Environment, s.Environment.Rules
 	if env.Excluded {
 		e.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s): label the namespace to match, or change the selector",
-			f.namespace, selectorText(rules.NamespaceSelector))
+			s.namespace, selectorText(rules.NamespaceSelector))
 	}
 	for _, scope := range e.wants.scopes {
 		if !allowed(rules, scope) {
@@ -67,7 +76,7 @@ func (e *effective) checkMembership(f *facts) {
 		}
 	}
 	if limit := rules.MaxKeysPerNamespace; limit != nil && env.Rank > int(*limit) {
-		e.violate("this is key %d of it in namespace %q by age, and maxKeysPerNamespace is %d", env.Rank, f.namespace, *limit)
+		e.violate("this is key %d of it in namespace %q by age, and maxKeysPerNamespace is %d", env.Rank, s.namespace, *limit)
 	}
 	if rules.OneKeyPerChatbot && e.wants.chatbot != "" && env.ChatbotRank > 1 {
 		e.violate("this is key %d of it for DGbotChatbot %q by age, and oneKeyPerChatbot allows 1", env.ChatbotRank, e.wants.chatbot)
@@ -145,13 +154,13 @@ func (e *effective) keepOverlapWithinInterval() {
 
 // limitLifetime limits a key that lives too long by its revisions: each expires in time, and is replaced before. To expire the key
 // itself would end keys that verify, as soon as there is such a rule.
-func (e *effective) limitLifetime(limit *metav1.Duration, f *facts) {
+func (e *effective) limitLifetime(limit *metav1.Duration, s *subject, h *horizon) {
 	if limit == nil {
 		return
 	}
-	latest := f.created.Add(limit.Duration)
+	latest := s.created.Add(limit.Duration)
 	advice := fmt.Sprintf("set it to %s or earlier", latest.UTC().Format(time.RFC3339))
-	if f.reached(latest) {
+	if h.reached(latest) {
 		advice = "the key is older than that, so replace it by another DGbotAPIKey"
 	}
 	switch end := e.wants.expiresAt; {

@@ -68,7 +68,8 @@ type planner struct {
 // assess draws the conclusions, each from those before it.
 func assess(f facts) *planner {
 	p := &planner{facts: f}
-	p.effective, p.history = underRules(&p.facts), historyOf(&p.facts)
+	p.effective = underRules(subject{namespace: p.namespace, created: p.created, asks: p.asks, Chatbot: p.Chatbot, Environment: p.Environment}, &p.horizon)
+	p.history = historyOf(p.revisions, p.taken, &p.Secret, p.was.current)
 	p.overlap = p.wants.overlap()
 	p.audit = p.findAudit()
 	p.wants, p.heldByAudit = underAudit(p.wants, p.auditState())

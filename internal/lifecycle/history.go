@@ -17,25 +17,26 @@ type history struct {
 	published *Revision
 }
 
-// historyOf returns the history in an observation.
-func historyOf(f *facts) history {
-	h := history{live: slices.Clone(f.revisions), highest: f.taken}
+// historyOf returns the history of an owner. It is given the revisions that have their owner in any order, the highest number that
+// any record shows to be taken, what the Secret holds, and the revision that the status shows as current; nil for none.
+func historyOf(all []*Revision, taken int64, secret *Secret, current *Revision) history {
+	h := history{live: slices.Clone(all), highest: taken}
 	// The record of a revision that was in use may be gone altogether.
-	if f.was.current != nil {
-		h.highest = max(h.highest, f.was.current.Number)
+	if current != nil {
+		h.highest = max(h.highest, current.Number)
 	}
 	slices.SortFunc(h.live, func(a, b *Revision) int { return int(b.Number - a.Number) })
 	switch {
-	case f.Secret.State == SecretUnknown:
-		h.matched = h.remembered(f.was.current)
-	case f.Secret.State == SecretOwned && f.Secret.Hash != "":
+	case secret.State == SecretUnknown:
+		h.matched = h.remembered(current)
+	case secret.State == SecretOwned && secret.Hash != "":
 		for _, r := range h.live {
-			if r.Hash == f.Secret.Hash {
+			if r.Hash == secret.Hash {
 				h.matched = r
 			}
 		}
 	}
-	if h.matched != nil && h.matched.SupersededBy == 0 && f.Secret.State != SecretUnknown {
+	if h.matched != nil && h.matched.SupersededBy == 0 && secret.State != SecretUnknown {
 		h.published = h.matched
 	}
 	return h

@@ -202,14 +202,14 @@ func (o *ChatbotObservation) ledgerAfter(p *planner, before Ledger, issuing bool
 		current := before.Current != nil && record.Name == revisionName(before.Current)
 		switch {
 		case record == p.published, p.published == nil && current:
-			l.Current = record.inLedger()
+			l.Current = inLedger(record)
 		case before.Pending != nil && record.Name == revisionName(before.Pending):
 			// It has an end once it is not the newest any more.
 			if record.State != v1alpha1.StateRevoked {
 				l.Pending = before.Pending
 			}
 		case l.Previous == nil && record.verifies(&p.horizon) && o.HMAC.Known[record.Hash]:
-			l.Previous = record.inLedger()
+			l.Previous = inLedger(record)
 		}
 	}
 	return l

@@ -107,8 +107,8 @@ func revisionInLedger(r, supersededBy *v1alpha1.IdentityRevision) *Revision {
 	return revision
 }
 
-// inLedger returns the revision as the ledger describes it.
-func (r *Revision) inLedger() *v1alpha1.IdentityRevision {
+// inLedger returns a revision as the ledger describes it.
+func inLedger(r *Revision) *v1alpha1.IdentityRevision {
 	return &v1alpha1.IdentityRevision{
 		Revision: r.Number, KID: r.ID, Hash: r.Hash, Cause: r.Cause, IssuedAt: r.IssuedAt, NotAfter: r.NotAfter, Revoked: r.State == v1alpha1.StateRevoked,
 	}

@@ -22,7 +22,7 @@ var (
 	// keyKind is a DGbotAPIKey.
 	keyKind = ownerKind{
 		maxPrevious: 10, noun: "key", idName: "key ID", resource: "dgkey",
-		secretField: "spec.secret.name", rotationField: "spec.rotation",
+		secretField: "spec.secret.name", rotationField: rotationField,
 		losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
 			v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",

@@ -53,8 +53,11 @@ func (r PendingRequest) Source() string {
 // PendingRequests returns the requests of a key that lie in the future, revocations first. Those of an unreadable
 // annotation are left out.
 func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []PendingRequest {
-	wants := desiredBy(&key.Spec)
-	return readRequests(key.Annotations, &wants.rotation, &horizon{now: now}).pending
+	var rotation v1alpha1.Rotation
+	if key.Spec.Rotation != nil {
+		rotation = *key.Spec.Rotation
+	}
+	return readRequests(key.Annotations, &rotation, &horizon{now: now}).pending
 }
 
 // pendingReason returns the reason of the condition RequestPending, which names the most important request that is
@@ -85,7 +88,7 @@ func (p *planner) pendingMessage() string {
 func (p *planner) describePending(request PendingRequest) string {
 	source := request.Source()
 	if request.Field != "" {
-		source = p.rotationField + strings.TrimPrefix(request.Field, keyKind.rotationField)
+		source = p.rotationField + strings.TrimPrefix(request.Field, rotationField)
 	}
 	at := rfc3339(&request.At)
 	var effect string

@@ -29,6 +29,9 @@ func parseTime(text string) (metav1.Time, bool) {
 	return metav1.Time{Time: at.UTC()}, ok
 }
 
+// rotationField is the path of the field of a key that makes requests. Messages about a chatbot put its own path in its place.
+const rotationField = "spec.rotation"
+
 // request is one of the requests, from spec and annotation, at a time.
 type request struct {
 	// due is the latest time that has come; nil if none has.
@@ -70,8 +73,8 @@ func readRequests(annotations map[string]string, rotation *v1alpha1.Rotation, h 
 		}
 		return sortRequest(h, inSpec, inAnnotation)
 	}
-	r.revoke = read(RevocationRequest, keyKind.rotationField+".revokeIssuedBefore", rotation.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
-	r.rotate = read(RotationRequest, keyKind.rotationField+".requestedAt", rotation.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
+	r.revoke = read(RevocationRequest, rotationField+".revokeIssuedBefore", rotation.RevokeIssuedBefore, v1alpha1.RevokeIssuedBeforeAnnotation)
+	r.rotate = read(RotationRequest, rotationField+".requestedAt", rotation.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
 	r.kept = read(KeepRequest, "", nil, v1alpha1.KeptAtAnnotation)
 	if len(invalid) > 0 {
 		r.invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",

@@ -4,8 +4,6 @@ package lifecycle
 
 import (
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // MaxTrackingGap is how long an environment may be without a report of a verifier before uses in it may have been missed.
@@ -32,16 +30,16 @@ func (t *Tracking) At(now time.Time) bool {
 
 // isProven reports whether verifiers would have reported a use up to a time by now. A Lease proves something about the time up to one
 // duration before its renewal, because the other verifiers may be that far behind.
-func (p *planner) isProven(at time.Time) bool {
-	by := at.Add(p.Tracking.Lag)
+func (t *Tracking) isProven(at time.Time, h *horizon) bool {
+	by := at.Add(t.Lag)
 	switch {
-	case !p.reached(by):
+	case !h.reached(by):
 		return false
-	case !by.After(p.Tracking.Renewed):
+	case !by.After(t.Renewed):
 		return true
 	}
 	// The Lease has yet to be renewed, and no watch reports that.
-	p.wakeBy(p.now.Add(max(p.Tracking.Lag, time.Second)))
+	h.wakeBy(h.now.Add(max(t.Lag, time.Second)))
 	return false
 }
 
@@ -49,25 +47,10 @@ func (t *Tracking) at(h *horizon) bool {
 	return t != nil && h.reached(t.begins()) && !h.reached(t.Renewed.Add(MaxTrackingGap))
 }
 
-// isTracked reports whether uses of the key are tracked now.
-func (p *planner) isTracked() bool { return p.Tracking.at(&p.horizon) }
-
 // begins is when the tracking is no longer dated ahead.
 func (t *Tracking) begins() time.Time {
 	if t.Since.After(t.Renewed) {
 		return t.Since.Add(-maxUseAhead)
 	}
 	return t.Renewed.Add(-maxUseAhead)
-}
-
-// trackedSince is since when a use of the revision in use would have been noticed; nil while none would be.
-func (p *planner) trackedSince() *metav1.Time {
-	if p.matched == nil || !p.isTracked() {
-		return nil
-	}
-	since := metav1.Time{Time: p.Tracking.Since.UTC().Truncate(time.Second)}
-	if since.Before(&p.matched.IssuedAt) {
-		since = p.matched.IssuedAt
-	}
-	return &since
 }

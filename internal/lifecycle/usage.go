@@ -20,14 +20,3 @@ func lastUse(record *Revision, h *horizon) *metav1.Time {
 	}
 	return at
 }
-
-// lastUseOfAny returns the newest use of the key. What the status shows stays: the record that showed it may be deleted.
-func (p *planner) lastUseOfAny() *metav1.Time {
-	newest := p.was.lastUsedAt
-	for _, record := range p.live {
-		if at := lastUse(record, &p.horizon); at != nil && (newest == nil || newest.Before(at)) {
-			newest = at
-		}
-	}
-	return newest
-}
