@@ -24,7 +24,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // What mutating webhooks and policies make of records, and refusals that look like something else.
@@ -128,7 +128,7 @@ func alteringRecords(alter func(record *v1alpha1.DGbotAPIKeyRecord, dryRun bool)
 func (w *world) deleteStrays() {
 	w.t.Helper()
 	for _, record := range w.records() {
-		if lifecycle.Orphan(&record) {
+		if standing.IsOrphan(&record) {
 			if err := live.Delete(w.t.Context(), &record); err != nil {
 				w.t.Fatal(err)
 			}

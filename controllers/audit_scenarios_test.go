@@ -8,7 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 const day = 24 * time.Hour
@@ -52,11 +53,11 @@ func (w *world) keep() {
 func atStage(stage v1alpha1.AuditStage) func(*world) {
 	return func(w *world) {
 		w.t.Helper()
-		if got := lifecycle.StageOf(&w.key().Status); got != stage {
+		if got := environments.StageOf(&w.key().Status); got != stage {
 			w.t.Errorf("stage %q (%+v), want %q", got, w.key().Status.Audit, stage)
 		}
 		var marked v1alpha1.AuditStage
-		if mark := lifecycle.MarkOf(w.first()); mark != nil {
+		if mark := revisions.MarkOf(w.first()); mark != nil {
 			marked = mark.Stage
 		}
 		if stage != v1alpha1.AuditUnused && marked != stage {

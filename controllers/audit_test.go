@@ -18,7 +18,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/environments"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // TestAnUnusedKeyGoes stage by stage, each told by an event and counted, and at rest without a write.
@@ -102,7 +102,7 @@ func TestAUseAtTheLastMoment(t *testing.T) {
 	w.restWith(w.operator(reporting))
 	w.rest()
 	atStage("")(w)
-	if !disabled || w.verifies() != lifecycle.Admitted {
+	if !disabled || w.verifies() != standing.Admitted {
 		t.Errorf("disabled meanwhile: %t; the key is %s", disabled, w.verifies())
 	}
 }
@@ -140,7 +140,7 @@ func TestAnAnnotationThatCannotBeRead(t *testing.T) {
 	if invalid := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.RequestInvalidCondition); invalid == nil || !strings.Contains(invalid.Message, v1alpha1.KeptAtAnnotation) {
 		t.Errorf("%+v", invalid)
 	}
-	if w.verifies() != lifecycle.Disabled {
+	if w.verifies() != standing.Disabled {
 		t.Errorf("the key is %s", w.verifies())
 	}
 }

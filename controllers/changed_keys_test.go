@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // changing is what a mutating webhook does that puts a text of its own in the key's place.
@@ -46,7 +47,7 @@ func TestNoKeyIsMintedThatSomethingWouldChangeOnTheWay(t *testing.T) {
 		t.Errorf("%d revisions were minted in vain", n)
 	}
 	w.rest()
-	if w.ready().Status != metav1.ConditionTrue || w.verifies() != lifecycle.Admitted {
+	if w.ready().Status != metav1.ConditionTrue || w.verifies() != standing.Admitted {
 		t.Errorf("afterwards: %+v, the key is %s", w.ready(), w.verifies())
 	}
 }
@@ -67,9 +68,9 @@ func TestAKeyThatIsChangedOnTheWayIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 	if n := len(w.records()) - before; n == 0 || n > mostAttempts {
 		t.Errorf("%d revisions in ten seconds, want %d at most", n, mostAttempts)
 	}
-	w.advance(lifecycle.PublishTimeout * 60)
+	w.advance(steps.PublishTimeout * 60)
 	w.rest()
-	if w.ready().Status != metav1.ConditionTrue || w.verifies() != lifecycle.Admitted {
+	if w.ready().Status != metav1.ConditionTrue || w.verifies() != standing.Admitted {
 		t.Errorf("afterwards: %+v, the key is %s", w.ready(), w.verifies())
 	}
 }

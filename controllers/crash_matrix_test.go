@@ -21,7 +21,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/apikeys"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // interruption is what happens at the broken write.
@@ -141,7 +141,7 @@ func runScenario(t *testing.T, s scenario, f *faults, how interruption) {
 		}
 		// What happens may end the key in use, but not the one that replaces it.
 		must := !s.interrupts || replaced && s.reason == v1alpha1.IssuedReason
-		if verdict := w.verifies(); must && w.secret() != nil && verdict != lifecycle.Admitted {
+		if verdict := w.verifies(); must && w.secret() != nil && verdict != standing.Admitted {
 			t.Errorf("after %q the key in the Secret is %s", what, verdict)
 		}
 	}
@@ -164,7 +164,7 @@ func (w *world) checkOutcome(s scenario, before map[types.UID]bool) {
 		w.t.Errorf("Ready is %s, reason %s (%s), want %s", ready.Status, ready.Reason, ready.Message, s.reason)
 	}
 	if s.reason == v1alpha1.IssuedReason && w.key().DeletionTimestamp.IsZero() {
-		if verdict := w.verifies(); verdict != lifecycle.Admitted {
+		if verdict := w.verifies(); verdict != standing.Admitted {
 			w.t.Errorf("Ready, but the key in the Secret is %s", verdict)
 		}
 	}

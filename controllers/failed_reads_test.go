@@ -23,7 +23,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/apikeys"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // errUndecryptable is the API server's answer for an object whose encryption it cannot undo.
@@ -142,7 +142,7 @@ func (w *world) issuedEverywhere() {
 	})
 	w.advance(time.Minute) // until all keys of its second are counted
 	w.rest()
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		w.t.Fatalf("the key is %s: %s", w.verifies(), w.ready().Message)
 	}
 	w.advance(time.Minute)
@@ -180,7 +180,7 @@ func TestObserve_EveryReadFails(t *testing.T) {
 					w.edit(func(k *v1alpha1.DGbotAPIKey) { change(w, k) })
 					operator, count := w.failingOperator(answer, read.fails, read.cached)
 					w.restWith(operator)
-					if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {
+					if records := w.records(); len(records) != 1 || standing.Admit(&records[0], w.clock.Now()) == standing.Admitted {
 						t.Errorf("the records are %+v", records)
 					}
 					w.stalled(v1alpha1.ObservationFailedReason, read.named)
@@ -203,7 +203,7 @@ func TestObserve_EveryReadFails(t *testing.T) {
 						t.Errorf("the condition stays once everything can be read: %s", w.ready().Message)
 					}
 					replaced := ask == "revokeIssuedBefore" || ask == "annotation"
-					if verifies := w.verifies() == lifecycle.Admitted; verifies != replaced {
+					if verifies := w.verifies() == standing.Admitted; verifies != replaced {
 						t.Errorf("the key in the Secret is %s", w.verifies())
 					}
 				})
@@ -242,7 +242,7 @@ func TestObserve_NothingIsGrantedWithoutARead(t *testing.T) {
 				t.Errorf("%d writes, want the status alone: %v", count.writes, count.sites)
 			}
 			w.rest()
-			if w.verifies() != lifecycle.Admitted || len(w.records()) != 2 {
+			if w.verifies() != standing.Admitted || len(w.records()) != 2 {
 				t.Errorf("the key in the Secret is %s, with %d records: %s", w.verifies(), len(w.records()), w.ready().Message)
 			}
 		})
@@ -260,7 +260,7 @@ func TestObserve_ANewKeyWaitsForItsReads(t *testing.T) {
 	w.stalled(v1alpha1.ObservationFailedReason, "KMS is down")
 	w.nothingMinted()
 	w.rest()
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Errorf("the key is %s", w.verifies())
 	}
 }
@@ -311,7 +311,7 @@ func TestObserve_ADroppedConnectionIsRetriedFirst(t *testing.T) {
 		if _, err := operator.Reconcile(t.Context(), w.request()); err == nil {
 			t.Fatalf("turn %d is not retried", turn)
 		}
-		if w.ready().Reason == v1alpha1.ObservationFailedReason || w.verifies() == lifecycle.Admitted {
+		if w.ready().Reason == v1alpha1.ObservationFailedReason || w.verifies() == standing.Admitted {
 			t.Fatalf("turn %d: %s, the key is %s", turn, w.ready().Reason, w.verifies())
 		}
 	}
@@ -346,7 +346,7 @@ func TestObserve_AReadWithoutAnAnswerIsBounded(t *testing.T) {
 	if _, err := operator.Reconcile(t.Context(), w.request()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the read is not retried: %v", err)
 	}
-	if w.verifies() == lifecycle.Admitted {
+	if w.verifies() == standing.Admitted {
 		t.Error("the key is not revoked")
 	}
 }

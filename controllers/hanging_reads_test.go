@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/chatbots"
 	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // unanswered is a client of which some reads get no answer.
@@ -70,7 +70,7 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), withdrawalTime)
 				defer cancel()
 				_, _ = operator.Reconcile(ctx, w.request()) // it is retried
-				if records := w.records(); len(records) != 1 || lifecycle.Admit(&records[0], w.clock.Now()) == lifecycle.Admitted {
+				if records := w.records(); len(records) != 1 || standing.Admit(&records[0], w.clock.Now()) == standing.Admitted {
 					t.Errorf("the records are %+v", records)
 				}
 				w.rest()

@@ -20,7 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // counts are the values of all counters of ours, by name and label value.
@@ -165,8 +166,8 @@ func TestRefusalsAreCountedByTheirReason(t *testing.T) {
 		"a record's name that is taken": {
 			func(w *world) {
 				w.create(nil)
-				taken := lifecycle.NewRecord(w.key(), lifecycle.IssueRevision{
-					RecordName: lifecycle.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
+				taken := steps.NewRecord(w.key(), steps.IssueRevision{
+					RecordName: revisions.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
 				}, "abcdefABCDEF", "sha256:"+strings.Repeat("0", 64))
 				taken.Spec.APIKeyRef = v1alpha1.APIKeyReference{Name: "other", UID: "other"}
 				taken.OwnerReferences = nil

@@ -23,7 +23,9 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // stalled asserts that the key waits for a person, for a reason, and that nothing was minted.
@@ -64,8 +66,8 @@ func failing(err func(*corev1.Secret) error) client.Client {
 func TestARecordsNameTakenByAnotherKeyIsSaid(t *testing.T) {
 	w := newWorld(t)
 	w.create(nil)
-	taken := lifecycle.NewRecord(w.key(), lifecycle.IssueRevision{
-		RecordName: lifecycle.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
+	taken := steps.NewRecord(w.key(), steps.IssueRevision{
+		RecordName: revisions.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
 	}, "abcdefABCDEF", "sha256:"+strings.Repeat("0", 64))
 	taken.Spec.APIKeyRef = v1alpha1.APIKeyReference{Name: "other", UID: "other"}
 	taken.OwnerReferences = nil
@@ -83,7 +85,7 @@ func TestARecordsNameTakenByAnotherKeyIsSaid(t *testing.T) {
 	}
 	w.advance(time.Minute)
 	w.rest()
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Errorf("the key does not recover: %s", w.ready().Message)
 	}
 }
@@ -102,7 +104,7 @@ func TestTemplatesThatTheAPIServerRefusesAreSaidAndSpinNot(t *testing.T) {
 	}
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret.Template = nil })
 	w.rest()
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Errorf("mending the template is not enough: %s", w.ready().Message)
 	}
 }
@@ -195,7 +197,7 @@ func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
 	})
 	w.restWith(w.operator(first))
 	w.restWith(other)
-	if met != 1 || len(w.records()) != 2 || w.verifies() != lifecycle.Admitted {
+	if met != 1 || len(w.records()) != 2 || w.verifies() != standing.Admitted {
 		t.Errorf("met %d times, %d records, the key is %s", met, len(w.records()), w.verifies())
 	}
 }
@@ -210,7 +212,7 @@ func TestASecretThatCannotBeChangedSaysWhatHelps(t *testing.T) {
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 	w.rest()
 	w.stalled(v1alpha1.SecretWriteRefusedReason, `delete Secret "production-server", and it is created anew`)
-	if n := len(w.records()); n != 1 || w.verifies() != lifecycle.Admitted {
+	if n := len(w.records()); n != 1 || w.verifies() != standing.Admitted {
 		t.Errorf("%d records, the key is %s", n, w.verifies())
 	}
 	w.deleteSecret()
@@ -265,7 +267,7 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 		}
 		w.create(nil)
 		w.rest()
-		if w.verifies() != lifecycle.Admitted || string(w.secret().Data["theirs"]) != "stays" || w.first().Spec.Cause != v1alpha1.CauseFirstIssue {
+		if w.verifies() != standing.Admitted || string(w.secret().Data["theirs"]) != "stays" || w.first().Spec.Cause != v1alpha1.CauseFirstIssue {
 			t.Errorf("not taken over: %s, %+v", w.ready().Message, w.first())
 		}
 	})

@@ -12,7 +12,7 @@ import (
 	clientevents "k8s.io/client-go/tools/events"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // warningsOf returns the Warning events of a reason that a recorder holds, and empties it.
@@ -40,7 +40,7 @@ func TestReconcile_ReportsARevocationInTheFuture(t *testing.T) {
 	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || !strings.Contains(pending.Message, "revision 1 still verifies") {
 		t.Errorf("condition %+v", pending)
 	}
-	if ready := w.ready(); ready == nil || ready.Status != metav1.ConditionTrue || w.verifies() != lifecycle.Admitted {
+	if ready := w.ready(); ready == nil || ready.Status != metav1.ConditionTrue || w.verifies() != standing.Admitted {
 		t.Errorf("Ready %+v, the key is %s", ready, w.verifies())
 	}
 	w.restWith(operator)

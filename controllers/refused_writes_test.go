@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // rotated is a world whose key has two revisions that verify.
@@ -158,7 +158,7 @@ func TestARefusedRevocationIsSaidAndStopsNoOther(t *testing.T) {
 		t.Errorf("the refused patch was sent %d times in a pass", patches)
 	}
 	w.rest()
-	if ready := w.ready(); ready.Reason != v1alpha1.RevokedReason || w.verifies() != lifecycle.Revoked {
+	if ready := w.ready(); ready.Reason != v1alpha1.RevokedReason || w.verifies() != standing.Revoked {
 		t.Errorf("after the policy is gone: %+v", ready)
 	}
 }
@@ -209,7 +209,7 @@ func TestARecordThatMayNotBeDeletedIsInNobodysWay(t *testing.T) {
 		w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 		w.restWith(w.operator(keeping))
 	}
-	if ready := w.ready(); ready.Status != metav1.ConditionTrue || w.verifies() != lifecycle.Admitted || len(w.records()) != 14 {
+	if ready := w.ready(); ready.Status != metav1.ConditionTrue || w.verifies() != standing.Admitted || len(w.records()) != 14 {
 		t.Errorf("%d records, Ready %+v", len(w.records()), ready)
 	}
 }
@@ -279,7 +279,7 @@ func TestALeakedKeyIsRevokedAlthoughItsReplacementHangs(t *testing.T) {
 		t.Error("the leaked key is not revoked")
 	}
 	w.rest()
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Errorf("not replaced once the API server answers: %+v", w.ready())
 	}
 }

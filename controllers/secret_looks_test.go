@@ -22,7 +22,7 @@ import (
 	"dgbot.io/key-operator/controllers/apikeys"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 const checkInterval = 5 * time.Minute
@@ -93,7 +93,7 @@ func TestGetOnlyLooksOnceAnInterval(t *testing.T) {
 	writes := &faults{}
 	operator, count := w.getOnly(writes.wrap(live))
 	w.restWith(operator)
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Fatalf("the key is %s", w.verifies())
 	}
 
@@ -152,7 +152,7 @@ func TestGetOnlyNoticesLossWithinTheInterval(t *testing.T) {
 			wait := w.pass(operator)
 			w.advance(wait)
 			w.restWith(operator)
-			if w.verifies() != lifecycle.Admitted || w.ready().Reason != v1alpha1.IssuedReason || w.secret().Labels[v1alpha1.ManagedByLabel] == "" {
+			if w.verifies() != standing.Admitted || w.ready().Reason != v1alpha1.IssuedReason || w.secret().Labels[v1alpha1.ManagedByLabel] == "" {
 				t.Errorf("%s after the loss the key in the Secret is %s", wait, w.verifies())
 			}
 		})
@@ -185,7 +185,7 @@ func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
 	}
 	w.advance(wait)
 	w.restWith(operator)
-	if w.verifies() != lifecycle.Admitted {
+	if w.verifies() != standing.Admitted {
 		t.Errorf("the Secret made way, and the key is %s", w.verifies())
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // behind is a client that reads as a cache does which has stopped at a moment: the key, the records and the Secret's
@@ -95,7 +95,7 @@ func TestACacheThatIsBehindWritesNothing(t *testing.T) {
 			if writes.writes != 0 {
 				t.Errorf("%d writes on the word of a cache: %v", writes.writes, writes.sites)
 			}
-			if len(w.records()) != revisions || string(w.secret().Data[v1alpha1.DefaultSecretKey]) != text || w.verifies() != lifecycle.Admitted {
+			if len(w.records()) != revisions || string(w.secret().Data[v1alpha1.DefaultSecretKey]) != text || w.verifies() != standing.Admitted {
 				t.Errorf("%d records, were %d; the key in the Secret is %s", len(w.records()), revisions, w.verifies())
 			}
 		})

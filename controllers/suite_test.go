@@ -22,7 +22,7 @@ import (
 	"dgbot.io/key-operator/controllers/apikeys"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -193,13 +193,13 @@ func (w *world) published() *v1alpha1.DGbotAPIKeyRecord {
 }
 
 // verifies says what a verifier would say of the key in the Secret.
-func (w *world) verifies() lifecycle.Verdict {
+func (w *world) verifies() standing.Verdict {
 	w.t.Helper()
 	record := w.published()
 	if record == nil {
 		return "Unknown"
 	}
-	return lifecycle.Admit(record, w.clock.Now())
+	return standing.Admit(record, w.clock.Now())
 }
 
 func (w *world) ready() *metav1.Condition {

@@ -14,7 +14,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // vouch renews the Lease of an environment as a verifier does.
@@ -111,7 +111,7 @@ func TestAUseThatIsReportedAtTheLastMomentKeepsTheRevision(t *testing.T) {
 			})
 			w.restWith(w.operator(reporting))
 			w.advance(5 * time.Minute)
-			if retired := lifecycle.Admit(w.first(), w.clock.Now()) != lifecycle.Admitted; retired == used {
+			if retired := standing.Admit(w.first(), w.clock.Now()) != standing.Admitted; retired == used {
 				t.Errorf("retired: %v, it ends at %s", retired, w.first().Spec.NotAfter)
 			}
 		})

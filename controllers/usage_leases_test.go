@@ -22,7 +22,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/leases"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // deletionRetry is how long a deletion that was rejected waits.
@@ -51,7 +52,7 @@ func TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem(t *testing.T) {
 	w := newWorld(t)
 	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.vouch("invented", w.second())
-	if again := w.collect(r, name); again == nil || *again != lifecycle.UsageLeaseRetention {
+	if again := w.collect(r, name); again == nil || *again != tracking.UsageLeaseRetention {
 		t.Fatalf("a Lease that was just seen: again in %v", again)
 	}
 	for range 30 {
@@ -61,7 +62,7 @@ func TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem(t *testing.T) {
 			t.Fatal("a Lease that is renewed is deleted")
 		}
 	}
-	w.advance(lifecycle.UsageLeaseRetention - time.Second)
+	w.advance(tracking.UsageLeaseRetention - time.Second)
 	if again := w.collect(r, name); again == nil || *again != time.Second {
 		t.Fatalf("a second before its time: again in %v", again)
 	}
@@ -117,7 +118,7 @@ func TestUsageLeases_SurviveJumpsOfClocks(t *testing.T) {
 			if w.collect(r, name) == nil {
 				t.Fatal("a Lease that verifiers renew is deleted")
 			}
-			w.advance(lifecycle.UsageLeaseRetention - 5*time.Minute)
+			w.advance(tracking.UsageLeaseRetention - 5*time.Minute)
 			if w.collect(r, name) != nil {
 				t.Fatal("a Lease that no verifier renews stays")
 			}
@@ -138,7 +139,7 @@ func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 	})
 	r := &leases.Reconciler{Client: cached, Clock: w.clock}
 	w.collect(r, name)
-	w.advance(2 * lifecycle.UsageLeaseRetention)
+	w.advance(2 * tracking.UsageLeaseRetention)
 	w.vouch("production", w.second())
 	if again := w.collect(r, name); again == nil || *again != deletionRetry {
 		t.Errorf("a Lease that verifiers renew is deleted by an old cache: %v", again)
@@ -171,7 +172,7 @@ func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 		}
 		w.collect(r, lease.Name)
 	}
-	w.advance(2 * lifecycle.UsageLeaseRetention)
+	w.advance(2 * tracking.UsageLeaseRetention)
 	for _, lease := range others {
 		if w.collect(r, lease.Name) == nil {
 			t.Errorf("Lease %s is deleted", lease.Name)
@@ -207,7 +208,7 @@ func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 		}
 	}
 	pass()
-	w.advance(lifecycle.UsageLeaseRetention)
+	w.advance(tracking.UsageLeaseRetention)
 	for range 6 { // an hour
 		pass()
 		w.advance(deletionRetry)
@@ -241,13 +242,13 @@ func TestUsageLeases_NoUseIsLostWithThem(t *testing.T) {
 	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.collect(r, "dgbot-usage-production")
 	// After the longest gap that tracking survives, the Lease is worth nothing; it is deleted much later.
-	w.advance(lifecycle.MaxTrackingGap)
+	w.advance(tracking.MaxTrackingGap)
 	w.rest()
 	before := w.key()
 	if before.Status.TrackedSince != nil || !before.Status.LastUsedAt.Equal(used) {
 		t.Fatalf("tracked since %v, last used at %v", before.Status.TrackedSince, before.Status.LastUsedAt)
 	}
-	w.advance(lifecycle.UsageLeaseRetention)
+	w.advance(tracking.UsageLeaseRetention)
 	if w.collect(r, "dgbot-usage-production") != nil {
 		t.Fatal("the Lease is not deleted")
 	}
@@ -255,7 +256,7 @@ func TestUsageLeases_NoUseIsLostWithThem(t *testing.T) {
 	if after := w.key(); !after.Status.LastUsedAt.Equal(used) || after.Status.TrackedSince != nil {
 		t.Errorf("tracked since %v, last used at %v", after.Status.TrackedSince, after.Status.LastUsedAt)
 	}
-	if verdict := lifecycle.Admit(w.first(), w.clock.Now()); verdict != lifecycle.Admitted {
+	if verdict := standing.Admit(w.first(), w.clock.Now()); verdict != standing.Admitted {
 		t.Errorf("the earlier revision, whose uses are not tracked, is %s", verdict)
 	}
 }

@@ -22,19 +22,19 @@ func controllerBoundaries() map[string]boundary {
 		"controllers":               rule(module+"/controllers", module+"/internal/servertime", lifecycle, apikey, identity, metrics, "github.com/go-logr/logr"),
 		"controllers/apikeys":       rule(rooms[:len(rooms)-1], lifecycle, apikey, module+"/internal/continuity", metrics),
 		"controllers/chatbots":      rule(rooms[:len(rooms)-1], lifecycle, identity, apikey, metrics),
-		"controllers/environments":  rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle),
-		"controllers/leases":        rule(rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle),
-		"controllers/records":       rule(rooms+"queue", rooms+"read", rooms+"write", lifecycle, metrics),
-		"controllers/objectmetrics": rule(lifecycle, metrics, "github.com/prometheus/client_model"),
+		"controllers/environments":  rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/environments", lifecycle+"/report", lifecycle+"/schedule"),
+		"controllers/leases":        rule(rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/tracking"),
+		"controllers/records":       rule(rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/standing", metrics),
+		"controllers/objectmetrics": rule(lifecycle+"/revisions", lifecycle+"/standing", lifecycle+"/steps", metrics, "github.com/prometheus/client_model"),
 
 		"controllers/internal/caching":     rule(rooms+"read", rooms+"reservation", module+"/internal/continuity", "github.com/go-logr/logr"),
-		"controllers/internal/published":   rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"write", lifecycle),
+		"controllers/internal/published":   rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/effective", lifecycle+"/revisions", lifecycle+"/standing"),
 		"controllers/internal/queue":       rule(module + "/internal/fairness"),
-		"controllers/internal/ranks":       rule(rooms+"queue", rooms+"read", rooms+"rules", lifecycle),
-		"controllers/internal/read":        rule(lifecycle, apikey),
+		"controllers/internal/ranks":       rule(rooms+"queue", rooms+"read", rooms+"rules", lifecycle+"/effective"),
+		"controllers/internal/read":        rule(lifecycle+"/report", apikey),
 		"controllers/internal/reservation": rule(identity),
-		"controllers/internal/rules":       rule(rooms+"caching", rooms+"read", lifecycle),
-		"controllers/internal/write":       rule(rooms+"read", lifecycle, apikey, metrics),
+		"controllers/internal/rules":       rule(rooms+"caching", rooms+"read", lifecycle+"/schedule"),
+		"controllers/internal/write":       rule(rooms+"read", lifecycle+"/report", lifecycle+"/steps", apikey, metrics),
 	}
 }
 

@@ -22,6 +22,10 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 const (
@@ -101,17 +105,17 @@ func (r *Reconciler) escalateConflict(seen *observed, err error) error {
 	return &write.RejectedError{Rejection: conflict.Rejection}
 }
 
-// execute applies steps in their order. An issued revision ends the pass. After a step that fails, the following steps are applied all the
+// execute applies the planned steps in their order. An issued revision ends the pass. After a step that fails, the following steps are applied all the
 // same: they revoke the revision that was to be replaced, or another one. Only after a conflict they wait for the next plan.
-func (r *Reconciler) execute(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
-	if err := r.confirmKey(ctx, seen, steps); err != nil || seen.Key == nil {
+func (r *Reconciler) execute(ctx context.Context, seen *observed, planned []steps.Step) error {
+	if err := r.confirmKey(ctx, seen, planned); err != nil || seen.Key == nil {
 		return err
 	}
 	var failed, busy error
-	for _, step := range steps {
+	for _, step := range planned {
 		var err error
 		switch step := step.(type) {
-		case lifecycle.IssueRevision:
+		case steps.IssueRevision:
 			err = r.issue(ctx, seen, step)
 			if err == nil {
 				return errors.Join(failed, r.rereadKey(ctx, seen))
@@ -122,11 +126,11 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, steps []lifecy
 			}
 			failed = errors.Join(failed, err)
 			continue
-		case lifecycle.AmendRecord:
+		case steps.AmendRecord:
 			err = r.amend(ctx, seen, step)
-		case lifecycle.DeleteRecord:
+		case steps.DeleteRecord:
 			err = r.deleteRecord(ctx, seen, step)
-		case lifecycle.RepairSecret:
+		case steps.RepairSecret:
 			err = r.repairSecret(ctx, seen)
 		}
 		failed = errors.Join(failed, err)
@@ -160,7 +164,7 @@ func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 // confirmKey reads the key again before its records are curtailed. They were read after it: in between a user may have enabled the key or given
 // it more time, and another instance may have issued the revision that is about to be revoked for good. Reading the key last instead was
 // refused: a status that is newer than the records makes a revision due that another instance has just issued.
-func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, steps []lifecycle.Step) error {
+func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, steps []steps.Step) error {
 	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(steps, curtails) {
 		return nil
 	}
@@ -185,14 +189,14 @@ func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
 }
 
 // curtails reports whether a step shortens the time for which a record is accepted.
-func curtails(step lifecycle.Step) bool {
-	amend, ok := step.(lifecycle.AmendRecord)
+func curtails(step steps.Step) bool {
+	amend, ok := step.(steps.AmendRecord)
 	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
 }
 
 // amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
 // a second instance writes the same, or is rejected, which means that another one went further.
-func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.AmendRecord) error {
+func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
 	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
 	if r.attempts.LastFailure(change).Within(repairPause, r.Clock.Now()) {
 		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
@@ -230,7 +234,7 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step lifecycle.A
 }
 
 // checkAmendment returns a rejection if a record that was just amended is not as the step asked for.
-func checkAmendment(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendRecord) error {
+func checkAmendment(record *v1alpha1.DGbotAPIKeyRecord, step steps.AmendRecord) error {
 	wanted := record.DeepCopy()
 	step.ApplyTo(wanted)
 	// Another instance may have gone further.
@@ -245,9 +249,9 @@ func checkAmendment(record *v1alpha1.DGbotAPIKeyRecord, step lifecycle.AmendReco
 
 // checkWritten returns a rejection if a record is not what was written.
 func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
-	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && lifecycle.SupersededBy(record) == lifecycle.SupersededBy(wanted) &&
+	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && revisions.SupersededBy(record) == revisions.SupersededBy(wanted) &&
 		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
-		lifecycle.StandingOf(record).Owned == lifecycle.StandingOf(wanted).Owned {
+		standing.Of(record).Owned == standing.Of(wanted).Owned {
 		return nil
 	}
 	write.Rejections.WithLabelValues(v1alpha1.RecordWriteRefusedReason).Inc()
@@ -255,12 +259,12 @@ func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error 
 }
 
 func alteredRecord(name, how string) error {
-	return &write.RejectedError{Rejection: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
+	return &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
 		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
 
 // changedSince reports whether the record changed after the step was planned.
-func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step lifecycle.AmendRecord) bool {
+func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step steps.AmendRecord) bool {
 	now := &v1alpha1.DGbotAPIKeyRecord{}
 	found, err := read.Get(ctx, r.Live, types.NamespacedName{Namespace: seen.Key.Namespace, Name: step.Name}, now)
 	if err != nil || !found {
@@ -272,7 +276,7 @@ func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step life
 }
 
 // amendment returns the merge patch of a step. Because of the uid in it, the API server rejects the patch for another object of the name.
-func amendment(step lifecycle.AmendRecord) ([]byte, error) {
+func amendment(step steps.AmendRecord) ([]byte, error) {
 	metadata := map[string]any{"uid": step.UID}
 	if step.Version != "" {
 		metadata["resourceVersion"] = step.Version
@@ -318,7 +322,7 @@ func cleared(value string) any {
 	return value
 }
 
-func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step lifecycle.DeleteRecord) error {
+func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step steps.DeleteRecord) error {
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
 	err := client.IgnoreNotFound(r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID}))
@@ -349,7 +353,7 @@ func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
 		return write.ErrConflict
 	}
 	name := client.ObjectKeyFromObject(seen.Key)
-	undone := &write.RejectedError{Rejection: lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+	undone := &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
 	if r.attempts.LastFailure(write.Attempt{Object: name, What: repairing}).Within(repairPause, r.Clock.Now()) {
 		return undone // and not counted again: nothing has been written

@@ -17,7 +17,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/reservation"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 const (
@@ -49,16 +49,16 @@ func indexChatbots(mgr ctrl.Manager) error {
 // chatbotOf reads the chatbot that the key is for. What is minted is minted with its ID, so it is read live then: a cache may
 // still have one that was deleted and created anew, which is another one. Where it has no ID, the reservations of the IDs on the
 // key's records are read: another chatbot may have reserved one since.
-func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) (lifecycle.Chatbot, error) {
+func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) (effective.Chatbot, error) {
 	if key.Spec.ChatbotRef == nil {
-		return lifecycle.Chatbot{}, nil
+		return effective.Chatbot{}, nil
 	}
 	chatbot, name := &v1alpha1.DGbotChatbot{}, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}
 	found, err := read.Get(ctx, reader, name, chatbot)
 	if err != nil {
-		return lifecycle.Chatbot{}, read.Error(err, "DGbotChatbot %q", name.Name)
+		return effective.Chatbot{}, read.Error(err, "DGbotChatbot %q", name.Name)
 	}
-	known := lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found, Environment: chatbot.Spec.Environment}
+	known := effective.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found, Environment: chatbot.Spec.Environment}
 	if known.ID != "" && known.Environment == key.Spec.Environment {
 		return known, nil
 	}

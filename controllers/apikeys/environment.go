@@ -22,14 +22,15 @@ import (
 	"dgbot.io/key-operator/controllers/internal/ranks"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
 
 // environmentOf returns what the rules of the key's environment say of it, as the reader has them. A revision is issued by what the
 // live reader says, the absence of an environment included: a cache may lack one that was created a moment ago, whose rules the key
 // would escape, and may have one that is gone.
-func (r *Reconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, isLive bool) (lifecycle.Environment, error) {
-	env := lifecycle.Environment{Required: r.RequireEnvironment}
+func (r *Reconciler) environmentOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPIKey, isLive bool) (effective.Environment, error) {
+	env := effective.Environment{Required: r.RequireEnvironment}
 	environment := &v1alpha1.DGbotEnvironment{}
 	found, err := read.Get(ctx, reader, types.NamespacedName{Name: key.Spec.Environment}, environment)
 	if err == nil && !found && r.RequireEnvironment {
@@ -39,7 +40,7 @@ func (r *Reconciler) environmentOf(ctx context.Context, reader client.Reader, ke
 	if err != nil || !found {
 		return env, read.Error(err, "DGbotEnvironment %q", key.Spec.Environment)
 	}
-	env.Rules, env.Windows = &environment.Spec, lifecycle.WindowsOf(&environment.Spec, rules.LocationOf)
+	env.Rules, env.Windows = &environment.Spec, schedule.WindowsOf(&environment.Spec, rules.LocationOf)
 	if env.Excluded, err = rules.Excludes(ctx, reader, &environment.Spec, key.Namespace); err != nil {
 		return env, err
 	}
@@ -66,7 +67,7 @@ func (r *Reconciler) knownEnvironments(ctx context.Context) []string {
 // ranksOf returns the key's ranks among the keys of its environment in its namespace, and among those of them that are for the same
 // chatbot. Keys that are being deleted have none. Only a first issue needs a live list: what was issued goes on, whatever its rank.
 func (r *Reconciler) ranksOf(ctx context.Context, key *v1alpha1.DGbotAPIKey, isLive bool) (rank, chatbotRank int, err error) {
-	if isLive && key.Status.Current == nil && !r.Clock.Now().Before(lifecycle.CountedAt(key)) {
+	if isLive && key.Status.Current == nil && !r.Clock.Now().Before(effective.CountedAt(key.CreationTimestamp)) {
 		return r.ranks.Confirmed(ctx, r.Client, r.Live, key, r.Clock.Now)
 	}
 	return r.ranks.Of(ctx, r.Client, key)

@@ -10,7 +10,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // Any number of keys can name one Secret, and at most one of them owns it. The others wait for the Secret to be deleted. They do not read it
@@ -43,7 +43,7 @@ func (r *Reconciler) recallForeign(ctx context.Context, key *v1alpha1.DGbotAPIKe
 
 func isForeignTo(key *v1alpha1.DGbotAPIKey, facts *secretFacts) bool {
 	state, _ := facts.claim(key)
-	return state == lifecycle.SecretForeign || state == lifecycle.SecretCollectable
+	return state == revisions.SecretForeign || state == revisions.SecretCollectable
 }
 
 // foreignSecret is a Secret that was read for a key that does not own it.

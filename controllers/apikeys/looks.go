@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // With --secret-access=get-only no watch says that a Secret has changed: the manager may read Secrets by name and may not
@@ -56,7 +56,7 @@ func (l *look) current(key *v1alpha1.DGbotAPIKey, now time.Time, interval time.D
 		return true
 	}
 	state, _ := l.facts.claim(key)
-	return state == lifecycle.SecretOwned || now.Before(l.at.Add(unownedLook))
+	return state == revisions.SecretOwned || now.Before(l.at.Add(unownedLook))
 }
 
 // nextLook returns the first instant after a look at which the Secret is looked at again, at most the interval later. The

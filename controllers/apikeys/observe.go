@@ -14,6 +14,10 @@ import (
 	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // observed is an observation, with the Secret it was made from where that was read live. The Secret's bytes live no
@@ -31,7 +35,7 @@ type observed struct {
 }
 
 // failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
-func (o *observed) failed(part lifecycle.ReadPart, err error) {
+func (o *observed) failed(part report.ReadPart, err error) {
 	o.failures.Note(part, err)
 	o.Failed = o.failures.Reads
 }
@@ -87,10 +91,10 @@ func (r *Reconciler) patience(ctx context.Context, key *v1alpha1.DGbotAPIKey) (r
 	err := read.Bounded(ctx, func(ctx context.Context) error { return r.Client.List(ctx, &records, recordsOf(key)...) })
 	timeout := read.UrgentTimeout
 	switch withdrawal := lifecycle.WithdrawalOf(key, records.Items, r.Clock.Now()); {
-	case err != nil || withdrawal == lifecycle.WithdrawNothing:
+	case err != nil || withdrawal == steps.WithdrawNothing:
 		reads, cancel = context.WithCancel(ctx)
 		return reads, cancel, false
-	case withdrawal == lifecycle.WithdrawAfterAttempt:
+	case withdrawal == steps.WithdrawAfterAttempt:
 		timeout = read.AttemptTimeout
 	}
 	reads, cancel = context.WithTimeout(ctx, timeout)
@@ -171,23 +175,23 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 		reader = r.Live
 	}
 	seen := &observed{Observation: lifecycle.Observation{Key: key, IsServerTime: isServerTime(r.Clock)}, secret: look.secret}
-	seen.failed(lifecycle.ReadSecret, look.err)
+	seen.failed(report.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
 	var unread error
 	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
-	seen.failed(lifecycle.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {
+	seen.failed(report.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {
 		seen.Chatbot, err = chatbotOf(ctx, reader, key, seen.Records)
 		return err
 	}))
-	seen.failed(lifecycle.ReadEnvironment, read.Bounded(ctx, func(ctx context.Context) (err error) {
+	seen.failed(report.ReadEnvironment, read.Bounded(ctx, func(ctx context.Context) (err error) {
 		seen.Environment, err = r.environmentOf(ctx, reader, key, isLive)
 		return err
 	}))
-	if lifecycle.NeedsTracking(key, seen.Environment.Rules) {
-		seen.failed(lifecycle.ReadTracking, unread)
+	if effective.NeedsTracking(key, seen.Environment.Rules) {
+		seen.failed(report.ReadTracking, unread)
 	}
 	if look.err != nil {
-		seen.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
+		seen.Secret = revisions.Secret{State: revisions.SecretUnknown}
 	} else {
 		r.describeSecret(ctx, seen, look.facts)
 	}
@@ -213,14 +217,14 @@ func (r *Reconciler) observeRecords(ctx context.Context, reader client.Reader, s
 		}
 	}
 	seen.Records = records.Items
-	seen.failed(lifecycle.ReadRecords, read.Error(err, "the records of DGbotAPIKey %q", seen.Key.Name))
+	seen.failed(report.ReadRecords, read.Error(err, "the records of DGbotAPIKey %q", seen.Key.Name))
 }
 
 // describeSecret puts what is known of the Secret into the observation.
 func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *secretFacts) {
-	seen.failed(lifecycle.ReadSecret, nil)
+	seen.failed(report.ReadSecret, nil)
 	if facts == nil {
-		seen.Secret = lifecycle.Secret{State: lifecycle.SecretAbsent}
+		seen.Secret = revisions.Secret{State: revisions.SecretAbsent}
 		return
 	}
 	state, otherUID := facts.claim(seen.Key)
@@ -228,15 +232,15 @@ func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *
 		lives, err := published.KeyOwner.MayExist(ctx, &r.gone, r.Client, r.Live, &facts.metadata, otherUID)
 		switch {
 		case err != nil:
-			state = lifecycle.SecretUnknown
-			seen.failed(lifecycle.ReadSecret, read.Error(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
+			state = revisions.SecretUnknown
+			seen.failed(report.ReadSecret, read.Error(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
 		case lives:
-			state = lifecycle.SecretForeign
+			state = revisions.SecretForeign
 		}
 	}
-	seen.Secret = lifecycle.Secret{State: state, Hash: facts.hash, KeyID: facts.keyID}
-	seen.Secret.OtherOwner = state == lifecycle.SecretCollectable && published.HasOtherOwner(&facts.metadata, otherUID, published.KeyOwner)
-	if state != lifecycle.SecretOwned {
+	seen.Secret = revisions.Secret{State: state, Hash: facts.hash, KeyID: facts.keyID}
+	seen.Secret.OtherOwner = state == revisions.SecretCollectable && published.HasOtherOwner(&facts.metadata, otherUID, published.KeyOwner)
+	if state != revisions.SecretOwned {
 		return
 	}
 	record := seen.recordOf(facts.hash)

@@ -20,6 +20,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // cleanUpTimeout bounds the write that expires an unpublished record, which comes after the deadline of the publication.
@@ -35,10 +37,10 @@ const doubtful = 30 * time.Second
 //	after the Secret      the key is in use; the next plan supersedes the earlier revisions
 //
 // All of it has PublishTimeout, and the following steps, such as revoking a leaked key, wait no longer.
-func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.IssueRevision) error {
 	creation := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: creating}
 	altered := r.attempts.LastFailure(creation)
-	if altered.Within(lifecycle.Backoff(altered.Times-1), r.Clock.Now()) {
+	if altered.Within(report.Backoff(altered.Times-1), r.Clock.Now()) {
 		// A webhook that alters records may skip dry runs, so that a dry run would prove nothing.
 		return alteredRecord(step.RecordName, "created")
 	}
@@ -53,7 +55,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.I
 	if ok {
 		defer func() { leave(r.Clock.Now()) }()
 	}
-	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, steps.PublishTimeout)
 	defer cancel()
 	if err := r.tryPublish(ctx, seen, step); err != nil {
 		return err
@@ -67,7 +69,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step lifecycle.I
 	if err != nil {
 		return err
 	}
-	record := lifecycle.NewRecord(seen.Key, step, key.ID(), key.Hash())
+	record := steps.NewRecord(seen.Key, step, key.ID(), key.Hash())
 	wanted := record.DeepCopy()
 	if err := r.createRecord(ctx, seen, &record); err != nil {
 		return err
@@ -110,7 +112,7 @@ func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	if newest == nil || newest.Spec.Hash == o.Secret.Hash || newest.Spec.NotAfter != nil && !newest.Spec.NotAfter.After(now) {
 		return nil
 	}
-	if now.Sub(newest.CreationTimestamp.Time).Abs() > lifecycle.PublishTimeout {
+	if now.Sub(newest.CreationTimestamp.Time).Abs() > steps.PublishTimeout {
 		return nil
 	}
 	if current := o.Key.Status.Current; current != nil && current.KeyID == newest.Spec.KeyID {
@@ -121,12 +123,12 @@ func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 
 // tryPublish writes the Secret as a dry run, with a key that is then discarded, so that a quota, a webhook, an immutable Secret or a missing right
 // costs no revision. The key is a real one, because some webhooks check its form.
-func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step steps.IssueRevision) error {
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
 		return err
 	}
-	record, text := lifecycle.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
+	record, text := steps.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
 	_, err = r.writeSecret(ctx, seen, &record, text, true)
 	if len(seen.publishedText()) > 0 {
 		err = r.withoutPluginText(ctx, seen, &record, err)
@@ -136,12 +138,12 @@ func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step lifecy
 
 // tryRecord creates a record as a dry run, with a key that is then discarded. It is for keys whose records something altered before: for every
 // revision it would cost a request.
-func (r *Reconciler) tryRecord(ctx context.Context, seen *observed, step lifecycle.IssueRevision) error {
+func (r *Reconciler) tryRecord(ctx context.Context, seen *observed, step steps.IssueRevision) error {
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {
 		return err
 	}
-	record := lifecycle.NewRecord(seen.Key, step, probe.ID(), probe.Hash())
+	record := steps.NewRecord(seen.Key, step, probe.ID(), probe.Hash())
 	wanted := record.DeepCopy()
 	if err := write.Classify(r.writeRecord(ctx, &record, client.DryRunAll), v1alpha1.RecordWriteRefusedReason); err != nil {
 		return err
@@ -193,7 +195,7 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 		return err
 	case !found:
 		write.Conflicts.Inc()
-		return &write.ConflictError{Rejection: lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: rejection.Error()}}
+		return &write.ConflictError{Rejection: report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: rejection.Error()}}
 	case taken.Spec.Hash == record.Spec.Hash:
 		// This instance created it, with a request that was repeated on the way.
 		*record = *taken

@@ -16,6 +16,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // dress gives a Secret everything that the operator publishes for a revision, except the key itself. What users add
@@ -112,6 +113,6 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 }
 
 // claim returns whose the Secret is, as far as its metadata shows.
-func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state lifecycle.SecretState, otherUID types.UID) {
+func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state revisions.SecretState, otherUID types.UID) {
 	return published.OwnershipOf(&f.metadata, key.UID, published.KeyOwner)
 }

@@ -16,6 +16,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // TestSecretFacts_DoNotGrowWithTheSecret: what is remembered of a key's Secret is as small for a large Secret.
@@ -41,7 +42,7 @@ func TestSecretFacts_DoNotGrowWithTheSecret(t *testing.T) {
 	if size := len(text) + len(facts.hash) + len(facts.keyID) + len(facts.intactFor); err != nil || size > 4096 {
 		t.Errorf("%d bytes are remembered of the Secret (%v), want at most 4096", size, err)
 	}
-	if seen.Secret.State != lifecycle.SecretOwned || !seen.Secret.Drifted {
+	if seen.Secret.State != revisions.SecretOwned || !seen.Secret.Drifted {
 		t.Errorf("the Secret counts as %+v, want it owned and drifted", seen.Secret)
 	}
 }
@@ -173,17 +174,17 @@ func TestWhoseASecretIs(t *testing.T) {
 	for name, test := range map[string]struct {
 		label  string
 		owners []metav1.OwnerReference
-		want   lifecycle.SecretState
+		want   revisions.SecretState
 	}{
-		"no mark":                            {"", nil, lifecycle.SecretForeign},
-		"our label":                          {"ours", nil, lifecycle.SecretOwned},
-		"our controller":                     {"", []metav1.OwnerReference{owner("ours", "DGbotAPIKey", &yes)}, lifecycle.SecretOwned},
-		"our controller, another's label":    {"other", []metav1.OwnerReference{owner("ours", "DGbotAPIKey", &yes)}, lifecycle.SecretOwned},
-		"our label, another's controller":    {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, lifecycle.SecretForeign},
-		"our label, an owner not in control": {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", nil)}, lifecycle.SecretOwned},
-		"our uid under another kind":         {"", []metav1.OwnerReference{owner("ours", "ConfigMap", &yes)}, lifecycle.SecretForeign},
-		"another's label":                    {"other", nil, lifecycle.SecretLeftOver},
-		"another's label and owner":          {"other", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, lifecycle.SecretCollectable},
+		"no mark":                            {"", nil, revisions.SecretForeign},
+		"our label":                          {"ours", nil, revisions.SecretOwned},
+		"our controller":                     {"", []metav1.OwnerReference{owner("ours", "DGbotAPIKey", &yes)}, revisions.SecretOwned},
+		"our controller, another's label":    {"other", []metav1.OwnerReference{owner("ours", "DGbotAPIKey", &yes)}, revisions.SecretOwned},
+		"our label, another's controller":    {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, revisions.SecretForeign},
+		"our label, an owner not in control": {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", nil)}, revisions.SecretOwned},
+		"our uid under another kind":         {"", []metav1.OwnerReference{owner("ours", "ConfigMap", &yes)}, revisions.SecretForeign},
+		"another's label":                    {"other", nil, revisions.SecretLeftOver},
+		"another's label and owner":          {"other", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, revisions.SecretCollectable},
 	} {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: test.owners}}
 		if test.label != "" {

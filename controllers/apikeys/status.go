@@ -15,6 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
 )
 
 // report writes events and the status if the planned status differs from the observed one. Events come first: after a crash between the two they
@@ -54,7 +55,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}
-		if stage := lifecycle.StageOf(status); stage != "" && stage != lifecycle.StageOf(&key.Status) {
+		if stage := environments.StageOf(status); stage != "" && stage != environments.StageOf(&key.Status) {
 			audited.WithLabelValues(string(stage)).Inc()
 		}
 		r.memory.rememberReport(name, written{version, r.Clock.Now()})

@@ -19,24 +19,24 @@ import (
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // trackingOf returns the tracking that a usage Lease vouches for; nil if the Lease is invalid.
-func trackingOf(lease *coordinationv1.Lease) *lifecycle.Tracking {
+func trackingOf(lease *coordinationv1.Lease) *tracking.Tracking {
 	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
 	if err != nil || lease.Spec.RenewTime == nil {
 		return nil
 	}
-	tracking := &lifecycle.Tracking{Since: since, Renewed: lease.Spec.RenewTime.Time, Lag: lifecycle.MaxTrackingGap}
+	tracked := &tracking.Tracking{Since: since, Renewed: lease.Spec.RenewTime.Time, Lag: tracking.MaxTrackingGap}
 	if seconds := lease.Spec.LeaseDurationSeconds; seconds != nil {
-		tracking.Lag = min(time.Duration(*seconds)*time.Second, lifecycle.MaxTrackingGap)
+		tracked.Lag = min(time.Duration(*seconds)*time.Second, tracking.MaxTrackingGap)
 	}
-	return tracking
+	return tracked
 }
 
 // tracking returns the tracking of an environment. The cache is good enough, also to expire a revision: an outdated Lease covers less.
-func (r *Reconciler) tracking(ctx context.Context, environment string) (*lifecycle.Tracking, error) {
+func (r *Reconciler) tracking(ctx context.Context, environment string) (*tracking.Tracking, error) {
 	lease, name := &coordinationv1.Lease{}, types.NamespacedName{Namespace: r.UsageNamespace, Name: v1alpha1.UsageLeasePrefix + environment}
 	found, err := read.Get(ctx, r.Client, name, lease)
 	if err != nil {

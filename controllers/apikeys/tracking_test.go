@@ -13,7 +13,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/queue/queuetest"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 func TestMereRenewalsWakeNoKey(t *testing.T) {
@@ -69,7 +69,7 @@ func TestWakeKeysOfLease_WakesTheKeysOfItsEnvironmentOnly(t *testing.T) {
 func TestNotOfRenewalAlone_DeletionWakesKeysOnlyWhereTrackingEnds(t *testing.T) {
 	now := time.Now()
 	r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(now)}
-	for since, wakes := range map[time.Duration]bool{0: true, lifecycle.MaxTrackingGap: false, lifecycle.UsageLeaseRetention: false} {
+	for since, wakes := range map[time.Duration]bool{0: true, tracking.MaxTrackingGap: false, tracking.UsageLeaseRetention: false} {
 		lease := &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: "dgbot-usage-production", Annotations: map[string]string{v1alpha1.TrackedSinceAnnotation: "2026-01-01T00:00:00Z"}},
 			Spec:       coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: now.Add(-since)}},

@@ -24,6 +24,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // SetupWithManager registers the reconciler, its watches and indexes.
@@ -113,7 +114,7 @@ func (r *Reconciler) urgent(request reconcile.Request) bool {
 	if err := r.Client.List(ctx, &records, recordsOf(key)...); err != nil {
 		return false
 	}
-	return lifecycle.WithdrawalOf(key, records.Items, r.Clock.Now()) != lifecycle.WithdrawNothing
+	return lifecycle.WithdrawalOf(key, records.Items, r.Clock.Now()) != steps.WithdrawNothing
 }
 
 // wakeKeyOfRecord wakes the key of a record that has changed; for a reported use later. A flood of uses does not delay a revocation,

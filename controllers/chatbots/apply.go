@@ -12,20 +12,22 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // converge observes live and carries plans out until one has no step. It returns that plan with what it was made from; nil where
 // the chatbot is gone, or where a step failed.
-func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.ChatbotDecision, error) {
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, chatbots.Decision, error) {
 	minted := map[string][]byte{}
 	var err error
 	for range write.MaxObservations {
 		var seen *observed
 		if seen, err = r.observeLive(ctx, name, minted); err != nil || seen == nil {
-			return nil, lifecycle.ChatbotDecision{}, err
+			return nil, chatbots.Decision{}, err
 		}
-		var decision lifecycle.ChatbotDecision
+		var decision chatbots.Decision
 		decision, err = r.planAndApply(ctx, seen)
 		if errors.Is(err, write.ErrConflict) {
 			// What was announced is not lost with the observation.
@@ -39,7 +41,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 		}
 		return seen, decision, err
 	}
-	return nil, lifecycle.ChatbotDecision{}, err
+	return nil, chatbots.Decision{}, err
 }
 
 // maxSteps is more than a chatbot needs: a claim after a stale one, a publication, and the most that an HMAC secret takes.
@@ -47,7 +49,7 @@ const maxSteps = 24
 
 // planAndApply plans and applies until a plan has no step. A rejection becomes part of the observation, and so does a write whose outcome is
 // unknown: the next plan does what does not depend on it.
-func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.ChatbotDecision, error) {
+func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (chatbots.Decision, error) {
 	var failure error
 	for range maxSteps {
 		decision := seen.plan(r.Clock.Now())
@@ -64,42 +66,42 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 		case issues(decision.Step) && !seen.HMAC.Failed && !errors.Is(err, write.ErrConflict) && !errors.Is(err, write.ErrYield) && !errors.Is(err, write.ErrTerminating):
 			seen.HMAC.Failed, failure = true, err
 		default:
-			return lifecycle.ChatbotDecision{}, errors.Join(failure, err)
+			return chatbots.Decision{}, errors.Join(failure, err)
 		}
 	}
-	return lifecycle.ChatbotDecision{}, fmt.Errorf("planning for chatbot %s/%s did not converge after %d steps", seen.Chatbot.Namespace, seen.Chatbot.Name, maxSteps)
+	return chatbots.Decision{}, fmt.Errorf("planning for chatbot %s/%s did not converge after %d steps", seen.Chatbot.Namespace, seen.Chatbot.Name, maxSteps)
 }
 
 // issues reports whether a step belongs to issuing an HMAC secret.
-func issues(step lifecycle.ChatbotStep) bool {
-	return step == lifecycle.AnnounceRevision || step == lifecycle.WriteCopy || step == lifecycle.WriteSecret
+func issues(step chatbots.Step) bool {
+	return step == chatbots.AnnounceRevision || step == chatbots.WriteCopy || step == chatbots.WriteSecret
 }
 
-func (r *Reconciler) execute(ctx context.Context, seen *observed, decision lifecycle.ChatbotDecision) error {
+func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatbots.Decision) error {
 	switch decision.Step {
-	case lifecycle.ClaimID:
-		if err := r.claim(ctx, seen); err != nil || seen.Claim != lifecycle.ClaimOwn || !wantsHMAC(seen.Chatbot) {
+	case chatbots.ClaimID:
+		if err := r.claim(ctx, seen); err != nil || seen.Claim != chatbots.ClaimOwn || !wantsHMAC(seen.Chatbot) {
 			return err
 		}
 		return write.ErrConflict // its Secrets have not been looked at yet
-	case lifecycle.PublishWidget:
+	case chatbots.PublishWidget:
 		return r.publish(ctx, seen)
-	case lifecycle.AnnounceRevision:
+	case chatbots.AnnounceRevision:
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.announce(ctx, seen, decision.Issue) })
-	case lifecycle.WriteLedger:
+	case chatbots.WriteLedger:
 		return r.changeLedger(ctx, seen, decision.Ledger)
-	case lifecycle.WriteCopy:
+	case chatbots.WriteCopy:
 		return r.writeCopy(ctx, seen, decision.Ledger)
-	case lifecycle.MarkCopy:
+	case chatbots.MarkCopy:
 		return r.markCopy(ctx, seen)
-	case lifecycle.WriteSecret:
+	case chatbots.WriteSecret:
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
-	case lifecycle.PruneCopy:
+	case chatbots.PruneCopy:
 		return r.pruneCopy(ctx, seen, decision.Kids)
-	case lifecycle.DeleteCopy:
+	case chatbots.DeleteCopy:
 		err := r.deleteCopy(ctx, seen.stale)
 		if err == nil {
-			seen.HMAC.Copy = lifecycle.HMACCopy{}
+			seen.HMAC.Copy = chatbots.Replica{}
 		}
 		return err
 	}
@@ -114,13 +116,13 @@ func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(cont
 		return write.ErrBusy
 	}
 	defer func() { leave(r.Clock.Now()) }()
-	ctx, cancel := context.WithTimeout(ctx, lifecycle.PublishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, steps.PublishTimeout)
 	defer cancel()
 	return do(ctx)
 }
 
 // reject makes a rejection part of the observation.
-func (seen *observed) reject(rejection *lifecycle.Refusal) {
+func (seen *observed) reject(rejection *report.Refusal) {
 	switch rejection.Reason {
 	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:
 		seen.HMAC.Refusal = rejection

@@ -11,11 +11,12 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // announce mints an HMAC secret, or takes the one that is imported, and notes in the ledger that it will come.
-func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *lifecycle.IssueRevision) error {
+func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *steps.IssueRevision) error {
 	if err := r.trySecret(ctx, seen); err != nil {
 		return err
 	}
@@ -37,13 +38,13 @@ func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *lifecy
 	}
 	seen.texts[next.Pending.Hash] = text
 	if issue.Loss != "" && issue.Loss != issue.Cause {
-		write.Event(r.Recorder, seen.Chatbot, lifecycle.HMACLossEvent(seen.Chatbot, issue.Loss))
+		write.Event(r.Recorder, seen.Chatbot, chatbots.HMACLossEvent(seen.Chatbot, issue.Loss))
 	}
 	return nil
 }
 
 // changeLedger writes a ledger, and records events for a revision that became the current one. The rest of the status waits for the outcome.
-func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger lifecycle.Ledger) error {
+func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger chatbots.Ledger) error {
 	next := seen.Chatbot.Status.DeepCopy()
 	ledger.Replace(next)
 	r.recordEvents(ctx, seen, next)
@@ -68,7 +69,7 @@ func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1al
 
 // recordEvents tells what a change of the status means.
 func (r *Reconciler) recordEvents(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
-	for _, event := range lifecycle.ChatbotEvents(seen.ChatbotObservation, next, r.Clock.Now()) {
+	for _, event := range chatbots.Events(seen.Observation, next, r.Clock.Now()) {
 		write.Event(r.Recorder, seen.Chatbot, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}

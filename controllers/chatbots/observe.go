@@ -15,12 +15,14 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/reservation"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // observed is an observation with the objects it was made from.
 type observed struct {
-	lifecycle.ChatbotObservation
+	chatbots.Observation
 	// lock, widget, secret and copied are nil where they are not there. stale is a copy that is to go.
 	lock, widget   *corev1.ConfigMap
 	secret, copied *corev1.Secret
@@ -34,7 +36,7 @@ type observed struct {
 }
 
 // failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
-func (seen *observed) failed(part lifecycle.ReadPart, err error) {
+func (seen *observed) failed(part report.ReadPart, err error) {
 	seen.failures.Note(part, err)
 	seen.Failed = seen.failures.Reads
 }
@@ -48,7 +50,7 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 			return nil, err
 		}
 		seen, err := r.observe(ctx, chatbot, minted)
-		if err != nil || !wantsHMAC(chatbot) || seen.Claim != lifecycle.ClaimOwn && seen.Claim != lifecycle.ClaimUnknown {
+		if err != nil || !wantsHMAC(chatbot) || seen.Claim != chatbots.ClaimOwn && seen.Claim != chatbots.ClaimUnknown {
 			return seen, err
 		}
 		after := &v1alpha1.DGbotChatbot{}
@@ -67,14 +69,14 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 // it. A read that fails is noted in the observation; only the end of the context is an error.
 func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*observed, error) {
 	seen := &observed{
-		ChatbotObservation: lifecycle.ChatbotObservation{Chatbot: chatbot, ID: idOf(chatbot)}, texts: map[string][]byte{},
+		Observation: chatbots.Observation{Chatbot: chatbot, ID: idOf(chatbot)}, texts: map[string][]byte{},
 	}
 	maps.Copy(seen.texts, minted)
 	reads, cancel := r.patience(ctx, chatbot)
 	defer cancel()
 	r.observeClaim(reads, seen)
 	r.observeWidget(reads, seen)
-	if seen.Claim == lifecycle.ClaimOwn || seen.Claim == lifecycle.ClaimUnknown {
+	if seen.Claim == chatbots.ClaimOwn || seen.Claim == chatbots.ClaimUnknown {
 		r.observeHMAC(reads, seen)
 	}
 	return seen, ctx.Err()
@@ -83,10 +85,10 @@ func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot
 // patience returns a context for all reads of an observation beside that of the chatbot: it ends soon where the ledger says that an
 // HMAC secret is to be withdrawn. What was not read by then counts as unknown.
 func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (context.Context, context.CancelFunc) {
-	switch lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) {
-	case lifecycle.WithdrawNow:
+	switch chatbots.WithdrawalOf(chatbot, r.Clock.Now()) {
+	case steps.WithdrawNow:
 		return context.WithTimeout(ctx, read.UrgentTimeout)
-	case lifecycle.WithdrawAfterAttempt:
+	case steps.WithdrawAfterAttempt:
 		return context.WithTimeout(ctx, read.AttemptTimeout)
 	}
 	return context.WithCancel(ctx)
@@ -104,9 +106,9 @@ func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
 		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeClaim(ctx, seen, lock) })
 	}
 	if err != nil {
-		seen.Claim = lifecycle.ClaimUnknown
+		seen.Claim = chatbots.ClaimUnknown
 	}
-	seen.failed(lifecycle.ReadClaim, err)
+	seen.failed(report.ReadClaim, err)
 }
 
 // observeWidget reads the chatbot's ConfigMap.
@@ -125,9 +127,9 @@ func (r *Reconciler) observeWidget(ctx context.Context, seen *observed) {
 		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeWidget(ctx, seen, widget) })
 	}
 	if err != nil {
-		seen.Widget = lifecycle.WidgetUnknown
+		seen.Widget = chatbots.WidgetUnknown
 	}
-	seen.failed(lifecycle.ReadWidget, err)
+	seen.failed(report.ReadWidget, err)
 }
 
 // getCached reads an object from the cache, or from the API server where the cache fails.

@@ -22,7 +22,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // Reconciler gives each chatbot its ID, publishes it with the snippet for web pages, and keeps its HMAC secret. What a
@@ -33,7 +34,7 @@ import (
 //	                       which goes when it is seen
 //	before the status      all but what is said of it
 //
-// and for the HMAC secret see internal/lifecycle/hmac.go.
+// and for the HMAC secret see internal/lifecycle/chatbots/hmac.go.
 type Reconciler struct {
 	// Client reads from the cache chatbots, the ConfigMaps that carry the chatbot label, and the metadata of Secrets, and writes.
 	Client client.Client
@@ -101,13 +102,13 @@ func (r *Reconciler) reconcile(ctx context.Context, chatbot *v1alpha1.DGbotChatb
 
 // lookAt observes a chatbot as the cache has it, which is good enough to find that nothing is to be done; otherwise it is
 // observed live.
-func (r *Reconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*observed, lifecycle.ChatbotDecision, error) {
-	if chatbot.DeletionTimestamp.IsZero() && lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) != lifecycle.WithdrawNothing {
+func (r *Reconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*observed, chatbots.Decision, error) {
+	if chatbot.DeletionTimestamp.IsZero() && chatbots.WithdrawalOf(chatbot, r.Clock.Now()) != steps.WithdrawNothing {
 		return r.converge(ctx, client.ObjectKeyFromObject(chatbot)) // reads that do not end would delay it twice
 	}
 	seen, err := r.observe(ctx, chatbot, nil)
 	if err != nil {
-		return nil, lifecycle.ChatbotDecision{}, err
+		return nil, chatbots.Decision{}, err
 	}
 	if decision := seen.plan(r.Clock.Now()); decision.Step == "" && (decision.Status == nil || equality.Semantic.DeepEqual(*decision.Status, chatbot.Status)) {
 		return seen, decision, nil
@@ -116,7 +117,7 @@ func (r *Reconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot)
 }
 
 // plan plans with what is at hand.
-func (seen *observed) plan(now time.Time) lifecycle.ChatbotDecision {
+func (seen *observed) plan(now time.Time) chatbots.Decision {
 	seen.HMAC.Known, seen.HMAC.Padded = map[string]bool{}, map[string]bool{}
 	for hash, text := range seen.texts {
 		seen.HMAC.Known[hash] = true
@@ -124,7 +125,7 @@ func (seen *observed) plan(now time.Time) lifecycle.ChatbotDecision {
 			seen.HMAC.Padded[hash] = true
 		}
 	}
-	return lifecycle.PlanChatbot(seen.ChatbotObservation, now)
+	return chatbots.Plan(seen.Observation, now)
 }
 
 // again is when to look again: by the wall clock, whose changes timers do not notice.

@@ -24,14 +24,15 @@ import (
 	"dgbot.io/key-operator/controllers/internal/reservation"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // The replica is a Secret in the identity namespace, named after the reservation of the ID. Verifiers know a chatbot from it. It can have no owner
 // there, so the operator deletes it with the reservation.
 
 // readCopy returns the HMAC secrets that a copy shows, by what it says of them. The texts are added to those at hand.
-func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
+func readCopy(copied *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
 	read := func(suffix string) *v1alpha1.IdentityRevision {
 		text, ok := copied.Data[v1alpha1.IdentitySecretKey+suffix]
 		if !ok {
@@ -53,11 +54,11 @@ func readCopy(copied *corev1.Secret, texts map[string][]byte) lifecycle.Ledger {
 		texts[r.Hash] = text
 		return r
 	}
-	return lifecycle.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
+	return chatbots.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
 }
 
 // dressCopy makes a copy show a ledger, and nothing else.
-func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows lifecycle.Ledger, texts map[string][]byte) {
+func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows chatbots.Ledger, texts map[string][]byte) {
 	copied.Type = corev1.SecretTypeOpaque
 	if copied.Labels == nil {
 		copied.Labels = map[string]string{}
@@ -96,7 +97,7 @@ func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string,
 
 // describeCopy makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
 func (seen *observed) describeCopy(copied *corev1.Secret) {
-	seen.copied, seen.HMAC.Copy = copied, lifecycle.HMACCopy{There: copied != nil}
+	seen.copied, seen.HMAC.Copy = copied, chatbots.Replica{There: copied != nil}
 	if copied == nil {
 		return
 	}
@@ -112,7 +113,7 @@ func (seen *observed) describeCopy(copied *corev1.Secret) {
 }
 
 // writeCopy writes the replica, if it still has the observed resourceVersion.
-func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows lifecycle.Ledger) error {
+func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
 	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
 }
 
@@ -120,14 +121,14 @@ func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows lifecy
 // only slow, then conflicts. Before that it yields to that instance for a moment.
 func (r *Reconciler) markCopy(ctx context.Context, seen *observed) error {
 	pending := seen.Chatbot.Status.Pending
-	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < lifecycle.PublishTimeout
+	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < steps.PublishTimeout
 	if fresh && r.attempts.MayYield(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
 		return write.ErrYield
 	}
 	return r.changeCopy(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
 }
 
-func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows lifecycle.Ledger, abandoned string) error {
+func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows chatbots.Ledger, abandoned string) error {
 	name := reservation.NameOf(seen.ID)
 	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	if published.IsImmutable(seen.copied) {

@@ -18,26 +18,26 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/reservation"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
 )
 
 // describeClaim puts what a lock says into the observation; nil stands for none.
 func (r *Reconciler) describeClaim(ctx context.Context, seen *observed, lock *corev1.ConfigMap) error {
-	seen.lock, seen.Claim, seen.Holder = lock, lifecycle.ClaimAbsent, ""
+	seen.lock, seen.Claim, seen.Holder = lock, chatbots.ClaimAbsent, ""
 	if lock == nil {
 		return r.describeHolder(ctx, seen)
 	}
 	if types.UID(lock.Data[reservation.EntryUID]) == seen.Chatbot.UID {
-		seen.Claim = lifecycle.ClaimOwn
+		seen.Claim = chatbots.ClaimOwn
 		return nil
 	}
 	held, err := r.held(ctx, lock)
 	if err != nil {
 		return err
 	}
-	seen.Claim, seen.Holder = lifecycle.ClaimStale, reservation.HolderOf(lock).String()
+	seen.Claim, seen.Holder = chatbots.ClaimStale, reservation.HolderOf(lock).String()
 	if held {
-		seen.Claim = lifecycle.ClaimTaken
+		seen.Claim = chatbots.ClaimTaken
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	for i := range all.Items {
 		other := &all.Items[i]
 		if other.Status.ChatbotID == seen.ID && other.UID != seen.Chatbot.UID && idOf(other) == seen.ID {
-			seen.Claim, seen.Holder = lifecycle.ClaimTaken, client.ObjectKeyFromObject(other).String()
+			seen.Claim, seen.Holder = chatbots.ClaimTaken, client.ObjectKeyFromObject(other).String()
 		}
 	}
 	return nil
@@ -95,7 +95,7 @@ func (r *Reconciler) worksIn(namespace string) bool {
 
 // claim creates the lock of the chatbot's ID. A stale one is deleted first, as it was seen and not a newer one.
 func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
-	if seen.Claim == lifecycle.ClaimStale {
+	if seen.Claim == chatbots.ClaimStale {
 		if err := r.release(ctx, seen.lock); err != nil {
 			return err
 		}

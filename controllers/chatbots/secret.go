@@ -20,13 +20,15 @@ import (
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // observeHMAC reads what belongs to the chatbot's HMAC secret from the API server. The chatbot has to be read before and
 // after it: see observeLive.
 func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
-	seen.HMAC = lifecycle.HMACObservation{}
+	seen.HMAC = chatbots.HMACObservation{}
 	seen.secret, seen.copied, seen.stale = nil, nil, nil
 	if !wantsHMAC(seen.Chatbot) {
 		r.observeStaleCopy(ctx, seen)
@@ -42,11 +44,11 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	default:
 		seen.describeCopy(copied)
 	}
-	seen.failed(lifecycle.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	secret := &corev1.Secret{}
 	if found, err = r.getLive(ctx, identitySecretName(seen.Chatbot), secret); err != nil {
-		seen.HMAC.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
-		seen.failed(lifecycle.ReadSecret, read.Error(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
+		seen.HMAC.Secret = revisions.Secret{State: revisions.SecretUnknown}
+		seen.failed(report.ReadSecret, read.Error(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
 	} else {
 		if !found {
 			secret = nil
@@ -62,24 +64,24 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 func (r *Reconciler) observeStaleCopy(ctx context.Context, seen *observed) {
 	copied := read.Metadata("Secret")
 	look := r.getCached
-	if !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty() {
+	if !chatbots.LedgerOf(&seen.Chatbot.Status).Empty() {
 		look = r.getLive
 	}
 	found, err := look(ctx, reservation.NameOf(seen.ID), copied)
-	seen.failed(lifecycle.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	if err != nil {
 		r.describeUnknownCopy(ctx, seen)
 		return
 	}
 	uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel])
-	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == lifecycle.ClaimOwn) {
+	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == chatbots.ClaimOwn) {
 		seen.HMAC.Copy.There, seen.stale = true, copied
 	}
 }
 
 // describeUnknownCopy is for a copy that cannot be read: the metadata in the cache suffices to delete it.
 func (r *Reconciler) describeUnknownCopy(ctx context.Context, seen *observed) {
-	seen.HMAC.Copy = lifecycle.HMACCopy{Unknown: true}
+	seen.HMAC.Copy = chatbots.Replica{Unknown: true}
 	metadata := read.Metadata("Secret")
 	found, err := read.Get(ctx, r.Client, reservation.NameOf(seen.ID), metadata)
 	if err == nil && found && types.UID(metadata.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID {
@@ -93,13 +95,13 @@ func wantsHMAC(chatbot *v1alpha1.DGbotChatbot) bool {
 }
 
 func identitySecretName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
-	return types.NamespacedName{Namespace: chatbot.Namespace, Name: lifecycle.IdentitySecretName(chatbot)}
+	return types.NamespacedName{Namespace: chatbot.Namespace, Name: chatbots.SecretName(chatbot)}
 }
 
 // describeIdentitySecret puts what is known of the Secret into the observation; nil stands for none.
 func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed, secret *corev1.Secret) {
-	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, lifecycle.Secret{State: lifecycle.SecretAbsent}, ""
-	seen.failed(lifecycle.ReadSecret, nil)
+	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, revisions.Secret{State: revisions.SecretAbsent}, ""
+	seen.failed(report.ReadSecret, nil)
 	if secret == nil {
 		return
 	}
@@ -108,15 +110,15 @@ func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed,
 		lives, err := published.ChatbotOwner.MayExist(ctx, &r.gone, r.Client, r.Live, secret, otherUID)
 		switch {
 		case err != nil:
-			state = lifecycle.SecretUnknown
-			seen.failed(lifecycle.ReadSecret, read.Error(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
+			state = revisions.SecretUnknown
+			seen.failed(report.ReadSecret, read.Error(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
 		case lives:
-			state = lifecycle.SecretForeign
+			state = revisions.SecretForeign
 		}
 	}
 	seen.HMAC.Secret.State = state
-	seen.HMAC.Secret.OtherOwner = state == lifecycle.SecretCollectable && published.HasOtherOwner(secret, otherUID, published.ChatbotOwner)
-	if state != lifecycle.SecretOwned {
+	seen.HMAC.Secret.OtherOwner = state == revisions.SecretCollectable && published.HasOtherOwner(secret, otherUID, published.ChatbotOwner)
+	if state != revisions.SecretOwned {
 		return
 	}
 	hash := func(entry string) string {
@@ -143,7 +145,7 @@ func dressIdentitySecret(secret *corev1.Secret, seen *observed, present, previou
 		template = iv.Secret.Template
 	}
 	number := int64(0)
-	for _, r := range lifecycle.LedgerOf(&seen.Chatbot.Status).Revisions() {
+	for _, r := range chatbots.LedgerOf(&seen.Chatbot.Status).Revisions() {
 		if r.Hash == present {
 			number = r.Revision
 		}
@@ -169,8 +171,8 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	source := &corev1.Secret{}
 	found, err := r.getLive(ctx, name, source)
 	if err != nil {
-		if seen.HMAC.Source.Unknown = !lifecycle.LedgerOf(&seen.Chatbot.Status).Empty(); !seen.HMAC.Source.Unknown {
-			seen.failed(lifecycle.ReadSource, read.Error(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
+		if seen.HMAC.Source.Unknown = !chatbots.LedgerOf(&seen.Chatbot.Status).Empty(); !seen.HMAC.Source.Unknown {
+			seen.failed(report.ReadSource, read.Error(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
 		}
 		return
 	}
@@ -195,7 +197,7 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 
 // writeIdentitySecret publishes a ledger: into the Secret that was observed, with its resourceVersion, or into a new one where none
 // was.
-func (r *Reconciler) writeIdentitySecret(ctx context.Context, seen *observed, shows lifecycle.Ledger) error {
+func (r *Reconciler) writeIdentitySecret(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
 	previous := ""
 	if shows.Previous != nil {
 		previous = shows.Previous.Hash

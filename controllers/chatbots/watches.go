@@ -24,7 +24,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/reservation"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the copy.
@@ -118,10 +119,10 @@ func holderIn(o client.Object) (types.NamespacedName, bool) {
 // publishesUnder reports whether the chatbot publishes under an object's name, or imports from it.
 func publishesUnder(chatbot *v1alpha1.DGbotChatbot, o client.Object) bool {
 	if _, ok := o.(*corev1.ConfigMap); ok {
-		return lifecycle.WidgetName(chatbot) == o.GetName()
+		return chatbots.WidgetName(chatbot) == o.GetName()
 	}
 	iv := chatbot.Spec.IdentityVerification
-	return iv != nil && (lifecycle.IdentitySecretName(chatbot) == o.GetName() || iv.ImportFrom != nil && iv.ImportFrom.Name == o.GetName())
+	return iv != nil && (chatbots.SecretName(chatbot) == o.GetName() || iv.ImportFrom != nil && iv.ImportFrom.Name == o.GetName())
 }
 
 // urgent reports whether an HMAC secret of a chatbot waits to be withdrawn, as far as the cache knows.
@@ -131,5 +132,5 @@ func (r *Reconciler) urgent(request reconcile.Request) bool {
 	}
 	chatbot := &v1alpha1.DGbotChatbot{}
 	found, err := read.Get(context.Background(), r.Client, request.NamespacedName, chatbot)
-	return err == nil && found && lifecycle.HMACWithdrawalOf(chatbot, r.Clock.Now()) != lifecycle.WithdrawNothing
+	return err == nil && found && chatbots.WithdrawalOf(chatbot, r.Clock.Now()) != steps.WithdrawNothing
 }

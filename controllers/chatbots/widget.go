@@ -19,7 +19,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // snippet is what a web page needs: nothing in it is secret, and every value is escaped for where it stands.
@@ -39,7 +40,7 @@ func renderSnippet(chatbot *v1alpha1.DGbotChatbot, id string) (string, error) {
 }
 
 func widgetName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
-	return types.NamespacedName{Namespace: chatbot.Namespace, Name: lifecycle.WidgetName(chatbot)}
+	return types.NamespacedName{Namespace: chatbot.Namespace, Name: chatbots.WidgetName(chatbot)}
 }
 
 // dressWidget gives a ConfigMap everything that is published for a chatbot. What users add stays.
@@ -65,7 +66,7 @@ func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id st
 
 // describeWidget puts what is known of the ConfigMap into the observation; nil stands for none.
 func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget *corev1.ConfigMap) error {
-	seen.widget, seen.Widget = widget, lifecycle.WidgetAbsent
+	seen.widget, seen.Widget = widget, chatbots.WidgetAbsent
 	if widget == nil {
 		return nil
 	}
@@ -73,15 +74,15 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 	switch {
 	case controller != nil && controller.UID == seen.Chatbot.UID,
 		controller == nil && types.UID(widget.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID:
-	case controller != nil && controller.Name == seen.Chatbot.Name && lifecycle.IsReferenceTo(v1alpha1.ChatbotKind, *controller):
-		if seen.Widget = lifecycle.WidgetCollectable; published.HasOtherOwner(widget, controller.UID, published.ChatbotOwner) {
-			seen.Widget = lifecycle.WidgetForeign // garbage collection may never delete it
+	case controller != nil && controller.Name == seen.Chatbot.Name && standing.IsReferenceTo(v1alpha1.ChatbotKind, *controller):
+		if seen.Widget = chatbots.WidgetCollectable; published.HasOtherOwner(widget, controller.UID, published.ChatbotOwner) {
+			seen.Widget = chatbots.WidgetForeign // garbage collection may never delete it
 		}
 		return nil
 	default:
 		leftOver, err := r.leftOver(ctx, widget)
 		if err != nil || !leftOver {
-			seen.Widget = lifecycle.WidgetForeign
+			seen.Widget = chatbots.WidgetForeign
 			return err
 		}
 	}
@@ -89,9 +90,9 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 	if err := dressWidget(wanted, seen.Chatbot, seen.ID); err != nil {
 		return err
 	}
-	seen.Widget = lifecycle.WidgetPublished
+	seen.Widget = chatbots.WidgetPublished
 	if !caching.EqualConfigMaps(wanted, widget) {
-		seen.Widget = lifecycle.WidgetDrifted
+		seen.Widget = chatbots.WidgetDrifted
 	}
 	return nil
 }
@@ -121,7 +122,7 @@ func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 		case !found:
 			return r.describeWidget(ctx, seen, nil)
 		case widget.UID != seen.widget.UID || widget.ResourceVersion != seen.widget.ResourceVersion:
-			if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Widget != lifecycle.WidgetDrifted {
+			if err := r.describeWidget(ctx, seen, widget); err != nil || seen.Widget != chatbots.WidgetDrifted {
 				return err
 			}
 		}
@@ -153,7 +154,7 @@ func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 	if err := r.describeWidget(ctx, seen, widget); err != nil {
 		return err
 	}
-	if seen.Widget != lifecycle.WidgetPublished {
+	if seen.Widget != chatbots.WidgetPublished {
 		return write.Reject(v1alpha1.ConfigMapWriteRefusedReason,
 			"ConfigMap %q was written, and something (a mutating webhook?) changed the operator's labels or entries in the same write", name.Name)
 	}

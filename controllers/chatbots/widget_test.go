@@ -10,7 +10,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/published"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
 )
 
 // TestDescribeWidget_WaitsOnlyForGarbageCollection: the ConfigMap of an earlier chatbot of the name is waited for unless another owner
@@ -20,7 +20,7 @@ func TestDescribeWidget_WaitsOnlyForGarbageCollection(t *testing.T) {
 	seen.Chatbot = &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "bot", UID: "new"}}
 	widget := &corev1.ConfigMap{}
 	published.SetOwner(widget, &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Name: "bot", UID: "old"}}, v1alpha1.ChatbotKind)
-	for _, want := range []lifecycle.WidgetState{lifecycle.WidgetCollectable, lifecycle.WidgetForeign} {
+	for _, want := range []chatbots.WidgetState{chatbots.WidgetCollectable, chatbots.WidgetForeign} {
 		if err := (&Reconciler{}).describeWidget(t.Context(), seen, widget); err != nil || seen.Widget != want {
 			t.Errorf("with %d owners: %s (%v), want %s", len(widget.OwnerReferences), seen.Widget, err, want)
 		}

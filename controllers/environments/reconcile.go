@@ -32,7 +32,9 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
 
 // summaryDelay is how long changes of keys are gathered before they are counted: a thousand new keys are to cost a few writes
@@ -65,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return write.Result(err)
 	}
 	seen.Failed = failed.Reads
-	status, wake := lifecycle.EnvironmentStatus(seen, r.Clock.Now())
+	status, wake := environments.Status(seen, r.Clock.Now())
 	again := ctrl.Result{}
 	if !wake.IsZero() {
 		// Timers run on the monotonic clock: see queue.MaxWait.
@@ -74,7 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if equality.Semantic.DeepEqual(*status, env.Status) {
 		return again, nil
 	}
-	for _, event := range lifecycle.EnvironmentEvents(&env.Status, status) {
+	for _, event := range environments.Events(&env.Status, status) {
 		write.Event(r.Recorder, env, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
@@ -90,21 +92,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 // observe reads what the status of an environment follows from. A failed read becomes part of the observation.
-func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment) (seen lifecycle.EnvironmentObservation, failed read.Failures) {
+func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment) (seen environments.Observation, failed read.Failures) {
 	seen.Environment = env
-	for _, w := range lifecycle.WindowsOf(&env.Spec, rules.LocationOf) {
+	for _, w := range schedule.WindowsOf(&env.Spec, rules.LocationOf) {
 		if w.Location == nil {
 			seen.UnknownZone = true
 		}
 	}
 	var err error
 	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
-	failed.Note(lifecycle.ReadNamespaces, read.Error(err, "the list of namespaces"))
+	failed.Note(report.ReadNamespaces, read.Error(err, "the list of namespaces"))
 	var keys v1alpha1.DGbotAPIKeyList
 	err = read.Bounded(ctx, func(ctx context.Context) error {
 		return r.Client.List(ctx, &keys, client.MatchingFields{rules.EnvironmentIndex: env.Name}, client.UnsafeDisableDeepCopy)
 	})
-	failed.Note(lifecycle.ReadKeys, read.Error(err, "the DGbotAPIKeys of the environment"))
+	failed.Note(report.ReadKeys, read.Error(err, "the DGbotAPIKeys of the environment"))
 	seen.Keys = keys.Items
 	return seen, failed
 }
@@ -150,7 +152,7 @@ func gathered() handler.EventHandler {
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requests) {
 			old, ok := e.ObjectOld.(*v1alpha1.DGbotAPIKey)
 			next, alsoOK := e.ObjectNew.(*v1alpha1.DGbotAPIKey)
-			if ok && alsoOK && lifecycle.FacetOf(old) != lifecycle.FacetOf(next) {
+			if ok && alsoOK && environments.FacetOf(old) != environments.FacetOf(next) {
 				wake(e.ObjectNew, q)
 			}
 		},

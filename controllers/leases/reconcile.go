@@ -23,7 +23,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 const (
@@ -62,7 +62,7 @@ type seenLease struct {
 	since           time.Time
 }
 
-// Reconcile deletes a usage Lease that was not renewed for lifecycle.UsageLeaseRetention.
+// Reconcile deletes a usage Lease that was not renewed for tracking.UsageLeaseRetention.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	lease := &coordinationv1.Lease{}
 	found, err := read.Get(ctx, r.Client, request.NamespacedName, lease)
@@ -73,7 +73,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	if left := lifecycle.UsageLeaseRetention - r.unrenewed(lease); left > 0 {
+	if left := tracking.UsageLeaseRetention - r.unrenewed(lease); left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	// Where the cache is out of date, the version in the precondition is too, and the API server rejects the deletion.

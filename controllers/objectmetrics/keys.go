@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // collectTimeout bounds how long a scrape waits for a cache that has not synced. It has, by the time a manager is
@@ -119,8 +119,8 @@ func (m *Collector) Collect(series chan<- prometheus.Metric) {
 	}
 }
 
-// revisions are what the records say of one key.
-type revisions struct {
+// summary is what the records say of the revisions of one key.
+type summary struct {
 	current   string
 	cause     string
 	verifying int
@@ -128,9 +128,9 @@ type revisions struct {
 
 // revisionFacts counts what verifies by the records and the time, as a verifier does, and not by the status: that is as old
 // as the last pass, and an operator that has stopped passing is what the figure is to show.
-func revisionFacts(keys []v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) map[types.UID]*revisions {
-	facts := make(map[types.UID]*revisions, len(keys))
-	all := make([]revisions, len(keys))
+func revisionFacts(keys []v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) map[types.UID]*summary {
+	facts := make(map[types.UID]*summary, len(keys))
+	all := make([]summary, len(keys))
 	for i := range keys {
 		all[i].cause = unknown
 		if current := keys[i].Status.Current; current != nil {
@@ -144,7 +144,7 @@ func revisionFacts(keys []v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRe
 		if of == nil {
 			continue
 		}
-		if lifecycle.Admit(record, now) == lifecycle.Admitted {
+		if standing.Admit(record, now) == standing.Admitted {
 			of.verifying++
 		}
 		if record.Name == of.current {
@@ -154,7 +154,7 @@ func revisionFacts(keys []v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRe
 	return facts
 }
 
-func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *revisions) {
+func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *summary) {
 	which := []*dto.LabelPair{label("environment", key.Spec.Environment), label("name", key.Name), label("namespace", key.Namespace)}
 	gauge := func(description *prometheus.Desc, value float64, labels []*dto.LabelPair) {
 		series <- &sample{description, labels, value}

@@ -17,7 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // shelf is a reader that has its objects at hand, as a cache has.
@@ -50,8 +51,8 @@ func stocked(n int, now time.Time) *shelf {
 			Spec:       v1alpha1.DGbotAPIKeySpec{Environment: "production", ExpiresAt: later},
 		}
 		for revision := range int64(3) {
-			record := lifecycle.NewRecord(&key, lifecycle.IssueRevision{
-				RecordName: lifecycle.RecordName(key.Name, key.UID, revision), Revision: revision, Cause: v1alpha1.CauseSchedule,
+			record := steps.NewRecord(&key, steps.IssueRevision{
+				RecordName: revisions.RecordName(key.Name, key.UID, revision), Revision: revision, Cause: v1alpha1.CauseSchedule,
 				IssuedAt: metav1.Time{Time: now}, NotAfter: later,
 			}, "abcdefABCDEF", "")
 			s.records = append(s.records, record)

@@ -22,7 +22,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // Reconciler deletes records that no key owns: those of a deleted key before garbage collection comes by, and
@@ -65,7 +65,7 @@ func whyStray(ctx context.Context, reader client.Reader, name types.NamespacedNa
 	if found, err := read.Get(ctx, reader, name, record); err != nil || !found || !record.DeletionTimestamp.IsZero() {
 		return "", err
 	}
-	if lifecycle.Orphan(record) {
+	if standing.IsOrphan(record) {
 		return strayOrphaned, nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}

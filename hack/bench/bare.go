@@ -18,7 +18,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // bareClient makes the operator's writes with the operator's account, and nothing else: it reads nothing, plans nothing
@@ -91,8 +92,8 @@ func (b *bareClient) mint(ctx context.Context, i *issued, revision int64, cause 
 	if err != nil {
 		return nil, err
 	}
-	record := lifecycle.NewRecord(i.key, lifecycle.IssueRevision{Scopes: i.key.Spec.Scopes,
-		Revision: revision, RecordName: lifecycle.RecordName(i.key.Name, i.key.UID, revision), Cause: cause,
+	record := steps.NewRecord(i.key, steps.IssueRevision{Scopes: i.key.Spec.Scopes,
+		Revision: revision, RecordName: revisions.RecordName(i.key.Name, i.key.UID, revision), Cause: cause,
 		IssuedAt: metav1.Time{Time: time.Now().UTC().Truncate(time.Second)},
 	}, key.ID(), key.Hash())
 	i.record = &record

@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // createdAtOnce keeps the API server busy.
@@ -37,7 +37,7 @@ func recordOf(i int) (*v1alpha1.DGbotAPIKeyRecord, string, error) {
 			Label: fmt.Sprintf("Service %07d", i), Environment: "staging", Scopes: []v1alpha1.Scope{"conversations.read", "conversations.write"},
 		},
 	}
-	record := lifecycle.NewRecord(key, lifecycle.IssueRevision{Scopes: key.Spec.Scopes,
+	record := steps.NewRecord(key, steps.IssueRevision{Scopes: key.Spec.Scopes,
 		Revision: 1, RecordName: fmt.Sprintf("%s-%08x-r1", name, i), Cause: v1alpha1.CauseFirstIssue, IssuedAt: metav1.Now(),
 	}, text.ID(), text.Hash())
 	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyRecordKind}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 const (
@@ -70,7 +70,7 @@ func (t *tour) issue() error {
 		if err != nil {
 			return err
 		}
-		if err := t.show(name, text, lifecycle.Admitted); err != nil {
+		if err := t.show(name, text, standing.Admitted); err != nil {
 			return err
 		}
 	}
@@ -166,10 +166,10 @@ func (t *tour) rotateByAnnotation() error {
 	if err := t.expect(before != after, "the Secret still holds the old key"); err != nil {
 		return err
 	}
-	if err := t.show("the new key", after, lifecycle.Admitted); err != nil {
+	if err := t.show("the new key", after, standing.Admitted); err != nil {
 		return err
 	}
-	if err := t.show("the old key", before, lifecycle.Admitted); err != nil {
+	if err := t.show("the old key", before, standing.Admitted); err != nil {
 		return err
 	}
 	t.previous = before
@@ -183,19 +183,19 @@ func (t *tour) endOverlap() error {
 	}
 	err := t.eventually("the old key ends", 10*time.Second, func() (bool, error) {
 		verdict, _, err := t.verify(t.previous)
-		return verdict == lifecycle.Ended, err
+		return verdict == standing.Ended, err
 	})
 	if err != nil {
 		return err
 	}
-	if err := t.show("the old key", t.previous, lifecycle.Ended); err != nil {
+	if err := t.show("the old key", t.previous, standing.Ended); err != nil {
 		return err
 	}
 	current, err := t.plaintext(development)
 	if err != nil {
 		return err
 	}
-	return t.show("the new key", current, lifecycle.Admitted)
+	return t.show("the new key", current, standing.Admitted)
 }
 
 func (t *tour) rotateByApply() error {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // forgotten are two keys that nobody uses, in an environment whose audit is in a hurry. One of them is exempt.
@@ -53,7 +53,7 @@ func (t *tour) audit() error {
 	if err := t.reach(v1alpha1.DisabledByAuditReason); err != nil {
 		return err
 	}
-	if err := t.show("the key", text, lifecycle.Disabled); err != nil {
+	if err := t.show("the key", text, standing.Disabled); err != nil {
 		return err
 	}
 	t.say("Somebody needs it after all:")
@@ -67,7 +67,7 @@ func (t *tour) audit() error {
 	if err := t.reach(v1alpha1.RevokedByAuditReason); err != nil {
 		return err
 	}
-	if err := t.show("the key", text, lifecycle.Revoked); err != nil {
+	if err := t.show("the key", text, standing.Revoked); err != nil {
 		return err
 	}
 	for _, line := range []string{

@@ -11,7 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -29,7 +29,7 @@ func (t *tour) loseSecret() error {
 	if _, err := t.kubectl("get dgkey production-server -n support -o wide"); err != nil {
 		return err
 	}
-	if err := t.show("the lost key, wherever it is in use,", before, lifecycle.Admitted); err != nil {
+	if err := t.show("the lost key, wherever it is in use,", before, standing.Admitted); err != nil {
 		return err
 	}
 	return t.eventually("a Warning event tells of it", 10*time.Second, func() (bool, error) {
@@ -53,7 +53,7 @@ func (t *tour) replaced(name, before string) error {
 			return false, err
 		}
 		verdict, _, err := t.verify(text)
-		return verdict == lifecycle.Admitted, err
+		return verdict == standing.Admitted, err
 	})
 }
 
@@ -81,7 +81,7 @@ func (t *tour) compromise() error {
 	if _, err := t.kubectl("dgbot describe production-server -n support"); err != nil {
 		return err
 	}
-	if err := t.show("the leaked key", leaked, lifecycle.Revoked); err != nil {
+	if err := t.show("the leaked key", leaked, standing.Revoked); err != nil {
 		return err
 	}
 	if err := t.replaced(production, leaked); err != nil {
@@ -99,10 +99,10 @@ func (t *tour) disable() error {
 	}
 	for _, step := range []struct {
 		state, condition string
-		verdict          lifecycle.Verdict
+		verdict          standing.Verdict
 	}{
-		{"Disabled", "Ready=False", lifecycle.Disabled},
-		{"Active", "Ready", lifecycle.Admitted},
+		{"Disabled", "Ready=False", standing.Disabled},
+		{"Active", "Ready", standing.Admitted},
 	} {
 		if _, err := t.kubectl(fmt.Sprintf(`patch dgkey staging-environment -n support --type=merge -p '{"spec":{"state":"%s"}}'`, step.state)); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (t *tour) revoke() error {
 			return err
 		}
 	}
-	return t.show("the key", text, lifecycle.Revoked)
+	return t.show("the key", text, standing.Revoked)
 }
 
 func (t *tour) deleteKey() error {

@@ -10,7 +10,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 func (t *tour) lag() error {
@@ -43,16 +43,16 @@ func (t *tour) lag() error {
 	if _, err := t.kubectl(`get dgkey zapier-integration -n support -o jsonpath='{.status.conditions[?(@.type=="PreviousRevisionInUse")].message}'`); err != nil {
 		return err
 	}
-	if err := t.show("the old key, beyond its overlap of 2 s,", before, lifecycle.Admitted); err != nil {
+	if err := t.show("the old key, beyond its overlap of 2 s,", before, standing.Admitted); err != nil {
 		return err
 	}
 	t.say("The consumer has moved on: nobody uses the old key any more.")
 	err = t.eventually("the old key ends", 40*time.Second, func() (bool, error) {
 		verdict, _, err := t.verify(before)
-		return verdict == lifecycle.Ended, err
+		return verdict == standing.Ended, err
 	})
 	if err != nil {
 		return err
 	}
-	return t.show("the old key", before, lifecycle.Ended)
+	return t.show("the old key", before, standing.Ended)
 }

@@ -17,6 +17,7 @@ import (
 	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 const namespace = "support"
@@ -56,7 +57,7 @@ func (t *tour) plaintext(name string) (string, error) {
 }
 
 // verify says of a key text what any verifier with the records would say.
-func (t *tour) verify(text string) (lifecycle.Verdict, *v1alpha1.DGbotAPIKeyRecord, error) {
+func (t *tour) verify(text string) (standing.Verdict, *v1alpha1.DGbotAPIKeyRecord, error) {
 	var records v1alpha1.DGbotAPIKeyRecordList
 	if err := t.client.List(t.ctx, &records, client.InNamespace(namespace)); err != nil {
 		return "", nil, err
@@ -64,7 +65,7 @@ func (t *tour) verify(text string) (lifecycle.Verdict, *v1alpha1.DGbotAPIKeyReco
 	hash := apikey.Hash([]byte(text))
 	for i := range records.Items {
 		if record := &records.Items[i]; record.Spec.Hash == hash {
-			return lifecycle.Admit(record, time.Now()), record, nil
+			return standing.Admit(record, time.Now()), record, nil
 		}
 	}
 	return "Unknown", nil, nil
@@ -72,7 +73,7 @@ func (t *tour) verify(text string) (lifecycle.Verdict, *v1alpha1.DGbotAPIKeyReco
 
 // show asks the verifier about a key text, says what came out, and fails if it is not what the records say, or not what is
 // wanted of them.
-func (t *tour) show(what, text string, want lifecycle.Verdict) error {
+func (t *tour) show(what, text string, want standing.Verdict) error {
 	verdict, record, err := t.verify(text)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (t *tour) show(what, text string, want lifecycle.Verdict) error {
 	if err := t.expect(verdict == want, "%s is %s, want %s", what, verdict, want); err != nil {
 		return err
 	}
-	return t.curl(text, want == lifecycle.Admitted)
+	return t.curl(text, want == standing.Admitted)
 }
 
 // verifierDelay is how long an answer of the verifier may take to be what the records say.

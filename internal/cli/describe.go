@@ -20,6 +20,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // description is everything about one key.
@@ -189,7 +191,7 @@ func (d *description) facts() [][2]string {
 		scopes = append(scopes, string(scope))
 	}
 	add("Scopes", strings.Join(scopes, ", "))
-	add("State", string(lifecycle.StateOf(k)))
+	add("State", string(effective.StateOf(k)))
 	add("Secret", fmt.Sprintf("%s, entry %s", lifecycle.SecretName(k), lifecycle.SecretDataKey(k)))
 	add("Expires", timeText(k.Spec.ExpiresAt, d.now))
 	if r := k.Spec.Rotation; r != nil && r.Interval != nil {
@@ -223,15 +225,15 @@ func (d *description) printRevisions(table io.Writer) {
 	}
 	for i := range d.Records {
 		r := &d.Records[i]
-		verdict := lifecycle.Admit(r, d.now)
-		standing, ends := string(verdict), timeText(r.Spec.NotAfter, d.now)
-		if verdict == lifecycle.Revoked {
+		verdict := standing.Admit(r, d.now)
+		shown, ends := string(verdict), timeText(r.Spec.NotAfter, d.now)
+		if verdict == standing.Revoked {
 			ends = "" // it has ended before
 		}
 		if current := d.Key.Status.Current; current != nil && current.RecordName == r.Name {
-			standing += ", current"
+			shown += ", current"
 		}
-		_ = writef(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, standing,
+		_ = writef(table, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Spec.Revision, r.Spec.KeyID, r.Spec.Cause, shown,
 			timeText(&r.Spec.IssuedAt, d.now), ends, timeText(r.Status.FirstUsedAt, d.now), timeText(r.Status.LastUsedAt, d.now))
 	}
 }

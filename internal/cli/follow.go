@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/requests"
 )
 
 // pollInterval is the time between two reads of the keys that --wait waits for.
@@ -161,7 +161,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 		f.fail(now, no("%s", reason))
 		return true
 	}
-	if says := standing(now, at); says != f.said[now.UID] {
+	if says := whyWaiting(now, at); says != f.said[now.UID] {
 		f.said[now.UID] = says
 		_ = writef(f.streams.ErrOut, "%s: %s\n", now.Name, says)
 	}
@@ -194,15 +194,15 @@ func outcome(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	// The operator revokes also if it cannot issue a new revision.
 	why := withheld(key)
 	if why == "" {
-		why = standing(key, asked)
+		why = whyWaiting(key, asked)
 	}
 	return "is revoked as far as it was issued, and has no new revision (" + why + ")"
 }
 
-// standing returns the condition that explains what a key waits for, of those that still hold for a request of that time.
-func standing(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
+// whyWaiting returns the condition that explains what a key waits for, of those that still hold for a request of that time.
+func whyWaiting(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	for _, kind := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition, v1alpha1.RequestPendingCondition} {
-		if kind == v1alpha1.RequestPendingCondition && len(lifecycle.PendingRequests(key, asked.Time)) == 0 {
+		if kind == v1alpha1.RequestPendingCondition && len(requests.PendingOf(key, asked.Time)) == 0 {
 			continue // the condition is of an earlier request, which the one that is waited for has replaced
 		}
 		if c := apimeta.FindStatusCondition(key.Status.Conditions, kind); c != nil {

@@ -14,7 +14,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // selectableKeyID is the field of records by which a key is found.
@@ -24,16 +25,16 @@ const selectableKeyID = "spec.keyID"
 type holder struct {
 	Valid bool `json:"valid"`
 	// Verdict is why it does not verify: Revoked, Disabled, Ended or Orphaned; Admitted where it does.
-	Verdict   lifecycle.Verdict `json:"verdict"`
-	Namespace string            `json:"namespace"`
-	Name      string            `json:"name"`
-	Label     string            `json:"label"`
-	Revision  int64             `json:"revision"`
-	ChatbotID string            `json:"chatbotID,omitempty"`
-	Scopes    []v1alpha1.Scope  `json:"scopes"`
-	IssuedAt  metav1.Time       `json:"issuedAt"`
-	NotAfter  *metav1.Time      `json:"notAfter,omitempty"`
-	LastUsed  *metav1.Time      `json:"lastUsedAt,omitempty"`
+	Verdict   standing.Verdict `json:"verdict"`
+	Namespace string           `json:"namespace"`
+	Name      string           `json:"name"`
+	Label     string           `json:"label"`
+	Revision  int64            `json:"revision"`
+	ChatbotID string           `json:"chatbotID,omitempty"`
+	Scopes    []v1alpha1.Scope `json:"scopes"`
+	IssuedAt  metav1.Time      `json:"issuedAt"`
+	NotAfter  *metav1.Time     `json:"notAfter,omitempty"`
+	LastUsed  *metav1.Time     `json:"lastUsedAt,omitempty"`
 	// SupersededBy is the revision that was published after it; 0 where none was.
 	SupersededBy int64 `json:"supersededBy,omitempty"`
 
@@ -82,12 +83,12 @@ func (f *finder) find(ctx context.Context, key apikey.Key) (*holder, error) {
 }
 
 func holderOf(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *holder {
-	verdict := lifecycle.Admit(record, now)
+	verdict := standing.Admit(record, now)
 	h := &holder{
-		Valid: verdict == lifecycle.Admitted, Verdict: verdict, Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name,
+		Valid: verdict == standing.Admitted, Verdict: verdict, Namespace: record.Namespace, Name: record.Spec.APIKeyRef.Name,
 		Label: record.Spec.Label, Revision: record.Spec.Revision, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
 		IssuedAt: record.Spec.IssuedAt, NotAfter: record.Spec.NotAfter, LastUsed: record.Status.LastUsedAt,
-		SupersededBy: lifecycle.SupersededBy(record), record: record,
+		SupersededBy: revisions.SupersededBy(record), record: record,
 	}
 	if h.Scopes == nil {
 		h.Scopes = []v1alpha1.Scope{}
@@ -102,9 +103,9 @@ func (h *holder) sentence(now time.Time) string {
 		text += ", last used " + timeText(h.LastUsed, now)
 	}
 	switch {
-	case h.Verdict == lifecycle.Disabled:
+	case h.Verdict == standing.Disabled:
 		return "not valid while it is disabled: " + text
-	case h.Verdict == lifecycle.UnknownState:
+	case h.Verdict == standing.UnknownState:
 		return fmt.Sprintf("not valid (its record has the state %q, which this version does not know): %s", h.record.Spec.State, text)
 	case !h.Valid:
 		return fmt.Sprintf("not valid any more (%s): %s", h.Verdict, text)

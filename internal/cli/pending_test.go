@@ -54,11 +54,11 @@ func TestStanding_NamesARequestInTheFuture(t *testing.T) {
 	key, now := &v1alpha1.DGbotAPIKey{}, *at(0)
 	key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(time.Hour).UTC().Format(time.RFC3339)}
 	key.Status.Conditions = []metav1.Condition{{Type: v1alpha1.RequestPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.RevocationPendingReason, Message: "later"}}
-	if got := standing(key, now); got != "RevocationPending: later" {
-		t.Errorf("standing: %q", got)
+	if got := whyWaiting(key, now); got != "RevocationPending: later" {
+		t.Errorf("why it waits: %q", got)
 	}
 	key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation] = at(0).UTC().Format(time.RFC3339)
-	if got := standing(key, now); got != "waiting for the operator" {
+	if got := whyWaiting(key, now); got != "waiting for the operator" {
 		t.Errorf("with a revocation that replaces the one in the future: %q", got)
 	}
 }

@@ -15,6 +15,11 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // foresight is what would happen to a key.
@@ -70,7 +75,7 @@ func (a *requestCall) show(f *foresight) error {
 	table := tabwriter.NewWriter(a.streams.Out, 0, 0, 2, ' ', 0)
 	for _, h := range f.Happens {
 		when := h.At.UTC().Format(time.RFC3339) + " (" + timeText(&h.At, f.now) + ")"
-		if !h.At.After(f.now.Add(lifecycle.ClockTolerance)) {
+		if !h.At.After(f.now.Add(instant.ClockTolerance)) {
 			when = "at once"
 		}
 		_ = writef(table, "  %s\t%s\n", when, h.What)
@@ -89,13 +94,13 @@ func (a *requestCall) show(f *foresight) error {
 // observe puts together what the policy looks at, as far as the user may read it. The Secret is not read: it is taken to hold
 // what the status says.
 func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen lifecycle.Observation, notes []string, err error) {
-	seen = lifecycle.Observation{Key: key, Secret: lifecycle.Secret{State: lifecycle.SecretAbsent}}
+	seen = lifecycle.Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}}
 	if seen.Records, err = c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID)); err != nil {
 		return seen, nil, err
 	}
 	for i := range seen.Records {
 		if current := key.Status.Current; current != nil && seen.Records[i].Name == current.RecordName {
-			seen.Secret = lifecycle.Secret{State: lifecycle.SecretOwned, Hash: seen.Records[i].Spec.Hash, KeyID: current.KeyID}
+			seen.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: seen.Records[i].Spec.Hash, KeyID: current.KeyID}
 		}
 	}
 	if ref := key.Spec.ChatbotRef; ref != nil {
@@ -104,7 +109,7 @@ func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen 
 		if err != nil && !apierrors.IsNotFound(err) {
 			return seen, nil, err
 		}
-		seen.Chatbot = lifecycle.Chatbot{ID: chatbot.Status.ChatbotID, Missing: err != nil}
+		seen.Chatbot = effective.Chatbot{ID: chatbot.Status.ChatbotID, Missing: err != nil}
 	}
 	rules := &v1alpha1.DGbotEnvironment{}
 	switch err := c.client.Get().Resource(environmentResource).Name(key.Spec.Environment).Do(ctx).Into(rules); {
@@ -114,7 +119,7 @@ func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen 
 	case err != nil:
 		return seen, nil, err
 	default:
-		seen.Environment = lifecycle.Environment{Rules: &rules.Spec, Windows: lifecycle.WindowsOf(&rules.Spec, locationOf)}
+		seen.Environment = effective.Environment{Rules: &rules.Spec, Windows: schedule.WindowsOf(&rules.Spec, locationOf)}
 	}
 	return seen, notes, nil
 }
@@ -156,7 +161,7 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 	if next := sim.Key.Status.NextRotationAt; next != nil {
 		f.add(*next, 0, "", "the next rotation is due")
 	}
-	if lifecycle.RetireOf(&seen.Key.Spec) == v1alpha1.RetireWhenUnused {
+	if effective.RetireOf(&seen.Key.Spec) == v1alpha1.RetireWhenUnused {
 		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once nobody has used them for the quietPeriod")
 	}
 	slices.SortStableFunc(f.Happens, func(a, b happening) int { return a.At.Compare(b.At.Time) })
@@ -168,11 +173,11 @@ func (f *foresight) add(at metav1.Time, revision int64, cause v1alpha1.Cause, fo
 }
 
 // take adds what a step does that people care for.
-func (f *foresight) take(step lifecycle.Step, sim *lifecycle.Simulation) {
+func (f *foresight) take(step steps.Step, sim *lifecycle.Simulation) {
 	switch step := step.(type) {
-	case lifecycle.IssueRevision:
+	case steps.IssueRevision:
 		f.add(f.at, step.Revision, step.Cause, "revision %d is issued (%s), and its key put into Secret %q", step.Revision, step.Cause, lifecycle.SecretName(sim.Key))
-	case lifecycle.AmendRecord:
+	case steps.AmendRecord:
 		revision := int64(0)
 		for i := range sim.Records {
 			if sim.Records[i].Name == step.Name {

@@ -11,6 +11,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // issued is a key that was issued two days ago.
@@ -18,7 +19,7 @@ func issued(t *testing.T, change func(*v1alpha1.DGbotAPIKey)) lifecycle.Observat
 	t.Helper()
 	k := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "web", UID: "a-uid", Generation: 1, CreationTimestamp: *at(-48 * time.Hour)}}
 	k.Spec = v1alpha1.DGbotAPIKeySpec{Label: "Web", Environment: "production", State: v1alpha1.StateActive}
-	sim := lifecycle.Simulation{Observation: lifecycle.Observation{Key: k, Secret: lifecycle.Secret{State: lifecycle.SecretAbsent}}, Now: now.Add(-48 * time.Hour)}
+	sim := lifecycle.Simulation{Observation: lifecycle.Observation{Key: k, Secret: revisions.Secret{State: revisions.SecretAbsent}}, Now: now.Add(-48 * time.Hour)}
 	if _, err := sim.Settle(); err != nil {
 		t.Fatal(err)
 	}

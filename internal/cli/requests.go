@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // request describes a verb that makes a request by annotation. It leaves spec alone, which may come from Git.
@@ -150,7 +150,7 @@ func requestTime(key *v1alpha1.DGbotAPIKey, now time.Time) metav1.Time {
 // issuedAhead reports whether the revision in use was issued while the operator's clock was ahead.
 func issuedAhead(key *v1alpha1.DGbotAPIKey, now time.Time) bool {
 	current := key.Status.Current
-	return current != nil && current.IssuedAt.After(now.Add(lifecycle.MaxIssuedAhead))
+	return current != nil && current.IssuedAt.After(now.Add(revisions.MaxIssuedAhead))
 }
 
 // warnJumped explains a request that seems to lie before the revision that it is about.

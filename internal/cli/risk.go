@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // risk is how much a key wants looking at.
@@ -52,7 +52,7 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	add := func(r risk, format string, arguments ...any) {
 		all = append(all, finding{r, fmt.Sprintf(format, arguments...)})
 	}
-	if lifecycle.StateOf(k) == v1alpha1.StateRevoked || k.Status.Audit != nil && k.Status.Audit.Stage == v1alpha1.AuditRevoked {
+	if effective.StateOf(k) == v1alpha1.StateRevoked || k.Status.Audit != nil && k.Status.Audit.Stage == v1alpha1.AuditRevoked {
 		return nil // nothing of it verifies
 	}
 	if violation := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.PolicyViolationCondition); violation != nil {
@@ -64,7 +64,7 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 	if stalled := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.StalledCondition); stalled != nil && withheld(k) == "" {
 		add(medium, "stalled for %s: %s", since(stalled.LastTransitionTime, now), stalled.Reason)
 	}
-	if lifecycle.StateOf(k) == v1alpha1.StateDisabled {
+	if effective.StateOf(k) == v1alpha1.StateDisabled {
 		add(low, "disabled: revoke it if no client needs it")
 	}
 	if k.Status.Current != nil {
@@ -87,7 +87,7 @@ func judgeUse(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time,
 		add(medium, "disabled by the audit, unused since %s", timeText(s.Audit.UnusedSince, now))
 	case s.Audit != nil:
 		add(high, "unused since %s%s", timeText(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
-	case lifecycle.StateOf(k) == v1alpha1.StateDisabled:
+	case effective.StateOf(k) == v1alpha1.StateDisabled:
 	case s.TrackedSince == nil:
 		add(medium, "no verifier reports its uses: whether it is used is not known")
 	case now.Sub(unusedSince(k)) >= unusedAfter:

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
 
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
 )
 
 // listOutputs are the values of --output for verbs that print rows.
@@ -105,7 +105,7 @@ func timeText(at *metav1.Time, now time.Time) string {
 		return ""
 	case now.IsZero():
 		return at.UTC().Format(time.RFC3339)
-	case at.After(now.Add(lifecycle.ClockTolerance)):
+	case at.After(now.Add(instant.ClockTolerance)):
 		return "in " + duration.HumanDuration(at.Sub(now))
 	}
 	return duration.HumanDuration(max(0, now.Sub(at.Time))) + " ago"

@@ -11,7 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // generateChatbots asks about chatbots, as generateKeys does about keys.
@@ -31,21 +34,21 @@ func generateChatbots(rng *rand.Rand, out *transcript) {
 }
 
 // chatbot asks everything that the policy answers about one observation.
-func (t *transcript) chatbot(o *lifecycle.ChatbotObservation, now time.Time) lifecycle.ChatbotDecision {
+func (t *transcript) chatbot(o *chatbots.Observation, now time.Time) chatbots.Decision {
 	t.observation()
-	decision := lifecycle.PlanChatbot(*o, now)
+	decision := chatbots.Plan(*o, now)
 	t.chatbotDecision(decision)
 	if decision.Status != nil {
-		t.events(lifecycle.ChatbotEvents(*o, decision.Status, now))
+		t.events(chatbots.Events(*o, decision.Status, now))
 	}
 	if decision.Issue != nil {
 		t.fact("imports", o.Imports(decision.Issue))
 	}
-	t.fact("withdrawal", lifecycle.HMACWithdrawalOf(o.Chatbot, now))
+	t.fact("withdrawal", chatbots.WithdrawalOf(o.Chatbot, now))
 	return decision
 }
 
-func (d draw) chatbot(now time.Time) lifecycle.ChatbotObservation {
+func (d draw) chatbot(now time.Time) chatbots.Observation {
 	chatbot := &v1alpha1.DGbotChatbot{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "support-bot", Namespace: "support", UID: types.UID(fmt.Sprintf("uid-%d", d.Intn(1000))), Generation: int64(1 + d.Intn(5)),
@@ -62,17 +65,17 @@ func (d draw) chatbot(now time.Time) lifecycle.ChatbotObservation {
 	if d.oneIn(25) {
 		chatbot.DeletionTimestamp = new(d.around(now))
 	}
-	o := lifecycle.ChatbotObservation{
+	o := chatbots.Observation{
 		Chatbot: chatbot, ID: "cb_1", Holder: "other/bot",
-		Claim: pick(d, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimOwn, lifecycle.ClaimAbsent, lifecycle.ClaimStale,
-			lifecycle.ClaimTaken, lifecycle.ClaimUnknown),
-		Widget: pick(d, lifecycle.WidgetPublished, lifecycle.WidgetPublished, lifecycle.WidgetAbsent, lifecycle.WidgetDrifted, lifecycle.WidgetCollectable,
-			lifecycle.WidgetForeign, lifecycle.WidgetUnknown),
+		Claim: pick(d, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimAbsent, chatbots.ClaimStale,
+			chatbots.ClaimTaken, chatbots.ClaimUnknown),
+		Widget: pick(d, chatbots.WidgetPublished, chatbots.WidgetPublished, chatbots.WidgetAbsent, chatbots.WidgetDrifted, chatbots.WidgetCollectable,
+			chatbots.WidgetForeign, chatbots.WidgetUnknown),
 	}
 	chatbot.Status = d.chatbotStatus(now)
 	o.HMAC = d.hmac(&chatbot.Status, now)
 	if d.oneIn(8) {
-		o.Refusal = &lifecycle.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "exceeded quota"}
+		o.Refusal = &report.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "exceeded quota"}
 	}
 	if d.oneIn(8) {
 		o.Failed = d.failedChatbotReads()
@@ -104,8 +107,8 @@ func (d draw) revision(n int64, now time.Time) *v1alpha1.IdentityRevision {
 	}
 }
 
-func (d draw) ledger(now time.Time) lifecycle.Ledger {
-	var l lifecycle.Ledger
+func (d draw) ledger(now time.Time) chatbots.Ledger {
+	var l chatbots.Ledger
 	n := int64(1 + d.Intn(5))
 	if !d.oneIn(3) {
 		l.Previous = d.revision(n, now)
@@ -134,10 +137,10 @@ func (d draw) chatbotStatus(now time.Time) v1alpha1.DGbotChatbotStatus {
 	return s
 }
 
-func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) lifecycle.HMACObservation {
-	ledger := lifecycle.LedgerOf(s)
-	h := lifecycle.HMACObservation{Secret: lifecycle.Secret{State: pick(d, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretAbsent,
-		lifecycle.SecretLeftOver, lifecycle.SecretCollectable, lifecycle.SecretForeign, lifecycle.SecretUnknown)}}
+func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) chatbots.HMACObservation {
+	ledger := chatbots.LedgerOf(s)
+	h := chatbots.HMACObservation{Secret: revisions.Secret{State: pick(d, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretAbsent,
+		revisions.SecretLeftOver, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}}
 	h.Secret.Drifted, h.Secret.OtherOwner = d.oneIn(6), d.oneIn(4)
 	h.Copy.There, h.Copy.Drifted, h.Copy.Unknown = !d.oneIn(5), d.oneIn(8), d.oneIn(12)
 	if h.Copy.There {
@@ -158,20 +161,20 @@ func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) lifecycle.HMAC
 	if ledger.Previous != nil && d.oneIn(2) {
 		h.PreviousHash = ledger.Previous.Hash
 	}
-	h.Source = lifecycle.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "there is no such entry"), Unknown: d.oneIn(10)}
+	h.Source = chatbots.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "there is no such entry"), Unknown: d.oneIn(10)}
 	h.Refusal = pick(d, nil, nil, nil, nil, nil,
-		&lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
-		&lifecycle.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
+		&report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
+		&report.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
 	h.Failed = d.oneIn(12)
 	d.know(&h)
 	return h
 }
 
 // know fills in which secrets are at hand: those in the Secret and in the replica, at times one less or one more.
-func (d draw) know(h *lifecycle.HMACObservation) {
+func (d draw) know(h *chatbots.HMACObservation) {
 	h.Known, h.Padded = map[string]bool{}, map[string]bool{}
 	for _, hash := range []string{h.Secret.Hash, h.PreviousHash} {
-		if hash != "" && h.Secret.State == lifecycle.SecretOwned {
+		if hash != "" && h.Secret.State == revisions.SecretOwned {
 			h.Known[hash] = true
 		}
 	}
@@ -188,28 +191,28 @@ func (d draw) know(h *lifecycle.HMACObservation) {
 	}
 }
 
-func (d draw) failedChatbotReads() lifecycle.FailedReads {
-	var failed lifecycle.FailedReads
-	for _, part := range []lifecycle.ReadPart{lifecycle.ReadClaim, lifecycle.ReadWidget, lifecycle.ReadSecret, lifecycle.ReadCopy, lifecycle.ReadSource} {
+func (d draw) failedChatbotReads() report.FailedReads {
+	var failed report.FailedReads
+	for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadCopy, report.ReadSource} {
 		if d.oneIn(3) {
-			failed = append(failed, lifecycle.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
 		}
 	}
 	return failed
 }
 
 // goOnWithChatbot carries out the step, or moves the clock, or changes something, and returns the time.
-func (d draw) goOnWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecycle.ChatbotDecision, now time.Time) time.Time {
+func (d draw) goOnWithChatbot(o *chatbots.Observation, decision *chatbots.Decision, now time.Time) time.Time {
 	o.Chatbot = o.Chatbot.DeepCopy()
 	h := &o.HMAC
 	switch decision.Step {
 	case "":
 		return d.restWithChatbot(o, decision, now)
-	case lifecycle.ClaimID:
-		o.Claim = lifecycle.ClaimOwn
-	case lifecycle.PublishWidget:
-		o.Widget = lifecycle.WidgetPublished
-	case lifecycle.AnnounceRevision:
+	case chatbots.ClaimID:
+		o.Claim = chatbots.ClaimOwn
+	case chatbots.PublishWidget:
+		o.Widget = chatbots.WidgetPublished
+	case chatbots.AnnounceRevision:
 		n := decision.Issue.Revision
 		o.Chatbot.Status.Pending = &v1alpha1.IdentityRevision{
 			Revision: n, KID: fmt.Sprintf("%016d", n), Hash: fmt.Sprintf("sha256:%d", n), Cause: decision.Issue.Cause, IssuedAt: decision.Issue.IssuedAt,
@@ -217,21 +220,21 @@ func (d draw) goOnWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecyc
 		if !d.oneIn(5) {
 			h.Known[o.Chatbot.Status.Pending.Hash] = true
 		}
-	case lifecycle.WriteLedger:
+	case chatbots.WriteLedger:
 		decision.Ledger.Replace(&o.Chatbot.Status)
-	case lifecycle.MarkCopy:
+	case chatbots.MarkCopy:
 		h.Copy.There, h.Copy.Abandoned = true, decision.Ledger.Pending.KID
-	case lifecycle.WriteCopy:
+	case chatbots.WriteCopy:
 		h.Copy.There, h.Copy.Drifted, h.Copy.Shows = true, false, decision.Ledger
-	case lifecycle.PruneCopy:
+	case chatbots.PruneCopy:
 		h.Copy.Pruned = map[string]bool{}
 		for _, kid := range decision.Kids {
 			h.Copy.Pruned[kid] = true
 		}
-	case lifecycle.DeleteCopy:
-		h.Copy = lifecycle.HMACCopy{}
-	case lifecycle.WriteSecret:
-		h.Secret, h.PreviousHash = lifecycle.Secret{State: lifecycle.SecretOwned, Hash: decision.Ledger.Current.Hash}, ""
+	case chatbots.DeleteCopy:
+		h.Copy = chatbots.Replica{}
+	case chatbots.WriteSecret:
+		h.Secret, h.PreviousHash = revisions.Secret{State: revisions.SecretOwned, Hash: decision.Ledger.Current.Hash}, ""
 		if decision.Ledger.Previous != nil {
 			h.PreviousHash = decision.Ledger.Previous.Hash
 		}
@@ -242,12 +245,12 @@ func (d draw) goOnWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecyc
 }
 
 // restWithChatbot stores the status of a plan without a step, and changes the world.
-func (d draw) restWithChatbot(o *lifecycle.ChatbotObservation, decision *lifecycle.ChatbotDecision, now time.Time) time.Time {
+func (d draw) restWithChatbot(o *chatbots.Observation, decision *chatbots.Decision, now time.Time) time.Time {
 	if decision.Status != nil {
 		o.Chatbot.Status = *decision.Status
 	}
 	instants := []*metav1.Time{o.Chatbot.Status.NextRotationAt}
-	for _, revision := range lifecycle.LedgerOf(&o.Chatbot.Status).Revisions() {
+	for _, revision := range chatbots.LedgerOf(&o.Chatbot.Status).Revisions() {
 		instants = append(instants, revision.NotAfter)
 	}
 	now = d.later(now, instants...)
@@ -275,20 +278,20 @@ func generateEnvironments(rng *rand.Rand, out *transcript) {
 		now := epoch.Add(time.Duration(d.Int63n(int64(400 * 24 * time.Hour))))
 		env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production", Generation: int64(d.Intn(4))}, Spec: *d.rules(now)}
 		env.Status.Conditions, env.Status.Keys = d.conditions(now), int64(d.Intn(5))
-		o := lifecycle.EnvironmentObservation{Environment: env, UnknownZone: d.oneIn(6), SelectsNothing: d.oneIn(6)}
+		o := environments.Observation{Environment: env, UnknownZone: d.oneIn(6), SelectsNothing: d.oneIn(6)}
 		for range d.Intn(6) {
 			sim := d.simulation()
 			o.Keys = append(o.Keys, *sim.Key)
 		}
-		for _, part := range []lifecycle.ReadPart{lifecycle.ReadNamespaces, lifecycle.ReadKeys} {
+		for _, part := range []report.ReadPart{report.ReadNamespaces, report.ReadKeys} {
 			if d.oneIn(8) {
-				o.Failed = append(o.Failed, lifecycle.FailedRead{Of: part, What: string(part), Message: "forbidden"})
+				o.Failed = append(o.Failed, report.FailedRead{Of: part, What: string(part), Message: "forbidden"})
 			}
 		}
 		out.observation()
-		status, wake := lifecycle.EnvironmentStatus(o, now)
+		status, wake := environments.Status(o, now)
 		out.conditions(status.Conditions)
-		out.events(lifecycle.EnvironmentEvents(&env.Status, status))
+		out.events(environments.Events(&env.Status, status))
 		status.Conditions = nil
 		out.fact("status", asJSON(status))
 		out.wake(wake)

@@ -12,7 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // draw makes values for observations. Those of one seed are always the same.
@@ -105,13 +110,13 @@ func (d draw) keySpec(now time.Time) v1alpha1.DGbotAPIKeySpec {
 }
 
 func (d draw) record(key *v1alpha1.DGbotAPIKey, revision int64, now time.Time) v1alpha1.DGbotAPIKeyRecord {
-	issue := lifecycle.IssueRevision{
-		Revision: revision, RecordName: lifecycle.RecordName(key.Name, key.UID, revision), IssuedAt: d.around(now), NotAfter: d.maybeAround(now, 3),
+	issue := steps.IssueRevision{
+		Revision: revision, RecordName: revisions.RecordName(key.Name, key.UID, revision), IssuedAt: d.around(now), NotAfter: d.maybeAround(now, 3),
 		Cause: pick(d, v1alpha1.CauseFirstIssue, v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation, v1alpha1.CauseSecretLost,
 			v1alpha1.CauseSecretAltered, v1alpha1.CauseRecordLost, v1alpha1.CauseReactivation, v1alpha1.CauseExpiryChanged),
 		ChatbotID: pick(d, "", "cb_1", "cb_2"), Scopes: d.scopes(),
 	}
-	record := lifecycle.NewRecord(key, issue, fmt.Sprintf("k%011d", revision), fmt.Sprintf("sha256:%d", revision))
+	record := steps.NewRecord(key, issue, fmt.Sprintf("k%011d", revision), fmt.Sprintf("sha256:%d", revision))
 	record.UID, record.ResourceVersion = types.UID(record.Name), strconv.Itoa(d.Intn(1000))
 	record.CreationTimestamp = metav1.Time{Time: issue.IssuedAt.Add(time.Duration(d.Intn(5)) * time.Second)}
 	if d.oneIn(12) {
@@ -122,7 +127,7 @@ func (d draw) record(key *v1alpha1.DGbotAPIKey, revision int64, now time.Time) v
 		record.Annotations = map[string]string{v1alpha1.SupersededByAnnotation: strconv.FormatInt(revision+1+int64(d.Intn(2)), 10)}
 	}
 	if d.oneIn(12) {
-		mark := lifecycle.AuditMark{Stage: pick(d, v1alpha1.AuditDisabled, v1alpha1.AuditRevoked), Since: d.around(now), UnusedSince: d.around(now)}
+		mark := revisions.AuditMark{Stage: pick(d, v1alpha1.AuditDisabled, v1alpha1.AuditRevoked), Since: d.around(now), UnusedSince: d.around(now)}
 		metav1.SetMetaDataAnnotation(&record.ObjectMeta, v1alpha1.AuditAnnotation, mark.String())
 	}
 	if d.oneIn(20) {
@@ -136,9 +141,9 @@ func (d draw) record(key *v1alpha1.DGbotAPIKey, revision int64, now time.Time) v
 	return record
 }
 
-func (d draw) secret(records []v1alpha1.DGbotAPIKeyRecord) lifecycle.Secret {
-	s := lifecycle.Secret{State: pick(d, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretOwned, lifecycle.SecretAbsent,
-		lifecycle.SecretLeftOver, lifecycle.SecretCollectable, lifecycle.SecretForeign, lifecycle.SecretUnknown)}
+func (d draw) secret(records []v1alpha1.DGbotAPIKeyRecord) revisions.Secret {
+	s := revisions.Secret{State: pick(d, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretAbsent,
+		revisions.SecretLeftOver, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}
 	s.Drifted, s.OtherOwner = d.oneIn(6), d.oneIn(4)
 	switch {
 	case len(records) > 0 && !d.oneIn(6):
@@ -199,39 +204,39 @@ func (d draw) conditions(now time.Time) []metav1.Condition {
 	return conditions
 }
 
-func (d draw) chatbotOfKey() lifecycle.Chatbot {
-	return lifecycle.Chatbot{
+func (d draw) chatbotOfKey() effective.Chatbot {
+	return effective.Chatbot{
 		ID: pick(d, "", "cb_1", "cb_1", "cb_2"), Missing: d.oneIn(5), Environment: pick(d, "", "production", "production", "staging"),
 		Moved: pick(d, nil, nil, nil, []string{"cb_2"}),
 	}
 }
 
-func (d draw) tracking(now time.Time) *lifecycle.Tracking {
+func (d draw) tracking(now time.Time) *tracking.Tracking {
 	if d.oneIn(3) {
 		return nil
 	}
-	return &lifecycle.Tracking{Since: d.around(now).Time, Renewed: now.Add(-time.Duration(d.Intn(900)) * time.Second), Lag: time.Duration(d.Intn(90)) * time.Second}
+	return &tracking.Tracking{Since: d.around(now).Time, Renewed: now.Add(-time.Duration(d.Intn(900)) * time.Second), Lag: time.Duration(d.Intn(90)) * time.Second}
 }
 
-func (d draw) refusal() *lifecycle.Refusal {
+func (d draw) refusal() *report.Refusal {
 	return pick(d, nil,
-		&lifecycle.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
-		&lifecycle.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "webhook says no"},
-		&lifecycle.Refusal{Reason: v1alpha1.RecordConflictReason, Message: "conflict"})
+		&report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
+		&report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "webhook says no"},
+		&report.Refusal{Reason: v1alpha1.RecordConflictReason, Message: "conflict"})
 }
 
-func (d draw) failedReads() lifecycle.FailedReads {
-	var failed lifecycle.FailedReads
-	for _, part := range []lifecycle.ReadPart{lifecycle.ReadSecret, lifecycle.ReadRecords, lifecycle.ReadEnvironment, lifecycle.ReadChatbot, lifecycle.ReadTracking} {
+func (d draw) failedReads() report.FailedReads {
+	var failed report.FailedReads
+	for _, part := range []report.ReadPart{report.ReadSecret, report.ReadRecords, report.ReadEnvironment, report.ReadChatbot, report.ReadTracking} {
 		if d.oneIn(3) {
-			failed = append(failed, lifecycle.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
 		}
 	}
 	return failed
 }
 
-func (d draw) environment(now time.Time) lifecycle.Environment {
-	env := lifecycle.Environment{Required: d.oneIn(2)}
+func (d draw) environment(now time.Time) effective.Environment {
+	env := effective.Environment{Required: d.oneIn(2)}
 	if d.oneIn(2) {
 		env.Known = pick(d, nil, []string{"staging"}, []string{"staging", "development"})
 		return env
@@ -239,7 +244,7 @@ func (d draw) environment(now time.Time) lifecycle.Environment {
 	env.Rules = d.rules(now)
 	env.Excluded = d.oneIn(12)
 	env.Rank, env.ChatbotRank = d.Intn(6), d.Intn(3)
-	env.Windows = lifecycle.WindowsOf(env.Rules, zone)
+	env.Windows = schedule.WindowsOf(env.Rules, zone)
 	return env
 }
 

@@ -14,6 +14,11 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // epoch is where the observations begin. It is a Monday.
@@ -40,7 +45,7 @@ func generateKeys(rng *rand.Rand, out *transcript) {
 func (t *transcript) key(sim *lifecycle.Simulation) {
 	t.observation()
 	if sim.Key.Spec.ChatbotRef == nil {
-		sim.Chatbot = lifecycle.Chatbot{} // no reader finds a chatbot that the key does not name
+		sim.Chatbot = effective.Chatbot{} // no reader finds a chatbot that the key does not name
 	}
 	decision := lifecycle.Plan(sim.Observation, sim.Now)
 	t.keyDecision(decision)
@@ -49,7 +54,7 @@ func (t *transcript) key(sim *lifecycle.Simulation) {
 	}
 	t.fact("withdrawal", lifecycle.WithdrawalOf(sim.Key, sim.Records, sim.Now))
 	for i := range sim.Records {
-		t.fact("verdict", lifecycle.Admit(&sim.Records[i], sim.Now))
+		t.fact("verdict", standing.Admit(&sim.Records[i], sim.Now))
 	}
 }
 
@@ -57,7 +62,7 @@ func (t *transcript) key(sim *lifecycle.Simulation) {
 func (d draw) goOn(sim *lifecycle.Simulation) {
 	decision := lifecycle.Plan(sim.Observation, sim.Now)
 	for _, step := range decision.Steps {
-		issue, issues := step.(lifecycle.IssueRevision)
+		issue, issues := step.(steps.IssueRevision)
 		switch {
 		case d.oneIn(10):
 			return // a crash between two writes
@@ -195,7 +200,7 @@ func (d draw) loseOften(sim *lifecycle.Simulation) {
 		sim.Records = append(sim.Records, record)
 	}
 	key.Status = d.keyStatus(sim.Records, sim.Now)
-	sim.Secret = pick(d, lifecycle.Secret{State: lifecycle.SecretAbsent}, lifecycle.Secret{State: lifecycle.SecretOwned, Hash: "sha256:foreign"})
+	sim.Secret = pick(d, revisions.Secret{State: revisions.SecretAbsent}, revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:foreign"})
 }
 
 // leaveUnused makes an observation of a key that nothing uses, under rules that disable and revoke such keys.
@@ -205,8 +210,8 @@ func (d draw) leaveUnused(sim *lifecycle.Simulation) {
 	minutes := func(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Minute} }
 	rules := d.rules(sim.Now)
 	rules.Audit = &v1alpha1.EnvironmentAudit{UnusedAfter: minutes(10), DisableAfter: minutes(20), RevokeAfter: minutes(30)}
-	sim.Environment = lifecycle.Environment{Rules: rules}
-	sim.Tracking = &lifecycle.Tracking{Since: sim.Now.Add(-time.Duration(d.Intn(90)) * time.Minute), Renewed: sim.Now.Add(-time.Second), Lag: time.Second}
+	sim.Environment = effective.Environment{Rules: rules}
+	sim.Tracking = &tracking.Tracking{Since: sim.Now.Add(-time.Duration(d.Intn(90)) * time.Minute), Renewed: sim.Now.Add(-time.Second), Lag: time.Second}
 	for i := range sim.Records {
 		record := &sim.Records[i]
 		record.Spec.IssuedAt = metav1.Time{Time: sim.Now.Add(-time.Duration(60+i) * time.Minute).Truncate(time.Second)}
@@ -216,7 +221,7 @@ func (d draw) leaveUnused(sim *lifecycle.Simulation) {
 	unused := metav1.Time{Time: since.Add(-time.Duration(d.Intn(40)) * time.Minute)}
 	switch {
 	case len(sim.Records) > 0 && d.oneIn(2):
-		mark := lifecycle.AuditMark{Stage: v1alpha1.AuditDisabled, Since: since, UnusedSince: unused}
+		mark := revisions.AuditMark{Stage: v1alpha1.AuditDisabled, Since: since, UnusedSince: unused}
 		last := &sim.Records[len(sim.Records)-1]
 		metav1.SetMetaDataAnnotation(&last.ObjectMeta, v1alpha1.AuditAnnotation, mark.String())
 	case d.oneIn(2):

@@ -12,6 +12,9 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // transcript is what the policy decided about the observations of a block, in words that do not change when a type or a field of the
@@ -79,23 +82,23 @@ func (t *transcript) keyDecision(d lifecycle.Decision) {
 	t.wake(d.Wake)
 }
 
-func (t *transcript) step(step lifecycle.Step) {
+func (t *transcript) step(step steps.Step) {
 	switch s := step.(type) {
-	case lifecycle.IssueRevision:
+	case steps.IssueRevision:
 		t.issue(&s)
-	case lifecycle.AmendRecord:
+	case steps.AmendRecord:
 		t.fact("amend", fmt.Sprintf("%s %s state=%s notAfter=%s label=%q chatbot=%s scopes=%s supersededBy=%d audit=%s version=%s",
 			s.Name, s.UID, s.State, asJSON(s.NotAfter), s.Label, asJSON(s.ChatbotID), asJSON(s.Scopes), s.SupersededBy, asJSON(s.Audit), s.Version))
-	case lifecycle.DeleteRecord:
+	case steps.DeleteRecord:
 		t.fact("delete", fmt.Sprintf("%s %s", s.Name, s.UID))
-	case lifecycle.RepairSecret:
+	case steps.RepairSecret:
 		t.fact("repair", "Secret")
 	default:
 		panic(fmt.Sprintf("unknown step %T", step))
 	}
 }
 
-func (t *transcript) issue(s *lifecycle.IssueRevision) {
+func (t *transcript) issue(s *steps.IssueRevision) {
 	t.fact("issue", fmt.Sprintf("%d %s cause=%s loss=%s issuedAt=%s notAfter=%s chatbot=%s scopes=%s",
 		s.Revision, s.RecordName, s.Cause, s.Loss, asJSON(s.IssuedAt), asJSON(s.NotAfter), s.ChatbotID, asJSON(s.Scopes)))
 }
@@ -108,18 +111,18 @@ func (t *transcript) conditions(conditions []metav1.Condition) {
 	}
 }
 
-func (t *transcript) events(events []lifecycle.Event) {
+func (t *transcript) events(events []report.Event) {
 	for _, e := range events {
 		t.fact("event", fmt.Sprintf("warning=%t %s %s", e.Warning, e.Reason, e.Action))
 		t.message(e.Note)
 	}
 }
 
-func (t *transcript) ledger(name string, l lifecycle.Ledger) {
+func (t *transcript) ledger(name string, l chatbots.Ledger) {
 	t.fact(name, asJSON([]*v1alpha1.IdentityRevision{l.Current, l.Previous, l.Pending}))
 }
 
-func (t *transcript) chatbotDecision(d lifecycle.ChatbotDecision) {
+func (t *transcript) chatbotDecision(d chatbots.Decision) {
 	t.fact("step", d.Step)
 	if d.Issue != nil {
 		t.issue(d.Issue)

@@ -11,6 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // audited is a key of an environment with an audit, whose uses verifiers report.
@@ -23,7 +28,7 @@ type audited struct {
 
 func newAudited(t *testing.T) *audited {
 	rules := &v1alpha1.DGbotEnvironmentSpec{Audit: &v1alpha1.EnvironmentAudit{UnusedAfter: lasts(90 * day), DisableAfter: lasts(120 * day), RevokeAfter: lasts(180 * day)}}
-	a := &audited{t: t, Simulation: &Simulation{Observation: Observation{Key: testKey("audited"), Secret: Secret{State: SecretAbsent}, Environment: Environment{Rules: rules}}, Now: start}}
+	a := &audited{t: t, Simulation: &Simulation{Observation: Observation{Key: testKey("audited"), Secret: revisions.Secret{State: revisions.SecretAbsent}, Environment: effective.Environment{Rules: rules}}, Now: start}}
 	a.after(0)
 	return a
 }
@@ -31,9 +36,9 @@ func newAudited(t *testing.T) *audited {
 func (a *audited) rules() *v1alpha1.EnvironmentAudit { return a.Environment.Rules.Audit }
 
 // after lets time go by hour by hour, and returns what was done.
-func (a *audited) after(d time.Duration) []Step {
+func (a *audited) after(d time.Duration) []steps.Step {
 	a.t.Helper()
-	var taken []Step
+	var taken []steps.Step
 	for end := a.Now.Add(d); ; {
 		a.renew()
 		steps, err := a.Settle()
@@ -60,7 +65,7 @@ func (a *audited) renew() {
 	if a.Tracking != nil && !a.missed {
 		since = a.Tracking.Since
 	}
-	a.Tracking, a.missed = &Tracking{Since: since, Renewed: a.Now, Lag: testLag}, false
+	a.Tracking, a.missed = &tracking.Tracking{Since: since, Renewed: a.Now, Lag: testLag}, false
 }
 
 // use has a verifier report a use of the newest revision.
@@ -71,7 +76,7 @@ func (a *audited) use() {
 }
 
 func (a *audited) keep(when time.Time) {
-	metav1.SetMetaDataAnnotation(&a.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, rfc3339(at(when)))
+	metav1.SetMetaDataAnnotation(&a.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, instant.Format(at(when)))
 	a.after(0)
 }
 

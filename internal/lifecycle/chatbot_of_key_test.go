@@ -10,13 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // ofChatbot is an issued key whose chatbot has the ID cb_1.
 func ofChatbot(t *testing.T) *Simulation {
 	return issuedBy(t, func(s *Simulation) {
 		s.Key.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"}
-		s.Chatbot = Chatbot{ID: "cb_1", Environment: "production"}
+		s.Chatbot = effective.Chatbot{ID: "cb_1", Environment: "production"}
 	})
 }
 
@@ -33,7 +34,7 @@ func issuedBy(t *testing.T, change func(*Simulation)) *Simulation {
 // without a chatbot ID may be accepted for every chatbot.
 func TestPlan_LostRecordsDoNotUnbindAKey(t *testing.T) {
 	s := ofChatbot(t)
-	s.Chatbot = Chatbot{Missing: true}
+	s.Chatbot = effective.Chatbot{Missing: true}
 	settle(t, s)
 	s.losesRecords()
 	advance(t, s, time.Minute)
@@ -41,7 +42,7 @@ func TestPlan_LostRecordsDoNotUnbindAKey(t *testing.T) {
 		t.Fatalf("issued %+v", s.Records[0].Spec)
 	}
 	wantReady(t, s, metav1.ConditionFalse, v1alpha1.WaitingForChatbotReason)
-	s.Chatbot = Chatbot{ID: "cb_2", Environment: "production"}
+	s.Chatbot = effective.Chatbot{ID: "cb_2", Environment: "production"}
 	if steps := settle(t, s); issued(steps) != "RecordLost" || s.Records[0].Spec.ChatbotID != "cb_2" {
 		t.Errorf("with the chatbot: issued %q, %+v", issued(steps), s.Records)
 	}
@@ -50,7 +51,7 @@ func TestPlan_LostRecordsDoNotUnbindAKey(t *testing.T) {
 // TestPlan_RemovesAChatbotIDThatMoved from the records that verify, and from those that follow.
 func TestPlan_RemovesAChatbotIDThatMoved(t *testing.T) {
 	s := ofChatbot(t)
-	s.Chatbot = Chatbot{Missing: true}
+	s.Chatbot = effective.Chatbot{Missing: true}
 	if steps := settle(t, s); len(steps) != 0 || s.rev(1).Spec.ChatbotID != "cb_1" {
 		t.Fatalf("without the chatbot: %+v", s.rev(1).Spec)
 	}
@@ -67,7 +68,7 @@ func TestPlan_RemovesAChatbotIDThatMoved(t *testing.T) {
 
 // TestPlan_HoldsAKeyToChatbotsOfItsEnvironment: a chatbot of another environment gives a key no ID.
 func TestPlan_HoldsAKeyToChatbotsOfItsEnvironment(t *testing.T) {
-	other := Chatbot{ID: "cb_staging", Environment: "staging"}
+	other := effective.Chatbot{ID: "cb_staging", Environment: "staging"}
 	s := issuedBy(t, func(s *Simulation) {
 		s.Key.Spec.ChatbotRef, s.Chatbot = &v1alpha1.ChatbotReference{Name: "bot"}, other
 	})

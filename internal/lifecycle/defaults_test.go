@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
 
 // TestPlan_AbsentFieldsMeanTheirDefaults: a key stored by an earlier version has the defaults written out. Its life is that
@@ -62,7 +65,7 @@ func TestWindowsOf_AbsentTimeZoneIsUTC(t *testing.T) {
 	rules := &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{Windows: []v1alpha1.RotationWindow{
 		{Start: "01:00", End: "02:00"}, {Start: "01:00", End: "02:00", TimeZone: "Europe/Berlin"},
 	}}}
-	WindowsOf(rules, func(name string) *time.Location {
+	schedule.WindowsOf(rules, func(name string) *time.Location {
 		asked = append(asked, name)
 		return time.UTC
 	})
@@ -79,7 +82,7 @@ func TestExemptionOf_LatestCounts(t *testing.T) {
 	}
 	early, late := exemption(start.Add(day)), exemption(start.Add(3*day))
 	for _, listed := range [][]v1alpha1.AuditExemption{{early, late}, {late, early}} {
-		got := exemptionOf(&v1alpha1.EnvironmentAudit{Exemptions: listed}, key.Namespace, key.Name, &horizon{now: start})
+		got := effective.ExemptionOf(&v1alpha1.EnvironmentAudit{Exemptions: listed}, key.Namespace, key.Name, &instant.Horizon{Now: start})
 		if got == nil || !got.Until.Equal(late.Until) {
 			t.Errorf("of %v, %v: %v, want the later", listed[0].Until, listed[1].Until, got)
 		}

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lifecycle decides what happens to API keys and HMAC secrets. It is the policy: it does no I/O, and uses neither a clock nor
-// randomness.
+// Package lifecycle decides what happens to API keys. With the packages below it, it is the policy: none of them does I/O, uses a clock or is
+// random.
 //
 // Plan takes everything observed (the DGbotAPIKey, its records, what its Secret holds) and the time. It returns the next steps, the
 // status that describes the observation, and when to plan again. It is deterministic and total. Nothing in it depends on having seen a
 // change happen, so neither a restart, nor a second instance, nor a lost status makes it issue a revision. The caller applies the steps in
-// order; after an IssueRevision that succeeded it plans again, until a plan has no steps. PlanChatbot does the same for a DGbotChatbot
-// and its HMAC secret.
+// order; after an IssueRevision that succeeded it plans again, until a plan has no steps.
 //
 // # The way of a plan
 //
-//	facts.go      observation → facts: owner, revisions, Secret; the same terms for API keys and HMAC secrets
-//	effective.go  what the owner asks for → what the rules of its environment and the audit let it have
-//	history.go    which revision the Secret holds, which is published, which number is free
-//	causes.go     why a revision is due
-//	gates.go      what keeps it from being issued, or the owner from being Ready
-//	amend.go      what changes about existing revisions; plan.go puts it in order
-//	horizon.go    when to plan again: the next instant that any of these rules asked about
+//	observation.go, owner.go   observation → facts in terms that API keys and HMAC secrets share
+//	effective                  what the spec asks for → what the rules of the environment and the audit let it have
+//	revisions                  which revision the Secret holds, which is published, which number is free
+//	policy                     why a revision is due (causes.go), what keeps it from being issued (gates.go), what changes about
+//	                           the others (amend.go), and in what order (changes.go)
+//	plan.go, status.go         conclusions → steps and status
+//
+// The conclusions draw on packages of one subject each: schedule, requests and tracking. Package instant has the clock of a plan, which finds
+// when to plan again: at the next instant that any rule asked about. Package standing is what verifiers go by, steps what a plan consists
+// of, and report what users are told.
+//
+// Package chatbots plans in the same way for a DGbotChatbot and its HMAC secret, and package environments describes a DGbotEnvironment.
 //
 // # A revision
 //
@@ -29,7 +33,7 @@
 //	expires after overlap  Revoked, for good ◀─────────────────────┘
 //
 // With retire: WhenUnused a superseded revision has maxOverlap in place of overlap. It expires earlier once verifiers have reported for
-// long enough that it is not used (retire.go).
+// long enough that it is not used (policy/retire.go).
 //
 // Which revision is current is never stored: it is the one whose hash the Secret's bytes match.
 //
@@ -67,6 +71,6 @@
 //	overlapGate         10 earlier revisions still verify           Ready True, Reconciling
 //	(open)              issue, publish, supersede                   Ready as it is, Reconciling
 //
-// A failed read (failed_reads.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for
+// A failed read (policy/unknown.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for
 // Revoked, Disabled, expiry and revokeIssuedBefore depend on the key and its records alone.
 package lifecycle

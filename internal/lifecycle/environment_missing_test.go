@@ -3,7 +3,6 @@
 package lifecycle
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // withoutEnvironment is a new key whose environment has no DGbotEnvironment, with a manager that requires one.
@@ -21,7 +23,7 @@ func withoutEnvironment() *Simulation {
 	key := testKey("a-uid")
 	key.CreationTimestamp = *at(start)
 	key.Spec.Scopes = []v1alpha1.Scope{"conversations.read"}
-	return &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Environment: Environment{Required: true}}, Now: start}
+	return &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}, Environment: effective.Environment{Required: true}}, Now: start}
 }
 
 // issuedWithoutEnvironment is a key that was issued before its DGbotEnvironment was removed, or before environments were required.
@@ -88,20 +90,22 @@ func TestPlan_FirstIssueDoesNotWaitLongerForAClockThatIsBehind(t *testing.T) {
 // TestPlan_FirstIssueIsToldFromWhatOnlyTheOperatorWrites: neither a Secret nor a record that was never published makes a new key one
 // that was issued; records and status do, each without the other.
 func TestPlan_FirstIssueIsToldFromWhatOnlyTheOperatorWrites(t *testing.T) {
-	forged := Secret{State: SecretOwned, Hash: "sha256:forged", KeyID: "forged"}
+	forged := revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:forged", KeyID: "forged"}
 	for name, tc := range map[string]struct {
 		change func(*Simulation)
 		want   string
 	}{
-		"nothing is there":                   {func(*Simulation) {}, ""},
-		"a forged Secret":                    {func(s *Simulation) { s.Secret = forged }, ""},
-		"the status alone is lost":           {func(s *Simulation) { s.Key.Status = v1alpha1.DGbotAPIKeyStatus{} }, "nothing"},
-		"the records alone are lost":         {func(s *Simulation) { s.Records = nil }, "RecordLost"},
-		"records and Secret are lost":        {func(s *Simulation) { s.Records, s.Secret = nil, Secret{State: SecretAbsent} }, "SecretLost"},
-		"status and Secret are lost":         {func(s *Simulation) { s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, forged }, "SecretAltered"},
-		"records and status are lost":        {func(s *Simulation) { s.Records, s.Key.Status = nil, v1alpha1.DGbotAPIKeyStatus{} }, ""},
-		"a record that was never published":  {neverPublished, ""},
-		"the binding is all that is left":    {func(s *Simulation) { s.Records, s.Key.Status.Current, s.Secret = nil, nil, Secret{State: SecretAbsent} }, ""},
+		"nothing is there":                  {func(*Simulation) {}, ""},
+		"a forged Secret":                   {func(s *Simulation) { s.Secret = forged }, ""},
+		"the status alone is lost":          {func(s *Simulation) { s.Key.Status = v1alpha1.DGbotAPIKeyStatus{} }, "nothing"},
+		"the records alone are lost":        {func(s *Simulation) { s.Records = nil }, "RecordLost"},
+		"records and Secret are lost":       {func(s *Simulation) { s.Records, s.Secret = nil, revisions.Secret{State: revisions.SecretAbsent} }, "SecretLost"},
+		"status and Secret are lost":        {func(s *Simulation) { s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, forged }, "SecretAltered"},
+		"records and status are lost":       {func(s *Simulation) { s.Records, s.Key.Status = nil, v1alpha1.DGbotAPIKeyStatus{} }, ""},
+		"a record that was never published": {neverPublished, ""},
+		"the binding is all that is left": {func(s *Simulation) {
+			s.Records, s.Key.Status.Current, s.Secret = nil, nil, revisions.Secret{State: revisions.SecretAbsent}
+		}, ""},
 		"the key is active after Revoked":    {func(s *Simulation) { revokedAndBack(t, s) }, "Reactivation"},
 		"the key was Revoked from the start": {func(s *Simulation) { *s = *withoutEnvironment(); revokedAndBack(t, s) }, ""},
 	} {
@@ -127,7 +131,7 @@ func TestPlan_FirstIssueIsToldFromWhatOnlyTheOperatorWrites(t *testing.T) {
 
 // neverPublished leaves of an issued key what a crash between record and Secret leaves of a new one.
 func neverPublished(s *Simulation) {
-	s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, Secret{State: SecretAbsent}
+	s.Key.Status, s.Secret = v1alpha1.DGbotAPIKeyStatus{}, revisions.Secret{State: revisions.SecretAbsent}
 }
 
 func revokedAndBack(t *testing.T, s *Simulation) {
@@ -159,8 +163,8 @@ func TestPlan_IssuedKeysGoOnWithoutTheirEnvironment(t *testing.T) {
 		{"Revocation", func() {
 			s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: s.Now.Format(time.RFC3339)}
 		}},
-		{"SecretLost", func() { s.Secret = Secret{State: SecretAbsent} }},
-		{"SecretAltered", func() { s.Secret = Secret{State: SecretOwned, Hash: "sha256:altered"} }},
+		{"SecretLost", func() { s.Secret = revisions.Secret{State: revisions.SecretAbsent} }},
+		{"SecretAltered", func() { s.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:altered"} }},
 		{"RecordLost", func() { s.Records = s.Records[:len(s.Records)-1] }},
 		{"Reactivation", func() { revokedAndBack(t, s) }},
 	} {
@@ -240,7 +244,7 @@ func TestPlan_LostRecordsGrantNoScope(t *testing.T) {
 
 func TestEvents_WarnOnceAKeyStallsWithoutItsEnvironment(t *testing.T) {
 	s := withoutEnvironment()
-	events := func() []Event {
+	events := func() []report.Event {
 		d := Plan(s.Observation, s.Now)
 		events := Events(s.Observation, d.Status, s.Now)
 		s.Key.Status = *d.Status
@@ -264,21 +268,5 @@ func TestEvents_WarnOnceAKeyStallsWithoutItsEnvironment(t *testing.T) {
 	s = issuedWithoutEnvironment(t, nil)
 	if got := events(); len(got) != 1 || !got[0].Warning || got[0].Action != "Enforce" {
 		t.Errorf("an issued key: %+v", got)
-	}
-}
-
-func TestExisting_NamesAtMostEight(t *testing.T) {
-	var names []string
-	for i := range 11 {
-		names = append(names, fmt.Sprintf("env-%02d", 10-i))
-	}
-	if got, want := existing(names), "existing: env-00, env-01, env-02, env-03, env-04, env-05, env-06, env-07 and 3 more"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if names[0] != "env-10" {
-		t.Error("the names were sorted in place: they belong to the observation")
-	}
-	if got := existing(nil); got != "there is no DGbotEnvironment yet" {
-		t.Errorf("got %q", got)
 	}
 }

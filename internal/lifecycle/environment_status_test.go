@@ -10,19 +10,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
 )
 
 // TestASelectorThatCannotBeRead is said to be one, with what is wrong: the API server takes labels that there cannot be.
 func TestASelectorThatCannotBeRead(t *testing.T) {
 	selector := &metav1.LabelSelector{MatchLabels: map[string]string{"a b": "c"}}
 	env := &v1alpha1.DGbotEnvironment{Spec: v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: selector}}
-	s, _ := EnvironmentStatus(EnvironmentObservation{Environment: env, SelectsNothing: true}, start)
+	s, _ := environments.Status(environments.Observation{Environment: env, SelectsNothing: true}, start)
 	if nothing := apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition); nothing == nil || !strings.Contains(nothing.Message, `"a b"`) {
 		t.Errorf("%+v", nothing)
 	}
-	o := Observation{Key: testKey("k"), Environment: Environment{Rules: &env.Spec, Excluded: true}}
-	held := assess(o.facts(start))
-	if len(held.violations) != 1 || !strings.Contains(held.violations[0], `"a b"`) {
-		t.Errorf("%v", held.violations)
+	o := Observation{Key: testKey("k"), Environment: effective.Environment{Rules: &env.Spec, Excluded: true}}
+	held := policy.Assess(o.facts(start))
+	if len(held.Violations) != 1 || !strings.Contains(held.Violations[0], `"a b"`) {
+		t.Errorf("%v", held.Violations)
 	}
 }

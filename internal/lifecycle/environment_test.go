@@ -14,6 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
 
 func lasts(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
@@ -22,32 +25,32 @@ const day = 24 * time.Hour
 
 // rules are what a key breaks, what is said of it, and what it is held to once it has been issued.
 var rules = map[string]struct {
-	env  Environment
+	env  effective.Environment
 	key  func(*v1alpha1.DGbotAPIKeySpec)
 	says []string
 	// held is what becomes of a key that was issued before there were rules.
 	held func(t *testing.T, s *Simulation)
 }{
 	"namespaceSelector": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "crm"}}}, Excluded: true},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "crm"}}}, Excluded: true},
 		says: []string{`namespace "support"`, "namespaceSelector: team=crm"},
 	},
 	"allowedScopes": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*", "b"}}},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*", "b"}}},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.Scopes = []v1alpha1.Scope{"a.b", "b", "b.c"} },
 		says: []string{`"b.c"`, `["a.*" "b"]`},
 	},
 	"maxKeysPerNamespace": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: new(int32)}, Rank: 3},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: new(int32)}, Rank: 3},
 		says: []string{"key 3 of it", `"support"`, "maxKeysPerNamespace is 0"},
 	},
 	"oneKeyPerChatbot": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{OneKeyPerChatbot: true}, ChatbotRank: 2},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{OneKeyPerChatbot: true}, ChatbotRank: 2},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} },
 		says: []string{"key 2 of it", `"bot"`, "allows 1"},
 	},
 	"minInterval": {
-		env: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MinInterval: lasts(10 * day)}}},
+		env: effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MinInterval: lasts(10 * day)}}},
 		key: func(k *v1alpha1.DGbotAPIKeySpec) {
 			k.Rotation = &v1alpha1.Rotation{Interval: lasts(day), Overlap: lasts(time.Hour)}
 		},
@@ -55,19 +58,19 @@ var rules = map[string]struct {
 		held: func(t *testing.T, s *Simulation) { rotatesWithin(t, s, 9*day, 10*day) },
 	},
 	"maxInterval": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxInterval: lasts(10 * day)}}},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxInterval: lasts(10 * day)}}},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.Rotation = &v1alpha1.Rotation{Interval: lasts(100 * day)} },
 		says: []string{"spec.rotation.interval is 2400h0m0s", "maxInterval is 240h0m0s"},
 		held: func(t *testing.T, s *Simulation) { rotatesWithin(t, s, 9*day, 10*day) },
 	},
 	"maxOverlap": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxOverlap: lasts(time.Hour)}}},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxOverlap: lasts(time.Hour)}}},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.Rotation = &v1alpha1.Rotation{Overlap: lasts(3 * time.Hour)} },
 		says: []string{"spec.rotation.overlap is 3h0m0s", "maxOverlap is 1h0m0s"},
 		held: func(t *testing.T, s *Simulation) { overlaps(t, s, time.Hour) },
 	},
 	"maxOverlap of what stays in use": {
-		env: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxOverlap: lasts(5 * time.Hour)}}},
+		env: effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MaxOverlap: lasts(5 * time.Hour)}}},
 		key: func(k *v1alpha1.DGbotAPIKeySpec) {
 			k.Rotation = &v1alpha1.Rotation{Overlap: lasts(3 * time.Hour), Retire: v1alpha1.RetireWhenUnused, MaxOverlap: lasts(day)}
 		},
@@ -75,12 +78,12 @@ var rules = map[string]struct {
 		held: func(t *testing.T, s *Simulation) { overlaps(t, s, 5*time.Hour) },
 	},
 	"maxLifetime, and it has no end": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(30 * day)}},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(30 * day)}},
 		says: []string{"spec.expiresAt is not set", "maxLifetime is 720h0m0s", "2026-12-23T10:00:00Z"},
 		held: revisionsEnd,
 	},
 	"maxLifetime, and it has a late end": {
-		env:  Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(30 * day)}},
+		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(30 * day)}},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.ExpiresAt = at(start.Add(300 * day)) },
 		says: []string{"spec.expiresAt is 2027-09-19T10:00:00Z", "maxLifetime is 720h0m0s", "2026-12-23T10:00:00Z"},
 		held: revisionsEnd,
@@ -144,7 +147,7 @@ func TestAKeyThatBreaksARuleIsNotIssued(t *testing.T) {
 				tc.key(&key.Spec)
 			}
 			spec := key.Spec.DeepCopy()
-			s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Environment: tc.env, Chatbot: Chatbot{ID: "cb_1"}}, Now: start}
+			s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}, Environment: tc.env, Chatbot: effective.Chatbot{ID: "cb_1"}}, Now: start}
 			if steps := settle(t, s); len(steps) != 0 {
 				t.Fatalf("%+v", steps)
 			}
@@ -162,7 +165,7 @@ func TestAKeyThatBreaksARuleIsNotIssued(t *testing.T) {
 			if !reflect.DeepEqual(&key.Spec, spec) {
 				t.Error("the key's spec was changed")
 			}
-			s.Environment = Environment{}
+			s.Environment = effective.Environment{}
 			if steps := settle(t, s); issued(steps) != "FirstIssue" {
 				t.Errorf("without rules: %s", issued(steps))
 			}
@@ -179,7 +182,7 @@ func TestAKeyThatWasIssuedGoesOn(t *testing.T) {
 			if tc.key != nil {
 				tc.key(&key.Spec)
 			}
-			s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Chatbot: Chatbot{ID: "cb_1"}}, Now: start}
+			s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}, Chatbot: effective.Chatbot{ID: "cb_1"}}, Now: start}
 			settle(t, s)
 			s.Environment = tc.env
 			if tc.env.Rules.MaxLifetime != nil {
@@ -198,7 +201,7 @@ func TestAKeyThatWasIssuedGoesOn(t *testing.T) {
 				tc.held(t, s)
 			}
 			// Healing and revocation are untouched.
-			s.Secret = Secret{State: SecretAbsent}
+			s.Secret = revisions.Secret{State: revisions.SecretAbsent}
 			if steps := settle(t, s); issued(steps) != "SecretLost" {
 				t.Errorf("a lost Secret: %s", issued(steps))
 			}
@@ -207,7 +210,7 @@ func TestAKeyThatWasIssuedGoesOn(t *testing.T) {
 			if steps := settle(t, s); issued(steps) != "Revocation" {
 				t.Errorf("a revocation: %s", issued(steps))
 			}
-			s.Environment = Environment{}
+			s.Environment = effective.Environment{}
 			settle(t, s)
 			if apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.PolicyViolationCondition) != nil {
 				t.Error("it is said to break rules that are gone")
@@ -217,7 +220,7 @@ func TestAKeyThatWasIssuedGoesOn(t *testing.T) {
 }
 
 func TestDefaultsOfAnEnvironmentAreNoViolation(t *testing.T) {
-	env := Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{
+	env := effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{
 		DefaultInterval: lasts(10 * day), DefaultOverlap: lasts(2 * time.Hour), MinInterval: lasts(day), MaxInterval: lasts(20 * day), MaxOverlap: lasts(3 * time.Hour),
 	}}}
 	for name, tc := range map[string]struct {
@@ -240,7 +243,7 @@ func TestDefaultsOfAnEnvironmentAreNoViolation(t *testing.T) {
 			if tc.rules != nil {
 				tc.rules(&rotation)
 			}
-			s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &rotation}}
+			s.Environment = effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &rotation}}
 			settle(t, s)
 			if c := apimeta.FindStatusCondition(s.Key.Status.Conditions, v1alpha1.PolicyViolationCondition); c != nil {
 				t.Errorf("%s", c.Message)
@@ -253,10 +256,13 @@ func TestDefaultsOfAnEnvironmentAreNoViolation(t *testing.T) {
 
 // TestScheduledRotationsKeepToWindows for a year; requests and revocations wait for none.
 func TestScheduledRotationsKeepToWindows(t *testing.T) {
-	berlin := zone(t, "Europe/Berlin")
-	window := Window{[]v1alpha1.Weekday{"Tuesday", "Sunday"}, 2 * 60, 4 * 60, berlin}
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	window := schedule.Window{Days: []v1alpha1.Weekday{"Tuesday", "Sunday"}, Start: 2 * 60, End: 4 * 60, Location: berlin}
 	s := newSimulation(t, func(k *v1alpha1.DGbotAPIKeySpec) { k.Rotation = &v1alpha1.Rotation{Interval: lasts(5 * day)} })
-	s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{}, Windows: []Window{window}}
+	s.Environment = effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{}, Windows: []schedule.Window{window}}
 	settle(t, s)
 	last := int64(1)
 	for s.Now.Before(start.Add(365 * day)) {
@@ -294,8 +300,8 @@ func TestScheduledRotationsKeepToWindows(t *testing.T) {
 // TestAForgedSecretIsNoRevision: a key that breaks a rule and was never issued is not issued because somebody put a key's text into
 // a Secret that looks like its own.
 func TestAForgedSecretIsNoRevision(t *testing.T) {
-	s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: Secret{State: SecretOwned, Hash: "sha256:forged", KeyID: "forged"},
-		Environment: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{}}, Excluded: true}}, Now: start}
+	s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:forged", KeyID: "forged"},
+		Environment: effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{}}, Excluded: true}}, Now: start}
 	if steps := settle(t, s); issued(steps) != "" || len(s.Records) != 0 {
 		t.Errorf("%q is issued", issued(steps))
 	}
@@ -310,7 +316,7 @@ func TestAForgedSecretIsNoRevision(t *testing.T) {
 // TestScopesThatAreNotAllowedAreNotAdded to a key that has been issued, and those that it has are not taken away.
 func TestScopesThatAreNotAllowedAreNotAdded(t *testing.T) {
 	s := newSimulation(t, func(k *v1alpha1.DGbotAPIKeySpec) { k.Scopes = []v1alpha1.Scope{"a.read", "odd"} })
-	s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*"}}}
+	s.Environment = effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*"}}}
 	s.Key.Spec.Scopes = []v1alpha1.Scope{"*", "a.write", "odd"}
 	settle(t, s)
 	want := []v1alpha1.Scope{"a.write", "odd"}
@@ -331,11 +337,11 @@ func TestALifetimeLeavesRoomForTheOverlap(t *testing.T) {
 		key := testKey(types.UID(strconv.Itoa(i)))
 		key.CreationTimestamp = *at(start)
 		key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(10 * time.Hour)}
-		s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}}, Now: start}
+		s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}}, Now: start}
 		settle(t, s)
 		// It opens for a minute in a week.
-		s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(2 * day)},
-			Windows: []Window{{Days: []v1alpha1.Weekday{"Sunday"}, Start: 0, End: 1, Location: time.UTC}}}
+		s.Environment = effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxLifetime: lasts(2 * day)},
+			Windows: []schedule.Window{{Days: []v1alpha1.Weekday{"Sunday"}, Start: 0, End: 1, Location: time.UTC}}}
 		advance(t, s, 20*day)
 		for r := range s.Records {
 			spec := &s.Records[r].Spec
@@ -358,12 +364,12 @@ func TestKeysAreCountedBeforeTheFirstIsIssued(t *testing.T) {
 	limit := int32(1)
 	key := testKey("a-uid")
 	key.CreationTimestamp = *at(start)
-	s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent},
-		Environment: Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: &limit}, Rank: 1}}, Now: start.Add(time.Second)}
+	s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent},
+		Environment: effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: &limit}, Rank: 1}}, Now: start.Add(time.Second)}
 	if steps := settle(t, s); issued(steps) != "" {
 		t.Errorf("%s at once", issued(steps))
 	}
-	if wake := Plan(s.Observation, s.Now).Wake; !wake.Equal(start.Add(countedAfter)) {
+	if wake := Plan(s.Observation, s.Now).Wake; !wake.Equal(start.Add(effective.CountedAfter)) {
 		t.Errorf("woken at %s", wake)
 	}
 	if steps := advance(t, s, 2*time.Second); issued(steps) != "FirstIssue" {

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // losesRecords removes the records of these revisions, as a user with the right to delete records can; all without any.
@@ -62,7 +63,7 @@ func TestPlan_LostNewestRecordKeepsWhatVerifies(t *testing.T) {
 // TestPlan_LossesDoNotUndoTheAudit: what the audit did is on the newest record and in the status. Deleting the Secret and records in
 // any order issues no key that the audit revoked.
 func TestPlan_LossesDoNotUndoTheAudit(t *testing.T) {
-	deleteSecret := func(a *audited) { a.Secret = Secret{State: SecretAbsent} }
+	deleteSecret := func(a *audited) { a.Secret = revisions.Secret{State: revisions.SecretAbsent} }
 	for name, losses := range map[string][]func(*audited){
 		"records":                    {func(a *audited) { a.losesRecords() }},
 		"Secret, then records":       {deleteSecret, func(a *audited) { a.losesRecords() }},

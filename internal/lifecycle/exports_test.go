@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 func exportingTemplate(k *v1alpha1.DGbotAPIKeySpec) {
@@ -20,14 +21,14 @@ func TestWithoutExports_LeavesOutWhatReplicatorsRead(t *testing.T) {
 	var spec v1alpha1.DGbotAPIKeySpec
 	exportingTemplate(&spec)
 	template := *spec.Secret.Template
-	got := WithoutExports(template)
+	got := effective.WithoutExports(template)
 	if len(got.Labels) != 1 || got.Labels["app"] != "crm" || len(got.Annotations) != 1 || got.Annotations["example.com/async"] != "yes" {
 		t.Errorf("got %+v", got)
 	}
 	if len(template.Labels) != 2 || len(template.Annotations) != 2 {
 		t.Error("the template was changed in place: it belongs to the observation")
 	}
-	if got := WithoutExports(v1alpha1.SecretTemplate{}); got.Labels != nil || got.Annotations != nil {
+	if got := effective.WithoutExports(v1alpha1.SecretTemplate{}); got.Labels != nil || got.Annotations != nil {
 		t.Errorf("of an empty template: %+v", got)
 	}
 }

@@ -15,23 +15,32 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // keyParts are the parts of a key's observation that can fail to be read.
-var keyParts = []ReadPart{ReadSecret, ReadRecords, ReadEnvironment, ReadChatbot, ReadTracking}
+var keyParts = []report.ReadPart{report.ReadSecret, report.ReadRecords, report.ReadEnvironment, report.ReadChatbot, report.ReadTracking}
 
 // failing returns an observation as it is where parts of it cannot be read.
-func failing(o Observation, parts ...ReadPart) Observation {
+func failing(o Observation, parts ...report.ReadPart) Observation {
 	for _, part := range parts {
-		o.Failed = append(o.Failed, FailedRead{Of: part, What: "the " + string(part), Message: "KMS is down", Remedy: "repair it"})
+		o.Failed = append(o.Failed, report.FailedRead{Of: part, What: "the " + string(part), Message: "KMS is down", Remedy: "repair it"})
 		switch part {
-		case ReadSecret:
-			o.Secret = Secret{State: SecretUnknown}
-		case ReadEnvironment:
-			o.Environment = Environment{Required: o.Environment.Required}
-		case ReadChatbot:
-			o.Chatbot = Chatbot{}
-		case ReadTracking:
+		case report.ReadSecret:
+			o.Secret = revisions.Secret{State: revisions.SecretUnknown}
+		case report.ReadEnvironment:
+			o.Environment = effective.Environment{Required: o.Environment.Required}
+		case report.ReadChatbot:
+			o.Chatbot = effective.Chatbot{}
+		case report.ReadTracking:
 			o.Tracking = nil
 		}
 	}
@@ -44,7 +53,7 @@ func issuedKey(t *testing.T) *Simulation {
 	key := testKey("failed-reads")
 	key.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "support-bot"}
 	key.Spec.Scopes = []v1alpha1.Scope{"a.*", "b"}
-	s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Chatbot: Chatbot{ID: "cb_1"}}, Now: start}
+	s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}, Chatbot: effective.Chatbot{ID: "cb_1"}}, Now: start}
 	mustSettle(t, s)
 	s.Now = s.Now.Add(time.Minute)
 	s.Key.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(s.Now)}
@@ -61,7 +70,7 @@ func mustSettle(t *testing.T, s *Simulation) {
 }
 
 // settleFailing carries out plans of an observation of which parts cannot be read, and returns the last one.
-func settleFailing(t *testing.T, s *Simulation, parts ...ReadPart) Decision {
+func settleFailing(t *testing.T, s *Simulation, parts ...report.ReadPart) Decision {
 	t.Helper()
 	for range maxSteps {
 		d := Plan(failing(s.Observation, parts...), s.Now)
@@ -79,9 +88,9 @@ func settleFailing(t *testing.T, s *Simulation, parts ...ReadPart) Decision {
 }
 
 // checkTakesAway asserts that a step makes records verify for less only.
-func checkTakesAway(t *testing.T, s *Simulation, step Step) {
+func checkTakesAway(t *testing.T, s *Simulation, step steps.Step) {
 	t.Helper()
-	amendment, ok := step.(AmendRecord)
+	amendment, ok := step.(steps.AmendRecord)
 	if !ok {
 		t.Errorf("planned %T", step)
 		return
@@ -93,12 +102,12 @@ func checkTakesAway(t *testing.T, s *Simulation, step Step) {
 		}
 		after := record.DeepCopy()
 		amendment.ApplyTo(after)
-		if strictness[after.Spec.State] < strictness[record.Spec.State] || after.Spec.Label != record.Spec.Label || after.Spec.ChatbotID != record.Spec.ChatbotID ||
+		if effective.Strictness[after.Spec.State] < effective.Strictness[record.Spec.State] || after.Spec.Label != record.Spec.Label || after.Spec.ChatbotID != record.Spec.ChatbotID ||
 			record.Spec.NotAfter != nil && record.Spec.NotAfter.Before(after.Spec.NotAfter) {
 			t.Errorf("%+v gives: %+v", amendment, record.Spec)
 		}
 		for _, scope := range after.Spec.Scopes {
-			if fewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}) != nil && !reflect.DeepEqual(*fewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}), []v1alpha1.Scope{scope}) {
+			if policy.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}) != nil && !reflect.DeepEqual(*policy.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}), []v1alpha1.Scope{scope}) {
 				t.Errorf("%+v adds scope %s to %v", amendment, scope, record.Spec.Scopes)
 			}
 		}
@@ -116,7 +125,7 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 		"state Disabled":             {func(s *Simulation) { s.Key.Spec.State = v1alpha1.StateDisabled }, isIn(v1alpha1.StateDisabled)},
 		"revokeIssuedBefore in spec": {func(s *Simulation) { s.Key.Spec.Rotation.RevokeIssuedBefore = at(s.Now) }, isIn(v1alpha1.StateRevoked)},
 		"revokeIssuedBefore as an annotation": {func(s *Simulation) {
-			s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: rfc3339(at(s.Now))}
+			s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: instant.Format(at(s.Now))}
 		}, isIn(v1alpha1.StateRevoked)},
 		"an earlier expiresAt": {func(s *Simulation) { s.Key.Spec.ExpiresAt = at(s.Now.Add(time.Minute)) }, func(r *v1alpha1.DGbotAPIKeyRecord) bool {
 			return r.Spec.NotAfter != nil && !r.Spec.NotAfter.After(start.Add(3*time.Minute))
@@ -128,7 +137,7 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 			return reflect.DeepEqual(r.Spec.Scopes, []v1alpha1.Scope{"a.read"})
 		}},
 	} {
-		for _, parts := range [][]ReadPart{{ReadSecret}, {ReadRecords}, {ReadEnvironment}, {ReadChatbot}, {ReadTracking}, keyParts} {
+		for _, parts := range [][]report.ReadPart{{report.ReadSecret}, {report.ReadRecords}, {report.ReadEnvironment}, {report.ReadChatbot}, {report.ReadTracking}, keyParts} {
 			t.Run(fmt.Sprint(name, parts), func(t *testing.T) {
 				s := issuedKey(t)
 				before := s.Key.Status.DeepCopy()
@@ -149,12 +158,12 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 				if d.Status.Current == nil || d.Status.Current.KeyID != before.Current.KeyID || d.Status.Binding == nil {
 					t.Errorf("the status forgets the current revision: %+v", d.Status)
 				}
-				if wait := d.Wake.Sub(s.Now); wait <= 0 || wait > maxRefusedDelay {
+				if wait := d.Wake.Sub(s.Now); wait <= 0 || wait > report.MaxRefusedDelay {
 					t.Errorf("the read is retried in %s", wait)
 				}
 				reported := summaryOfKey(d.Status)
-				handled := reported.handledRevocation()
-				if want := strings.HasPrefix(name, "revokeIssuedBefore") && !failing(s.Observation, parts...).Failed.Any(ReadRecords); (handled != nil) != want {
+				handled := reported.HandledRevocation()
+				if want := strings.HasPrefix(name, "revokeIssuedBefore") && !failing(s.Observation, parts...).Failed.Any(report.ReadRecords); (handled != nil) != want {
 					t.Errorf("the revocation is reported as handled: %v, want %v", handled, want)
 				}
 			})
@@ -170,7 +179,7 @@ func isIn(state v1alpha1.KeyState) func(*v1alpha1.DGbotAPIKeyRecord) bool {
 func TestPlan_FailedReadsGrantNothing(t *testing.T) {
 	for name, happen := range map[string]func(*Simulation){
 		"nothing":              func(*Simulation) {},
-		"the Secret is lost":   func(s *Simulation) { s.Secret = Secret{State: SecretAbsent} },
+		"the Secret is lost":   func(s *Simulation) { s.Secret = revisions.Secret{State: revisions.SecretAbsent} },
 		"the Secret drifted":   func(s *Simulation) { s.Secret.Drifted = true },
 		"a rotation is due":    func(s *Simulation) { s.Key.Spec.Rotation.RequestedAt = at(s.Now) },
 		"another label":        func(s *Simulation) { s.Key.Spec.Label = "Other" },
@@ -243,13 +252,13 @@ func TestPlan_GoesOnAsBeforeOnceReadsSucceed(t *testing.T) {
 // causesOf settles a simulation, and returns the causes of what it issues.
 func causesOf(t *testing.T, s *Simulation) string {
 	t.Helper()
-	steps, err := s.Settle()
+	taken, err := s.Settle()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var causes []string
-	for _, step := range steps {
-		if issue, ok := step.(IssueRevision); ok {
+	for _, step := range taken {
+		if issue, ok := step.(steps.IssueRevision); ok {
 			causes = append(causes, string(issue.Cause))
 		}
 	}
@@ -260,7 +269,7 @@ func causesOf(t *testing.T, s *Simulation) string {
 func admitted(s *Simulation) string {
 	var all []string
 	for i := range s.Records {
-		if Admit(&s.Records[i], s.Now) == Admitted {
+		if standing.Admit(&s.Records[i], s.Now) == standing.Admitted {
 			all = append(all, strconv.FormatInt(s.Records[i].Spec.Revision, 10))
 		}
 	}
@@ -270,15 +279,15 @@ func admitted(s *Simulation) string {
 // TestPlan_FailedReadsAndTheAudit: a stage that depends only on what was read is reached, what was done stays done, and the
 // warning in the status is not forgotten.
 func TestPlan_FailedReadsAndTheAudit(t *testing.T) {
-	for _, part := range append([]ReadPart{""}, keyParts...) {
+	for _, part := range append([]report.ReadPart{""}, keyParts...) {
 		t.Run(string(part), func(t *testing.T) {
 			s := issuedKey(t)
-			s.Environment = Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Audit: &v1alpha1.EnvironmentAudit{
+			s.Environment = effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Audit: &v1alpha1.EnvironmentAudit{
 				UnusedAfter: &metav1.Duration{Duration: time.Hour}, DisableAfter: &metav1.Duration{Duration: 2 * time.Hour}, RevokeAfter: &metav1.Duration{Duration: 3 * time.Hour},
 			}}}
 			settle := func(after time.Duration) {
 				s.Now = start.Add(after)
-				s.Tracking = &Tracking{Since: start, Renewed: s.Now, Lag: 0}
+				s.Tracking = &tracking.Tracking{Since: start, Renewed: s.Now, Lag: 0}
 				if part == "" {
 					mustSettle(t, s)
 				} else {
@@ -286,18 +295,18 @@ func TestPlan_FailedReadsAndTheAudit(t *testing.T) {
 				}
 			}
 			s.Now = start.Add(90 * time.Minute)
-			s.Tracking = &Tracking{Since: start, Renewed: s.Now}
+			s.Tracking = &tracking.Tracking{Since: start, Renewed: s.Now}
 			mustSettle(t, s)
-			if StageOf(&s.Key.Status) != v1alpha1.AuditUnused {
+			if environments.StageOf(&s.Key.Status) != v1alpha1.AuditUnused {
 				t.Fatalf("the audit is at %+v", s.Key.Status.Audit)
 			}
-			decides := part == "" || part == ReadSecret || part == ReadChatbot
+			decides := part == "" || part == report.ReadSecret || part == report.ReadChatbot
 			for after, want := range map[time.Duration]v1alpha1.AuditStage{4 * time.Hour: v1alpha1.AuditDisabled} {
 				settle(after)
 				if !decides {
 					want = v1alpha1.AuditUnused
 				}
-				if got := StageOf(&s.Key.Status); got != want {
+				if got := environments.StageOf(&s.Key.Status); got != want {
 					t.Errorf("after %s the audit is at %q, want %q", after, got, want)
 				}
 			}
@@ -325,7 +334,7 @@ func TestPlan_DeletionNeedsNoOtherRead(t *testing.T) {
 
 // TestPlan_FailedReadsAndOverlaps: an end that is a function of what was read is written, another one is not.
 func TestPlan_FailedReadsAndOverlaps(t *testing.T) {
-	for part, want := range map[ReadPart]bool{ReadChatbot: true, ReadTracking: true, ReadSecret: false, ReadRecords: false, ReadEnvironment: false} {
+	for part, want := range map[report.ReadPart]bool{report.ReadChatbot: true, report.ReadTracking: true, report.ReadSecret: false, report.ReadRecords: false, report.ReadEnvironment: false} {
 		s := issuedKey(t)
 		for i := range s.Records { // as after a crash between the Secret and the end of what it held
 			s.Records[i].Spec.NotAfter, s.Records[i].Annotations = nil, nil

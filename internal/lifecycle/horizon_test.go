@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // farthest bounds how far ahead of an observation a time is tried.
@@ -23,7 +24,7 @@ func TestPlan_DecidesTheSameUntilItWakesUp(t *testing.T) {
 		sim := d.simulation()
 		for range 1 + d.Intn(8) {
 			if sim.Key.Spec.ChatbotRef == nil {
-				sim.Chatbot = lifecycle.Chatbot{}
+				sim.Chatbot = effective.Chatbot{}
 			}
 			if isAtRest(sim) {
 				tried += d.tryBefore(t, sim)

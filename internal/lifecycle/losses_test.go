@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // TestWhatIsLostIsNamed: where several things are lost at once, what is left tells which revision was in use, and the
 // requests that it satisfied are not served again.
 func TestWhatIsLostIsNamed(t *testing.T) {
-	garbled := Secret{State: SecretOwned, Hash: "sha256:garbled"}
-	absent := Secret{State: SecretAbsent}
+	garbled := revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:garbled"}
+	absent := revisions.Secret{State: revisions.SecretAbsent}
 	drop := func(s *Simulation, revision int64) {
 		kept := s.Records[:0]
 		for _, record := range s.Records {

@@ -13,6 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // newSimulation returns a key at rest after its first issue at start.
@@ -22,12 +29,12 @@ func newSimulation(t *testing.T, change func(*v1alpha1.DGbotAPIKeySpec)) *Simula
 	if change != nil {
 		change(&key.Spec)
 	}
-	s := &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}}, Now: start}
+	s := &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}}, Now: start}
 	settle(t, s)
 	return s
 }
 
-func settle(t *testing.T, s *Simulation) []Step {
+func settle(t *testing.T, s *Simulation) []steps.Step {
 	t.Helper()
 	steps, err := s.Settle()
 	if err != nil {
@@ -36,7 +43,7 @@ func settle(t *testing.T, s *Simulation) []Step {
 	return steps
 }
 
-func advance(t *testing.T, s *Simulation, by time.Duration) []Step {
+func advance(t *testing.T, s *Simulation, by time.Duration) []steps.Step {
 	t.Helper()
 	steps, err := s.Advance(s.Now.Add(by))
 	if err != nil {
@@ -45,11 +52,11 @@ func advance(t *testing.T, s *Simulation, by time.Duration) []Step {
 	return steps
 }
 
-// issued are the causes of the revisions among steps.
-func issued(steps []Step) string {
+// issued are the causes of the revisions among the steps taken.
+func issued(taken []steps.Step) string {
 	var causes []string
-	for _, step := range steps {
-		if issue, ok := step.(IssueRevision); ok {
+	for _, step := range taken {
+		if issue, ok := step.(steps.IssueRevision); ok {
 			causes = append(causes, string(issue.Cause))
 		}
 	}
@@ -96,7 +103,7 @@ func TestOverlapHasItsDefaults(t *testing.T) {
 		"a fraction of a second counts as a whole one": {&v1alpha1.Rotation{Overlap: of(1500 * time.Millisecond)}, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Overlap(&v1alpha1.DGbotAPIKeySpec{Rotation: tc.rotation}); got != tc.want {
+			if got := effective.OverlapOf(&v1alpha1.DGbotAPIKeySpec{Rotation: tc.rotation}); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
@@ -108,12 +115,12 @@ func TestTheScheduleIsSpreadWithinItsBounds(t *testing.T) {
 		seen := map[time.Duration]bool{}
 		for i := range 500 {
 			uid := types.UID(fmt.Sprint("uid-", i))
-			due := scheduledAfter(uid, of(interval), *at(start))
+			due := schedule.Due(uid, of(interval), *at(start))
 			after := due.Sub(start)
 			if after > interval || after <= interval*9/10 || after%time.Second != 0 {
 				t.Fatalf("%s: due after %s", interval, after)
 			}
-			if !due.Equal(scheduledAfter(uid, of(interval), *at(start))) {
+			if !due.Equal(schedule.Due(uid, of(interval), *at(start))) {
 				t.Fatal("two operators disagree")
 			}
 			seen[after] = true
@@ -131,11 +138,11 @@ func TestRecordNamesAreNamesAndTellKeysApart(t *testing.T) {
 		"a cut name ends with a letter or number": {strings.Repeat("a", 228) + ".-" + strings.Repeat("b", 20), strings.Repeat("a", 228) + "-cd16ab1c-r3"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := RecordName(tc.key, "some-uid", 3)
+			got := revisions.RecordName(tc.key, "some-uid", 3)
 			if len(got) != len(tc.want) || got[:len(got)-11] != tc.want[:len(tc.want)-11] {
 				t.Errorf("got %s, want the form of %s", got, tc.want)
 			}
-			if got == RecordName(tc.key, "other-uid", 3) {
+			if got == revisions.RecordName(tc.key, "other-uid", 3) {
 				t.Error("two keys of one name share a record name")
 			}
 		})
@@ -210,19 +217,19 @@ func TestRevocationPublishesBeforeItRevokes(t *testing.T) {
 	s := newSimulation(t, nil)
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: at(s.Now)}
-	steps := Plan(s.Observation, s.Now).Steps
-	if len(steps) != 2 {
-		t.Fatalf("got %+v", steps)
+	planned := Plan(s.Observation, s.Now).Steps
+	if len(planned) != 2 {
+		t.Fatalf("got %+v", planned)
 	}
-	issue, ok := steps[0].(IssueRevision)
+	issue, ok := planned[0].(steps.IssueRevision)
 	if !ok || !issue.IssuedAt.Time.Equal(s.Now.Add(time.Second)) {
-		t.Errorf("the first step is %+v", steps[0])
+		t.Errorf("the first step is %+v", planned[0])
 	}
-	if amend, ok := steps[1].(AmendRecord); !ok || amend.State != v1alpha1.StateRevoked {
-		t.Errorf("the second step, for when the first fails, is %+v", steps[1])
+	if amend, ok := planned[1].(steps.AmendRecord); !ok || amend.State != v1alpha1.StateRevoked {
+		t.Errorf("the second step, for when the first fails, is %+v", planned[1])
 	}
 	// Refused: revoked at once.
-	s.Refusal = &Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"}
+	s.Refusal = &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"}
 	settle(t, s)
 	if s.rev(1).Spec.State != v1alpha1.StateRevoked {
 		t.Error("a refused replacement keeps a leaked key alive")
@@ -264,13 +271,13 @@ func TestTenEarlierRevisionsVerifyAtMost(t *testing.T) {
 	if c := condition(s, v1alpha1.ReconcilingCondition); c == nil || c.Reason != v1alpha1.WaitingForOverlapReason {
 		t.Errorf("Reconciling is %+v", c)
 	}
-	s.Secret = Secret{State: SecretAbsent}
+	s.Secret = revisions.Secret{State: revisions.SecretAbsent}
 	s.Key.Spec.Rotation.RequestedAt = nil
 	if got := issued(settle(t, s)); got != "SecretLost" {
 		t.Fatalf("a lost Secret waits: %q", got)
 	}
-	if s.Now = s.Now.Add(time.Second); Admit(s.rev(1), s.Now) != Ended || Admit(s.rev(2), s.Now) != Admitted {
-		t.Errorf("not the oldest was ended: %s, %s", Admit(s.rev(1), s.Now), Admit(s.rev(2), s.Now))
+	if s.Now = s.Now.Add(time.Second); standing.Admit(s.rev(1), s.Now) != standing.Ended || standing.Admit(s.rev(2), s.Now) != standing.Admitted {
+		t.Errorf("not the oldest was ended: %s, %s", standing.Admit(s.rev(1), s.Now), standing.Admit(s.rev(2), s.Now))
 	}
 }
 
@@ -278,7 +285,7 @@ func TestLossIsDampedAfterTwentyWithinAnHour(t *testing.T) {
 	for _, overlap := range []time.Duration{0, time.Hour} {
 		s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(overlap)}))
 		lose := func() string {
-			s.Secret = Secret{State: SecretAbsent}
+			s.Secret = revisions.Secret{State: revisions.SecretAbsent}
 			return issued(settle(t, s))
 		}
 		for i := range 20 {
@@ -307,7 +314,7 @@ func TestLossIsDampedAfterTwentyWithinAnHour(t *testing.T) {
 		}
 		// An hour later all is forgotten, and no more records are kept than promised.
 		advance(t, s, 2*time.Hour)
-		if len(s.Records) > keptEnded+1 {
+		if len(s.Records) > policy.KeptEnded+1 {
 			t.Errorf("overlap %s: %d records are left", overlap, len(s.Records))
 		}
 		if got := lose(); got != "SecretLost" {

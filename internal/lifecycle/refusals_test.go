@@ -11,6 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // TestAttemptsThatFailAgainAndAgainDoNotStopRotation: records whose publication failed are not earlier revisions.
@@ -19,7 +24,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
 	var waits []time.Duration
-	for range 3 * keyKind.maxPrevious {
+	for range 3 * policy.KeyKind.MaxPrevious {
 		step, waited := nextAttempt(t, s)
 		waits = append(waits, waited)
 		s.Records = append(s.Records, s.CreateRecord(step))
@@ -28,7 +33,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	if want := []time.Duration{0, 0, 6 * time.Second, 10 * time.Second, 20 * time.Second}; !slices.Equal(waits[:5], want) {
 		t.Errorf("the first attempts came after %s, want %s", waits[:5], want)
 	}
-	if last := waits[len(waits)-1]; last != maxRefusedDelay {
+	if last := waits[len(waits)-1]; last != report.MaxRefusedDelay {
 		t.Errorf("the last attempt came after %s", last)
 	}
 	endless, verify := 0, 0
@@ -36,29 +41,29 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 		if record.Spec.NotAfter == nil {
 			endless++
 		}
-		if Admit(&record, s.Now) == Admitted {
+		if standing.Admit(&record, s.Now) == standing.Admitted {
 			verify++
 		}
 	}
-	if verify > keyKind.maxPrevious+2 {
+	if verify > policy.KeyKind.MaxPrevious+2 {
 		t.Errorf("%d revisions verify", verify)
 	}
 	if endless > 2 {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
-	_, err := s.Advance(s.Now.Add(maxRefusedDelay))
-	if p := assess(s.facts(s.Now)); err != nil || p.published == nil || p.cause != "" {
-		t.Errorf("not published, cause %q: %v", p.cause, err)
+	_, err := s.Advance(s.Now.Add(report.MaxRefusedDelay))
+	if p := policy.Assess(s.facts(s.Now)); err != nil || p.Published == nil || p.Cause != "" {
+		t.Errorf("not published, cause %q: %v", p.Cause, err)
 	}
 }
 
 // nextAttempt carries out what is planned until a revision is to be issued, and returns that with how long it took.
-func nextAttempt(t *testing.T, s *Simulation) (IssueRevision, time.Duration) {
+func nextAttempt(t *testing.T, s *Simulation) (steps.IssueRevision, time.Duration) {
 	t.Helper()
 	for began := s.Now; ; {
 		decision := Plan(s.Observation, s.Now)
 		for _, planned := range decision.Steps {
-			if issue, ok := planned.(IssueRevision); ok {
+			if issue, ok := planned.(steps.IssueRevision); ok {
 				return issue, s.Now.Sub(began)
 			}
 			s.Apply(planned)
@@ -81,7 +86,7 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 	if len(Plan(s.Observation, s.Now).Steps) == 0 {
 		t.Fatal("nothing is to be revoked")
 	}
-	s.Refusal = &Refusal{v1alpha1.RecordWriteRefusedReason, "quota"}
+	s.Refusal = &report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
 	if steps := settle(t, s); len(steps) != 0 {
 		t.Errorf("the refused step is planned again in the same pass: %+v", steps)
 	}
@@ -89,7 +94,7 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 	if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || !strings.Contains(stalled.Message, "still verifies") {
 		t.Errorf("Stalled is %+v", stalled)
 	}
-	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != minRefusedDelay {
+	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != report.MinRefusedDelay {
 		t.Errorf("tried again at %s", wake)
 	}
 	s.Refusal = nil
@@ -98,7 +103,7 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 
 	now := metav1.Time{Time: s.Now}
 	s.Key.DeletionTimestamp, s.Records[0].Spec.State = &now, v1alpha1.StateActive
-	s.Refusal = &Refusal{v1alpha1.RecordWriteRefusedReason, "quota"}
+	s.Refusal = &report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
 	if decision := Plan(s.Observation, s.Now); len(decision.Steps) != 0 || decision.Wake.IsZero() {
 		t.Errorf("a key that is being deleted: %+v", decision)
 	}
@@ -107,13 +112,13 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 func TestEachObstacleHasABackOffOfItsOwn(t *testing.T) {
 	s := newSimulation(t, nil)
 	s.Key.Spec.State = v1alpha1.StateActive
-	s.Secret = Secret{State: SecretForeign}
+	s.Secret = revisions.Secret{State: revisions.SecretForeign}
 	settle(t, s)
 	wantReady(t, s, metav1.ConditionFalse, v1alpha1.SecretConflictReason)
 	s.Now = s.Now.Add(time.Hour)
-	s.Secret, s.Refusal = Secret{State: SecretAbsent}, &Refusal{v1alpha1.SecretWriteRefusedReason, "quota"}
+	s.Secret, s.Refusal = revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "quota"}
 	settle(t, s)
-	if wait := Plan(s.Observation, s.Now).Wake.Sub(s.Now); wait != minRefusedDelay {
+	if wait := Plan(s.Observation, s.Now).Wake.Sub(s.Now); wait != report.MinRefusedDelay {
 		t.Errorf("the first refusal is tried again after %s", wait)
 	}
 }
@@ -132,7 +137,7 @@ func TestRecordsThatMayNotBeDeletedAreKept(t *testing.T) {
 	wantReady(t, s, metav1.ConditionTrue, v1alpha1.IssuedReason)
 	s.KeepEnded = false
 	settle(t, s)
-	if n := len(s.Records); n > keptEnded+2 {
+	if n := len(s.Records); n > policy.KeptEnded+2 {
 		t.Errorf("%d records after deletion is allowed again", n)
 	}
 }
@@ -150,24 +155,24 @@ func TestNumbersAreNotUsedAgainAfterRecordsAreGone(t *testing.T) {
 
 func TestMessagesFitIntoAnEvent(t *testing.T) {
 	for _, message := range []string{strings.Repeat("x", 5000), strings.Repeat("ü", 3000), "x" + strings.Repeat("🤖", 1000)} {
-		cut := truncate(message)
+		cut := report.Truncate(message)
 		if len(cut) > 1024 || !strings.HasSuffix(cut, "…") || !strings.HasPrefix(message, strings.TrimSuffix(cut, "…")) {
 			t.Errorf("%d bytes, ending in %q", len(cut), cut[len(cut)-8:])
 		}
 	}
-	if short := strings.Repeat("x", 1024); truncate(short) != short {
+	if short := strings.Repeat("x", 1024); report.Truncate(short) != short {
 		t.Error("a message that fits was cut")
 	}
 }
 
 // TestTruncate_PutsAMessageOnOneLine: a webhook chooses its words.
 func TestTruncate_PutsAMessageOnOneLine(t *testing.T) {
-	got := truncate("denied the request: no\r\nStatus:\u2028  Ready: True\x1b[2J\u202e\u200b\u3164\U000e0100\u2065.\v\u0085Events:")
+	got := report.Truncate("denied the request: no\r\nStatus:\u2028  Ready: True\x1b[2J\u202e\u200b\u3164\U000e0100\u2065.\v\u0085Events:")
 	if want := "denied the request: no Status:   Ready: True [2J . Events:"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if plain := "it is \"a\",  and two  spaces stay"; truncate(plain) != plain {
-		t.Errorf("%q", truncate(plain))
+	if plain := "it is \"a\",  and two  spaces stay"; report.Truncate(plain) != plain {
+		t.Errorf("%q", report.Truncate(plain))
 	}
 }
 

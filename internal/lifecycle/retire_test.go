@@ -11,6 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 const (
@@ -40,7 +44,7 @@ func superseded(t *testing.T) *Simulation {
 // vouch renews the Lease now.
 func (s *Simulation) vouch() {
 	if s.Tracking == nil {
-		s.Tracking = &Tracking{Since: start, Lag: testLag}
+		s.Tracking = &tracking.Tracking{Since: start, Lag: testLag}
 	}
 	renewed := *s.Tracking
 	renewed.Renewed = s.Now
@@ -72,7 +76,7 @@ func TestARevisionInUseHasItsHardEndAtOnce(t *testing.T) {
 		t.Fatalf("revision 1 ends at %v, want %s", end, want)
 	}
 	// Nobody renews the Lease, and nobody plans.
-	if verdict := Admit(s.rev(1), want); verdict != Ended {
+	if verdict := standing.Admit(s.rev(1), want); verdict != standing.Ended {
 		t.Errorf("at maxOverlap the verdict is %s", verdict)
 	}
 }
@@ -81,7 +85,7 @@ func TestAnUnusedRevisionIsRetiredOnceThatIsProven(t *testing.T) {
 	s := superseded(t)
 	overlapEnd := s.rev(2).Spec.IssuedAt.Add(testOverlap)
 	pass(t, s, testOverlap+testLag-time.Minute)
-	if Admit(s.rev(1), overlapEnd) != Admitted {
+	if standing.Admit(s.rev(1), overlapEnd) != standing.Admitted {
 		t.Fatal("retired before the overlap ended")
 	}
 	if condition := inUse(s); condition == nil && !s.Now.Before(overlapEnd) {
@@ -95,7 +99,7 @@ func TestAnUnusedRevisionIsRetiredOnceThatIsProven(t *testing.T) {
 	if condition := inUse(s); condition != nil {
 		t.Errorf("it still says: %s", condition.Message)
 	}
-	if Admit(s.rev(2), s.Now) != Admitted {
+	if standing.Admit(s.rev(2), s.Now) != standing.Admitted {
 		t.Error("the key in use was retired")
 	}
 }
@@ -108,7 +112,7 @@ func TestAUseKeepsARevision(t *testing.T) {
 		settle(t, s)
 	}
 	condition := inUse(s)
-	if condition == nil || condition.Reason != v1alpha1.RecentlyUsedReason || !strings.Contains(condition.Message, "revision 1") || !strings.Contains(condition.Message, rfc3339(at(s.Now))) {
+	if condition == nil || condition.Reason != v1alpha1.RecentlyUsedReason || !strings.Contains(condition.Message, "revision 1") || !strings.Contains(condition.Message, instant.Format(at(s.Now))) {
 		t.Fatalf("the condition names neither revision nor time: %+v", condition)
 	}
 	events := Events(s.Observation, &v1alpha1.DGbotAPIKeyStatus{Conditions: []metav1.Condition{*condition}}, s.Now)
@@ -117,11 +121,11 @@ func TestAUseKeepsARevision(t *testing.T) {
 	}
 	last := s.Now
 	pass(t, s, testQuiet+testResolution)
-	if Admit(s.rev(1), s.Now) != Admitted {
+	if standing.Admit(s.rev(1), s.Now) != standing.Admitted {
 		t.Errorf("a use at %s no longer counts at %s", last, s.Now)
 	}
 	pass(t, s, 5*time.Minute)
-	if Admit(s.rev(1), s.Now) == Admitted || inUse(s) != nil {
+	if standing.Admit(s.rev(1), s.Now) == standing.Admitted || inUse(s) != nil {
 		t.Errorf("not used for %s, and not retired", s.Now.Sub(last))
 	}
 }
@@ -134,15 +138,15 @@ func TestWhatIsNotTrackedCountsAsInUse(t *testing.T) {
 		t.Fatalf("no verifier reports: %+v", condition)
 	}
 	// Tracking that begins now says nothing of the time before.
-	s.Tracking = &Tracking{Since: s.Now, Lag: testLag}
+	s.Tracking = &tracking.Tracking{Since: s.Now, Lag: testLag}
 	began := s.Now
 	s.vouch()
 	pass(t, s, testQuiet)
-	if condition := inUse(s); Admit(s.rev(1), s.Now) != Admitted || condition == nil || condition.Reason != v1alpha1.UsageUnknownReason {
+	if condition := inUse(s); standing.Admit(s.rev(1), s.Now) != standing.Admitted || condition == nil || condition.Reason != v1alpha1.UsageUnknownReason {
 		t.Errorf("tracked for %s, and retired or silent: %+v", s.Now.Sub(began), condition)
 	}
 	pass(t, s, 4*time.Minute)
-	if Admit(s.rev(1), s.Now) == Admitted {
+	if standing.Admit(s.rev(1), s.Now) == standing.Admitted {
 		t.Error("unused for quietPeriod and not retired")
 	}
 }
@@ -151,9 +155,9 @@ func TestWhatWasProvenBeforeReportsEndedProvesNothing(t *testing.T) {
 	s := superseded(t)
 	s.Now = s.Now.Add(testOverlap + testLag + time.Minute)
 	s.vouch()
-	s.Now = s.Now.Add(MaxTrackingGap)
+	s.Now = s.Now.Add(tracking.MaxTrackingGap)
 	settle(t, s)
-	if condition := inUse(s); Admit(s.rev(1), s.Now) != Admitted || condition == nil || condition.Reason != v1alpha1.UsageUnknownReason {
+	if condition := inUse(s); standing.Admit(s.rev(1), s.Now) != standing.Admitted || condition == nil || condition.Reason != v1alpha1.UsageUnknownReason {
 		t.Errorf("nobody reports any more, and it is retired: ends at %s, %+v", s.rev(1).Spec.NotAfter, condition)
 	}
 }
@@ -162,11 +166,11 @@ func TestAUseDatedAheadCountsAsInUse(t *testing.T) {
 	s := superseded(t)
 	s.rev(1).Status.LastUsedAt = at(s.Now.Add(50 * time.Hour))
 	pass(t, s, 49*time.Hour)
-	if Admit(s.rev(1), s.Now) != Admitted {
+	if standing.Admit(s.rev(1), s.Now) != standing.Admitted {
 		t.Error("a revision whose use is dated ahead was retired")
 	}
 	pass(t, s, 3*time.Hour)
-	if Admit(s.rev(1), s.Now) == Admitted {
+	if standing.Admit(s.rev(1), s.Now) == standing.Admitted {
 		t.Error("the time of its use has come and gone, and it is not retired")
 	}
 }
@@ -208,7 +212,7 @@ func TestARevocationWaitsForNoReportOfAUse(t *testing.T) {
 	versionOf := func(spec func()) (state v1alpha1.KeyState, version string) {
 		spec()
 		for _, step := range Plan(s.Observation, s.Now).Steps {
-			if amend, ok := step.(AmendRecord); ok && amend.Name == s.rev(1).Name {
+			if amend, ok := step.(steps.AmendRecord); ok && amend.Name == s.rev(1).Name {
 				return amend.State, amend.Version
 			}
 		}

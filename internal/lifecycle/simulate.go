@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // Simulation carries out plans in memory over a moving clock. Tests assert the promises after each step, and
@@ -27,8 +29,8 @@ const maxSteps = 200
 
 // Settle carries out plans until one has no steps, and returns the steps it took. It fails where the policy does not
 // converge, which is a defect of the policy.
-func (s *Simulation) Settle() ([]Step, error) {
-	var taken []Step
+func (s *Simulation) Settle() ([]steps.Step, error) {
+	var taken []steps.Step
 	for len(taken) < maxSteps {
 		decision := Plan(s.Observation, s.Now)
 		if len(decision.Steps) == 0 {
@@ -40,7 +42,7 @@ func (s *Simulation) Settle() ([]Step, error) {
 		for _, step := range decision.Steps {
 			s.Apply(step)
 			taken = append(taken, step)
-			if _, issued := step.(IssueRevision); issued {
+			if _, issued := step.(steps.IssueRevision); issued {
 				break
 			}
 		}
@@ -49,7 +51,7 @@ func (s *Simulation) Settle() ([]Step, error) {
 }
 
 // Advance moves the clock to the given time, waking whenever a plan asked for it, and returns the steps taken on the way.
-func (s *Simulation) Advance(to time.Time) ([]Step, error) {
+func (s *Simulation) Advance(to time.Time) ([]steps.Step, error) {
 	taken, err := s.Settle()
 	for err == nil {
 		wake := Plan(s.Observation, s.Now).Wake
@@ -57,7 +59,7 @@ func (s *Simulation) Advance(to time.Time) ([]Step, error) {
 			break
 		}
 		s.Now = wake
-		var more []Step
+		var more []steps.Step
 		more, err = s.Settle()
 		taken = append(taken, more...)
 	}
@@ -70,32 +72,32 @@ func (s *Simulation) Advance(to time.Time) ([]Step, error) {
 }
 
 // Apply carries out one step.
-func (s *Simulation) Apply(step Step) {
+func (s *Simulation) Apply(step steps.Step) {
 	switch step := step.(type) {
-	case IssueRevision:
+	case steps.IssueRevision:
 		s.Records = append(s.Records, s.CreateRecord(step))
 		s.Publish(step.Revision)
-	case AmendRecord:
+	case steps.AmendRecord:
 		for i := range s.Records {
 			if s.Records[i].Name == step.Name {
 				step.ApplyTo(&s.Records[i])
 			}
 		}
-	case DeleteRecord:
+	case steps.DeleteRecord:
 		s.Records = slices.DeleteFunc(s.Records, func(r v1alpha1.DGbotAPIKeyRecord) bool { return r.Name == step.Name })
-	case RepairSecret:
+	case steps.RepairSecret:
 		s.Secret.Drifted = false
 	}
 }
 
 // CreateRecord returns the record of an issued revision: the first of the two writes of IssueRevision.
-func (s *Simulation) CreateRecord(step IssueRevision) v1alpha1.DGbotAPIKeyRecord {
+func (s *Simulation) CreateRecord(step steps.IssueRevision) v1alpha1.DGbotAPIKeyRecord {
 	if s.minted == nil {
 		s.minted = map[int64]int{}
 	}
 	s.minted[step.Revision]++
 	id, hash := s.keyOf(step.Revision)
-	record := NewRecord(s.Key, step, id, hash)
+	record := steps.NewRecord(s.Key, step, id, hash)
 	record.UID = types.UID(fmt.Sprintf("%s-r%d", s.Key.UID, step.Revision))
 	record.CreationTimestamp = metav1.Time{Time: s.Now.Truncate(time.Second)}
 	return record
@@ -104,7 +106,7 @@ func (s *Simulation) CreateRecord(step IssueRevision) v1alpha1.DGbotAPIKeyRecord
 // Publish puts a revision's key into the Secret: the second write of IssueRevision.
 func (s *Simulation) Publish(revision int64) {
 	id, hash := s.keyOf(revision)
-	s.Secret = Secret{State: SecretOwned, Hash: hash, KeyID: id}
+	s.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: hash, KeyID: id}
 }
 
 // keyOf returns the id and the hash of the key last minted for a revision.

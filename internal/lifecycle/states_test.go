@@ -10,6 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 func TestStatesAreThoseOfTheContract(t *testing.T) {
@@ -45,14 +49,14 @@ func TestStatesAreThoseOfTheContract(t *testing.T) {
 				t.Errorf("the record is %s", s.rev(1).Spec.State)
 			}
 			// Nothing is replaced, requests wait.
-			s.Secret = Secret{State: SecretAbsent}
+			s.Secret = revisions.Secret{State: revisions.SecretAbsent}
 			s.Key.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(s.Now.Add(-time.Minute))}
 			if s.Key.Spec.ExpiresAt == nil || s.Key.Spec.ExpiresAt.After(s.Key.Spec.Rotation.RequestedAt.Time) {
 				if got := issued(settle(t, s)); got != "" {
 					t.Errorf("a lost Secret and a request issued %q", got)
 				}
 			}
-			s.Secret, s.Key.Spec.Rotation = Secret{State: SecretOwned, Hash: bytes}, nil
+			s.Secret, s.Key.Spec.Rotation = revisions.Secret{State: revisions.SecretOwned, Hash: bytes}, nil
 			s.Key.Spec.State, s.Key.Spec.ExpiresAt = v1alpha1.StateActive, nil
 			if got := issued(settle(t, s)); got != tc.backIssues {
 				t.Errorf("going back issued %q, want %q", got, tc.backIssues)
@@ -84,7 +88,7 @@ func TestDeletionRevokesEverythingWhateverTheState(t *testing.T) {
 		s := newSimulation(t, nil)
 		s.Key.Spec.State = state
 		s.Key.DeletionTimestamp = at(s.Now)
-		s.Secret = Secret{State: SecretAbsent}
+		s.Secret = revisions.Secret{State: revisions.SecretAbsent}
 		steps := settle(t, s)
 		if issued(steps) != "" || s.rev(1).Spec.State != v1alpha1.StateRevoked || Plan(s.Observation, s.Now).Status != nil {
 			t.Errorf("%s: %+v, record %s", state, steps, s.rev(1).Spec.State)
@@ -116,16 +120,16 @@ func TestExpiryFollowsTheSpecAndNeverMovesLater(t *testing.T) {
 
 func TestWhatStandsInTheWayIsReported(t *testing.T) {
 	for name, tc := range map[string]struct {
-		secret  Secret
-		refusal *Refusal
+		secret  revisions.Secret
+		refusal *report.Refusal
 		reason  string
 		stalled bool
 	}{
-		"somebody else's Secret": {Secret{State: SecretForeign}, nil, v1alpha1.SecretConflictReason, true},
-		"a dead key's Secret":    {Secret{State: SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
-		"a refused Secret":       {Secret{State: SecretAbsent}, &Refusal{v1alpha1.SecretWriteRefusedReason, "no"}, v1alpha1.SecretWriteRefusedReason, true},
-		"a taken record name":    {Secret{State: SecretAbsent}, &Refusal{v1alpha1.RecordConflictReason, "no"}, v1alpha1.RecordConflictReason, true},
-		"a free Secret":          {Secret{State: SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
+		"somebody else's Secret": {revisions.Secret{State: revisions.SecretForeign}, nil, v1alpha1.SecretConflictReason, true},
+		"a dead key's Secret":    {revisions.Secret{State: revisions.SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
+		"a refused Secret":       {revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
+		"a taken record name":    {revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
+		"a free Secret":          {revisions.Secret{State: revisions.SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: tc.secret, Refusal: tc.refusal}, Now: start}
@@ -156,7 +160,7 @@ func TestPlan_SecretWithAnotherOwner(t *testing.T) {
 		"another owner as well":  {true, v1alpha1.SecretConflictReason},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: Secret{State: SecretCollectable, OtherOwner: test.otherOwner}}, Now: start}
+			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretCollectable, OtherOwner: test.otherOwner}}, Now: start}
 			for after, want := range []string{v1alpha1.WaitingForGarbageCollectionReason, test.want, test.want} {
 				settle(t, s)
 				wantReady(t, s, metav1.ConditionFalse, want)
@@ -171,7 +175,7 @@ func TestPlan_SecretWithAnotherOwner(t *testing.T) {
 
 func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 	s := &Simulation{Observation: Observation{
-		Key: testKey("a-uid"), Secret: Secret{State: SecretAbsent}, Refusal: &Refusal{v1alpha1.SecretWriteRefusedReason, "no"},
+		Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretAbsent}, Refusal: &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"},
 	}, Now: start}
 	waits := make([]time.Duration, 0, 9)
 	for range 9 {
@@ -187,7 +191,7 @@ func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 
 func TestAnUnpublishedRecordIsEndedWhenNobodyCanBePublishingIt(t *testing.T) {
 	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
-	s.Records = append(s.Records, s.CreateRecord(IssueRevision{Revision: 2, RecordName: "r2", Cause: v1alpha1.CauseRequest, IssuedAt: *at(start)}))
+	s.Records = append(s.Records, s.CreateRecord(steps.IssueRevision{Revision: 2, RecordName: "r2", Cause: v1alpha1.CauseRequest, IssuedAt: *at(start)}))
 	if steps := settle(t, s); len(steps) != 0 {
 		t.Errorf("another operator may be about to publish it: %+v", steps)
 	}
@@ -205,7 +209,7 @@ func TestARequestSurvivesACrashBeforePublishing(t *testing.T) {
 	s := newSimulation(t, nil)
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: at(s.Now)}
-	step, ok := Plan(s.Observation, s.Now).Steps[0].(IssueRevision)
+	step, ok := Plan(s.Observation, s.Now).Steps[0].(steps.IssueRevision)
 	if !ok {
 		t.Fatal("no revision is due")
 	}
@@ -221,7 +225,7 @@ func TestARequestSurvivesACrashBeforePublishing(t *testing.T) {
 func TestOrphanedRecordsAreDeadAndTheirNumbersStayTaken(t *testing.T) {
 	s := newSimulation(t, nil)
 	s.Records[0].OwnerReferences = nil
-	if Admit(&s.Records[0], s.Now) != Orphaned {
+	if standing.Admit(&s.Records[0], s.Now) != standing.Orphaned {
 		t.Error("an orphaned record admits its key")
 	}
 	if got := issued(settle(t, s)); got != "RecordLost" || s.Key.Status.Current.Revision != 2 {
@@ -232,10 +236,10 @@ func TestOrphanedRecordsAreDeadAndTheirNumbersStayTaken(t *testing.T) {
 func TestAdmitRefusesFromTheInstantOfNotAfter(t *testing.T) {
 	s := newSimulation(t, func(spec *v1alpha1.DGbotAPIKeySpec) { spec.ExpiresAt = at(start.Add(time.Hour)) })
 	end := start.Add(time.Hour)
-	if got := Admit(s.rev(1), end.Add(-time.Nanosecond)); got != Admitted {
+	if got := standing.Admit(s.rev(1), end.Add(-time.Nanosecond)); got != standing.Admitted {
 		t.Errorf("just before: %s", got)
 	}
-	if got := Admit(s.rev(1), end); got != Ended {
+	if got := standing.Admit(s.rev(1), end); got != standing.Ended {
 		t.Errorf("at the instant: %s", got)
 	}
 }

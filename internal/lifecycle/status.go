@@ -8,6 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // maxPreviousShown bounds status.previous; more than the limit of earlier revisions can only verify for as long as a
@@ -16,90 +20,90 @@ const maxPreviousShown = 32
 
 // statusOf describes the observation. What it says depends on the old status in three things only: when a condition last
 // changed, requests that were handled and are no longer asked for, and the last use of revisions whose records are gone.
-func statusOf(p *planner, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
+func statusOf(p *policy.Planner, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
 	s := &v1alpha1.DGbotAPIKeyStatus{
-		ObservedGeneration: p.generation,
+		ObservedGeneration: p.Generation,
 		Conditions:         conditionsOf(p),
-		NextRotationAt:     p.nextRotation(),
-		LastHandledRequest: p.handled(),
-		Audit:              p.audit.shown,
+		NextRotationAt:     p.NextRotation(),
+		LastHandledRequest: p.Handled(),
+		Audit:              p.Audit.Shown,
 		Binding:            old.Binding,
-		LastUsedAt:         p.lastUseOfAny(),
-		TrackedSince:       p.trackedSince(),
+		LastUsedAt:         p.LastUseOfAny(),
+		TrackedSince:       p.TrackedSince(),
 	}
 	switch current := old.Current; {
-	case p.matched != nil:
-		s.Current = describe(p, p.matched)
-	case current != nil && (len(p.Failed) > 0 || p.Secret.State == SecretOwned && p.Secret.KeyID == current.KeyID):
+	case p.Matched != nil:
+		s.Current = describe(p, p.Matched)
+	case current != nil && (len(p.Failed) > 0 || p.Secret.State == revisions.SecretOwned && p.Secret.KeyID == current.KeyID):
 		// The record is gone and the Secret still holds its key, or may hold it. Nothing else knows the number that was used.
 		s.Current = current.DeepCopy()
 	}
-	if p.published != nil {
-		s.Binding = &v1alpha1.Binding{Name: p.secretName}
+	if p.Published != nil {
+		s.Binding = &v1alpha1.Binding{Name: p.SecretName}
 	}
-	for _, record := range p.others(&p.horizon) {
+	for _, record := range p.Others(&p.Horizon) {
 		if len(s.Previous) < maxPreviousShown {
 			s.Previous = append(s.Previous, *describe(p, record))
 		}
 	}
-	if p.Failed.Any(ReadRecords) && len(p.live) == 0 {
+	if p.Failed.Any(report.ReadRecords) && len(p.Live) == 0 {
 		s.Previous = old.Previous
 	}
 	return s
 }
 
-func describe(p *planner, record *Revision) *v1alpha1.RevisionStatus {
+func describe(p *policy.Planner, record *revisions.Revision) *v1alpha1.RevisionStatus {
 	return &v1alpha1.RevisionStatus{
 		Revision:   record.Number,
 		KeyID:      record.ID,
 		RecordName: record.Name,
 		IssuedAt:   record.IssuedAt,
 		NotAfter:   record.NotAfter,
-		LastUsedAt: lastUse(record, &p.horizon),
+		LastUsedAt: tracking.LastUse(record, &p.Horizon),
 	}
 }
 
-func conditionsOf(p *planner) []metav1.Condition {
-	c := newConditions(p.was.conditions, p.generation, p.now)
+func conditionsOf(p *policy.Planner) []metav1.Condition {
+	c := report.NewConditions(p.Was.Conditions, p.Generation, p.Now)
 	ready, reason, message := readyOf(p)
-	c.set(v1alpha1.ReadyCondition, ready, reason, message)
+	c.Set(v1alpha1.ReadyCondition, ready, reason, message)
 	stalled, reconciling := false, ready != metav1.ConditionTrue
-	switch o := p.obstacle; {
+	switch o := p.Obstacle; {
 	case o != nil:
-		stalled, reconciling, reason, message = o.stalled, !o.stalled, o.reason, o.message
-	case p.cause != "":
+		stalled, reconciling, reason, message = o.Stalled, !o.Stalled, o.Reason, o.Message
+	case p.Cause != "":
 		reconciling, reason, message = true, v1alpha1.ProgressingReason, progressOf(p)
 	}
-	c.progress(stalled, reconciling, reason, message)
-	c.whileTrue(v1alpha1.RequestInvalidCondition, p.requests.invalid != "", v1alpha1.AnnotationUnreadableReason, p.requests.invalid)
-	reason = p.pendingReason()
-	c.whileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, p.pendingMessage())
-	reason, message = p.unused()
-	c.whileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
+	c.Progress(stalled, reconciling, reason, message)
+	c.WhileTrue(v1alpha1.RequestInvalidCondition, p.Requests.Invalid != "", v1alpha1.AnnotationUnreadableReason, p.Requests.Invalid)
+	reason = p.PendingReason()
+	c.WhileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, p.PendingMessage())
+	reason, message = p.Unused()
+	c.WhileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
 	if len(p.Failed) > 0 {
 		// Whether these are still so is unknown. They stay as they were reported last.
-		return c.list
+		return c.List
 	}
-	violates := len(p.violations) > 0 && !p.issuesFirst()
-	c.whileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.policyViolation())
-	missing := p.environmentMissing()
-	c.whileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
-	reason, message = p.previousInUse()
-	c.whileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
-	return c.list
+	violates := len(p.Violations) > 0 && !p.IssuesFirst()
+	c.WhileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.PolicyViolation())
+	missing := p.EnvironmentMissing()
+	c.WhileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
+	reason, message = p.PreviousInUse()
+	c.WhileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
+	return c.List
 }
 
-func readyOf(p *planner) (metav1.ConditionStatus, string, string) {
+func readyOf(p *policy.Planner) (metav1.ConditionStatus, string, string) {
 	switch {
-	case p.obstacle != nil && !p.obstacle.harmless:
-		return metav1.ConditionFalse, p.obstacle.reason, p.obstacle.message
-	case p.published != nil && p.published.isAdmitted(&p.horizon):
+	case p.Obstacle != nil && !p.Obstacle.Harmless:
+		return metav1.ConditionFalse, p.Obstacle.Reason, p.Obstacle.Message
+	case p.Published != nil && p.Published.IsAdmitted(&p.Horizon):
 		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
-			p.published.Number, p.secretName)
+			p.Published.Number, p.SecretName)
 	}
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, progressOf(p)
 }
 
-func progressOf(p *planner) string {
-	return fmt.Sprintf("A revision is about to be issued (%s)", p.cause)
+func progressOf(p *policy.Planner) string {
+	return fmt.Sprintf("A revision is about to be issued (%s)", p.Cause)
 }

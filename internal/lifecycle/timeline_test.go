@@ -13,6 +13,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // TestPlan_TimelineOfAKey is the life of one key: what happens to it, and exactly which steps follow. It is for reading; random walks
@@ -26,7 +28,7 @@ func TestPlan_TimelineOfAKey(t *testing.T) {
 		},
 	}
 	life := &timeline{t: t, sim: &lifecycle.Simulation{Now: epoch}}
-	life.sim.Key, life.sim.Secret = key, lifecycle.Secret{State: lifecycle.SecretAbsent}
+	life.sim.Key, life.sim.Secret = key, revisions.Secret{State: revisions.SecretAbsent}
 
 	life.after(0, "the key is created", nil,
 		"+0h00m issue r1 (FirstIssue)")
@@ -47,7 +49,7 @@ func TestPlan_TimelineOfAKey(t *testing.T) {
 		"+103h00m amend r1: Revoked",
 		"+103h00m issue r4 (Revocation)",
 		"+103h00m amend r3: Revoked, superseded by r4, expires at +115h00m")
-	life.after(time.Hour, "another tool deletes the Secret", func() { life.sim.Secret = lifecycle.Secret{State: lifecycle.SecretAbsent} },
+	life.after(time.Hour, "another tool deletes the Secret", func() { life.sim.Secret = revisions.Secret{State: revisions.SecretAbsent} },
 		"+104h00m issue r5 (SecretLost)",
 		"+104h00m amend r4: superseded by r5, expires at +116h00m")
 	life.after(time.Hour, "the key is disabled", func() { key.Spec.State = v1alpha1.StateDisabled },
@@ -125,12 +127,12 @@ func (l *timeline) settle(steps *[]string) {
 }
 
 // describe returns a step as a line: when, what, and to which revision.
-func (l *timeline) describe(step lifecycle.Step) string {
+func (l *timeline) describe(step steps.Step) string {
 	var text string
 	switch s := step.(type) {
-	case lifecycle.IssueRevision:
+	case steps.IssueRevision:
 		text = fmt.Sprintf("issue r%d (%s)", s.Revision, s.Cause)
-	case lifecycle.AmendRecord:
+	case steps.AmendRecord:
 		var changes []string
 		if s.State != "" {
 			changes = append(changes, string(s.State))

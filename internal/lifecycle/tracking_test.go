@@ -7,21 +7,23 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 func TestTrackedSinceIsTheLaterOfLeaseAndIssue(t *testing.T) {
 	for name, tc := range map[string]struct {
-		tracking *Tracking
+		tracking *tracking.Tracking
 		want     *metav1.Time
 	}{
 		"no verifier reports":       {nil, nil},
-		"since before the issue":    {&Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(30 * time.Minute)}, at(start)},
-		"since after the issue":     {&Tracking{Since: start.Add(20 * time.Minute), Renewed: start.Add(29 * time.Minute)}, at(start.Add(20 * time.Minute))},
-		"renewed long ago":          {&Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(20 * time.Minute)}, nil},
-		"renewed just within":       {&Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(20*time.Minute + time.Second)}, at(start)},
-		"renewed a little ahead":    {&Tracking{Since: start, Renewed: start.Add(31 * time.Minute)}, at(start)},
-		"renewed in the far future": {&Tracking{Since: start, Renewed: start.Add(31*time.Minute + time.Second)}, nil},
-		"since in the far future":   {&Tracking{Since: start.Add(time.Hour), Renewed: start.Add(30 * time.Minute)}, nil},
+		"since before the issue":    {&tracking.Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(30 * time.Minute)}, at(start)},
+		"since after the issue":     {&tracking.Tracking{Since: start.Add(20 * time.Minute), Renewed: start.Add(29 * time.Minute)}, at(start.Add(20 * time.Minute))},
+		"renewed long ago":          {&tracking.Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(20 * time.Minute)}, nil},
+		"renewed just within":       {&tracking.Tracking{Since: start.Add(-time.Hour), Renewed: start.Add(20*time.Minute + time.Second)}, at(start)},
+		"renewed a little ahead":    {&tracking.Tracking{Since: start, Renewed: start.Add(31 * time.Minute)}, at(start)},
+		"renewed in the far future": {&tracking.Tracking{Since: start, Renewed: start.Add(31*time.Minute + time.Second)}, nil},
+		"since in the far future":   {&tracking.Tracking{Since: start.Add(time.Hour), Renewed: start.Add(30 * time.Minute)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSimulation(t, nil)
@@ -37,7 +39,7 @@ func TestTrackedSinceIsTheLaterOfLeaseAndIssue(t *testing.T) {
 func TestTrackingThatLapsesIsNoticedByTimeAlone(t *testing.T) {
 	s := newSimulation(t, nil)
 	renewed := s.Now.Add(2 * time.Minute)
-	s.Tracking = &Tracking{Since: s.Now, Renewed: renewed}
+	s.Tracking = &tracking.Tracking{Since: s.Now, Renewed: renewed}
 	settle(t, s)
 	if s.Key.Status.TrackedSince != nil {
 		t.Error("a Lease that is dated ahead by two minutes vouches for something")
@@ -45,7 +47,7 @@ func TestTrackingThatLapsesIsNoticedByTimeAlone(t *testing.T) {
 	for _, want := range []struct {
 		at      time.Time
 		tracked bool
-	}{{renewed.Add(-time.Minute), true}, {renewed.Add(MaxTrackingGap), false}} {
+	}{{renewed.Add(-time.Minute), true}, {renewed.Add(tracking.MaxTrackingGap), false}} {
 		if wake := Plan(s.Observation, s.Now).Wake; !wake.Equal(want.at) {
 			t.Fatalf("woken at %s, want %s", wake, want.at)
 		}

@@ -8,6 +8,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // auditGhost is the walk's account of what the audit did.
@@ -16,7 +20,7 @@ type auditGhost struct{ disabled, enabled, revoked int }
 // actOnAudit gives the key's environment another audit, or none, or has somebody keep the key.
 func (w *walk) actOnAudit() {
 	if w.rng.Intn(3) == 0 {
-		metav1.SetMetaDataAnnotation(&w.sim.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, rfc3339(w.someTime()))
+		metav1.SetMetaDataAnnotation(&w.sim.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, instant.Format(w.someTime()))
 		w.note("kept at %s", w.sim.Key.Annotations[v1alpha1.KeptAtAnnotation])
 		return
 	}
@@ -68,7 +72,7 @@ func (w *walk) keptAt() time.Time {
 func (w *walk) idle() time.Duration {
 	last := w.keptAt()
 	for _, used := range w.usage.used {
-		last = latest(last, used)
+		last = instant.Latest(last, used)
 	}
 	return w.sim.Now.Sub(last)
 }
@@ -84,16 +88,16 @@ func (w *walk) auditMayDisable() bool {
 
 // reported says whether verifiers have reported for so long, and that there was no use.
 func (w *walk) reported(unused time.Duration) bool {
-	reporting := w.usage.up || w.sim.Now.Sub(w.sim.Tracking.Renewed) < MaxTrackingGap
+	reporting := w.usage.up || w.sim.Now.Sub(w.sim.Tracking.Renewed) < tracking.MaxTrackingGap
 	return reporting && w.sim.Now.Sub(w.usage.since) >= unused && w.idle() >= unused
 }
 
 // checkAudit judges what a step has made of a record on account of the audit.
 func (w *walk) checkAudit(before, after *v1alpha1.DGbotAPIKeyRecord) {
-	was, is := MarkOf(before), MarkOf(after)
+	was, is := revisions.MarkOf(before), revisions.MarkOf(after)
 	if told := w.sim.Key.Status.Audit; was == nil && is != nil && told != nil && (told.Stage == v1alpha1.AuditDisabled || told.Stage == v1alpha1.AuditRevoked) {
 		// The record that had the mark is gone: the status has it noted on another one.
-		was = &AuditMark{Stage: told.Stage, Since: *told.Since, UnusedSince: *told.UnusedSince}
+		was = &revisions.AuditMark{Stage: told.Stage, Since: *told.Since, UnusedSince: *told.UnusedSince}
 	}
 	switch {
 	case w.sim.Key.Spec.State == v1alpha1.StateRevoked || w.cutOff(after.Spec.IssuedAt):
@@ -129,7 +133,7 @@ func (w *walk) checkAudit(before, after *v1alpha1.DGbotAPIKeyRecord) {
 }
 
 // newestMark is what the audit has noted on the newest record.
-func (w *walk) newestMark() *AuditMark {
+func (w *walk) newestMark() *revisions.AuditMark {
 	var newest *v1alpha1.DGbotAPIKeyRecord
 	for i := range w.sim.Records {
 		if r := &w.sim.Records[i]; newest == nil || r.Spec.Revision > newest.Spec.Revision {
@@ -139,11 +143,11 @@ func (w *walk) newestMark() *AuditMark {
 	if newest == nil {
 		return nil
 	}
-	return MarkOf(newest)
+	return revisions.MarkOf(newest)
 }
 
 // checkAuditOf a revision that is about to be issued: none is for a key that the audit has revoked, unless somebody keeps it.
-func (w *walk) checkAuditOf(issue IssueRevision) {
+func (w *walk) checkAuditOf(issue steps.IssueRevision) {
 	if mark := w.newestMark(); mark != nil && mark.Stage == v1alpha1.AuditRevoked && w.keptAt().Before(mark.Since.Time) {
 		w.failf("revision %d is issued for a key that the audit has revoked", issue.Revision)
 	}

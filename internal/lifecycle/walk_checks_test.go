@@ -10,17 +10,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // applyChecked carries out a step and asserts what must hold across any single write of the operator.
-func (w *walk) applyChecked(step Step) {
+func (w *walk) applyChecked(step steps.Step) {
 	before := map[string]v1alpha1.DGbotAPIKeyRecord{}
 	for _, r := range w.sim.Records {
 		before[r.Name] = *r.DeepCopy()
 	}
 	inUse, good := w.inUse(), false
 	if inUse != nil {
-		good = Admit(inUse, w.sim.Now) == Admitted
+		good = standing.Admit(inUse, w.sim.Now) == standing.Admitted
 	}
 	w.sim.Apply(step)
 	for _, r := range w.sim.Records {
@@ -37,16 +44,16 @@ func (w *walk) applyChecked(step Step) {
 			w.failf("revision %d: notAfter moved from %s to %s", r.Spec.Revision, old.Spec.NotAfter, r.Spec.NotAfter)
 		}
 	}
-	if _, issued := step.(IssueRevision); issued || !good {
+	if _, issued := step.(steps.IssueRevision); issued || !good {
 		return
 	}
 	// The key in the Secret must go on verifying, except where that was asked for.
 	spec, after := &w.sim.Key.Spec, w.inUse()
-	askedFor := StateOf(w.sim.Key) != v1alpha1.StateActive ||
+	askedFor := effective.StateOf(w.sim.Key) != v1alpha1.StateActive ||
 		w.cutOff(inUse.Spec.IssuedAt) ||
 		(spec.ExpiresAt != nil && !w.sim.Now.Before(spec.ExpiresAt.Time)) ||
 		w.secretAltered || w.auditMayDisable()
-	if !askedFor && (after == nil || Admit(after, w.sim.Now) != Admitted) {
+	if !askedFor && (after == nil || standing.Admit(after, w.sim.Now) != standing.Admitted) {
 		w.failf("%+v ended the key in use", step)
 	}
 }
@@ -54,7 +61,7 @@ func (w *walk) applyChecked(step Step) {
 // inUse is the record of the bytes in the Secret.
 func (w *walk) inUse() *v1alpha1.DGbotAPIKeyRecord {
 	for i := range w.sim.Records {
-		if r := &w.sim.Records[i]; w.sim.Secret.State == SecretOwned && r.Spec.Hash == w.sim.Secret.Hash {
+		if r := &w.sim.Records[i]; w.sim.Secret.State == revisions.SecretOwned && r.Spec.Hash == w.sim.Secret.Hash {
 			return r.DeepCopy()
 		}
 	}
@@ -99,13 +106,13 @@ func (w *walk) record(revision int64) *v1alpha1.DGbotAPIKeyRecord {
 }
 
 // checkIssue judges a mint by what was done to the key.
-func (w *walk) checkIssue(issue IssueRevision) {
+func (w *walk) checkIssue(issue steps.IssueRevision) {
 	w.checkChatbotOf(issue)
 	w.checkRulesOf(issue)
 	w.checkAuditOf(issue)
 	w.mintedThisWalk++
 	spec, now := &w.sim.Key.Spec, w.sim.Now
-	if StateOf(w.sim.Key) != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
+	if effective.StateOf(w.sim.Key) != v1alpha1.StateActive || (spec.ExpiresAt != nil && !now.Before(spec.ExpiresAt.Time)) {
 		w.failf("minted although %s, expiresAt %s", spec.State, spec.ExpiresAt)
 	}
 	rotate, revoke := w.requestTimes()
@@ -115,7 +122,7 @@ func (w *walk) checkIssue(issue IssueRevision) {
 	if w.record(issue.Revision) != nil {
 		w.failf("revision %d exists", issue.Revision)
 	}
-	if w.sim.Refusal != nil || w.sim.Secret.State == SecretForeign || w.sim.Secret.State == SecretCollectable {
+	if w.sim.Refusal != nil || w.sim.Secret.State == revisions.SecretForeign || w.sim.Secret.State == revisions.SecretCollectable {
 		w.failf("minted for a Secret that is %s, refusal %+v", w.sim.Secret.State, w.sim.Refusal)
 	}
 	last := w.record(w.lastPublished)
@@ -176,7 +183,7 @@ func (w *walk) checkDamping() {
 			recent++
 		}
 	}
-	if most := dampingFree + int(time.Hour/dampingInterval); recent > most {
+	if most := revisions.DampingFree + int(time.Hour/revisions.DampingInterval); recent > most {
 		w.failf("%d replacements within an hour, at most %d are allowed", recent, most)
 	}
 }
@@ -189,17 +196,17 @@ func (w *walk) checkSomethingComes(decision Decision) {
 	if reconciling != nil && decision.Wake.IsZero() && reconciling.Reason != v1alpha1.WaitingForChatbotReason {
 		w.failf("%s is to pass by itself, and nothing wakes: %s", reconciling.Reason, reconciling.Message)
 	}
-	if w.sim.Secret.State == SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
+	if w.sim.Secret.State == revisions.SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
 		w.failf("the Secret is left altered")
 	}
-	if cause := assess(w.sim.facts(w.sim.Now)).cause; cause != "" && reconciling == nil && stalled == nil {
+	if cause := policy.Assess(w.sim.facts(w.sim.Now)).Cause; cause != "" && reconciling == nil && stalled == nil {
 		w.failf("a revision is due (%s), and nothing says why there is none", cause)
 	}
 	inUse := w.inUse()
 	for i := range w.sim.Records {
 		r := &w.sim.Records[i]
 		attempt := inUse != nil && inUse.Spec.Revision == w.lastPublished && r.Spec.Revision > w.lastPublished
-		if attempt && r.Spec.NotAfter == nil && w.sim.Now.Sub(r.CreationTimestamp.Time) > publishGrace && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > publishGrace && r.Spec.State == v1alpha1.StateActive {
+		if attempt && r.Spec.NotAfter == nil && w.sim.Now.Sub(r.CreationTimestamp.Time) > steps.PublishGrace && w.sim.Now.Sub(r.Spec.IssuedAt.Time) > steps.PublishGrace && r.Spec.State == v1alpha1.StateActive {
 			w.failf("revision %d was never published and has no end", r.Spec.Revision)
 		}
 	}
@@ -215,11 +222,11 @@ func (w *walk) checkAtRest(decision Decision) {
 		return
 	}
 	inUse := w.inUse()
-	if ready.Status == metav1.ConditionTrue && (inUse == nil || Admit(inUse, now) != Admitted || inUse.Spec.Revision != w.lastPublished) {
+	if ready.Status == metav1.ConditionTrue && (inUse == nil || standing.Admit(inUse, now) != standing.Admitted || inUse.Spec.Revision != w.lastPublished) {
 		w.failf("Ready, but the Secret holds %+v", inUse)
 	}
 	waits := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReconcilingCondition)
-	failing := waits != nil && strings.Contains(waits.Message, "attempts to publish") && decision.Wake.Sub(now) <= maxRefusedDelay
+	failing := waits != nil && strings.Contains(waits.Message, "attempts to publish") && decision.Wake.Sub(now) <= report.MaxRefusedDelay
 	if ready.Status != metav1.ConditionTrue && !failing && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
 		w.failf("at rest, but not Ready for reason %s", ready.Reason)
 	}
@@ -239,23 +246,23 @@ func (w *walk) checkAtRest(decision Decision) {
 		case spec.State == v1alpha1.StateRevoked && r.Spec.State != v1alpha1.StateRevoked,
 			spec.State == v1alpha1.StateDisabled && r.Spec.State == v1alpha1.StateActive:
 			w.failf("revision %d is %s, the key is %s", r.Spec.Revision, r.Spec.State, spec.State)
-		case spec.ExpiresAt != nil && !StandingOf(r).ended(now) && Admit(r, spec.ExpiresAt.Time) == Admitted:
+		case spec.ExpiresAt != nil && !standing.Of(r).Ended(now) && standing.Admit(r, spec.ExpiresAt.Time) == standing.Admitted:
 			w.failf("revision %d outlives expiresAt", r.Spec.Revision)
 		}
-		if StandingOf(r).verifies(settled) && r.Spec.Revision < w.lastPublished {
+		if standing.Of(r).Verifies(settled) && r.Spec.Revision < w.lastPublished {
 			previous++
 			if inUse != nil && inUse.Spec.Revision == w.lastPublished && r.Spec.NotAfter == nil {
 				w.failf("revision %d is superseded and has no end", r.Spec.Revision)
 			}
 		}
-		if (r.Spec.State == v1alpha1.StateRevoked || StandingOf(r).ended(now)) && !countsForDamping(revisionOf(w.sim.Key, r), &horizon{now: now}) {
+		if (r.Spec.State == v1alpha1.StateRevoked || standing.Of(r).Ended(now)) && !revisions.CountsForDamping(revisions.Of(w.sim.Key, r), &instant.Horizon{Now: now}) {
 			endedRecords++
 		}
 	}
-	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > keyKind.maxPrevious {
+	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > policy.KeyKind.MaxPrevious {
 		w.failf("%d earlier revisions verify", previous)
 	}
-	if most := keptEnded + 2; endedRecords > most && (w.auditOf() == nil || endedRecords > most+1) {
+	if most := policy.KeptEnded + 2; endedRecords > most && (w.auditOf() == nil || endedRecords > most+1) {
 		w.failf("%d ended records are kept", endedRecords)
 	}
 }

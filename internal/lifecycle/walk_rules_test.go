@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // actOnRules gives the key's environment other rules, or none.
 func (w *walk) actOnRules() {
-	env := Environment{Required: w.rng.Intn(2) == 0}
+	env := effective.Environment{Required: w.rng.Intn(2) == 0}
 	hours := func(most int) time.Duration { return time.Duration(1+w.rng.Intn(most)) * time.Hour }
 	if w.rng.Intn(4) > 0 {
 		env.Rules = &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{}}
@@ -31,7 +34,7 @@ func (w *walk) actOnRules() {
 	if env.Rules != nil && w.rng.Intn(2) == 0 {
 		for range 1 + w.rng.Intn(2) {
 			from := w.rng.Intn(22 * 60)
-			env.Windows = append(env.Windows, Window{Start: from, End: from + 1 + w.rng.Intn(120), Location: time.UTC})
+			env.Windows = append(env.Windows, schedule.Window{Start: from, End: from + 1 + w.rng.Intn(120), Location: time.UTC})
 		}
 	}
 	w.sim.Environment = env
@@ -79,7 +82,7 @@ func (w *walk) lifetime() time.Duration {
 
 // checkRulesOf a revision that is about to be issued: the first breaks none, one on schedule keeps to the windows, and each ends in
 // time.
-func (w *walk) checkRulesOf(issue IssueRevision) {
+func (w *walk) checkRulesOf(issue steps.IssueRevision) {
 	env := &w.sim.Environment
 	if env.Rules == nil {
 		if issue.Cause == v1alpha1.CauseFirstIssue && env.Required {

@@ -14,6 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // walk drives one key through random edits, accidents, clock movements and crashes, and asserts the promises after
@@ -86,7 +90,7 @@ func TestRandomWalksKeepThePromises(t *testing.T) {
 func newWalk(t *testing.T, seed int64) *walk {
 	w := &walk{t: t, seed: seed, rng: rand.New(rand.NewSource(seed))}
 	key := testKey(types.UID(fmt.Sprintf("uid-%d", seed)))
-	w.sim = &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}}, Now: start}
+	w.sim = &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}}, Now: start}
 	return w
 }
 
@@ -143,7 +147,7 @@ func (w *walk) act() {
 		w.rotation().RequestedAt = w.someTime()
 		w.note("requestedAt %s", w.rotation().RequestedAt)
 	case 15:
-		key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: rfc3339(w.someTime())}
+		key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: instant.Format(w.someTime())}
 		w.note("annotation %s", key.Annotations)
 	case 16:
 		w.rotation().RevokeIssuedBefore = w.someTime()
@@ -180,7 +184,7 @@ func (w *walk) accident(choice int) {
 	w.settle(false)
 	switch {
 	case choice == 21:
-		w.sim.Secret, w.secretDeleted = Secret{State: SecretAbsent}, true
+		w.sim.Secret, w.secretDeleted = revisions.Secret{State: revisions.SecretAbsent}, true
 		w.note("Secret deleted")
 	case choice == 22 && w.everPublished:
 		older := 1 + w.rng.Int63n(w.lastPublished)
@@ -193,14 +197,14 @@ func (w *walk) accident(choice int) {
 		w.recordDeleted = true
 		w.note("record of revision %d deleted", w.lastPublished)
 	case choice == 24:
-		state := []SecretState{SecretForeign, SecretForeign, SecretCollectable, SecretLeftOver}[w.rng.Intn(4)]
-		w.sim.Secret, w.secretDeleted = Secret{State: state}, true
+		state := []revisions.SecretState{revisions.SecretForeign, revisions.SecretForeign, revisions.SecretCollectable, revisions.SecretLeftOver}[w.rng.Intn(4)]
+		w.sim.Secret, w.secretDeleted = revisions.Secret{State: state}, true
 		w.note("Secret replaced by one that is %s", state)
-	case choice == 25 && w.sim.Secret.State == SecretOwned:
+	case choice == 25 && w.sim.Secret.State == revisions.SecretOwned:
 		w.sim.Secret.Drifted = true
 		w.note("the Secret's labels altered")
 	case choice == 26:
-		w.sim.Refusal = &Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
+		w.sim.Refusal = &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
 		w.note("Secret writes refused")
 		w.settle(false)
 		w.advance(time.Duration(w.rng.Intn(600)) * time.Second)
@@ -211,7 +215,7 @@ func (w *walk) accident(choice int) {
 
 // advance moves on as the policy asks to be woken, and checks that nothing would have been due in between.
 func (w *walk) advance(by time.Duration) {
-	if state := w.sim.Secret.State; state == SecretForeign || state == SecretCollectable {
+	if state := w.sim.Secret.State; state == revisions.SecretForeign || state == revisions.SecretCollectable {
 		by = min(by, time.Hour) // looked at every minute: days of it would prove no more
 	}
 	if w.usage.up {
@@ -268,7 +272,7 @@ func (w *walk) settle(crashes bool) {
 				w.note("crash before %T", step)
 				break
 			}
-			issue, issues := step.(IssueRevision)
+			issue, issues := step.(steps.IssueRevision)
 			if !issues {
 				w.applyChecked(step)
 				continue
@@ -287,7 +291,7 @@ func (w *walk) settle(crashes bool) {
 	w.failf("does not come to rest: %+v", Plan(w.sim.Observation, w.sim.Now).Steps)
 }
 
-func (w *walk) published(issue IssueRevision) {
+func (w *walk) published(issue steps.IssueRevision) {
 	w.note("issued revision %d: %s", issue.Revision, issue.Cause)
 	w.everPublished, w.lastPublished, w.publishedEnd = true, issue.Revision, issue.NotAfter
 	w.secretDeleted, w.secretAltered, w.recordDeleted, w.evidenceLost = false, false, false, false

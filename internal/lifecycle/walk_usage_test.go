@@ -8,6 +8,10 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // usageGhost is the walk's own account of uses.
@@ -57,10 +61,10 @@ func (w *walk) renew() {
 		}
 	}
 	now := w.sim.Now.UTC().Truncate(time.Second)
-	if t := w.sim.Tracking; t == nil || now.Sub(t.Renewed) > MaxTrackingGap || t.Since.After(now) {
+	if t := w.sim.Tracking; t == nil || now.Sub(t.Renewed) > tracking.MaxTrackingGap || t.Since.After(now) {
 		w.usage.since = now
 	}
-	w.sim.Tracking = &Tracking{Since: w.usage.since, Renewed: now, Lag: testLag}
+	w.sim.Tracking = &tracking.Tracking{Since: w.usage.since, Renewed: now, Lag: testLag}
 }
 
 // useSomething uses a revision that verifies; it is reported where verifiers do that.
@@ -69,7 +73,7 @@ func (w *walk) useSomething() {
 		return
 	}
 	record := &w.sim.Records[w.rng.Intn(len(w.sim.Records))]
-	if Admit(record, w.sim.Now) != Admitted {
+	if standing.Admit(record, w.sim.Now) != standing.Admitted {
 		return
 	}
 	if w.usage.used == nil {
@@ -90,7 +94,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 		return
 	}
 	end, now := after.Spec.NotAfter.Time, w.sim.Now
-	next := w.record(SupersededBy(after))
+	next := w.record(revisions.SupersededBy(after))
 	if next == nil || after.Spec.NotAfter.Equal(w.sim.Key.Spec.ExpiresAt) || end.Equal(next.Spec.IssuedAt.Add(w.maxOverlap())) || !end.After(now) {
 		return // the hard end, expiry, or one that was due otherwise: the limit, and what was never published
 	}
@@ -98,7 +102,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 		return // durations are not those of one clock then
 	}
 	w.usage.retired++
-	if !w.usage.up && now.Sub(w.sim.Tracking.Renewed) >= MaxTrackingGap {
+	if !w.usage.up && now.Sub(w.sim.Tracking.Renewed) >= tracking.MaxTrackingGap {
 		w.failf("revision %d was retired although nobody reports", after.Spec.Revision)
 	}
 	if now.Sub(w.usage.since) < r.QuietPeriod.Duration {
@@ -114,7 +118,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 
 // overlap is how long earlier revisions go on verifying under the rules of the environment.
 func (w *walk) overlap() time.Duration {
-	return assess(w.sim.facts(w.sim.Now)).overlap
+	return policy.Assess(w.sim.facts(w.sim.Now)).Overlap
 }
 
 func (w *walk) maxOverlap() time.Duration {
@@ -135,8 +139,8 @@ func (w *walk) checkLingering(status *v1alpha1.DGbotAPIKeyStatus) {
 	}
 	for i := range w.sim.Records {
 		record := &w.sim.Records[i]
-		next := w.record(SupersededBy(record))
-		if next == nil || SupersededBy(inUse) != 0 || !StandingOf(record).verifies(w.sim.Now) || record.Spec.Revision >= w.lastPublished {
+		next := w.record(revisions.SupersededBy(record))
+		if next == nil || revisions.SupersededBy(inUse) != 0 || !standing.Of(record).Verifies(w.sim.Now) || record.Spec.Revision >= w.lastPublished {
 			continue
 		}
 		if record.Spec.NotAfter == nil || record.Spec.NotAfter.After(next.Spec.IssuedAt.Add(w.maxOverlap())) {

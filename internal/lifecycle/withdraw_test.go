@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 func TestWithdrawalOf(t *testing.T) {
@@ -17,37 +18,37 @@ func TestWithdrawalOf(t *testing.T) {
 	type change func(*v1alpha1.DGbotAPIKey, *v1alpha1.DGbotAPIKeyRecord)
 	for name, test := range map[string]struct {
 		change change
-		want   Withdrawal
+		want   steps.Withdrawal
 	}{
-		"an active key":  {func(*v1alpha1.DGbotAPIKey, *v1alpha1.DGbotAPIKeyRecord) {}, WithdrawNothing},
-		"a disabled key": {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.State = v1alpha1.StateDisabled }, WithdrawNow},
-		"a revoked key":  {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.State = v1alpha1.StateRevoked }, WithdrawNow},
-		"a deleted key":  {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.DeletionTimestamp = at(0) }, WithdrawNow},
+		"an active key":  {func(*v1alpha1.DGbotAPIKey, *v1alpha1.DGbotAPIKeyRecord) {}, steps.WithdrawNothing},
+		"a disabled key": {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.State = v1alpha1.StateDisabled }, steps.WithdrawNow},
+		"a revoked key":  {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.State = v1alpha1.StateRevoked }, steps.WithdrawNow},
+		"a deleted key":  {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.DeletionTimestamp = at(0) }, steps.WithdrawNow},
 		"a disabled key with a disabled record": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.State, r.Spec.State = v1alpha1.StateDisabled, v1alpha1.StateDisabled
-		}, WithdrawNothing},
+		}, steps.WithdrawNothing},
 		"a revoked key with a disabled record": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.State, r.Spec.State = v1alpha1.StateRevoked, v1alpha1.StateDisabled
-		}, WithdrawNow},
+		}, steps.WithdrawNow},
 		"a revoked key with an expired record": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.State, r.Spec.NotAfter = v1alpha1.StateRevoked, at(0)
-		}, WithdrawNow},
+		}, steps.WithdrawNow},
 		"a revoked key with an orphaned record": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.State, r.OwnerReferences = v1alpha1.StateRevoked, nil
-		}, WithdrawNothing},
+		}, steps.WithdrawNothing},
 		"a request to revoke": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: at(0)}
-		}, WithdrawAfterAttempt},
+		}, steps.WithdrawAfterAttempt},
 		"a request to revoke an earlier revision": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: at(-2 * time.Hour)}
-		}, WithdrawNothing},
-		"an end for a record without one": {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.ExpiresAt = at(time.Hour) }, WithdrawNow},
+		}, steps.WithdrawNothing},
+		"an end for a record without one": {func(k *v1alpha1.DGbotAPIKey, _ *v1alpha1.DGbotAPIKeyRecord) { k.Spec.ExpiresAt = at(time.Hour) }, steps.WithdrawNow},
 		"an earlier end": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.ExpiresAt, r.Spec.NotAfter = at(time.Hour), at(2*time.Hour)
-		}, WithdrawNow},
+		}, steps.WithdrawNow},
 		"the same end": {func(k *v1alpha1.DGbotAPIKey, r *v1alpha1.DGbotAPIKeyRecord) {
 			k.Spec.ExpiresAt, r.Spec.NotAfter = at(time.Hour), at(time.Hour)
-		}, WithdrawNothing},
+		}, steps.WithdrawNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Name: "k", UID: "uid"}}

@@ -11,6 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // habit is how a key is used in the course of a year.
@@ -93,8 +100,8 @@ func newYear(t *testing.T, name string, h habit, outages bool) *year {
 	if h.exempt > 0 {
 		rules.Audit.Exemptions = []v1alpha1.AuditExemption{{Name: key.Name, Namespace: key.Namespace, Until: at(start.Add(time.Duration(h.exempt) * time.Hour))}}
 	}
-	env := Environment{Rules: rules, Windows: []Window{{Days: []v1alpha1.Weekday{"Tuesday", "Thursday"}, Start: 9 * 60, End: 15 * 60, Location: time.UTC}}}
-	y.audited = &audited{t: t, Simulation: &Simulation{Observation: Observation{Key: key, Secret: Secret{State: SecretAbsent}, Environment: env}, Now: start}}
+	env := effective.Environment{Rules: rules, Windows: []schedule.Window{{Days: []v1alpha1.Weekday{"Tuesday", "Thursday"}, Start: 9 * 60, End: 15 * 60, Location: time.UTC}}}
+	y.audited = &audited{t: t, Simulation: &Simulation{Observation: Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}, Environment: env}, Now: start}}
 	return y
 }
 
@@ -116,12 +123,12 @@ func (y *year) live() {
 	y.renew()
 	for _, hour := range y.habit.kept {
 		if hour == y.hour {
-			metav1.SetMetaDataAnnotation(&y.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, rfc3339(at(y.Now)))
+			metav1.SetMetaDataAnnotation(&y.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, instant.Format(at(y.Now)))
 			y.lastKept = y.hour
 		}
 	}
 	y.settle()
-	if newest := y.newest(); newest != nil && y.habit.used(y.hour, y.rng) && Admit(newest, y.Now) == Admitted {
+	if newest := y.newest(); newest != nil && y.habit.used(y.hour, y.rng) && standing.Admit(newest, y.Now) == standing.Admitted {
 		y.lastUse = y.hour
 		if !out {
 			newest.Status.LastUsedAt, newest.Status.Resolution = at(y.Now), duration(testResolution)
@@ -140,12 +147,12 @@ func (y *year) newest() *v1alpha1.DGbotAPIKeyRecord {
 
 // settle carries plans out, and judges each revision that is issued.
 func (y *year) settle() {
-	steps, err := y.Settle()
+	taken, err := y.Settle()
 	if err != nil {
 		y.t.Fatal(err)
 	}
-	for _, step := range steps {
-		issue, ok := step.(IssueRevision)
+	for _, step := range taken {
+		issue, ok := step.(steps.IssueRevision)
 		if !ok {
 			continue
 		}
@@ -171,7 +178,7 @@ func (y *year) settle() {
 
 // judge asserts what the stage may be by what happened to the key.
 func (y *year) judge() {
-	was, is := y.stage, StageOf(&y.Key.Status)
+	was, is := y.stage, environments.StageOf(&y.Key.Status)
 	idle := min(y.hour-y.lastUse, y.hour-y.lastKept)
 	own := y.hour - y.stageFrom
 	if is != was {
@@ -196,7 +203,7 @@ func (y *year) judge() {
 	case is != "" && y.hour < y.habit.exempt:
 		y.failf("stage %s of a key that is exempt", is)
 	}
-	verifies := Admit(y.newest(), y.Now) == Admitted
+	verifies := standing.Admit(y.newest(), y.Now) == standing.Admitted
 	if acted := is == v1alpha1.AuditDisabled || is == v1alpha1.AuditRevoked; verifies == acted {
 		y.failf("the key verifies: %t, at stage %q", verifies, is)
 	}

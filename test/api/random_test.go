@@ -17,6 +17,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // One object that the API server takes and Go cannot decode would stop the informers of every operator, for every
@@ -180,7 +182,7 @@ func TestWhateverIsAcceptedCanBeDecoded(t *testing.T) {
 
 	keys := acceptSome(t, s.key)
 	records := acceptSome(t, s.record)
-	chatbots := acceptSome(t, s.chatbot)
+	accepted := acceptSome(t, s.chatbot)
 	for _, name := range keys {
 		key := &v1alpha1.DGbotAPIKey{}
 		resend(t, name, key)
@@ -189,14 +191,14 @@ func TestWhateverIsAcceptedCanBeDecoded(t *testing.T) {
 	for _, name := range records {
 		record := &v1alpha1.DGbotAPIKeyRecord{}
 		resend(t, name, record)
-		lifecycle.Admit(record, time.Now())
+		standing.Admit(record, time.Now())
 	}
-	for _, name := range chatbots {
+	for _, name := range accepted {
 		chatbot := &v1alpha1.DGbotChatbot{}
 		resend(t, name, chatbot)
-		lifecycle.PlanChatbot(lifecycle.ChatbotObservation{Chatbot: chatbot, ID: "cb_1", Claim: lifecycle.ClaimOwn}, time.Now())
+		chatbots.Plan(chatbots.Observation{Chatbot: chatbot, ID: "cb_1", Claim: chatbots.ClaimOwn}, time.Now())
 	}
-	informersSync(t, len(keys), len(records), len(chatbots))
+	informersSync(t, len(keys), len(records), len(accepted))
 }
 
 // acceptSome creates objects until enough were accepted, and returns these. A generator whose objects are all accepted,

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // gone waits until neither records nor the Secret of a key are left.
@@ -44,7 +44,7 @@ func TestOrphaningDeletionLeavesNoLivingKey(t *testing.T) {
 	p.ready("crm")
 	text := p.text("crm")
 	must(t, admin.Delete(t.Context(), p.key("crm"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
-	p.eventually("the key does not verify", func() bool { return p.verify(text) != lifecycle.Admitted })
+	p.eventually("the key does not verify", func() bool { return p.verify(text) != standing.Admitted })
 	p.eventually("its records are gone", func() bool { return len(p.records("crm")) == 0 })
 	if p.secret("crm") == nil {
 		t.Error("the orphaned Secret was deleted; orphaning leaves it to its user")
@@ -69,7 +69,7 @@ func TestAForeignFinalizerDoesNotKeepAKeyAlive(t *testing.T) {
 	p.ready("crm")
 	text := p.text("crm")
 	must(t, admin.Delete(t.Context(), p.key("crm")))
-	p.eventually("the key is revoked", func() bool { return p.verify(text) == lifecycle.Revoked })
+	p.eventually("the key is revoked", func() bool { return p.verify(text) == standing.Revoked })
 	p.edit("crm", func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = nil })
 	p.gone("crm")
 }
@@ -88,7 +88,7 @@ func TestDeletionWorksWhileTheOperatorIsDown(t *testing.T) {
 
 	// Orphaned while nobody looks: the record has no owner, so no verifier accepts it, and it goes with the next start.
 	must(t, admin.Delete(t.Context(), p.key("orphan"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
-	p.eventually("the orphaned key does not verify", func() bool { return p.verify(orphan) != lifecycle.Admitted })
+	p.eventually("the orphaned key does not verify", func() bool { return p.verify(orphan) != standing.Admitted })
 	startOperator(t)
 	p.eventually("its record is gone", func() bool { return len(p.records("orphan")) == 0 })
 }

@@ -16,7 +16,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 func TestAKeysWholeLife(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAKeysWholeLife(t *testing.T) {
 	p.apply("crm", nil)
 	p.ready("crm")
 	first := p.text("crm")
-	if parsed, err := apikey.Parse(first); err != nil || parsed.Environment() != "production" || p.verify(first) != lifecycle.Admitted {
+	if parsed, err := apikey.Parse(first); err != nil || parsed.Environment() != "production" || p.verify(first) != standing.Admitted {
 		t.Fatalf("the published key is %v, %v", parsed, err)
 	}
 
@@ -34,7 +34,7 @@ func TestAKeysWholeLife(t *testing.T) {
 	})
 	p.eventually("the Secret holds another key", func() bool { return p.text("crm") != first })
 	second := p.text("crm")
-	if p.verify(first) != lifecycle.Admitted || p.verify(second) != lifecycle.Admitted {
+	if p.verify(first) != standing.Admitted || p.verify(second) != standing.Admitted {
 		t.Errorf("during the overlap the old key is %s, the new one %s", p.verify(first), p.verify(second))
 	}
 	p.eventually("the old key has an end", func() bool {
@@ -47,11 +47,11 @@ func TestAKeysWholeLife(t *testing.T) {
 	})
 
 	p.edit("crm", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Overlap = &metav1.Duration{} })
-	p.eventually("the overlap ends with the edit", func() bool { return p.verify(first) == lifecycle.Ended })
+	p.eventually("the overlap ends with the edit", func() bool { return p.verify(first) == standing.Ended })
 
 	p.edit("crm", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked })
 	p.notReady("crm", v1alpha1.RevokedReason)
-	if p.verify(second) != lifecycle.Revoked || p.text("crm") != second {
+	if p.verify(second) != standing.Revoked || p.text("crm") != second {
 		t.Errorf("the revoked key is %s; its Secret was to be left alone", p.verify(second))
 	}
 }
@@ -64,7 +64,7 @@ func TestScheduledRotationAndExpiryComeByThemselves(t *testing.T) {
 	p.apply("later", func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation.RequestedAt = &metav1.Time{Time: time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)}
 	})
-	p.eventually("the key expires", func() bool { return p.verify(p.text("expiring")) == lifecycle.Ended })
+	p.eventually("the key expires", func() bool { return p.verify(p.text("expiring")) == standing.Ended })
 	p.notReady("expiring", v1alpha1.ExpiredReason)
 	p.eventually("the one-off schedule is kept", func() bool {
 		records := p.records("later")
@@ -98,7 +98,7 @@ func TestLossIsHealedAndTold(t *testing.T) {
 	for name, reason := range map[string]string{"deleted": "SecretLost", "altered": "SecretAltered", "recordless": "RecordLost"} {
 		p.eventually(name+" is replaced", func() bool {
 			text := p.text(name)
-			return text != "" && text != before[name] && p.verify(text) == lifecycle.Admitted
+			return text != "" && text != before[name] && p.verify(text) == standing.Admitted
 		})
 		p.eventually(name+" is told", func() bool {
 			out, err := cluster.Kubectl(t.Context(), "events", "-n", p.name, "--for", "dgbotapikey/"+name, "--types=Warning").CombinedOutput()
@@ -167,7 +167,7 @@ func TestLeftOverSecretsAreTakenOverAndOthersAreNot(t *testing.T) {
 	must(t, admin.Create(t.Context(), left))
 	p.apply("crm", nil)
 	p.ready("crm")
-	if secret := p.secret("crm"); string(secret.Data["theirs"]) != "stays" || p.verify(p.text("crm")) != lifecycle.Admitted {
+	if secret := p.secret("crm"); string(secret.Data["theirs"]) != "stays" || p.verify(p.text("crm")) != standing.Admitted {
 		t.Errorf("not taken over: %v", secret.Labels)
 	}
 

@@ -13,7 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // versions are the resourceVersions of everything of ours in the namespace.
@@ -117,7 +118,7 @@ func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
 				handled := p.key(name).Status.LastHandledRequest
 				return handled != nil && handled.RotateRequestedAt != nil && handled.RotateRequestedAt.Time.Equal(at)
 			})
-			if verdict := p.verify(p.text(name)); verdict != lifecycle.Admitted {
+			if verdict := p.verify(p.text(name)); verdict != standing.Admitted {
 				t.Errorf("the key in %s is %s", name, verdict)
 			}
 		}
@@ -133,7 +134,7 @@ func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
 		}
 		published := map[int64]bool{}
 		for _, record := range p.records(name) {
-			published[lifecycle.SupersededBy(&record)] = true
+			published[revisions.SupersededBy(&record)] = true
 		}
 		delete(published, 0)
 		if len(published) != rotations {

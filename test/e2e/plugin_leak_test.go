@@ -18,7 +18,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -83,7 +83,7 @@ func TestALeakedKey(t *testing.T) {
 		s.refuses(3, stray.Reveal(), "no record knows", "compromise", "-", "--yes")
 		inALog := "21:14:43 GET /v1/conversations Authorization: Bearer " + leaked + " 200"
 		s.gives(0, inALog, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
-		if next := s.text("web"); s.verify(leaked) != lifecycle.Revoked || s.verify(next) != lifecycle.Admitted {
+		if next := s.text("web"); s.verify(leaked) != standing.Revoked || s.verify(next) != standing.Admitted {
 			t.Errorf("after compromise the keys are %s and %s", s.verify(leaked), s.verify(next))
 		}
 		version := s.key("web").ResourceVersion

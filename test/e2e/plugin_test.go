@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -91,7 +91,7 @@ func TestThePluginByAnEditor(t *testing.T) {
 		t.Errorf("rotate said %q", said)
 	}
 	second := s.text("web")
-	if second == first || s.verify(first) != lifecycle.Admitted || s.verify(second) != lifecycle.Admitted || s.key("web").Spec.Rotation != nil && s.key("web").Spec.Rotation.RequestedAt != nil {
+	if second == first || s.verify(first) != standing.Admitted || s.verify(second) != standing.Admitted || s.key("web").Spec.Rotation != nil && s.key("web").Spec.Rotation.RequestedAt != nil {
 		t.Errorf("after rotate the keys are %s and %s, spec %+v", s.verify(first), s.verify(second), s.key("web").Spec.Rotation)
 	}
 	for _, fields := range s.key("web").ManagedFields {
@@ -101,7 +101,7 @@ func TestThePluginByAnEditor(t *testing.T) {
 		}
 	}
 	s.does("compromise", "-l", "team=web", "--wait", "--yes")
-	if third := s.text("web"); s.verify(first) != lifecycle.Revoked || s.verify(second) != lifecycle.Revoked || s.verify(third) != lifecycle.Admitted {
+	if third := s.text("web"); s.verify(first) != standing.Revoked || s.verify(second) != standing.Revoked || s.verify(third) != standing.Admitted {
 		t.Errorf("after compromise the keys are %s, %s and %s", s.verify(first), s.verify(second), s.verify(third))
 	}
 	s.does("disable", "--all")

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -34,7 +34,7 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 	// A disabled key that leaked is revoked, and nothing is issued.
 	leaked := s.text("a")
 	s.gives(0, leaked, leaked, []string{"not valid while it is disabled", "has no new revision (Disabled: "}, "compromise", "-", "--yes", "--wait")
-	if verdict := s.verify(leaked); verdict != lifecycle.Revoked {
+	if verdict := s.verify(leaked); verdict != standing.Revoked {
 		t.Errorf("the leaked key is %s", verdict)
 	}
 	s.gives(0, "", leaked, []string{"Low", "disabled: revoke it"}, "audit")

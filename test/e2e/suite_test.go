@@ -24,7 +24,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -180,11 +180,11 @@ func (p *place) records(name string) []v1alpha1.DGbotAPIKeyRecord {
 }
 
 // verify says of a key text what a verifier would say now.
-func (p *place) verify(text string) lifecycle.Verdict {
+func (p *place) verify(text string) standing.Verdict {
 	p.t.Helper()
 	for _, record := range p.records("") {
 		if text != "" && record.Spec.Hash == apikey.Hash([]byte(text)) {
-			return lifecycle.Admit(&record, time.Now())
+			return standing.Admit(&record, time.Now())
 		}
 	}
 	return "Unknown"

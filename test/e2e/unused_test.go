@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -36,7 +36,7 @@ func (p *place) vouch(environment string) {
 
 func (p *place) stage(name string, want v1alpha1.AuditStage) {
 	p.t.Helper()
-	p.eventually(fmt.Sprintf("%s is at stage %q", name, want), func() bool { return lifecycle.StageOf(&p.key(name).Status) == want })
+	p.eventually(fmt.Sprintf("%s is at stage %q", name, want), func() bool { return environments.StageOf(&p.key(name).Status) == want })
 }
 
 // TestUnusedKeysGo with nothing but time and watches to tell the operator.

@@ -9,16 +9,19 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
+	"dgbot.io/key-operator/internal/lifecycle/environments"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
-func newChatbot() *lifecycle.ChatbotObservation {
-	return &lifecycle.ChatbotObservation{
+func newChatbot() *chatbots.Observation {
+	return &chatbots.Observation{
 		Chatbot: &v1alpha1.DGbotChatbot{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "support-bot", UID: "7d1e8f3a-0000-4000-8000-000000000002", Generation: 1},
 			Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production"},
 		},
-		ID: "cb_4f1c0000000000000000Aa", Claim: lifecycle.ClaimOwn, Holder: "sales/bot", Widget: lifecycle.WidgetPublished,
+		ID: "cb_4f1c0000000000000000Aa", Claim: chatbots.ClaimOwn, Holder: "sales/bot", Widget: chatbots.WidgetPublished,
 	}
 }
 
@@ -30,97 +33,97 @@ func hmacRevision(number int64, hash string) *v1alpha1.IdentityRevision {
 }
 
 // vouches has an HMAC secret in all three places.
-func vouches(o *lifecycle.ChatbotObservation) {
+func vouches(o *chatbots.Observation) {
 	wantsSecret(o)
-	ledger := lifecycle.Ledger{Current: hmacRevision(1, firstSecret)}
+	ledger := chatbots.Ledger{Current: hmacRevision(1, firstSecret)}
 	ledger.ApplyTo(&o.Chatbot.Status)
-	o.HMAC.Secret = lifecycle.Secret{State: lifecycle.SecretOwned, Hash: firstSecret}
-	o.HMAC.Copy = lifecycle.HMACCopy{There: true, Shows: ledger}
+	o.HMAC.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: firstSecret}
+	o.HMAC.Copy = chatbots.Replica{There: true, Shows: ledger}
 	o.HMAC.Known = map[string]bool{firstSecret: true}
 }
 
-func wantsSecret(o *lifecycle.ChatbotObservation) {
+func wantsSecret(o *chatbots.Observation) {
 	o.Chatbot.Spec.IdentityVerification = &v1alpha1.IdentityVerification{Rotation: &v1alpha1.IdentityRotation{Overlap: lasts(time.Hour)}}
-	o.HMAC.Secret.State = lifecycle.SecretAbsent
+	o.HMAC.Secret.State = revisions.SecretAbsent
 }
 
 // imports names a Secret to begin with.
-func imports(o *lifecycle.ChatbotObservation, hash string) {
+func imports(o *chatbots.Observation, hash string) {
 	o.Chatbot.Spec.IdentityVerification.ImportFrom = &v1alpha1.ImportSource{Name: "old-widget", Key: "hmac"}
 	o.HMAC.Source.Hash = hash
 }
 
 var chatbotScenarios = []struct {
 	name    string
-	happen  func(*lifecycle.ChatbotObservation)
+	happen  func(*chatbots.Observation)
 	kstatus status.Status
 }{
-	{"published", func(*lifecycle.ChatbotObservation) {}, status.CurrentStatus},
+	{"published", func(*chatbots.Observation) {}, status.CurrentStatus},
 	{"published-with-secret", vouches, status.CurrentStatus},
-	{"progressing", func(o *lifecycle.ChatbotObservation) { o.Claim = lifecycle.ClaimAbsent }, status.InProgressStatus},
+	{"progressing", func(o *chatbots.Observation) { o.Claim = chatbots.ClaimAbsent }, status.InProgressStatus},
 	{"secret-progressing", wantsSecret, status.InProgressStatus},
-	{"id-conflict", func(o *lifecycle.ChatbotObservation) { o.Claim = lifecycle.ClaimTaken }, status.FailedStatus},
+	{"id-conflict", func(o *chatbots.Observation) { o.Claim = chatbots.ClaimTaken }, status.FailedStatus},
 	{"id-refused", chatbotRefused(v1alpha1.ChatbotIDRefusedReason), status.FailedStatus},
-	{"configmap-conflict", func(o *lifecycle.ChatbotObservation) { o.Widget = lifecycle.WidgetForeign }, status.FailedStatus},
+	{"configmap-conflict", func(o *chatbots.Observation) { o.Widget = chatbots.WidgetForeign }, status.FailedStatus},
 	{"configmap-write-refused", chatbotRefused(v1alpha1.ConfigMapWriteRefusedReason), status.FailedStatus},
-	{"waiting-for-garbage-collection", func(o *lifecycle.ChatbotObservation) { o.Widget = lifecycle.WidgetCollectable }, status.InProgressStatus},
-	{"secret-conflict", func(o *lifecycle.ChatbotObservation) {
+	{"waiting-for-garbage-collection", func(o *chatbots.Observation) { o.Widget = chatbots.WidgetCollectable }, status.InProgressStatus},
+	{"secret-conflict", func(o *chatbots.Observation) {
 		wantsSecret(o)
-		o.HMAC.Secret.State = lifecycle.SecretForeign
+		o.HMAC.Secret.State = revisions.SecretForeign
 	}, status.FailedStatus},
 	{"secret-write-refused", hmacRefused(v1alpha1.SecretWriteRefusedReason), status.FailedStatus},
 	{"copy-write-refused", hmacRefused(v1alpha1.CopyWriteRefusedReason), status.FailedStatus},
-	{"import-refused", func(o *lifecycle.ChatbotObservation) {
+	{"import-refused", func(o *chatbots.Observation) {
 		wantsSecret(o)
 		imports(o, "")
 		o.HMAC.Source.Problem = "there is no such Secret"
 	}, status.FailedStatus},
-	{"import-changed", func(o *lifecycle.ChatbotObservation) {
+	{"import-changed", func(o *chatbots.Observation) {
 		vouches(o)
 		imports(o, "sha256:another")
 		o.Chatbot.Status.Imported = firstSecret
 	}, status.CurrentStatus},
-	{"import-too-late", func(o *lifecycle.ChatbotObservation) {
+	{"import-too-late", func(o *chatbots.Observation) {
 		vouches(o)
 		imports(o, "sha256:another")
 	}, status.CurrentStatus},
-	{"import-padded", func(o *lifecycle.ChatbotObservation) {
+	{"import-padded", func(o *chatbots.Observation) {
 		vouches(o)
 		imports(o, firstSecret)
 		o.Chatbot.Status.Imported, o.HMAC.Padded = firstSecret, map[string]bool{firstSecret: true}
 	}, status.CurrentStatus},
-	{"revocation-pending", func(o *lifecycle.ChatbotObservation) {
+	{"revocation-pending", func(o *chatbots.Observation) {
 		vouches(o)
 		o.Chatbot.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: start.Add(9 * time.Hour).Format(time.RFC3339)}
 	}, status.CurrentStatus},
 	{"waiting-for-overlap", overlappingSecret, status.InProgressStatus},
-	{"annotation-unreadable", func(o *lifecycle.ChatbotObservation) {
+	{"annotation-unreadable", func(o *chatbots.Observation) {
 		vouches(o)
 		o.Chatbot.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: "tomorrow"}
 	}, status.CurrentStatus},
 }
 
-func chatbotRefused(reason string) func(*lifecycle.ChatbotObservation) {
-	return func(o *lifecycle.ChatbotObservation) {
-		o.Refusal = &lifecycle.Refusal{Reason: reason, Message: "the API server says no"}
+func chatbotRefused(reason string) func(*chatbots.Observation) {
+	return func(o *chatbots.Observation) {
+		o.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"}
 	}
 }
 
-func hmacRefused(reason string) func(*lifecycle.ChatbotObservation) {
-	return func(o *lifecycle.ChatbotObservation) {
+func hmacRefused(reason string) func(*chatbots.Observation) {
+	return func(o *chatbots.Observation) {
 		wantsSecret(o)
-		o.HMAC.Refusal = &lifecycle.Refusal{Reason: reason, Message: "the API server says no"}
+		o.HMAC.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"}
 	}
 }
 
 // overlappingSecret has one that was there before, which still verifies, and another rotation due.
-func overlappingSecret(o *lifecycle.ChatbotObservation) {
+func overlappingSecret(o *chatbots.Observation) {
 	const secondSecret = "sha256:1f5b0c9e0000000000000000000000000000000000000000000000000000bbbb"
 	vouches(o)
 	before, now := hmacRevision(1, firstSecret), hmacRevision(2, secondSecret)
 	now.IssuedAt = *at(start.Add(time.Minute))
 	before.NotAfter = at(start.Add(time.Minute + time.Hour))
-	ledger := lifecycle.Ledger{Current: now, Previous: before}
+	ledger := chatbots.Ledger{Current: now, Previous: before}
 	ledger.ApplyTo(&o.Chatbot.Status)
 	o.HMAC.Secret.Hash, o.HMAC.PreviousHash = secondSecret, firstSecret
 	o.HMAC.Copy.Shows = ledger
@@ -133,7 +136,7 @@ func chatbotStates() []state {
 	for _, scenario := range chatbotScenarios {
 		o := newChatbot()
 		scenario.happen(o)
-		o.Chatbot.Status = *lifecycle.PlanChatbot(*o, start.Add(3*time.Minute)).Status
+		o.Chatbot.Status = *chatbots.Plan(*o, start.Add(3*time.Minute)).Status
 		all = append(all, chatbotState(scenario.name, o.Chatbot, scenario.kstatus))
 	}
 	unseen := newChatbot().Chatbot
@@ -149,23 +152,23 @@ func environmentStates() []state {
 	var all []state
 	for _, scenario := range []struct {
 		name    string
-		happen  func(*lifecycle.EnvironmentObservation)
+		happen  func(*environments.Observation)
 		kstatus status.Status
 	}{
-		{"enforced", func(*lifecycle.EnvironmentObservation) {}, status.CurrentStatus},
-		{"selects-nothing", func(o *lifecycle.EnvironmentObservation) {
+		{"enforced", func(*environments.Observation) {}, status.CurrentStatus},
+		{"selects-nothing", func(o *environments.Observation) {
 			o.Environment.Spec.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "support"}}
 			o.SelectsNothing = true
 		}, status.CurrentStatus},
-		{"time-zone-unknown", func(o *lifecycle.EnvironmentObservation) { o.UnknownZone = true }, status.FailedStatus},
+		{"time-zone-unknown", func(o *environments.Observation) { o.UnknownZone = true }, status.FailedStatus},
 		{"unseen", nil, status.InProgressStatus},
 	} {
 		environment := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production", Generation: 1}}
 		environment.Status.ObservedGeneration = -1
 		if scenario.happen != nil {
-			o := lifecycle.EnvironmentObservation{Environment: environment}
+			o := environments.Observation{Environment: environment}
 			scenario.happen(&o)
-			seen, _ := lifecycle.EnvironmentStatus(o, start)
+			seen, _ := environments.Status(o, start)
 			environment.Status = *seen
 		}
 		all = append(all, state{

@@ -21,7 +21,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -174,7 +174,7 @@ func (s *site) verifies(namespace, key string) bool {
 	s.t.Helper()
 	for _, record := range s.records(namespace) {
 		if key != "" && record.Spec.Hash == apikey.Hash([]byte(key)) {
-			return lifecycle.Admit(&record, time.Now()) == lifecycle.Admitted
+			return standing.Admit(&record, time.Now()) == standing.Admitted
 		}
 	}
 	return false

@@ -11,6 +11,9 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // world is a key and what is around it.
@@ -25,7 +28,7 @@ func newWorld(t *testing.T) *world {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "production-server", UID: "7d1e8f3a-0000-4000-8000-000000000001", Generation: 1},
 			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Production server", Environment: "production", State: v1alpha1.StateActive},
 		},
-		Secret: lifecycle.Secret{State: lifecycle.SecretAbsent},
+		Secret: revisions.Secret{State: revisions.SecretAbsent},
 	}}}
 }
 
@@ -57,7 +60,7 @@ func (w *world) rotate() {
 
 // audited has an audit and a verifier that reports.
 func (w *world) audited() {
-	w.Tracking = &lifecycle.Tracking{Since: start, Renewed: start, Lag: time.Minute}
+	w.Tracking = &tracking.Tracking{Since: start, Renewed: start, Lag: time.Minute}
 	w.Environment.Rules = &v1alpha1.DGbotEnvironmentSpec{
 		Audit: &v1alpha1.EnvironmentAudit{UnusedAfter: lasts(90 * day), DisableAfter: lasts(120 * day), RevokeAfter: lasts(180 * day)},
 	}
@@ -65,7 +68,7 @@ func (w *world) audited() {
 
 // lingering has an earlier revision that verifies beyond its overlap.
 func (w *world) lingering() {
-	w.Tracking = &lifecycle.Tracking{Since: start, Renewed: start, Lag: time.Minute}
+	w.Tracking = &tracking.Tracking{Since: start, Renewed: start, Lag: time.Minute}
 	w.Key.Spec.Rotation = &v1alpha1.Rotation{
 		Overlap: lasts(time.Hour), Retire: v1alpha1.RetireWhenUnused, QuietPeriod: lasts(time.Hour), MaxOverlap: lasts(30 * day),
 	}
@@ -89,15 +92,15 @@ var keyScenarios = []keyState{
 	}},
 	{name: "waiting-for-chatbot", kstatus: status.InProgressStatus, before: withoutChatbot},
 	{name: "chatbot-gone", kstatus: status.InProgressStatus, after: withoutChatbot},
-	{name: "waiting-for-garbage-collection", kstatus: status.InProgressStatus, before: secretIs(lifecycle.SecretCollectable)},
+	{name: "waiting-for-garbage-collection", kstatus: status.InProgressStatus, before: secretIs(revisions.SecretCollectable)},
 	{name: "secret-loss-damped", kstatus: status.InProgressStatus, after: func(w *world) {
 		for range 21 {
 			w.Now = w.Now.Add(time.Second)
-			w.Secret = lifecycle.Secret{State: lifecycle.SecretAbsent}
+			w.Secret = revisions.Secret{State: revisions.SecretAbsent}
 			w.rest()
 		}
 	}},
-	{name: "secret-conflict", kstatus: status.FailedStatus, before: secretIs(lifecycle.SecretForeign)},
+	{name: "secret-conflict", kstatus: status.FailedStatus, before: secretIs(revisions.SecretForeign)},
 	{name: "secret-write-refused", kstatus: status.FailedStatus, before: refused(v1alpha1.SecretWriteRefusedReason)},
 	{name: "record-write-refused", kstatus: status.FailedStatus, before: refused(v1alpha1.RecordWriteRefusedReason)},
 	{name: "record-conflict", kstatus: status.FailedStatus, before: refused(v1alpha1.RecordConflictReason)},
@@ -135,8 +138,8 @@ var keyScenarios = []keyState{
 		w.Key.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: "tomorrow"}
 	}},
 	{name: "observation-failed", kstatus: status.FailedStatus, after: func(w *world) {
-		w.Secret = lifecycle.Secret{State: lifecycle.SecretUnknown}
-		w.Failed = lifecycle.FailedReads{{Of: lifecycle.ReadSecret, What: `Secret "production-server"`, Message: "KMS is down", Remedy: "correct what the API server names"}}
+		w.Secret = revisions.Secret{State: revisions.SecretUnknown}
+		w.Failed = report.FailedReads{{Of: report.ReadSecret, What: `Secret "production-server"`, Message: "KMS is down", Remedy: "correct what the API server names"}}
 	}},
 	{name: "revocation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RevokeIssuedBeforeAnnotation)},
 	{name: "rotation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RotateRequestedAtAnnotation)},
@@ -169,12 +172,12 @@ func withoutChatbot(w *world) {
 	w.Chatbot.Missing = true
 }
 
-func secretIs(s lifecycle.SecretState) func(*world) {
-	return func(w *world) { w.Secret = lifecycle.Secret{State: s} }
+func secretIs(s revisions.SecretState) func(*world) {
+	return func(w *world) { w.Secret = revisions.Secret{State: s} }
 }
 
 func refused(reason string) func(*world) {
-	return func(w *world) { w.Refusal = &lifecycle.Refusal{Reason: reason, Message: "the API server says no"} }
+	return func(w *world) { w.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"} }
 }
 
 func spec(s v1alpha1.KeyState) func(*world) {

@@ -14,7 +14,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // TestSecretEntries_AreTheOnesThatTheCRDReserves: with an entry missing from the rule, spec.secret.key could name it, and
@@ -224,8 +224,8 @@ func TestChatbotID_HasOneForm(t *testing.T) {
 // TestRecord_StatesAreTheOnesThatVerifiersKnow: a state of records that Admit does not know would be rejected by verifiers,
 // and a state that is added for keys must not become one of records by itself.
 func TestRecord_StatesAreTheOnesThatVerifiersKnow(t *testing.T) {
-	verdicts := map[v1alpha1.KeyState]lifecycle.Verdict{
-		v1alpha1.StateActive: lifecycle.Admitted, v1alpha1.StateDisabled: lifecycle.Disabled, v1alpha1.StateRevoked: lifecycle.Revoked,
+	verdicts := map[v1alpha1.KeyState]standing.Verdict{
+		v1alpha1.StateActive: standing.Admitted, v1alpha1.StateDisabled: standing.Disabled, v1alpha1.StateRevoked: standing.Revoked,
 	}
 	states, _ := schemaOf(t, "dgbotapikeyrecords", "spec", "state")["enum"].([]any)
 	if len(states) != len(verdicts) {
@@ -233,7 +233,7 @@ func TestRecord_StatesAreTheOnesThatVerifiersKnow(t *testing.T) {
 	}
 	for _, state := range states {
 		text, _ := state.(string)
-		standing := lifecycle.Standing{Owned: true, State: v1alpha1.KeyState(text)}
+		standing := standing.Standing{Owned: true, State: v1alpha1.KeyState(text)}
 		if got, want := standing.Admit(time.Unix(0, 0)), verdicts[v1alpha1.KeyState(text)]; got != want {
 			t.Errorf("Admit of state %s is %s, want %s", text, got, want)
 		}
@@ -273,7 +273,7 @@ func TestTimes_HaveOnePattern(t *testing.T) {
 		t.Errorf("the patterns of times differ: %v", patterns)
 	}
 	for pattern := range patterns {
-		if !strings.Contains(read(t, "internal", "lifecycle", "requests.go"), "`"+pattern+"`") {
+		if !strings.Contains(read(t, "internal", "lifecycle", "instant", "parse.go"), "`"+pattern+"`") {
 			t.Errorf("annotations have another pattern than %s", pattern)
 		}
 	}

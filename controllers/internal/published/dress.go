@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // SetOwner makes an object of one of our kinds the controller of something that is published for it. Other owners stay.
@@ -49,7 +49,7 @@ func Dress(secret *corev1.Secret, object metav1.Object, owner Owner, wanted *v1a
 
 	template := v1alpha1.SecretTemplate{}
 	if wanted != nil {
-		template = lifecycle.WithoutExports(*wanted)
+		template = effective.WithoutExports(*wanted)
 	}
 	formerly := readTemplateNote(secret.Annotations)
 	secret.Labels = overlay(secret.Labels, formerly.Labels, template.Labels)

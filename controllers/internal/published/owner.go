@@ -20,7 +20,8 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/caching"
 	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // Owner describes a kind for whose objects Secrets and ConfigMaps are published.
@@ -38,20 +39,20 @@ var (
 
 // OwnershipOf returns whose a Secret is, as far as its metadata shows: the owner's with that uid, foreign, or that of an owner with another
 // uid. The last is orphaned if there is no such owner, see MayExist.
-func OwnershipOf(secret metav1.Object, uid types.UID, owner Owner) (state lifecycle.SecretState, otherUID types.UID) {
+func OwnershipOf(secret metav1.Object, uid types.UID, owner Owner) (state revisions.SecretState, otherUID types.UID) {
 	label := types.UID(secret.GetLabels()[owner.label])
 	controller := metav1.GetControllerOfNoCopy(secret)
 	switch {
-	case controller != nil && controller.UID == uid && lifecycle.IsReferenceTo(owner.kind, *controller):
-		return lifecycle.SecretOwned, ""
+	case controller != nil && controller.UID == uid && standing.IsReferenceTo(owner.kind, *controller):
+		return revisions.SecretOwned, ""
 	case controller == nil && label == uid:
-		return lifecycle.SecretOwned, ""
+		return revisions.SecretOwned, ""
 	case label == "" || label == uid:
-		return lifecycle.SecretForeign, ""
+		return revisions.SecretForeign, ""
 	case len(secret.GetOwnerReferences()) > 0:
-		return lifecycle.SecretCollectable, label
+		return revisions.SecretCollectable, label
 	}
-	return lifecycle.SecretLeftOver, label
+	return revisions.SecretLeftOver, label
 }
 
 // MayExist reports whether the owner with that uid, which a published object names, exists or may exist in any namespace. Only an object
@@ -146,7 +147,7 @@ func (o Owner) list() client.ObjectList {
 // the Secret as long as the other owner exists, which the operator has no right to read.
 func HasOtherOwner(secret metav1.Object, uid types.UID, owner Owner) bool {
 	return slices.ContainsFunc(secret.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
-		return o.UID != uid || !lifecycle.IsReferenceTo(owner.kind, o)
+		return o.UID != uid || !standing.IsReferenceTo(owner.kind, o)
 	})
 }
 
@@ -156,7 +157,7 @@ func isOwnedBy(object metav1.Object, owner Owner, published client.Object) bool 
 		return false
 	}
 	state, _ := OwnershipOf(published, object.GetUID(), owner)
-	return state == lifecycle.SecretOwned
+	return state == revisions.SecretOwned
 }
 
 // sameOwnership reports whether two versions of a published object, as a cache holds them, have the same metadata that ownership follows from.

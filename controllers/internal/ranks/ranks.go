@@ -18,14 +18,14 @@ import (
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/rules"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // Ranks orders by age the keys of each environment in each namespace where the rules count them. Listing the keys for each key, from
 // the cache or live, would make the creation of n keys cost n² reads.
 //
 // A group is built from the cache once, and events keep it up to date from then on. A cache may lack an older key, so that a key is
-// issued for the first time only by a live list. One such list serves all keys that had existed for some seconds when it began (see lifecycle.CountedAt): no
+// issued for the first time only by a live list. One such list serves all keys that had existed for some seconds when it began (see effective.CountedAt): no
 // older key than these can have appeared after that.
 type Ranks struct {
 	// Kept is set if all events of keys are passed to Observe, so that a group that was built once can be trusted.
@@ -229,7 +229,7 @@ func (r *Ranks) Confirmed(ctx context.Context, cached, live client.Reader, key *
 	removals := group.removals
 	r.mutex.Unlock()
 	// That the list shows the key itself counts as well: by a clock that is ahead, the list would seem to be younger than the key.
-	valid := r.Kept && group.removed == removals && group.listed.contains(key) && !group.began.Before(lifecycle.CountedAt(key))
+	valid := r.Kept && group.removed == removals && group.listed.contains(key) && !group.began.Before(effective.CountedAt(key.CreationTimestamp))
 	if !valid {
 		began := now()
 		keys, err := listGroup(ctx, live, GroupOf(key))

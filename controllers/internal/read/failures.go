@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
 // readError is an error with what was to be read, as the condition names it.
@@ -35,22 +35,22 @@ func Error(err error, format string, arguments ...any) error {
 
 // Failures collects the failed reads of one observation, and the errors that they failed with.
 type Failures struct {
-	Reads lifecycle.FailedReads
-	errs  map[lifecycle.ReadPart]error
+	Reads report.FailedReads
+	errs  map[report.ReadPart]error
 }
 
 // Note records the outcome of reading a part; nil removes an earlier failure of it.
-func (f *Failures) Note(part lifecycle.ReadPart, err error) {
+func (f *Failures) Note(part report.ReadPart, err error) {
 	f.Reads = f.Reads.Without(part)
 	delete(f.errs, part)
 	if err == nil {
 		return
 	}
 	if f.errs == nil {
-		f.errs = map[lifecycle.ReadPart]error{}
+		f.errs = map[report.ReadPart]error{}
 	}
 	f.errs[part] = err
-	failed := lifecycle.FailedRead{Of: part, What: "the " + string(part), Message: answerTo(err), Remedy: remedyFor(err)}
+	failed := report.FailedRead{Of: part, What: "the " + string(part), Message: answerTo(err), Remedy: remedyFor(err)}
 	var read *readError
 	if errors.As(err, &read) {
 		failed.What = read.what

@@ -23,7 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // YieldDelay is how long an instance waits when another one is about to publish.
@@ -36,7 +37,7 @@ const MaxObservations = 4
 var ErrConflict = errors.New("another writer was first")
 
 // ConflictError is an ErrConflict with the answer of the API server. Some webhooks reject with the same code.
-type ConflictError struct{ Rejection lifecycle.Refusal }
+type ConflictError struct{ Rejection report.Refusal }
 
 // Error names the conflict and the answer.
 func (e *ConflictError) Error() string { return ErrConflict.Error() + ": " + e.Rejection.Message }
@@ -55,7 +56,7 @@ var ErrTerminating = errors.New("the namespace is being deleted")
 
 // RejectedError is a write that the API server will reject again. The condition reports its reason and message.
 type RejectedError struct {
-	Rejection lifecycle.Refusal
+	Rejection report.Refusal
 	// doubtful is set if the write may have happened all the same.
 	doubtful bool
 }
@@ -66,7 +67,7 @@ func (e *RejectedError) Error() string { return e.Rejection.Reason + ": " + e.Re
 // Reject returns a RejectedError that the operator itself found, and counts it.
 func Reject(reason, format string, arguments ...any) error {
 	Rejections.WithLabelValues(reason).Inc()
-	return &RejectedError{Rejection: lifecycle.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
+	return &RejectedError{Rejection: report.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
 }
 
 // Classify turns the error of a write into its outcome, and counts conflicts and rejections. The reason is the one that the condition gets
@@ -80,7 +81,7 @@ func Classify(err error, reason string) error {
 		return ErrTerminating
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
 		Conflicts.Inc()
-		return &ConflictError{lifecycle.Refusal{Reason: reason, Message: err.Error()}}
+		return &ConflictError{report.Refusal{Reason: reason, Message: err.Error()}}
 	case !errors.As(err, &status):
 		return err
 	}
@@ -92,7 +93,7 @@ func Classify(err error, reason string) error {
 		// The API server answers 500 if a webhook cannot be reached, and also if etcd did not answer in time, when the write may have
 		// happened.
 		Rejections.WithLabelValues(reason).Inc()
-		return &RejectedError{lifecycle.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError}
+		return &RejectedError{report.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError}
 	}
 	return err
 }
@@ -113,7 +114,7 @@ func Result(err error) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: YieldDelay}, nil
 	case errors.Is(err, ErrBusy):
 		// As long as a slow publication takes, and not all at the same time.
-		return ctrl.Result{RequeueAfter: wait.Jitter(lifecycle.PublishTimeout/2, 2)}, nil
+		return ctrl.Result{RequeueAfter: wait.Jitter(steps.PublishTimeout/2, 2)}, nil
 	case errors.Is(err, ErrTerminating):
 		// No error and no event: the object is about to be deleted as well.
 		return ctrl.Result{RequeueAfter: time.Minute}, nil

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
@@ -77,7 +77,7 @@ func TestTheWorkQueueIsToldWhatToDo(t *testing.T) {
 	if result, err := Result(fmt.Errorf("issuing: %w", ErrYield)); err != nil || result.RequeueAfter != YieldDelay {
 		t.Errorf("yield: %v, %v", result, err)
 	}
-	if result, err := Result(ErrBusy); err != nil || result.RequeueAfter < lifecycle.PublishTimeout/2 || result.RequeueAfter > 2*lifecycle.PublishTimeout {
+	if result, err := Result(ErrBusy); err != nil || result.RequeueAfter < steps.PublishTimeout/2 || result.RequeueAfter > 2*steps.PublishTimeout {
 		t.Errorf("busy: %v, %v", result, err)
 	}
 	if result, err := Result(ErrTerminating); err != nil || result.RequeueAfter == 0 {

@@ -6,13 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 const (
 	// slowPublication is from when on a publication has taken long. The API server answers in milliseconds; a webhook that
 	// does not answer takes up to PublishTimeout.
-	slowPublication = lifecycle.PublishTimeout / 2
+	slowPublication = steps.PublishTimeout / 2
 	// slowFor is how long a namespace counts as slow after that, unless a publication there shows that it no longer is.
 	slowFor = 5 * time.Minute
 )

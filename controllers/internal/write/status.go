@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
 // ApplyStatus applies the whole status of an object of one of our kinds, so that fields that it lacks are removed, and returns the new
@@ -34,7 +34,7 @@ func ApplyStatus(ctx context.Context, writer client.Client, kind string, object 
 }
 
 // Event records an event about an object.
-func Event(recorder events.EventRecorder, about client.Object, event lifecycle.Event) {
+func Event(recorder events.EventRecorder, about client.Object, event report.Event) {
 	kind := corev1.EventTypeNormal
 	if event.Warning {
 		kind = corev1.EventTypeWarning

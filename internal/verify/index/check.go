@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // Identity describes an accepted key, as /v1/verify answers it.
@@ -42,9 +42,9 @@ const (
 // Reasons are all reasons.
 var Reasons = []Reason{Malformed, Unknown, Wrong, Orphaned, Revoked, Disabled, Expired}
 
-var reasonOf = map[lifecycle.Verdict]Reason{
-	lifecycle.Orphaned: Orphaned, lifecycle.Revoked: Revoked, lifecycle.Disabled: Disabled, lifecycle.UnknownState: Unknown,
-	lifecycle.Ended: Expired,
+var reasonOf = map[standing.Verdict]Reason{
+	standing.Orphaned: Orphaned, standing.Revoked: Revoked, standing.Disabled: Disabled, standing.UnknownState: Unknown,
+	standing.Ended: Expired,
 }
 
 // Check returns the entry of a key that is accepted at a time, or nil and the reason for which it is rejected. A text that
@@ -67,7 +67,7 @@ func (x *Keys) Check(text string, now time.Time) (*Entry, Reason) {
 		return nil, Unknown
 	case !equal:
 		return nil, Wrong
-	case verdict != lifecycle.Admitted:
+	case verdict != standing.Admitted:
 		return nil, reasonOf[verdict]
 	}
 	return e, ""

@@ -17,7 +17,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 const keyIDLength = apikey.IDLength
@@ -77,7 +77,7 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 {
 		return nil, fmt.Errorf("names of %d and %d characters, want at most %d", len(name), len(record.Name), math.MaxUint8)
 	}
-	standing := lifecycle.StandingOf(record)
+	standing := standing.Of(record)
 	state := slices.Index(states[:], standing.State)
 	if state < 0 {
 		return nil, fmt.Errorf("spec.state: %q is not known here", standing.State)
@@ -112,8 +112,8 @@ func sharedPrefix(a, b string) int {
 // states are the known states; an entry holds an index of this list. A record with another state has no entry.
 var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}
 
-func (e *Entry) standing() lifecycle.Standing {
-	s := lifecycle.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}
+func (e *Entry) standing() standing.Standing {
+	s := standing.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}
 	if e.notAfter != never {
 		s.NotAfter = time.Unix(e.notAfter, 0)
 	}

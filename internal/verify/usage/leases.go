@@ -17,7 +17,7 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // renewer renews the Leases that state since when verifiers track uses: one per environment, which all its verifiers renew.
@@ -103,8 +103,8 @@ func (l *renewer) fill(lease *coordinationv1.Lease, environment string, now time
 func (l *renewer) continues(lease *coordinationv1.Lease, environment string, now time.Time) bool {
 	since, err := time.Parse(time.RFC3339, lease.Annotations[v1alpha1.TrackedSinceAnnotation])
 	return err == nil && !since.After(now) &&
-		lease.Spec.RenewTime != nil && now.Sub(lease.Spec.RenewTime.Time) <= lifecycle.MaxTrackingGap &&
-		now.Sub(l.complete[environment]) <= lifecycle.MaxTrackingGap
+		lease.Spec.RenewTime != nil && now.Sub(lease.Spec.RenewTime.Time) <= tracking.MaxTrackingGap &&
+		now.Sub(l.complete[environment]) <= tracking.MaxTrackingGap
 }
 
 // add adds environments that this verifier serves from now on. All their uses are reported so far.

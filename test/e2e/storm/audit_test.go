@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/test/controlplane"
 )
 
@@ -45,7 +45,7 @@ func vouch(ctx context.Context) {
 func auditActs(ctx context.Context) bool {
 	var records v1alpha1.DGbotAPIKeyRecordList
 	err := admin.List(ctx, &records)
-	return err == nil && slices.ContainsFunc(records.Items, func(r v1alpha1.DGbotAPIKeyRecord) bool { return lifecycle.MarkOf(&r) != nil })
+	return err == nil && slices.ContainsFunc(records.Items, func(r v1alpha1.DGbotAPIKeyRecord) bool { return revisions.MarkOf(&r) != nil })
 }
 
 // endAudit takes the audit away, and has somebody keep all keys: in the end they are to be as their spec says.
@@ -71,7 +71,7 @@ func (a *actor) keep(ctx context.Context, v *victim) error {
 func (j *judge) audited(stage v1alpha1.AuditStage, before int64) bool {
 	for _, r := range j.records {
 		for _, v := range r.versions {
-			if mark := lifecycle.MarkOf(v.record); mark != nil && mark.Stage == stage && v.revision <= before {
+			if mark := revisions.MarkOf(v.record); mark != nil && mark.Stage == stage && v.revision <= before {
 				return true
 			}
 		}
@@ -84,7 +84,7 @@ func (r *recordStory) audited() (disabled, revoked int) {
 	var before v1alpha1.AuditStage
 	for _, v := range r.versions {
 		var stage v1alpha1.AuditStage
-		if mark := lifecycle.MarkOf(v.record); mark != nil {
+		if mark := revisions.MarkOf(v.record); mark != nil {
 			stage = mark.Stage
 		}
 		switch stage {
@@ -101,7 +101,7 @@ func (r *recordStory) audited() (disabled, revoked int) {
 
 // marked: a stage is noted after its time, and after the one before.
 func (j *judge) marked(before *v1alpha1.DGbotAPIKeyRecord, v recordVersion) {
-	was, is := lifecycle.MarkOf(before), lifecycle.MarkOf(v.record)
+	was, is := revisions.MarkOf(before), revisions.MarkOf(v.record)
 	if is == nil || was != nil && was.Stage == is.Stage {
 		return
 	}
@@ -136,7 +136,7 @@ func (j *judge) issuedUnasked(r *recordStory) bool {
 	if newest == nil {
 		return false
 	}
-	mark := lifecycle.MarkOf(newest.at(r.created))
+	mark := revisions.MarkOf(newest.at(r.created))
 	if mark == nil || mark.Stage != v1alpha1.AuditRevoked || r.versions[0].at.Sub(mark.Since.Time) < slowest {
 		return false
 	}
@@ -148,7 +148,7 @@ func (j *judge) issuedUnasked(r *recordStory) bool {
 
 // mark notes a stage of the audit on the second record of a chronicle, with the state that goes with it.
 func (c *chronicle) mark(state v1alpha1.KeyState, stage v1alpha1.AuditStage, since int) {
-	text, err := json.Marshal(lifecycle.AuditMark{Stage: stage, Since: *at(since), UnusedSince: *at(61)})
+	text, err := json.Marshal(revisions.AuditMark{Stage: stage, Since: *at(since), UnusedSince: *at(61)})
 	if err != nil {
 		panic(err)
 	}

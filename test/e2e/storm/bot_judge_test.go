@@ -11,7 +11,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/identity"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/chatbots"
 )
 
 // botJudge reads the history of the chatbots' HMAC secrets once, in the order in which it was written.
@@ -28,7 +28,7 @@ type botJudge struct {
 // botStory is what is known of one chatbot at a moment of the history.
 type botStory struct {
 	uid, place, copyName string
-	ledger               lifecycle.Ledger
+	ledger               chatbots.Ledger
 	// ever are all revisions that were in the ledger, by their hash.
 	ever map[string]*v1alpha1.IdentityRevision
 	// revoked are the cut-offs that were ever asked for.
@@ -88,7 +88,7 @@ func (j *botJudge) bot(c change) {
 		b.revoked = append(b.revoked, times(iv.Rotation.RevokeIssuedBefore, c.bot.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation])...)
 	}
 	before := b.ledger
-	b.ledger = lifecycle.LedgerOf(&c.bot.Status)
+	b.ledger = chatbots.LedgerOf(&c.bot.Status)
 	for _, r := range b.ledger.Revisions() {
 		b.ever[r.Hash] = r
 	}
@@ -101,7 +101,7 @@ func (j *botJudge) bot(c change) {
 }
 
 // cause: an HMAC secret is announced for one of the causes, each of which must have come up.
-func (j *botJudge) cause(c change, b *botStory, before lifecycle.Ledger, pending *v1alpha1.IdentityRevision) {
+func (j *botJudge) cause(c change, b *botStory, before chatbots.Ledger, pending *v1alpha1.IdentityRevision) {
 	var ok bool
 	switch pending.Cause {
 	case v1alpha1.CauseFirstIssue:

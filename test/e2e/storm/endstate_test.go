@@ -15,7 +15,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
 // world is everything of ours at one time.
@@ -120,7 +120,7 @@ func (w *world) working(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, now 
 		if record.Spec.Hash == apikey.Hash(secret.Data[v1alpha1.DefaultSecretKey]) {
 			current = &w.records[key.UID][i]
 		}
-		if lifecycle.Admit(&record, now) == lifecycle.Admitted {
+		if standing.Admit(&record, now) == standing.Admitted {
 			verifying++
 		}
 	}
@@ -129,7 +129,7 @@ func (w *world) working(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, now 
 		return fmt.Sprintf("Ready is %s (%s: %s)", ready.Status, ready.Reason, ready.Message)
 	case current == nil:
 		return "the key in the Secret is in no record"
-	case lifecycle.Admit(current, now) != lifecycle.Admitted:
+	case standing.Admit(current, now) != standing.Admitted:
 		return "the key in the Secret does not verify"
 	case key.Status.Current == nil || key.Status.Current.KeyID != current.Spec.KeyID:
 		return "the status names another revision"

@@ -18,7 +18,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
 // What happened is read from etcd when all is over: every version of every object, in the one order in which they were
@@ -348,4 +348,4 @@ func covers(asked []time.Time, issued, now time.Time) bool {
 	return slices.ContainsFunc(asked, func(at time.Time) bool { return !at.Before(issued) && !at.After(now) })
 }
 
-func overlapOf(key *v1alpha1.DGbotAPIKey) time.Duration { return lifecycle.Overlap(&key.Spec) }
+func overlapOf(key *v1alpha1.DGbotAPIKey) time.Duration { return effective.OverlapOf(&key.Spec) }

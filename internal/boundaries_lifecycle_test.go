@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package internal_test
+
+import "strings"
+
+// lifecycleBoundaries are the rules of the policy, from its foundations up. No package of it does I/O, knows a clock or is random, and each
+// knows only those that it names, all of them below it. The kinds do not know each other.
+func lifecycleBoundaries() map[string]boundary {
+	const policy = "internal/lifecycle"
+	rule := func(names string) boundary {
+		b := boundary{
+			may:     []string{module + "/api/v1alpha1", "k8s.io/apimachinery"},
+			mustNot: []string{"crypto/rand", "math/rand", "log", "log/slog", "net", "os", "io", "context", "sync", module + "/internal/apikey"},
+			noClock: true,
+			// Tests simulate clusters.
+			inTests: []string{module + "/" + policy},
+		}
+		for _, name := range strings.Fields(names) {
+			b.may = append(b.may, module+"/"+policy+"/"+name)
+		}
+		return b
+	}
+	return map[string]boundary{
+		policy + "/instant":   rule(""),
+		policy + "/standing":  rule(""),
+		policy + "/steps":     rule(""),
+		policy + "/report":    rule(""),
+		policy + "/schedule":  rule("instant"),
+		policy + "/requests":  rule("instant"),
+		policy + "/revisions": rule("instant standing"),
+		policy + "/tracking":  rule("instant revisions"),
+		policy + "/effective": rule("instant schedule"),
+		policy + "/policy":    rule("effective instant report requests revisions schedule steps tracking"),
+		// What the three kinds observe and report.
+		policy:                   rule("effective instant policy report requests revisions standing steps tracking"),
+		policy + "/chatbots":     rule("effective instant policy report requests revisions steps"),
+		policy + "/environments": rule("effective instant report"),
+	}
+}

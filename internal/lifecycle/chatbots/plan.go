@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package chatbots decides what happens to a DGbotChatbot: its chatbot ID, its widget and its HMAC secret.
+package chatbots
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+)
+
+// ClaimState describes who has reserved a chatbot ID.
+type ClaimState string
+
+const (
+	// ClaimAbsent: the ID is not reserved.
+	ClaimAbsent ClaimState = "Absent"
+	// ClaimOwn: the chatbot has reserved it.
+	ClaimOwn ClaimState = "Own"
+	// ClaimStale: a chatbot that was deleted has reserved it.
+	ClaimStale ClaimState = "Stale"
+	// ClaimTaken: another chatbot has reserved it.
+	ClaimTaken ClaimState = "Taken"
+	// ClaimUnknown: the reservation, or the chatbot that it names, could not be read.
+	ClaimUnknown ClaimState = "Unknown"
+)
+
+// WidgetState describes who owns the ConfigMap of a chatbot's name, and whether it has drifted.
+type WidgetState string
+
+const (
+	// WidgetAbsent: there is no ConfigMap of that name.
+	WidgetAbsent WidgetState = "Absent"
+	// WidgetPublished: it is the chatbot's, and as it should be.
+	WidgetPublished WidgetState = "Published"
+	// WidgetDrifted: it is the chatbot's, and differs.
+	WidgetDrifted WidgetState = "Drifted"
+	// WidgetCollectable: it is that of a chatbot of the same name which was deleted; garbage collection will take it.
+	WidgetCollectable WidgetState = "Collectable"
+	// WidgetForeign: anything else. It is never touched.
+	WidgetForeign WidgetState = "Foreign"
+	// WidgetUnknown: the ConfigMap, or its owner, could not be read.
+	WidgetUnknown WidgetState = "Unknown"
+)
+
+// Observation is everything the policy of chatbots looks at.
+type Observation struct {
+	// Chatbot as it is in the API server.
+	Chatbot *v1alpha1.DGbotChatbot
+	// ID is the one that is the chatbot's by its spec or its uid.
+	ID string
+	// Claim of that ID, and who holds it where it is Taken, as namespace/name.
+	Claim  ClaimState
+	Holder string
+	Widget WidgetState
+	// Refusal is what the API server answered to ClaimID or PublishWidget; nil where there was none. With it no such step is
+	// asked for.
+	Refusal *report.Refusal
+	// HMAC is what is known of the chatbot's HMAC secret.
+	HMAC HMACObservation
+	// Failed are the reads that failed. What depends on them is only taken away: see report.FailedRead.
+	Failed report.FailedReads
+}
+
+// Step is one thing to do for a chatbot.
+type Step string
+
+const (
+	// ClaimID: create the lock of the ID, after a stale one was deleted. Its creation decides between two claimants.
+	ClaimID Step = "ClaimID"
+	// PublishWidget: write the ConfigMap.
+	PublishWidget Step = "PublishWidget"
+)
+
+// Decision is what Plan decides.
+type Decision struct {
+	// Step to carry out before planning again; empty where there is none.
+	Step Step
+	// Issue is the revision that AnnounceRevision announces, Kids those that PruneCopy removes, and Ledger what the other steps for an
+	// HMAC secret write.
+	Issue  *steps.IssueRevision
+	Kids   []string
+	Ledger Ledger
+	// Status is the chatbot's new status once there is no step. Nil for one that is being deleted.
+	Status *v1alpha1.DGbotChatbotStatus
+	// Wake is when to plan again although nothing has been seen to change; zero for never.
+	Wake time.Time
+}
+
+// Plan decides what happens next with a chatbot. Nothing is published before the ID is the chatbot's own. The HMAC
+// secret comes before the widget, because it can be leaked, and neither waits for what is wrong with the other.
+func Plan(o Observation, now time.Time) Decision {
+	if !o.Chatbot.DeletionTimestamp.IsZero() {
+		plan := o.withdraw()
+		d := Decision{Step: plan.step, Kids: plan.kids}
+		if len(o.Failed) > 0 {
+			d.Wake = now.Add(report.LookAgain)
+		}
+		return d
+	}
+	obstacle := o.obstacle(now)
+	var d Decision
+	var hmac hmacPlan
+	switch {
+	case o.hmacUnknown() && (o.Claim == ClaimOwn || o.Claim == ClaimUnknown):
+		hmac = o.planWithdrawal(now)
+	case o.Claim == ClaimOwn:
+		hmac = o.planHMAC(now)
+	}
+	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
+	if refused := o.HMAC.Refusal; hmac.planner == nil && obstacle == nil && refused != nil {
+		obstacle = o.refused(refused, now)
+	}
+	switch {
+	case obstacle != nil:
+		d.Wake = obstacle.Until
+	case d.Step != "":
+	case o.Claim == ClaimAbsent, o.Claim == ClaimStale:
+		d.Step = ClaimID
+	case o.Widget != WidgetPublished:
+		d.Step = PublishWidget
+	}
+	d.Status = o.status(obstacle, &hmac, d.Step, now)
+	if hmac.planner != nil {
+		d.Wake = instant.Sooner(d.Wake, hmac.planner.Next) // the status has asked its rules by now
+	}
+	return d
+}
+
+func (o *Observation) obstacle(now time.Time) *report.Obstacle {
+	name := WidgetName(o.Chatbot)
+	switch {
+	case o.Refusal != nil:
+		return o.refused(o.Refusal, now)
+	case len(o.Failed) > 0:
+		return o.failedObstacle(now)
+	case o.Claim == ClaimTaken:
+		return &report.Obstacle{Reason: v1alpha1.ChatbotIDConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+			"Chatbot ID %q belongs to DGbotChatbot %s: an ID is unique in the cluster; delete that one, or create this one with another spec.chatbotID", o.ID, o.Holder)}
+	case o.Claim != ClaimOwn:
+		return nil
+	case o.Widget == WidgetForeign:
+		return &report.Obstacle{Reason: v1alpha1.ConfigMapConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+			"ConfigMap %q exists and does not belong to this chatbot: it is left alone; delete or rename it, or create the chatbot with another spec.widget.configMapName", name)}
+	case o.Widget == WidgetCollectable:
+		return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+			"ConfigMap %q is left over from a deleted chatbot and waits for garbage collection", name)}
+	}
+	return nil
+}
+
+func (o *Observation) refused(r *report.Refusal, now time.Time) *report.Obstacle {
+	return &report.Obstacle{Reason: r.Reason, Message: r.Message, Stalled: true, Until: now.Add(report.RefusedDelay(o.Chatbot.Status.Conditions, r.Reason, now))}
+}
+
+func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Step, now time.Time) *v1alpha1.DGbotChatbotStatus {
+	s := &v1alpha1.DGbotChatbotStatus{ObservedGeneration: o.Chatbot.Generation, Conditions: o.conditions(obstacle, hmac, step, now)}
+	if o.Claim == ClaimOwn || o.Claim != ClaimTaken && o.Chatbot.Status.ChatbotID == o.ID {
+		// Also while the claim is gone and cannot be written anew: by this the ID stays the chatbot's.
+		s.ChatbotID = o.ID
+	}
+	p := hmac.planner
+	if p == nil {
+		if o.Claim != ClaimOwn || o.HMAC.Copy.Unknown {
+			// Whose the ID is, or what its replica shows, is not clear at the moment: what is known stays known.
+			o.keep(s)
+		}
+		return s
+	}
+	if hmac.withdrawal {
+		o.keep(s)
+		hmac.ledger.ApplyTo(s)
+		if !o.copyRefused() {
+			s.LastHandledRequest = p.Handled()
+		}
+		return s
+	}
+	hmac.ledger.ApplyTo(s)
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, p.NextRotation(), p.Handled(), o.Chatbot.Status.Binding
+	if o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == v1alpha1.CopyWriteRefusedReason {
+		// What the ledger says may not be in the copy yet.
+		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest
+	}
+	if p.Published != nil {
+		s.Binding = &v1alpha1.Binding{Name: SecretName(o.Chatbot)}
+	}
+	return s
+}
+
+// keep leaves what the status says of the HMAC secret as it is.
+func (o *Observation) keep(s *v1alpha1.DGbotChatbotStatus) {
+	is := &o.Chatbot.Status
+	LedgerOf(is).ApplyTo(s)
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = is.Imported, is.NextRotationAt, is.LastHandledRequest, is.Binding
+}
+
+func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step Step, now time.Time) []metav1.Condition {
+	c := report.NewConditions(o.Chatbot.Status.Conditions, o.Chatbot.Generation, now)
+	p := hmac.planner
+	harmless := obstacle == nil && p != nil && p.Obstacle != nil && p.Obstacle.Harmless
+	if obstacle == nil && p != nil {
+		obstacle = p.Obstacle
+	}
+	message := fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot))
+	ready := step == ""
+	if p != nil {
+		ready = ready && p.Published != nil && p.Published.IsAdmitted(&p.Horizon)
+		message += fmt.Sprintf(", revision %d of the HMAC secret in Secret %q", o.currentRevision(hmac), SecretName(o.Chatbot))
+	}
+	switch {
+	case obstacle != nil && !harmless:
+		c.Set(v1alpha1.ReadyCondition, metav1.ConditionFalse, obstacle.Reason, obstacle.Message)
+	case ready:
+		c.Set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.PublishedReason, message)
+	default:
+		message = "The chatbot ID is about to be published"
+		if p != nil && p.Cause != "" {
+			message = fmt.Sprintf("An HMAC secret is about to be issued (%s)", p.Cause)
+		}
+		c.Set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ProgressingReason, message)
+	}
+	switch {
+	case obstacle != nil:
+		c.Progress(obstacle.Stalled, !obstacle.Stalled, obstacle.Reason, obstacle.Message)
+	default:
+		c.Progress(false, !ready, v1alpha1.ProgressingReason, message)
+	}
+	invalid, pending, inFuture, reason, ignored, padded := "", "", "", "", "", ""
+	if p != nil {
+		invalid, pending, inFuture = p.Requests.Invalid, p.PendingReason(), p.PendingMessage()
+		reason, ignored = o.importIgnored(hmac.ledger)
+		padded = o.importPadded(hmac.ledger)
+	}
+	c.WhileTrue(v1alpha1.RequestInvalidCondition, invalid != "", v1alpha1.AnnotationUnreadableReason, invalid)
+	c.WhileTrue(v1alpha1.RequestPendingCondition, pending != "", pending, inFuture)
+	if len(o.Failed) == 0 && !o.HMAC.Source.Unknown {
+		c.WhileTrue(v1alpha1.ImportIgnoredCondition, reason != "", reason, ignored)
+		c.WhileTrue(v1alpha1.ImportPaddedCondition, padded != "", v1alpha1.SurroundingWhiteSpaceReason, padded)
+	}
+	return c.List
+}
+
+func (o *Observation) currentRevision(hmac *hmacPlan) int64 {
+	if hmac.ledger.Current == nil {
+		return 0
+	}
+	return hmac.ledger.Current.Revision
+}
+
+// Events returns what to tell when a chatbot's status changes to another one.
+func Events(o Observation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []report.Event {
+	own := ownerOf(o.Chatbot, &o.Chatbot.Status, &instant.Horizon{Now: now})
+	var revisions []*revisions.Revision
+	for _, r := range LedgerOf(next).Revisions() {
+		revisions = append(revisions, revisionInLedger(r, nil))
+	}
+	events := own.Events(revisions, summaryOf(next), now)
+	for _, abnormal := range []string{v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition} {
+		if is := report.Newly(abnormal, o.Chatbot.Status.Conditions, next.Conditions); is != nil {
+			events = append(events, report.Event{Warning: true, Reason: is.Reason, Action: "Import", Note: is.Message})
+		}
+	}
+	return events
+}
+
+// HMACLossEvent tells of a lost HMAC secret that a revision with another cause replaces.
+func HMACLossEvent(chatbot *v1alpha1.DGbotChatbot, loss v1alpha1.Cause) report.Event {
+	return policy.ChatbotKind.LossEvent(loss, SecretName(chatbot))
+}
+
+// WidgetName returns the effective name of the chatbot's ConfigMap.
+func WidgetName(chatbot *v1alpha1.DGbotChatbot) string {
+	if chatbot.Spec.Widget != nil && chatbot.Spec.Widget.ConfigMapName != "" {
+		return chatbot.Spec.Widget.ConfigMapName
+	}
+	return chatbot.Name + "-widget"
+}

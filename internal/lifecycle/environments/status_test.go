@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package environments
+
+import (
+	"testing"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+)
+
+func TestStatus_KeepsWhatCouldNotBeRead(t *testing.T) {
+	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production"}}
+	env.Status.Keys, env.Status.Violating = 7, 2
+	o := Observation{Environment: env, Failed: report.FailedReads{{Of: report.ReadKeys, What: "the DGbotAPIKeys of the environment", Message: "forbidden", Remedy: "grant it"}}}
+	s, wake := Status(o, start)
+	ready := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil || ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.ObservationFailedReason {
+		t.Errorf("Ready is %+v", ready)
+	}
+	if s.Keys != 7 || s.Violating != 2 {
+		t.Errorf("the status counts %d keys, %d violating: want what was read last", s.Keys, s.Violating)
+	}
+	if !wake.After(start) {
+		t.Errorf("the read is retried at %s", wake)
+	}
+}

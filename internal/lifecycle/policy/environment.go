@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/schedule"
+)
+
+// endOf is when a revision issued then ends by the key and by the rules; nil for never.
+func (p *Planner) endOf(issuedAt metav1.Time) *metav1.Time {
+	if p.Lifetime == 0 {
+		return p.Wants.ExpiresAt
+	}
+	end := metav1.Time{Time: issuedAt.Add(p.Lifetime).UTC().Truncate(time.Second)}
+	return instant.Earlier(p.Wants.ExpiresAt, &end)
+}
+
+// scheduled returns when a revision issued then is due for rotation by time alone; nil where it is not.
+func (p *Planner) scheduled(issuedAt metav1.Time) *metav1.Time {
+	due := schedule.Due(p.UID, p.Wants.Rotation.Interval, issuedAt)
+	var bound time.Duration
+	var last *metav1.Time
+	if r := p.Published; r != nil && p.endsByRule(r) && r.IssuedAt.Equal(&issuedAt) {
+		// Early enough for the overlap. It may have been issued under a shorter limit than today's.
+		life := r.NotAfter.Sub(issuedAt.Time)
+		bound = max(life-p.Overlap, life/2)
+		last = schedule.SpreadBefore(p.UID, issuedAt, bound)
+		due = instant.Earlier(due, last)
+	}
+	if due == nil || len(p.Environment.Windows) == 0 {
+		return due
+	}
+	from, missed := schedule.Within(p.Environment.Windows, p.UID, due.Time, p.Now)
+	p.WakeBy(missed) // then the rotation waits for another window
+	switch {
+	case bound > 0 && (from.IsZero() || from.After(issuedAt.Add(bound))):
+		return last // no rule ends the key in use: not even by keeping it from being replaced
+	case from.IsZero():
+		return nil
+	}
+	return &metav1.Time{Time: from}
+}
+
+// endsByRule reports whether a rule, and not spec.expiresAt, bounds a revision: a new revision would expire later.
+func (p *Planner) endsByRule(r *revisions.Revision) bool {
+	end := r.NotAfter
+	return p.Lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (p.Wants.ExpiresAt == nil || end.Before(p.Wants.ExpiresAt))
+}
+
+// environmentGate returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
+// rule that the key breaks. A key that was issued has none: it goes on without its environment (condition EnvironmentMissing), and
+// against a rule (condition PolicyViolation).
+func (p *Planner) environmentGate() *report.Obstacle {
+	if !p.IssuesFirst() {
+		return nil
+	}
+	rules := p.Environment.Rules
+	switch {
+	case rules == nil && p.Environment.Required:
+		return p.environmentUnknown()
+	case len(p.Violations) > 0:
+		return &report.Obstacle{Reason: v1alpha1.EnvironmentPolicyReason, Stalled: true, Message: p.PolicyViolation()}
+	case p.Highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
+		// Of the keys of one second the rank is only known when that is over.
+		if counted := effective.CountedAt(p.Created); !p.Reached(counted) {
+			return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Until: counted, Message: "The keys of the environment are being counted"}
+		}
+	}
+	return nil
+}
+
+const (
+	// environmentGrace is how long after its creation a key waits for its DGbotEnvironment before it is Stalled. Tools that apply
+	// both in one go send the key first, and give up at once where an object is Stalled.
+	environmentGrace = time.Minute
+	// maxEnvironmentsNamed bounds how many DGbotEnvironments a message names.
+	maxEnvironmentsNamed = 8
+)
+
+// environmentUnknown holds back the first issue of a key whose environment has no DGbotEnvironment.
+func (p *Planner) environmentUnknown() *report.Obstacle {
+	o := &report.Obstacle{Reason: v1alpha1.EnvironmentUnknownReason, Stalled: true, Message: fmt.Sprintf(
+		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
+			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", p.Wants.Environment, existing(p.Environment.Known))}
+	// A clock that is far from the API server's must not make the key wait for longer.
+	if p.Reached(p.Created.Add(-environmentGrace)) && !p.Reached(p.Created.Add(environmentGrace)) {
+		o.Stalled, o.Until = false, p.Created.Add(environmentGrace)
+	}
+	return o
+}
+
+// existing names the DGbotEnvironments that exist.
+func existing(names []string) string {
+	if len(names) == 0 {
+		return "there is no DGbotEnvironment yet"
+	}
+	names = slices.Sorted(slices.Values(names))
+	more := ""
+	if n := len(names) - maxEnvironmentsNamed; n > 0 {
+		names, more = names[:maxEnvironmentsNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return "existing: " + strings.Join(names, ", ") + more
+}
+
+// EnvironmentMissing returns the message of the condition EnvironmentMissing; empty where the condition is absent.
+func (p *Planner) EnvironmentMissing() string {
+	if p.Environment.Rules != nil || !p.Environment.Required || p.IssuesFirst() {
+		return ""
+	}
+	return fmt.Sprintf("DGbotEnvironment %q does not exist: no rule for namespaces, scopes, rotation, lifetime or the number of keys is enforced, "+
+		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", p.Wants.Environment)
+}
+
+// IssuesFirst reports whether the next revision would be the key's first, as far as can be proven. Records and status.current, which
+// only the operator may write, prove an earlier one, each alone: the loss of one stops no key, and the loss of both grants nothing.
+// The Secret proves nothing, since any user of the namespace may write it.
+func (p *Planner) IssuesFirst() bool {
+	return p.Cause == v1alpha1.CauseFirstIssue || p.Cause != "" && p.Highest == 0
+}
+
+// scopes returns those that the key's records are to have: of those that the environment does not grant, only what the records have
+// already. A rule that comes takes nothing away, and a change of the key brings nothing in. The same holds while the environment is
+// missing: the change of a key that arrives before the environment must not escape its rules.
+func (p *Planner) scopes() []v1alpha1.Scope {
+	wanted, env := p.Wants.Scopes, &p.Environment
+	if env.Rules == nil && !env.Required {
+		return slices.Clone(wanted)
+	}
+	var has []v1alpha1.Scope
+	if record := p.Granted(&p.Horizon); record != nil {
+		has = record.Scopes
+	}
+	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
+		granted := env.Rules != nil && effective.Allowed(env.Rules, scope)
+		return !granted && !slices.ContainsFunc(has, func(held v1alpha1.Scope) bool { return held.Covers(scope) })
+	})
+}
+
+// PolicyViolation says which rules the key breaks.
+func (p *Planner) PolicyViolation() string {
+	return fmt.Sprintf("Environment %q: %s", p.Wants.Environment, strings.Join(p.Violations, "; "))
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/requests"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+)
+
+// Owner is what the policy takes of the object that has revisions: a DGbotAPIKey, or a DGbotChatbot for its HMAC secret.
+type Owner struct {
+	*Kind
+	Namespace, Name string
+	UID             types.UID
+	Generation      int64
+	Created         metav1.Time
+	// SecretName is the effective name of the Secret that revisions are published in.
+	SecretName string
+	Asks       effective.Desired
+	Requests   requests.Requests
+	// Was is what the status says from the last time.
+	Was Summary
+}
+
+// Summary is what the status of an owner says of its revisions.
+type Summary struct {
+	Conditions []metav1.Condition
+	// Current has number, name, ID and times; nil where no revision is published.
+	Current  *revisions.Revision
+	Previous []*revisions.Revision
+	// IsBound reports whether status.binding names a Secret, which it does once a revision was published.
+	IsBound bool
+	Handled *v1alpha1.HandledRequest
+
+	NextRotationAt *metav1.Time
+	// LastUsedAt and Audit are of API keys only.
+	LastUsedAt *metav1.Time
+	Audit      *v1alpha1.AuditStatus
+}
+
+// Kind holds what differs between the two kinds of owners.
+type Kind struct {
+	// MaxPrevious is how many earlier revisions may verify at once.
+	MaxPrevious int
+	// noun is what messages call the owner, and idName what they call the public name of a revision.
+	noun, idName string
+	// secretField and rotationField are the paths of the fields that name the Secret and the rotation.
+	secretField, rotationField string
+	// resource is the name of the kind for kubectl.
+	resource string
+	// losses are the messages about a revision that replaces a lost one, with a verb for the Secret's name.
+	losses map[v1alpha1.Cause]string
+}
+
+var (
+	// KeyKind is a DGbotAPIKey.
+	KeyKind = Kind{
+		MaxPrevious: 10, noun: "key", idName: "key ID", resource: "dgkey",
+		secretField: "spec.secret.name", rotationField: requests.RotationField,
+		losses: map[v1alpha1.Cause]string{
+			v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
+			v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",
+			v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was gone, so that the key did not verify; a new revision replaces it",
+		},
+	}
+	// ChatbotKind is a DGbotChatbot with an HMAC secret. Its Secret has room for one previous revision.
+	ChatbotKind = Kind{
+		MaxPrevious: 1, noun: "chatbot", idName: "kid", resource: "dgbotcb",
+		secretField: "spec.identityVerification.secret.name", rotationField: "spec.identityVerification.rotation",
+		losses: map[v1alpha1.Cause]string{
+			v1alpha1.CauseSecretLost:    lostHMAC,
+			v1alpha1.CauseSecretAltered: lostHMAC,
+		},
+	}
+)
+
+// lostHMAC is the message for a lost and for an altered Secret: as long as the replica holds the HMAC secret, the Secret is restored from it.
+const lostHMAC = "Neither Secret %q nor its copy in namespace " + v1alpha1.IdentityNamespace +
+	" has the HMAC secret any more: a new one replaces it, and tokens signed with the old one are refused"

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+)
+
+// defaultUsageResolution is assumed of a use whose report does not say how coarse it is.
+const defaultUsageResolution = 10 * time.Minute
+
+// supersededAt returns when the overlap of a superseded revision began; nil where that is not known.
+func (p *Planner) supersededAt(r *revisions.Revision) *metav1.Time {
+	next := p.SupersederOf(r)
+	if next == nil {
+		return nil
+	}
+	return &next.IssuedAt
+}
+
+// retiredAt returns when a superseded revision expires; nil where that is unknown.
+func (p *Planner) retiredAt(record *revisions.Revision) *metav1.Time {
+	superseded := p.supersededAt(record)
+	if superseded == nil {
+		return nil
+	}
+	// Set before anything is known of uses, so that it holds without an operator.
+	hard := &metav1.Time{Time: superseded.Add(p.Wants.MaxOverlap())}
+	if !p.Wants.WhenUnused() {
+		return hard
+	}
+	return instant.Earlier(hard, p.disuse(record, superseded.Add(p.Overlap)).end)
+}
+
+// disuse is what is known of an earlier revision's not being used any more.
+type disuse struct {
+	// end is when it is retired; nil as long as it counts as in use.
+	end *metav1.Time
+	// reason says why it does.
+	reason string
+}
+
+// disuse judges a superseded record. A use counts until lastUsedAt + resolution + quietPeriod. What was used before the
+// tracking began is not known, so that its beginning counts as a use.
+//
+// The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
+// revision at the same instant.
+func (p *Planner) disuse(record *revisions.Revision, overlapEnd time.Time) disuse {
+	if !p.isTracked() {
+		return disuse{reason: v1alpha1.UsageUnknownReason}
+	}
+	quiet := p.Wants.QuietPeriod()
+	from := instant.Latest(overlapEnd, p.Tracking.Since.Add(quiet))
+	d := disuse{reason: v1alpha1.UsageUnknownReason}
+	if used := record.LastUsedAt; used != nil {
+		until := used.Add(usageResolution(record) + quiet)
+		if !p.isProven(until) {
+			d.reason = v1alpha1.RecentlyUsedReason
+		}
+		from = instant.Latest(from, until)
+	}
+	if p.isProven(from) {
+		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(p.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
+	}
+	return d
+}
+
+func usageResolution(record *revisions.Revision) time.Duration {
+	if resolution := record.Resolution; resolution != nil {
+		return resolution.Duration
+	}
+	return defaultUsageResolution
+}
+
+// lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
+// what is known of each.
+func (p *Planner) lingering() (records []*revisions.Revision, known []disuse) {
+	for _, record := range p.retirable() {
+		overlapEnd := p.supersededAt(record).Add(p.Overlap)
+		if !p.Reached(overlapEnd) {
+			continue
+		}
+		if d := p.disuse(record, overlapEnd); d.end == nil {
+			records, known = append(records, record), append(known, d)
+		}
+	}
+	return records, known
+}
+
+// retirable returns the superseded revisions that verify and expire once they are unused; none without WhenUnused.
+func (p *Planner) retirable() []*revisions.Revision {
+	if !p.Wants.WhenUnused() || p.Published == nil {
+		return nil
+	}
+	var records []*revisions.Revision
+	for _, record := range p.Others(&p.Horizon) {
+		if record.Number < p.Published.Number && p.supersededAt(record) != nil {
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// PreviousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
+func (p *Planner) PreviousInUse() (reason, message string) {
+	records, known := p.lingering()
+	var described []string
+	for i, record := range records {
+		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {
+			reason = known[i].reason
+		}
+		described = append(described, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, p.describeUse(record), describeEnd(record)))
+	}
+	if len(described) == 0 {
+		return "", ""
+	}
+	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(described, "; ")
+}
+
+func (p *Planner) describeUse(record *revisions.Revision) string {
+	switch at := record.LastUsedAt; {
+	case at != nil && p.isTracked():
+		return "last used at " + instant.Format(at)
+	case at != nil:
+		return "last used at " + instant.Format(at) + ", later uses are not reported"
+	case p.isTracked():
+		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("no verifier reports uses in environment %q", p.Wants.Environment)
+}
+
+func describeEnd(record *revisions.Revision) string {
+	if record.NotAfter == nil {
+		return ""
+	}
+	return ", ends at the latest at " + instant.Format(record.NotAfter)
+}

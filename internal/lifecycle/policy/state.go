@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"fmt"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+)
+
+// What a state means, and where the rules are:
+//
+//	spec.state   issues                    revisions verify                  Ready
+//	Active       when a cause holds        until they expire or are revoked  as gates.go says
+//	Disabled     nothing; requests wait    none, and again once enabled      False, Stalled
+//	Revoked      nothing                   none, for good                    False, Stalled
+//	(expired)    nothing                   none                              False, Stalled
+//
+// issues: stateGate. verify: wantedState. The audit of an environment can hold a key in a lower state than its spec: UnderAudit in
+// package effective.
+
+// wantedState returns the state that the record of a revision is to have.
+func (p *Planner) wantedState(record *revisions.Revision) v1alpha1.KeyState {
+	switch {
+	case p.Wants.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.IssuedAt):
+		return v1alpha1.StateRevoked
+	case p.Wants.State == v1alpha1.StateDisabled:
+		return v1alpha1.StateDisabled
+	}
+	return v1alpha1.StateActive
+}
+
+// stateGate is closed while the key is Disabled, Revoked or expired.
+func (p *Planner) stateGate() *report.Obstacle {
+	o := p.stateObstacle()
+	if o != nil && p.Audit.mark != nil {
+		o.Message += "; the audit of its environment holds the key as well, see the condition Unused"
+	}
+	return o
+}
+
+func (p *Planner) stateObstacle() *report.Obstacle {
+	wants := &p.Wants
+	switch {
+	case p.Wants.State == v1alpha1.StateRevoked:
+		return &report.Obstacle{Reason: v1alpha1.RevokedReason, Stalled: true,
+			Message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
+	case p.Wants.State == v1alpha1.StateDisabled && p.Cause == v1alpha1.CauseReactivation:
+		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
+			Message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
+	case p.Wants.State == v1alpha1.StateDisabled:
+		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
+			Message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
+	case wants.ExpiresAt == nil:
+		return nil
+	case p.Reached(wants.ExpiresAt.Time), p.Cause != "" && !p.issuedAt().Time.Before(wants.ExpiresAt.Time):
+		return &report.Obstacle{Reason: v1alpha1.ExpiredReason, Stalled: true, Until: wants.ExpiresAt.Time, Message: fmt.Sprintf(
+			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", instant.Format(wants.ExpiresAt))}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+const (
+	// LookAgain is how often something that no watch reports is looked at.
+	LookAgain = time.Minute
+	// MinRefusedDelay and MaxRefusedDelay bound the time after which a rejected write is retried, which is as long as it has been
+	// rejected.
+	MinRefusedDelay = 5 * time.Second
+	MaxRefusedDelay = 5 * time.Minute
+)
+
+// Obstacle is why a revision is not issued, or why the key is not Ready.
+type Obstacle struct {
+	Reason, Message string
+	// Stalled: a person has to change something. Otherwise it passes by itself.
+	Stalled bool
+	// Harmless: Ready is not affected.
+	Harmless bool
+	// Until is when to look again; zero: nothing changes by time alone.
+	Until time.Time
+}
+
+// RefusedDelay returns after how long a write is retried that was rejected for a reason.
+func RefusedDelay(conditions []metav1.Condition, reason string, now time.Time) time.Duration {
+	stalled := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != reason {
+		return MinRefusedDelay
+	}
+	return min(max(now.Sub(stalled.LastTransitionTime.Time), MinRefusedDelay), MaxRefusedDelay)
+}
+
+// Refusal is an answer of the API server that trying again at once cannot change.
+type Refusal struct {
+	// Reason is SecretWriteRefused, RecordWriteRefused or RecordConflict.
+	Reason string
+	// Message is the API server's own, without any key.
+	Message string
+}
+
+// Backoff returns how long to wait before a write is retried that has failed that many times since the first: MinRefusedDelay, twice as
+// long each time, and at most MaxRefusedDelay.
+func Backoff(times int) time.Duration {
+	if times >= 6 {
+		return MaxRefusedDelay
+	}
+	return min(MaxRefusedDelay, MinRefusedDelay<<max(times, 0))
+}
