@@ -5,9 +5,10 @@ package effective
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/schedule"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Environment is what is known of the environment that a key belongs to.

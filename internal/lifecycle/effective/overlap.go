@@ -15,6 +15,7 @@ const defaultQuietPeriod = time.Hour
 // WhenUnused reports whether earlier revisions verify until they are no longer used.
 func (d *Desired) WhenUnused() bool { return retireOf(&d.Rotation) == v1alpha1.RetireWhenUnused }
 
+// QuietPeriod returns for how long an earlier revision must not have been used before it is retired.
 func (d *Desired) QuietPeriod() time.Duration {
 	if quiet := d.Rotation.QuietPeriod; quiet != nil {
 		return quiet.Duration
@@ -22,7 +23,7 @@ func (d *Desired) QuietPeriod() time.Duration {
 	return defaultQuietPeriod
 }
 
-// maxOverlap returns how long earlier revisions verify at most, in whole seconds.
+// MaxOverlap returns how long earlier revisions verify at most, in whole seconds.
 func (d *Desired) MaxOverlap() time.Duration {
 	if most := d.Rotation.MaxOverlap; d.WhenUnused() && most != nil {
 		return instant.RoundUp(most.Duration)

@@ -8,14 +8,14 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// amendment is a change of a revision.
-type amendment struct {
+// Amendment is a change of a revision.
+type Amendment struct {
 	of *revisions.Revision
 	steps.AmendRecord
 }
 
 // Apply changes the revision. What only API keys have follows the key, and no policy depends on it.
-func (a *amendment) Apply() {
+func (a *Amendment) Apply() {
 	if a.State != "" {
 		a.of.State = a.State
 	}
@@ -27,22 +27,23 @@ func (a *amendment) Apply() {
 	}
 }
 
-// changes are what happens to the revisions of an owner, in this order.
-type changes struct {
-	Amendments []amendment
+// Changes are what happens to the revisions of an owner, in this order.
+type Changes struct {
+	Amendments []Amendment
 	// Issue is nil where no revision is issued.
 	Issue *steps.IssueRevision
 	// AfterIssue revokes the revision in use after one attempt to publish its replacement, so that clients which follow the Secret
 	// need not fail in between.
-	AfterIssue []amendment
+	AfterIssue []Amendment
 	// Pruned are the ended revisions that are not kept.
 	Pruned []*revisions.Revision
 }
 
-func (p *Planner) Changes() changes {
-	c := changes{Issue: p.issue()}
+// Changes returns what happens to the revisions.
+func (p *Planner) Changes() Changes {
+	c := Changes{Issue: p.issue()}
 	for _, r := range p.Live {
-		a := amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
+		a := Amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
 		switch {
 		case a.IsEmpty(), p.RecordsRefused():
 		case c.Issue != nil && r == p.Published && a.State == v1alpha1.StateRevoked:

@@ -77,6 +77,7 @@ func stageEvent(old, next []metav1.Condition) *report.Event {
 	return &report.Event{Warning: true, Reason: is.Reason, Action: "Audit", Note: is.Message}
 }
 
+// LossEvent returns the event for a lost or altered Secret that a revision with another cause replaces.
 func (k *Kind) LossEvent(loss v1alpha1.Cause, secretName string) report.Event {
 	return report.Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.losses[loss], secretName)}
 }
@@ -123,6 +124,7 @@ func (o *Owner) issueEvents(issued *revisions.Revision, next *Summary) []report.
 	return append(events, report.Event{Reason: v1alpha1.IssuedReason, Action: "Issue", Note: report.Truncate(note)})
 }
 
+// HandledRevocation returns up to when revisions have been revoked by a request; nil where none has been handled.
 func (s *Summary) HandledRevocation() *metav1.Time {
 	if s.Handled == nil {
 		return nil

@@ -150,7 +150,7 @@ func (p *Planner) longestOverlap() string {
 	return "overlap"
 }
 
-// RecordsRefused: the API server refuses to change or create a record.
+// RecordsRefused reports whether the API server rejects writes of records.
 func (p *Planner) RecordsRefused() bool {
 	return p.Refusal != nil && p.Refusal.Reason == v1alpha1.RecordWriteRefusedReason
 }

@@ -20,10 +20,12 @@ type Conditions struct {
 	now        time.Time
 }
 
+// NewConditions returns the conditions of an object as they are.
 func NewConditions(old []metav1.Condition, generation int64, now time.Time) *Conditions {
 	return &Conditions{List: slices.Clone(old), generation: generation, now: now}
 }
 
+// Set has a condition, with the time at which its status changed last.
 func (c *Conditions) Set(kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(&c.List, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: Truncate(message),

@@ -16,7 +16,7 @@ import (
 // RotationField is the path of the field of a key that makes requests. Messages about a chatbot put its own path in its place.
 const RotationField = "spec.rotation"
 
-// Request is one of the requests, from spec and annotation, at a time.
+// Request is one of them, from the field and the annotation that make it.
 type Request struct {
 	// Due is the latest time that has come; nil if none has.
 	Due *metav1.Time
@@ -24,6 +24,7 @@ type Request struct {
 	Next *metav1.Time
 }
 
+// Requests are those of one owner, from spec and annotations, at a time.
 type Requests struct {
 	Rotate, Revoke Request
 	// Kept is when a user decided to keep the key although it is not used.

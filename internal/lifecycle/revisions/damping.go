@@ -13,11 +13,14 @@ import (
 // Another tool that deletes or restores the Secret again and again, mostly because it believes that it owns it, must not make the
 // operator issue revisions without bound, while a few real losses must heal at once.
 const (
-	dampingWindow   = time.Hour
-	DampingFree     = 20
+	dampingWindow = time.Hour
+	// DampingFree is how many replacements within dampingWindow are issued at once.
+	DampingFree = 20
+	// DampingInterval is how far apart the ones after that are.
 	DampingInterval = 5 * time.Minute
 )
 
+// IsLoss reports whether a revision was issued because the Secret was lost or altered.
 func IsLoss(cause v1alpha1.Cause) bool {
 	return cause == v1alpha1.CauseSecretLost || cause == v1alpha1.CauseSecretAltered
 }

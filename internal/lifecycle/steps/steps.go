@@ -75,6 +75,7 @@ func (DeleteRecord) isStep() {}
 
 func (RepairSecret) isStep() {}
 
+// IsEmpty reports whether the step changes nothing.
 func (a AmendRecord) IsEmpty() bool {
 	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0 && a.Audit == nil
 }

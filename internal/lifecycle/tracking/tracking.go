@@ -31,7 +31,7 @@ func (t *Tracking) At(now time.Time) bool {
 	return t.ActiveAt(&instant.Horizon{Now: now})
 }
 
-// isProven reports whether verifiers would have reported a use up to a time by now. A Lease proves something about the time up to one
+// IsProven reports whether verifiers would have reported a use up to a time by now. A Lease proves something about the time up to one
 // duration before its renewal, because the other verifiers may be that far behind.
 func (t *Tracking) IsProven(at time.Time, h *instant.Horizon) bool {
 	by := at.Add(t.Lag)
@@ -46,6 +46,7 @@ func (t *Tracking) IsProven(at time.Time, h *instant.Horizon) bool {
 	return false
 }
 
+// ActiveAt is At, for the time of a plan, which is told when the answer changes.
 func (t *Tracking) ActiveAt(h *instant.Horizon) bool {
 	return t != nil && h.Reached(t.begins()) && !h.Reached(t.Renewed.Add(MaxTrackingGap))
 }
