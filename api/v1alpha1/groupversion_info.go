@@ -5,6 +5,10 @@
 // +groupName=keys.dgbot.io
 package v1alpha1
 
+// Fields that hold a time or a duration repeat their validation markers. controller-gen (v0.23) resolves a type alias to
+// metav1.Time or metav1.Duration and drops the markers of the alias; a defined type would have to embed the metav1 type and
+// be unwrapped wherever the code reads a time. test/rules compares the markers of all these fields with one form.
+
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
