@@ -5,42 +5,32 @@ package main
 
 import (
 	"errors"
-	"flag"
-	"fmt"
 	"os"
 	"strings"
 	"time"
 
-	"go.uber.org/zap/zapcore"
-	_ "k8s.io/client-go/plugin/pkg/client/auth"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"dgbot.io/key-operator/internal/program"
 	"dgbot.io/key-operator/internal/verify"
-	"dgbot.io/key-operator/internal/version"
 )
 
-func main() {
-	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "verifier:", err)
-		os.Exit(1)
-	}
-}
+const name = "verifier"
+
+const about = "The DGbot verifier: answers from memory whether an API key is good, and whether a visitor is who a customer's server says."
+
+func main() { program.Main(name, run) }
 
 func run(args []string) error {
 	options, logging, err := parse(args)
 	if err != nil {
 		return err
 	}
-	// Before there is a logger, which would put a stack trace in front of the answer.
-	config, err := ctrl.GetConfig()
+	config, logger, err := program.Connect(name, logging)
 	if err != nil {
-		return fmt.Errorf("no API server to talk to: %w (name one with --kubeconfig)", err)
+		return err
 	}
-	logger := zap.New(zap.UseFlagOptions(logging))
-	ctrl.SetLogger(logger)
-	klog.SetLogger(logger)
 	if options.Usage.Identity, err = os.Hostname(); err != nil {
 		return err
 	}
@@ -51,15 +41,9 @@ func run(args []string) error {
 	return verifier.Run(ctrl.SetupSignalHandler())
 }
 
-// parse uses the global flag set: controller-runtime registers --kubeconfig there.
 func parse(args []string) (verify.Options, *zap.Options, error) {
 	var options verify.Options
-	flags := flag.CommandLine
-	flags.Init("verifier", flag.ContinueOnError)
-	flags.Usage = func() {
-		_, _ = fmt.Fprint(flags.Output(), "The DGbot verifier: answers from memory whether an API key is good, and whether a visitor is who a customer's server says.\n\nUsage: verifier [flags]\n\n")
-		flags.PrintDefaults()
-	}
+	flags := program.Flags(name, about)
 	flags.StringVar(&options.Serve.HTTPBindAddress, "http-bind-address", ":8080",
 		"Address for POST /v1/verify, /check, POST /v1/identity/verify, /healthz and /readyz; 0 for none. Service dgbot-verifier has port 80 for it.")
 	flags.StringVar(&options.Serve.GRPCBindAddress, "grpc-bind-address", ":9090",
@@ -88,31 +72,14 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		"How often uses of keys are looked through for what is to be reported in their records' status; 100ms to 5m.")
 	flags.DurationVar(&options.Usage.Resolution, "usage-resolution", 10*time.Minute,
 		"How far apart two reports of uses of one key are at least, the first aside; 1s to 24h.")
-	flags.StringVar(&options.Usage.Namespace, "usage-namespace", ownNamespace(),
+	flags.StringVar(&options.Usage.Namespace, "usage-namespace", program.OwnNamespace(),
 		"Namespace of the Leases dgbot-usage-<environment>, which say since when uses are tracked; by default the one the verifier runs in. "+
 			"With --namespace there are none.")
-	showVersion := flags.Bool("version", false, "Print the version and exit.")
-	logging := &zap.Options{TimeEncoder: zapcore.RFC3339TimeEncoder}
-	logging.BindFlags(flags)
-	if err := flags.Parse(args); err != nil {
+	logging, err := program.Parse(flags, args)
+	if err != nil {
 		return options, nil, err
 	}
-	if *showVersion {
-		fmt.Println("verifier", version.Get())
-		return options, nil, flag.ErrHelp // as after --help, there is nothing else to do
-	}
-	if flags.NArg() > 0 {
-		return options, nil, fmt.Errorf("unexpected argument %q: the verifier takes flags only, see --help", flags.Arg(0))
-	}
 	return options, logging, options.Validate()
-}
-
-// ownNamespace is the one that the account's token names; outside of a cluster the one that config/ installs into.
-func ownNamespace() string {
-	if content, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil {
-		return strings.TrimSpace(string(content))
-	}
-	return "dgbot-system"
 }
 
 // names is a flag that can be given repeatedly.
