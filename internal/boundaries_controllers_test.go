@@ -28,7 +28,7 @@ func controllerBoundaries() map[string]boundary {
 		"controllers/objectmetrics": rule(lifecycle+"/revisions", lifecycle+"/standing", lifecycle+"/steps", metrics, "github.com/prometheus/client_model"),
 
 		"controllers/internal/caching":     rule(rooms+"read", rooms+"reservation", module+"/internal/continuity", "github.com/go-logr/logr"),
-		"controllers/internal/published":   rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/effective", lifecycle+"/revisions", lifecycle+"/standing"),
+		"controllers/internal/published":   rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/effective", lifecycle+"/report", lifecycle+"/revisions", lifecycle+"/standing"),
 		"controllers/internal/queue":       rule(module + "/internal/fairness"),
 		"controllers/internal/ranks":       rule(rooms+"queue", rooms+"read", rooms+"rules", lifecycle+"/effective"),
 		"controllers/internal/read":        rule(lifecycle+"/report", apikey),

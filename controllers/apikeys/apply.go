@@ -101,8 +101,7 @@ func (r *Reconciler) escalateConflict(seen *observed, err error) error {
 	if r.attempts.Fail(steps, r.Clock.Now()) <= maxConflicts {
 		return err
 	}
-	write.Rejections.WithLabelValues(conflict.Rejection.Reason).Inc()
-	return &write.RejectedError{Rejection: conflict.Rejection}
+	return conflict.Reject()
 }
 
 // execute applies the planned steps in their order. An issued revision ends the pass. After a step that fails, the following steps are applied all the
@@ -254,11 +253,11 @@ func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error 
 		standing.Of(record).Owned == standing.Of(wanted).Owned {
 		return nil
 	}
-	write.Rejections.WithLabelValues(v1alpha1.RecordWriteRefusedReason).Inc()
-	return alteredRecord(record.Name, how)
+	return write.Count(alteredRecord(record.Name, how))
 }
 
-func alteredRecord(name, how string) error {
+// alteredRecord is write.Altered for a record, which a policy may alter as well, and which is exempted by its kind.
+func alteredRecord(name, how string) *write.RejectedError {
 	return &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
 		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
@@ -346,17 +345,16 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step step
 	return nil
 }
 
-// repairSecret restores what the operator publishes in the Secret with a patch of the differences. The key is not among them, so that it is not
-// written again.
+// repairSecret restores what the operator publishes in the Secret. It is a patch of the differences and no write.Put: the key is not among them,
+// so that it is not written again.
 func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
 	if seen.secret == nil {
 		return write.ErrConflict
 	}
 	name := client.ObjectKeyFromObject(seen.Key)
-	undone := &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
-		"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", seen.secret.Name)}}
+	altered := published.AlteredSecret(seen.secret.Name)
 	if r.attempts.LastFailure(write.Attempt{Object: name, What: repairing}).Within(repairPause, r.Clock.Now()) {
-		return undone // and not counted again: nothing has been written
+		return altered // and not counted again: nothing has been written
 	}
 	repaired := seen.secret.DeepCopy()
 	record := seen.recordOf(seen.Secret.Hash)
@@ -376,8 +374,7 @@ func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
 	}
 	if seen.Secret.Drifted {
 		r.attempts.Fail(write.Attempt{Object: name, What: repairing}, r.Clock.Now())
-		write.Rejections.WithLabelValues(undone.Rejection.Reason).Inc()
-		return undone
+		return write.Count(altered)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step steps.
 		return err
 	}
 	record, text := steps.NewRecord(seen.Key, step, probe.ID(), ""), []byte(probe.Reveal())
-	_, err = r.writeSecret(ctx, seen, &record, text, true)
+	_, err = r.writeSecret(ctx, seen, &record, text, metav1.DryRunAll)
 	if len(seen.publishedText()) > 0 {
 		err = r.withoutPluginText(ctx, seen, &record, err)
 	}
@@ -188,14 +188,11 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 	if !apierrors.IsAlreadyExists(rejection) {
 		return write.Classify(rejection, v1alpha1.RecordWriteRefusedReason)
 	}
-	taken := &v1alpha1.DGbotAPIKeyRecord{}
-	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(record), taken)
-	switch {
-	case err != nil:
+	taken := &v1alpha1.DGbotAPIKeyRecord{ObjectMeta: metav1.ObjectMeta{Namespace: record.Namespace, Name: record.Name}}
+	if err := write.ReadExisting(ctx, r.Live, taken, rejection, v1alpha1.RecordWriteRefusedReason); err != nil {
 		return err
-	case !found:
-		write.Conflicts.Inc()
-		return &write.ConflictError{Rejection: report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: rejection.Error()}}
+	}
+	switch {
 	case taken.Spec.Hash == record.Spec.Hash:
 		// This instance created it, with a request that was repeated on the way.
 		*record = *taken
@@ -211,38 +208,23 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 // publish writes the key into the Secret.
 func (r *Reconciler) publish(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, key apikey.Key) (*corev1.Secret, error) {
 	text := []byte(key.Reveal())
-	published, err := r.writeSecret(ctx, seen, record, text, false)
+	published, err := r.writeSecret(ctx, seen, record, text)
 	err = r.withoutPluginText(ctx, seen, record, err)
 	return published, write.Classify(write.Redact(err, text, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
 }
 
-// writeSecret updates the observed Secret, with its resourceVersion, or creates it if there was none. It never falls back from one to the
-// other: the Secret would then be another than the one that the plan was made for.
-func (r *Reconciler) writeSecret(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, text []byte, dryRun bool) (*corev1.Secret, error) {
+// writeSecret puts the key into the observed Secret, or into a new one if there was none.
+func (r *Reconciler) writeSecret(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord, text []byte, dryRun ...string) (*corev1.Secret, error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: seen.Key.Namespace, Name: lifecycle.SecretName(seen.Key)}}
-	create := seen.secret == nil
-	if !create {
+	if seen.secret != nil {
 		secret = seen.secret.DeepCopy()
 	}
 	dress(secret, seen.Key, record)
-	secret.Data[lifecycle.SecretDataKey(seen.Key)] = text
-	var err error
-	if create {
-		var options []client.CreateOption
-		if dryRun {
-			options = append(options, client.DryRunAll)
-		}
-		err = r.Client.Create(ctx, secret, options...)
-	} else {
-		var options []client.UpdateOption
-		if dryRun {
-			options = append(options, client.DryRunAll)
-		}
-		err = r.Client.Update(ctx, secret, options...)
-	}
-	if err == nil && !bytes.Equal(secret.Data[lifecycle.SecretDataKey(seen.Key)], text) {
-		err = write.Reject(v1alpha1.SecretWriteRefusedReason,
-			"Secret %q does not take a key: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, lifecycle.SecretDataKey(seen.Key))
+	entry := lifecycle.SecretDataKey(seen.Key)
+	secret.Data[entry] = text
+	err := write.Put(ctx, r.Client, secret, dryRun...)
+	if err == nil && !bytes.Equal(secret.Data[entry], text) {
+		err = write.Count(published.AlteredEntry(secret.Name, "a key", entry))
 	}
 	return secret, err
 }
@@ -273,8 +255,7 @@ func (r *Reconciler) afterRejection(ctx context.Context, seen *observed, record 
 	var conflict *write.ConflictError
 	if errors.As(rejection, &conflict) && secret.ResourceVersion == seen.secretVersion() {
 		// There was no other writer: the Secret is as it was. A webhook can reject with any code.
-		write.Rejections.WithLabelValues(conflict.Rejection.Reason).Inc()
-		rejection = &write.RejectedError{Rejection: conflict.Rejection}
+		rejection = conflict.Reject()
 	}
 	if found {
 		// The next report describes the Secret as it is now.

@@ -52,7 +52,7 @@ func (r *Reconciler) askWithoutKey(ctx context.Context, seen *observed, record *
 	stranger.secret = nil
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err == nil {
-		_, err = r.writeSecret(ctx, &stranger, record, []byte(probe.Reveal()), true)
+		_, err = r.writeSecret(ctx, &stranger, record, []byte(probe.Reveal()), metav1.DryRunAll)
 	}
 	var status *apierrors.StatusError
 	if errors.As(err, &status) {

@@ -4,6 +4,7 @@ package apikeys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -42,13 +43,13 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 		return nil
 	}
 	name := client.ObjectKeyFromObject(key)
-	if apierrors.IsConflict(err) {
-		write.Conflicts.Inc()
+	var conflict *write.ConflictError
+	if errors.As(err, &conflict) {
 		if r.attempts.Fail(write.Attempt{Object: name, What: reporting}, r.Clock.Now()) > write.MaxObservations {
 			// Other writers end. Some webhooks reject with the same code.
-			return fmt.Errorf("writing the status: %w", err)
+			return fmt.Errorf("writing the status: %s", conflict.Rejection.Message)
 		}
-		return write.ErrConflict
+		return err
 	}
 	if err == nil {
 		r.attempts.Succeed(write.Attempt{Object: name, What: reporting})

@@ -54,11 +54,12 @@ func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger ch
 // writeLedger writes a status for the version of the chatbot that was observed, which is what keeps two operators apart.
 func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) error {
 	version, err := write.ApplyStatus(ctx, r.Client, v1alpha1.ChatbotKind, seen.Chatbot, next)
-	switch {
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+	if apierrors.IsNotFound(err) {
+		// The writes that follow the ledger must not happen for a chatbot that is gone.
 		write.Conflicts.Inc()
 		return write.ErrConflict
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	chatbot := seen.Chatbot.DeepCopy()

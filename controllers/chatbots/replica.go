@@ -147,21 +147,15 @@ func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows chatb
 		copied.Annotations[v1alpha1.AbandonedAnnotation] = abandoned
 	}
 	wanted := copied.DeepCopy()
-	var err error
-	if create {
-		err = r.Client.Create(ctx, copied)
-	} else {
-		err = r.Client.Update(ctx, copied)
-	}
+	err := write.Put(ctx, r.Client, copied)
 	switch {
-	case create && apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case isIdentityNamespaceGone(err, create):
 		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
 	case err != nil:
 		return adviseIdentity(ofCopy(write.Classify(withoutOwnWords(write.Redact(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
 	}
 	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
-		return write.Reject(v1alpha1.CopyWriteRefusedReason, "Secret %q in namespace "+v1alpha1.IdentityNamespace+
-			" was written, and something (a mutating webhook?) changed it in the same write", name.Name)
+		return write.Count(write.Altered(v1alpha1.CopyWriteRefusedReason, fmt.Sprintf("Secret %q in namespace %s", name.Name, name.Namespace), "it"))
 	}
 	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
 	seen.describeCopy(copied)
@@ -227,6 +221,12 @@ func (r *Reconciler) releaseCopies(ctx context.Context, name types.NamespacedNam
 		}
 	}
 	return nil
+}
+
+// isIdentityNamespaceGone reports whether the API server rejected a write because the identity namespace is missing or being deleted. Of a
+// chatbot's own namespace that needs no report, since the chatbot is deleted with it; the identity namespace can be restored.
+func isIdentityNamespaceGone(err error, create bool) bool {
+	return create && apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // identityNamespaceGone names everything that was in the namespace and that only a person can bring back. The operator restores

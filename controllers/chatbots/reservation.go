@@ -117,17 +117,12 @@ func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 	err := r.Client.Create(ctx, lock)
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		lock = &corev1.ConfigMap{}
-		found, err := read.Get(ctx, r.Live, name, lock)
-		if err != nil {
+		existing := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+		if err := write.ReadExisting(ctx, r.Live, existing, err, v1alpha1.ChatbotIDRefusedReason); err != nil {
 			return err
 		}
-		if !found {
-			return write.ErrConflict
-		}
-		return r.describeClaim(ctx, seen, lock)
-	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		// Of the chatbot's own namespace the end of it would be no news. This one comes back.
+		return r.describeClaim(ctx, seen, existing)
+	case isIdentityNamespaceGone(err, true):
 		return identityNamespaceGone(v1alpha1.ChatbotIDRefusedReason)
 	case err != nil:
 		return adviseIdentity(write.Classify(err, v1alpha1.ChatbotIDRefusedReason), err)
@@ -181,14 +176,8 @@ func (r *Reconciler) release(ctx context.Context, lock *corev1.ConfigMap) error 
 		}
 	}
 	err = r.Client.Delete(ctx, lock, client.Preconditions{UID: &lock.UID, ResourceVersion: &lock.ResourceVersion})
-	switch {
-	case apierrors.IsConflict(err):
-		write.Conflicts.Inc()
-		return write.ErrConflict
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return write.Classify(err, v1alpha1.ChatbotIDRefusedReason)
+	if err := write.Classify(client.IgnoreNotFound(err), v1alpha1.ChatbotIDRefusedReason); err != nil {
+		return err
 	}
 	ctrl.LoggerFrom(ctx).Info("Released the ID of a chatbot that is gone", "chatbotID", lock.Data[reservation.EntryChatbotID], "holder", reservation.HolderOf(lock).String())
 	return nil

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/published"
@@ -213,8 +212,7 @@ func (r *Reconciler) writeIdentitySecret(ctx context.Context, seen *observed, sh
 	ctrl.LoggerFrom(ctx).Info("Published an HMAC secret", "revision", shows.Current.Revision, "kid", shows.Current.KID, "secret", secret.Name)
 	r.describeIdentitySecret(ctx, seen, secret)
 	if seen.HMAC.Secret.Drifted {
-		return write.Reject(v1alpha1.SecretWriteRefusedReason,
-			"Secret %q was written, and something (a mutating webhook?) changed the operator's labels, annotations or entries in the same write", secret.Name)
+		return write.Count(published.AlteredSecret(secret.Name))
 	}
 	return nil
 }
@@ -222,20 +220,13 @@ func (r *Reconciler) writeIdentitySecret(ctx context.Context, seen *observed, sh
 func (r *Reconciler) putIdentitySecret(ctx context.Context, seen *observed, present, previous string, dryRun ...string) (*corev1.Secret, error) {
 	name := identitySecretName(seen.Chatbot)
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-	create := seen.secret == nil
-	if !create {
+	if seen.secret != nil {
 		secret = seen.secret.DeepCopy()
 	}
 	dressIdentitySecret(secret, seen, present, previous)
-	var err error
-	if create {
-		err = r.Client.Create(ctx, secret, &client.CreateOptions{DryRun: dryRun})
-	} else {
-		err = r.Client.Update(ctx, secret, &client.UpdateOptions{DryRun: dryRun})
-	}
+	err := write.Put(ctx, r.Client, secret, dryRun...)
 	if err == nil && !bytes.Equal(secret.Data[v1alpha1.IdentitySecretKey], seen.texts[present]) {
-		err = write.Reject(v1alpha1.SecretWriteRefusedReason,
-			"Secret %q does not take an HMAC secret: something (a mutating webhook?) changes entry %q in the write that publishes it", secret.Name, v1alpha1.IdentitySecretKey)
+		err = write.Count(published.AlteredEntry(secret.Name, "an HMAC secret", v1alpha1.IdentitySecretKey))
 	}
 	return secret, err
 }

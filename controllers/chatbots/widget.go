@@ -112,8 +112,7 @@ func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bo
 func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 	name := widgetName(seen.Chatbot)
 	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-	create := seen.widget == nil
-	if !create {
+	if seen.widget != nil {
 		// What was observed may come from the cache, which does not hold what users added.
 		found, err := r.getLive(ctx, name, widget)
 		switch {
@@ -131,22 +130,13 @@ func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 	if err := dressWidget(widget, seen.Chatbot, seen.ID); err != nil {
 		return err
 	}
-	var err error
-	if create {
-		err = r.Client.Create(ctx, widget)
-	} else {
-		err = r.Client.Update(ctx, widget)
-	}
-	if create && apierrors.IsAlreadyExists(err) {
-		widget = &corev1.ConfigMap{}
-		found, err := read.Get(ctx, r.Live, name, widget)
-		if err != nil {
+	err := write.Put(ctx, r.Client, widget)
+	if seen.widget == nil && apierrors.IsAlreadyExists(err) {
+		existing := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+		if err := write.ReadExisting(ctx, r.Live, existing, err, v1alpha1.ConfigMapWriteRefusedReason); err != nil {
 			return err
 		}
-		if !found {
-			return write.ErrConflict
-		}
-		return r.describeWidget(ctx, seen, widget)
+		return r.describeWidget(ctx, seen, existing)
 	}
 	if err := write.Classify(err, v1alpha1.ConfigMapWriteRefusedReason); err != nil {
 		return err
@@ -155,8 +145,7 @@ func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 		return err
 	}
 	if seen.Widget != chatbots.WidgetPublished {
-		return write.Reject(v1alpha1.ConfigMapWriteRefusedReason,
-			"ConfigMap %q was written, and something (a mutating webhook?) changed the operator's labels or entries in the same write", name.Name)
+		return write.Count(write.Altered(v1alpha1.ConfigMapWriteRefusedReason, fmt.Sprintf("ConfigMap %q", name.Name), "the operator's labels or entries"))
 	}
 	ctrl.LoggerFrom(ctx).Info("Published a chatbot ID", "chatbotID", seen.ID, "configMap", name.Name)
 	return nil

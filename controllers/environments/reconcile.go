@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -81,10 +80,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
 	_, err = write.ApplyStatus(ctx, r.Client, v1alpha1.EnvironmentKind, env, status)
-	if apierrors.IsConflict(err) {
-		write.Conflicts.Inc()
-		err = write.ErrConflict
-	}
 	if err = client.IgnoreNotFound(err); err == nil {
 		return again, nil
 	}

@@ -54,6 +54,10 @@ var ErrBusy = errors.New("publishing is slow in this namespace, and others are w
 // ErrTerminating means that the namespace is being deleted.
 var ErrTerminating = errors.New("the namespace is being deleted")
 
+// Reject returns the rejection that a conflict is if it cannot be one: there is no other writer, and some webhooks reject with the same code. It
+// counts the rejection.
+func (e *ConflictError) Reject() error { return Count(&RejectedError{Rejection: e.Rejection}) }
+
 // RejectedError is a write that the API server will reject again. The condition reports its reason and message.
 type RejectedError struct {
 	Rejection report.Refusal
@@ -66,8 +70,7 @@ func (e *RejectedError) Error() string { return e.Rejection.Reason + ": " + e.Re
 
 // Reject returns a RejectedError that the operator itself found, and counts it.
 func Reject(reason, format string, arguments ...any) error {
-	Rejections.WithLabelValues(reason).Inc()
-	return &RejectedError{Rejection: report.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}}
+	return Count(&RejectedError{Rejection: report.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}})
 }
 
 // Classify turns the error of a write into its outcome, and counts conflicts and rejections. The reason is the one that the condition gets
@@ -80,8 +83,7 @@ func Classify(err error, reason string) error {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return ErrTerminating
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
-		Conflicts.Inc()
-		return &ConflictError{report.Refusal{Reason: reason, Message: err.Error()}}
+		return conflict(err, reason)
 	case !errors.As(err, &status):
 		return err
 	}
@@ -92,10 +94,15 @@ func Classify(err error, reason string) error {
 	case code >= 400 && code < 500, code == http.StatusInternalServerError && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
 		// The API server answers 500 if a webhook cannot be reached, and also if etcd did not answer in time, when the write may have
 		// happened.
-		Rejections.WithLabelValues(reason).Inc()
-		return &RejectedError{report.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError}
+		return Count(&RejectedError{report.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError})
 	}
 	return err
+}
+
+// conflict counts a conflict and returns it.
+func conflict(answer error, reason string) error {
+	Conflicts.Inc()
+	return &ConflictError{report.Refusal{Reason: reason, Message: answer.Error()}}
 }
 
 // IsDefinite reports whether an error proves that this request did not write. An earlier request that it repeats may have.

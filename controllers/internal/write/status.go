@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -17,8 +18,9 @@ import (
 )
 
 // ApplyStatus applies the whole status of an object of one of our kinds, so that fields that it lacks are removed, and returns the new
-// resourceVersion. The API server rejects it unless the object still has the version that was observed. That also protects an object that
-// was created anew under the name, which a uid in the configuration does not on the status subresource.
+// resourceVersion. It returns a ConflictError unless the object still has the version that was observed. That also protects an object that was
+// created anew under the name, which a uid in the configuration does not on the status subresource. What the end of the object means, whose
+// error it returns as it is, differs between kinds.
 func ApplyStatus(ctx context.Context, writer client.Client, kind string, object client.Object, status any) (version string, err error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 	if err != nil {
@@ -30,6 +32,9 @@ func ApplyStatus(ctx context.Context, writer client.Client, kind string, object 
 	configuration.SetName(object.GetName())
 	configuration.SetResourceVersion(object.GetResourceVersion())
 	err = writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(configuration), client.ForceOwnership, client.FieldOwner(v1alpha1.ManagedBy))
+	if apierrors.IsConflict(err) {
+		err = conflict(err, "")
+	}
 	return configuration.GetResourceVersion(), err
 }
 

@@ -8,12 +8,25 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
 // IsImmutable reports whether the data of a Secret can no longer be updated, or its type is not Opaque, which cannot be changed either.
 func IsImmutable(secret *corev1.Secret) bool {
 	return secret != nil && (secret.Type != corev1.SecretTypeOpaque || secret.Immutable != nil && *secret.Immutable)
+}
+
+// AlteredSecret returns the rejection of a write in which something changed what Dress and SetEntries gave a Secret.
+func AlteredSecret(name string) *write.RejectedError {
+	return write.Altered(v1alpha1.SecretWriteRefusedReason, fmt.Sprintf("Secret %q", name), "the operator's labels, annotations or entries")
+}
+
+// AlteredEntry is AlteredSecret for the entry whose text the write publishes; the kind of text is named.
+func AlteredEntry(name, kind, entry string) *write.RejectedError {
+	return &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+		"Secret %q does not take %s: something (a mutating webhook?) changes entry %q in the write that publishes it", name, kind, entry)}}
 }
 
 // AdviseOnImmutable adds the remedy to the rejection of a write to an immutable Secret.
