@@ -81,6 +81,32 @@ func TestEachAlertSaysWhatItIs(t *testing.T) {
 	}
 }
 
+// labelValues finds the values of a label that an alert selects by.
+var labelValues = regexp.MustCompile(`\b(reason|cause)=~?"([A-Za-z|]+)"`)
+
+// TestAlertsSelectByWhatThereIs: an alert that selects by a reason or a cause of another name never fires, whatever its tests say.
+func TestAlertsSelectByWhatThereIs(t *testing.T) {
+	files := sources(t)
+	known := map[string][]string{
+		"reason": append(constants(files["api/v1alpha1/conditions.go"].syntax), constants(files["controllers/records/metrics.go"].syntax)...),
+		"cause":  constants(files["api/v1alpha1/dgbotapikeyrecord_types.go"].syntax),
+	}
+	found := 0
+	for _, a := range alerts(t) {
+		for _, selector := range labelValues.FindAllStringSubmatch(a.lines, -1) {
+			for _, value := range strings.Split(selector[2], "|") {
+				found++
+				if !slices.Contains(known[selector[1]], value) {
+					t.Errorf("%s selects by the %s %s, which the operator does not use", a.name, selector[1], value)
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d values found", found)
+	}
+}
+
 // TestEachAlertIsTestedBothWays: promtool runs the tests, and would not miss one.
 func TestEachAlertIsTestedBothWays(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "hack", "alerts", "*_test.yaml"))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +46,56 @@ func TestTheOperationsPageIsComplete(t *testing.T) {
 			t.Errorf("only %d words found in %s", words[file], file)
 		}
 	}
+}
+
+// rejections are the metrics of the verifier whose label reason docs/verifier.md lists, with the variable that holds the list.
+var rejections = map[string]string{
+	"dgbot_verifier_refusals_total{reason}": "KeyReasons", "dgbot_verifier_identity_refusals_total{reason}": "IdentityReasons",
+}
+
+// TestVerifierPage_ListsTheReasonsOfRejections compares the page with the lists in the code.
+func TestVerifierPage_ListsTheReasonsOfRejections(t *testing.T) {
+	const file = "internal/verify/index/check.go"
+	source := sources(t)[file].syntax
+	for metric, list := range rejections {
+		var want []string
+		for _, name := range elements(source, list) {
+			want = append(want, "`"+strings.ToLower(name)+"`")
+		}
+		for _, line := range strings.Split(read(t, "docs", "verifier.md"), "\n") {
+			meaning, ok := strings.CutPrefix(line, "| `"+metric+"` | ")
+			if !ok {
+				continue
+			}
+			slices.Sort(want)
+			if got := regexp.MustCompile("`[a-z]+`").FindAllString(strings.ReplaceAll(meaning, "`kid`", ""), -1); len(want) == 0 || !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+				t.Errorf("docs/verifier.md lists %v for %s, and %s is %v", got, metric, list, want)
+			}
+			want = nil
+		}
+		if want != nil {
+			t.Errorf("docs/verifier.md does not list %v for %s", want, metric)
+		}
+	}
+}
+
+// elements returns the names in a variable that holds a list of constants.
+func elements(file *ast.File, variable string) (names []string) {
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || spec.Names[0].Name != variable || len(spec.Values) != 1 {
+			return true
+		}
+		if list, ok := spec.Values[0].(*ast.CompositeLit); ok {
+			for _, element := range list.Elts {
+				if name, ok := element.(*ast.Ident); ok {
+					names = append(names, name.Name)
+				}
+			}
+		}
+		return true
+	})
+	return names
 }
 
 // path finds the names of files and folders of this repository in a page.

@@ -43,6 +43,12 @@ const (
 	ImportPaddedCondition = "ImportPadded"
 )
 
+// AbnormalConditions are the condition types of DGbotAPIKeys and DGbotChatbots that are present only while True.
+var AbnormalConditions = [...]string{
+	ReconcilingCondition, StalledCondition, RequestInvalidCondition, RequestPendingCondition, PreviousRevisionInUseCondition,
+	ImportIgnoredCondition, ImportPaddedCondition, PolicyViolationCondition, EnvironmentMissingCondition, UnusedCondition,
+}
+
 // Reasons. The same words stand in conditions, events and logs.
 const (
 	// IssuedReason: Ready is True; the message names the revision and the Secret. As an event: a revision was
@@ -162,3 +168,15 @@ const (
 	// verified, and a new revision has been issued.
 	RecordLostReason = "RecordLost"
 )
+
+// AbnormalReasons are the reasons of AbnormalConditions.
+var AbnormalReasons = [...]string{
+	DisabledReason, RevokedReason, ExpiredReason, ObservationFailedReason,
+	SecretConflictReason, SecretWriteRefusedReason, RecordConflictReason, RecordWriteRefusedReason, SecretLossDampedReason,
+	WaitingForGarbageCollectionReason, WaitingForOverlapReason, WaitingForChatbotReason, ProgressingReason,
+	AnnotationUnreadableReason, RevocationPendingReason, RotationPendingReason, KeepPendingReason,
+	RecentlyUsedReason, UsageUnknownReason, NotUsedReason, DisabledByAuditReason, RevokedByAuditReason,
+	EnvironmentPolicyReason, EnvironmentUnknownReason,
+	ChatbotIDConflictReason, ChatbotIDRefusedReason, ConfigMapConflictReason, ConfigMapWriteRefusedReason, CopyWriteRefusedReason,
+	ImportRefusedReason, ImportChangedReason, ImportTooLateReason, SurroundingWhiteSpaceReason,
+}

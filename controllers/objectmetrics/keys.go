@@ -172,11 +172,6 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 	gauge(keyVerifying, float64(of.verifying), which)
 }
 
-// abnormalTypes are conditions that are there only while True.
-var abnormalTypes = []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.RequestInvalidCondition, v1alpha1.RequestPendingCondition,
-	v1alpha1.PreviousRevisionInUseCondition, v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition, v1alpha1.PolicyViolationCondition,
-	v1alpha1.EnvironmentMissingCondition, v1alpha1.UnusedCondition}
-
 // collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
 func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *prometheus.Desc, conditions []metav1.Condition, which []*dto.LabelPair) {
 	ready := metav1.ConditionUnknown
@@ -184,7 +179,7 @@ func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *p
 		switch {
 		case condition.Type == v1alpha1.ReadyCondition:
 			ready = condition.Status
-		case condition.Status == metav1.ConditionTrue && slices.Contains(abnormalTypes, condition.Type):
+		case condition.Status == metav1.ConditionTrue && slices.Contains(v1alpha1.AbnormalConditions[:], condition.Type):
 			labels := append(before("condition", condition.Type, which), label("reason", reasonLabel(condition.Reason)))
 			series <- &sample{abnormal, labels, 1}
 		}
@@ -234,21 +229,6 @@ func oneIf(condition bool) float64 {
 	return 0
 }
 
-// abnormalReasons are those of the conditions that are there only while True.
-var abnormalReasons = []string{
-	v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason, v1alpha1.SecretConflictReason,
-	v1alpha1.SecretWriteRefusedReason, v1alpha1.RecordConflictReason, v1alpha1.RecordWriteRefusedReason,
-	v1alpha1.SecretLossDampedReason, v1alpha1.WaitingForGarbageCollectionReason, v1alpha1.WaitingForOverlapReason, v1alpha1.WaitingForChatbotReason,
-	v1alpha1.ProgressingReason, v1alpha1.AnnotationUnreadableReason, v1alpha1.ObservationFailedReason,
-	v1alpha1.RevocationPendingReason, v1alpha1.RotationPendingReason, v1alpha1.KeepPendingReason,
-	v1alpha1.RecentlyUsedReason, v1alpha1.UsageUnknownReason,
-	v1alpha1.ChatbotIDConflictReason, v1alpha1.ChatbotIDRefusedReason, v1alpha1.ConfigMapConflictReason, v1alpha1.ConfigMapWriteRefusedReason,
-	v1alpha1.EnvironmentPolicyReason, v1alpha1.EnvironmentUnknownReason,
-	v1alpha1.NotUsedReason, v1alpha1.DisabledByAuditReason, v1alpha1.RevokedByAuditReason,
-	v1alpha1.CopyWriteRefusedReason, v1alpha1.ImportRefusedReason, v1alpha1.ImportChangedReason, v1alpha1.ImportTooLateReason,
-	v1alpha1.SurroundingWhiteSpaceReason,
-}
-
 // unknown stands for a missing value, and other for a reason that is not the operator's: a client that may write a status must not be able to make
 // series without bound.
 const (
@@ -257,7 +237,7 @@ const (
 )
 
 func reasonLabel(reason string) string {
-	if slices.Contains(abnormalReasons, reason) {
+	if slices.Contains(v1alpha1.AbnormalReasons[:], reason) {
 		return reason
 	}
 	return other

@@ -39,8 +39,11 @@ const (
 	Expired  Reason = "expired"
 )
 
-// Reasons are all reasons.
-var Reasons = []Reason{Malformed, Unknown, Wrong, Orphaned, Revoked, Disabled, Expired}
+// KeyReasons are the reasons why a key is rejected, and IdentityReasons those why an identity is.
+var (
+	KeyReasons      = []Reason{Malformed, Unknown, Wrong, Orphaned, Revoked, Disabled, Expired}
+	IdentityReasons = []Reason{Malformed, Unknown, Wrong, Disabled, Expired}
+)
 
 var reasonOf = map[standing.Verdict]Reason{
 	standing.Orphaned: Orphaned, standing.Revoked: Revoked, standing.Disabled: Disabled, standing.UnknownState: Unknown,

@@ -28,13 +28,12 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			"Requests for a verification by answer; unready is denied because the records are not up to date.", "answer"),
 			accepted, rejectedKey, missingScopes, badRequest, unready),
 		rejected: countersOf(count("dgbot_verifier_refusals_total",
-			"Rejected keys, by reason. Clients do not learn the reason.", "reason"), index.Reasons...),
+			"Rejected keys, by reason. Clients do not learn the reason.", "reason"), index.KeyReasons...),
 		identityAnswers: countersOf(count("dgbot_verifier_identity_answers_total",
 			"Requests to verify a visitor's identity by answer; unready is denied because the HMAC secrets are not up to date.", "answer"),
 			accepted, rejectedKey, badRequest, unready),
 		identityRejected: countersOf(count("dgbot_verifier_identity_refusals_total",
-			"Rejected identities, by reason. Clients do not learn the reason.", "reason"),
-			index.Malformed, index.Unknown, index.Wrong, index.Disabled, index.Expired),
+			"Rejected identities, by reason. Clients do not learn the reason.", "reason"), index.IdentityReasons...),
 	}
 }
 
