@@ -56,7 +56,7 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 	chatbot, name := &v1alpha1.DGbotChatbot{}, types.NamespacedName{Namespace: key.Namespace, Name: key.Spec.ChatbotRef.Name}
 	found, err := read.Get(ctx, reader, name, chatbot)
 	if err != nil {
-		return effective.Chatbot{}, read.Error(err, "DGbotChatbot %q", name.Name)
+		return effective.Chatbot{}, read.Wrap(err, "DGbotChatbot %q", name.Name)
 	}
 	known := effective.Chatbot{ID: chatbot.Status.ChatbotID, Missing: !found, Environment: chatbot.Spec.Environment}
 	if known.ID != "" && known.Environment == key.Spec.Environment {
@@ -74,7 +74,7 @@ func chatbotOf(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotAPI
 		lock := &corev1.ConfigMap{}
 		found, err := read.Get(ctx, reader, reservation.NameOf(id), lock)
 		if err != nil {
-			return known, read.Error(err, "ConfigMap %s", reservation.NameOf(id))
+			return known, read.Wrap(err, "ConfigMap %s", reservation.NameOf(id))
 		}
 		if !found {
 			continue
@@ -103,7 +103,7 @@ func isOfAnother(ctx context.Context, reader client.Reader, key *v1alpha1.DGbotA
 	chatbot := &v1alpha1.DGbotChatbot{}
 	found, err := read.Get(ctx, reader, holder, chatbot)
 	if err != nil {
-		return false, read.Error(err, "DGbotChatbot %q", holder.Name)
+		return false, read.Wrap(err, "DGbotChatbot %q", holder.Name)
 	}
 	return found && chatbot.Spec.Environment != key.Spec.Environment, nil
 }

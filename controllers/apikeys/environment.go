@@ -38,7 +38,7 @@ func (r *Reconciler) environmentOf(ctx context.Context, reader client.Reader, ke
 		return env, nil
 	}
 	if err != nil || !found {
-		return env, read.Error(err, "DGbotEnvironment %q", key.Spec.Environment)
+		return env, read.Wrap(err, "DGbotEnvironment %q", key.Spec.Environment)
 	}
 	env.Rules, env.Windows = &environment.Spec, schedule.WindowsOf(&environment.Spec, rules.LocationOf)
 	if env.Excluded, err = rules.Excludes(ctx, reader, &environment.Spec, key.Namespace); err != nil {

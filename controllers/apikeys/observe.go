@@ -148,7 +148,7 @@ func (r *Reconciler) readSecret(ctx context.Context, key *v1alpha1.DGbotAPIKey) 
 		return err
 	}); err != nil {
 		r.memory.forgetSecret(client.ObjectKeyFromObject(key))
-		return secretLook{err: read.Error(err, "Secret %q", lifecycle.SecretName(key))}
+		return secretLook{err: read.Wrap(err, "Secret %q", lifecycle.SecretName(key))}
 	}
 	if !found {
 		secret = nil
@@ -217,7 +217,7 @@ func (r *Reconciler) observeRecords(ctx context.Context, reader client.Reader, s
 		}
 	}
 	seen.Records = records.Items
-	seen.failed(report.ReadRecords, read.Error(err, "the records of DGbotAPIKey %q", seen.Key.Name))
+	seen.failed(report.ReadRecords, read.Wrap(err, "the records of DGbotAPIKey %q", seen.Key.Name))
 }
 
 // describeSecret puts what is known of the Secret into the observation.
@@ -233,7 +233,7 @@ func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *
 		switch {
 		case err != nil:
 			state = revisions.SecretUnknown
-			seen.failed(report.ReadSecret, read.Error(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
+			seen.failed(report.ReadSecret, read.Wrap(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
 		case lives:
 			state = revisions.SecretForeign
 		}

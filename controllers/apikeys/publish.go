@@ -94,7 +94,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.Issue
 	issued.WithLabelValues(string(step.Cause)).Inc()
 	ctrl.LoggerFrom(ctx).Info("Issued revision", "revision", step.Revision, "cause", step.Cause, "keyID", key.ID(), "secret", published.Name)
 	if step.Loss != "" && step.Loss != step.Cause {
-		write.Event(r.Recorder, seen.Key, lifecycle.LossEvent(seen.Observation, step.Loss))
+		write.RecordEvent(r.Recorder, seen.Key, lifecycle.LossEvent(seen.Observation, step.Loss))
 	}
 	seen.Records = append(seen.Records, record)
 	return r.observeWritten(ctx, seen, published)

@@ -48,7 +48,7 @@ type Reconciler struct {
 	attempts write.Attempts
 	gone     published.GoneOwners
 	slow     write.SlowLane
-	ranks    ranks.Ranks
+	ranks    ranks.Index
 }
 
 // Reconcile brings one key closer to what its spec asks for.

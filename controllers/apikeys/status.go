@@ -26,7 +26,7 @@ func (r *Reconciler) report(ctx context.Context, seen *observed, decision lifecy
 		return nil
 	}
 	for _, event := range lifecycle.Events(seen.Observation, decision.Status, r.Clock.Now()) {
-		write.Event(r.Recorder, seen.Key, event)
+		write.RecordEvent(r.Recorder, seen.Key, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
 	return r.writeStatus(ctx, seen.Key, decision.Status)

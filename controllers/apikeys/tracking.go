@@ -46,7 +46,7 @@ func (r *Reconciler) tracking(ctx context.Context, environment string) (*trackin
 		})
 	}
 	if err != nil || !found {
-		return nil, read.Error(err, "Lease %s", name)
+		return nil, read.Wrap(err, "Lease %s", name)
 	}
 	return trackingOf(lease), nil
 }

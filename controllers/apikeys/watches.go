@@ -48,7 +48,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOfChatbot), builder.WithPredicates(ofChatbotID())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.keysOfReservation), builder.WithPredicates(ofReservations())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.New(r.urgent)})
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.FairByNamespace(r.urgent)})
 	keys, err := r.setUpEnvironments(mgr, keys)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (r *Reconciler) urgent(request reconcile.Request) bool {
 }
 
 // wakeKeyOfRecord wakes the key of a record that has changed; for a reported use later. A flood of uses does not delay a revocation,
-// which goes first, see queue.New.
+// which goes first, see queue.FairByNamespace.
 func wakeKeyOfRecord() handler.EventHandler {
 	wake := handler.EnqueueRequestsFromMapFunc(keyOfRecord)
 	return handler.Funcs{

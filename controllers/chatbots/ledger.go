@@ -38,7 +38,7 @@ func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *steps.
 	}
 	seen.texts[next.Pending.Hash] = text
 	if issue.Loss != "" && issue.Loss != issue.Cause {
-		write.Event(r.Recorder, seen.Chatbot, chatbots.HMACLossEvent(seen.Chatbot, issue.Loss))
+		write.RecordEvent(r.Recorder, seen.Chatbot, chatbots.HMACLossEvent(seen.Chatbot, issue.Loss))
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1al
 // recordEvents tells what a change of the status means.
 func (r *Reconciler) recordEvents(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
 	for _, event := range chatbots.Events(seen.Observation, next, r.Clock.Now()) {
-		write.Event(r.Recorder, seen.Chatbot, event)
+		write.RecordEvent(r.Recorder, seen.Chatbot, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
 }

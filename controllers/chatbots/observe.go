@@ -98,7 +98,7 @@ func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbo
 func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
 	lock := &corev1.ConfigMap{}
 	found, err := r.getCached(ctx, reservation.NameOf(seen.ID), lock)
-	err = read.Error(err, "ConfigMap %s", reservation.NameOf(seen.ID))
+	err = read.Wrap(err, "ConfigMap %s", reservation.NameOf(seen.ID))
 	if !found {
 		lock = nil
 	}
@@ -119,7 +119,7 @@ func (r *Reconciler) observeWidget(ctx context.Context, seen *observed) {
 		look = r.getLive
 	}
 	found, err := look(ctx, name, widget)
-	err = read.Error(err, "ConfigMap %q", name.Name)
+	err = read.Wrap(err, "ConfigMap %q", name.Name)
 	if !found {
 		widget = nil
 	}

@@ -43,11 +43,11 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	default:
 		seen.describeCopy(copied)
 	}
-	seen.failed(report.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	secret := &corev1.Secret{}
 	if found, err = r.getLive(ctx, identitySecretName(seen.Chatbot), secret); err != nil {
 		seen.HMAC.Secret = revisions.Secret{State: revisions.SecretUnknown}
-		seen.failed(report.ReadSecret, read.Error(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
+		seen.failed(report.ReadSecret, read.Wrap(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
 	} else {
 		if !found {
 			secret = nil
@@ -67,7 +67,7 @@ func (r *Reconciler) observeStaleCopy(ctx context.Context, seen *observed) {
 		look = r.getLive
 	}
 	found, err := look(ctx, reservation.NameOf(seen.ID), copied)
-	seen.failed(report.ReadCopy, read.Error(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	if err != nil {
 		r.describeUnknownCopy(ctx, seen)
 		return
@@ -110,7 +110,7 @@ func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed,
 		switch {
 		case err != nil:
 			state = revisions.SecretUnknown
-			seen.failed(report.ReadSecret, read.Error(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
+			seen.failed(report.ReadSecret, read.Wrap(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
 		case lives:
 			state = revisions.SecretForeign
 		}
@@ -171,7 +171,7 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	found, err := r.getLive(ctx, name, source)
 	if err != nil {
 		if seen.HMAC.Source.Unknown = !chatbots.LedgerOf(&seen.Chatbot.Status).Empty(); !seen.HMAC.Source.Unknown {
-			seen.failed(report.ReadSource, read.Error(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
+			seen.failed(report.ReadSource, read.Wrap(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
 		}
 		return
 	}

@@ -50,7 +50,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		For(&v1alpha1.DGbotChatbot{}, builder.WithPredicates(queue.IgnoreStatusChanges())).
 		Watches(&corev1.ConfigMap{}, r.wakeChatbots()).
 		WatchesMetadata(&corev1.Secret{}, r.wakeChatbots(), builder.OnlyMetadata).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.New(r.urgent)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.FairByNamespace(r.urgent)}).
 		Complete(r)
 }
 

@@ -117,7 +117,7 @@ func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 		found, err := r.getLive(ctx, name, widget)
 		switch {
 		case err != nil:
-			return read.Error(err, "ConfigMap %q", name.Name)
+			return read.Wrap(err, "ConfigMap %q", name.Name)
 		case !found:
 			return r.describeWidget(ctx, seen, nil)
 		case widget.UID != seen.widget.UID || widget.ResourceVersion != seen.widget.ResourceVersion:

@@ -76,7 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return again, nil
 	}
 	for _, event := range environments.Events(&env.Status, status) {
-		write.Event(r.Recorder, env, event)
+		write.RecordEvent(r.Recorder, env, event)
 		ctrl.LoggerFrom(ctx).Info(event.Note, "reason", event.Reason)
 	}
 	_, err = write.ApplyStatus(ctx, r.Client, v1alpha1.EnvironmentKind, env, status)
@@ -96,12 +96,12 @@ func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment
 	}
 	var err error
 	seen.SelectsNothing, err = r.selectsNothing(ctx, &env.Spec)
-	failed.Note(report.ReadNamespaces, read.Error(err, "the list of namespaces"))
+	failed.Note(report.ReadNamespaces, read.Wrap(err, "the list of namespaces"))
 	var keys v1alpha1.DGbotAPIKeyList
 	err = read.Bounded(ctx, func(ctx context.Context) error {
 		return r.Client.List(ctx, &keys, client.MatchingFields{rules.EnvironmentIndex: env.Name}, client.UnsafeDisableDeepCopy)
 	})
-	failed.Note(report.ReadKeys, read.Error(err, "the DGbotAPIKeys of the environment"))
+	failed.Note(report.ReadKeys, read.Wrap(err, "the DGbotAPIKeys of the environment"))
 	seen.Keys = keys.Items
 	return seen, failed
 }

@@ -96,7 +96,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKeyRecord{}, builder.WithPredicates(queue.IgnoreUsage())).
 		Watches(&v1alpha1.DGbotAPIKey{}, handler.EnqueueRequestsFromMapFunc(r.recordsOfKey), builder.WithPredicates(deletions)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.New(queue.NeverUrgent)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency, RateLimiter: queue.RateLimiter(), NewQueue: queue.FairByNamespace(queue.NeverUrgent)}).
 		Complete(r)
 }
 

@@ -43,7 +43,7 @@ func SetEntries(secret *corev1.Secret, owned []string, values map[string][]byte)
 }
 
 // Dress gives a Secret what the operator publishes for any owner: everything but the entries. What users add stays.
-func Dress(secret *corev1.Secret, object metav1.Object, owner Owner, wanted *v1alpha1.SecretTemplate, revision int64) {
+func Dress(secret *corev1.Secret, object metav1.Object, owner OwnerKind, wanted *v1alpha1.SecretTemplate, revision int64) {
 	SetOwner(secret, object, owner.kind)
 	secret.Type = corev1.SecretTypeOpaque
 

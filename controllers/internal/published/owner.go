@@ -24,8 +24,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// Owner describes a kind for whose objects Secrets and ConfigMaps are published.
-type Owner struct {
+// OwnerKind describes a kind for whose objects Secrets and ConfigMaps are published.
+type OwnerKind struct {
 	kind string
 	// label stands on its Secrets, with the owner's uid.
 	label string
@@ -33,13 +33,13 @@ type Owner struct {
 
 // The kinds that publish.
 var (
-	KeyOwner     = Owner{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
-	ChatbotOwner = Owner{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
+	KeyOwner     = OwnerKind{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
+	ChatbotOwner = OwnerKind{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
 )
 
 // OwnershipOf returns whose a Secret is, as far as its metadata shows: the owner's with that uid, foreign, or that of an owner with another
 // uid. The last is orphaned if there is no such owner, see MayExist.
-func OwnershipOf(secret metav1.Object, uid types.UID, owner Owner) (state revisions.SecretState, otherUID types.UID) {
+func OwnershipOf(secret metav1.Object, uid types.UID, owner OwnerKind) (state revisions.SecretState, otherUID types.UID) {
 	label := types.UID(secret.GetLabels()[owner.label])
 	controller := metav1.GetControllerOfNoCopy(secret)
 	switch {
@@ -61,7 +61,7 @@ func OwnershipOf(secret metav1.Object, uid types.UID, owner Owner) (state revisi
 //
 // The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the operator may
 // not look for an owner of another namespace, the owner may live.
-func (o Owner) MayExist(ctx context.Context, gone *GoneOwners, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
+func (o OwnerKind) MayExist(ctx context.Context, gone *GoneOwners, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
 	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
 	if gone.has(owner) {
 		return false, nil
@@ -85,7 +85,7 @@ func (o Owner) MayExist(ctx context.Context, gone *GoneOwners, cached, live clie
 }
 
 // livesAt looks for an owner by name. A user who can edit the object can name a wrong place: the cache is asked for other places.
-func (o Owner) livesAt(ctx context.Context, cached, live client.Reader, name types.NamespacedName, uid types.UID) (bool, error) {
+func (o OwnerKind) livesAt(ctx context.Context, cached, live client.Reader, name types.NamespacedName, uid types.UID) (bool, error) {
 	known := o.object()
 	if found, err := read.Get(ctx, cached, name, known); err == nil && found && known.GetUID() == uid {
 		return true, nil
@@ -103,7 +103,7 @@ func (o Owner) livesAt(ctx context.Context, cached, live client.Reader, name typ
 }
 
 // isCached reports whether the cache has an owner with that uid, in any namespace.
-func (o Owner) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool, err error) {
+func (o OwnerKind) isCached(ctx context.Context, cached client.Reader, uid types.UID) (found bool, err error) {
 	known := o.list()
 	if err := cached.List(ctx, known, client.UnsafeDisableDeepCopy); err != nil {
 		return false, err
@@ -117,7 +117,7 @@ func (o Owner) isCached(ctx context.Context, cached client.Reader, uid types.UID
 }
 
 // livesAnywhere looks for an owner in all namespaces. Objects from before OwnerAnnotation need that, and those that lost it.
-func (o Owner) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
+func (o OwnerKind) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
 	if found, err := o.isCached(ctx, cached, uid); err == nil && found {
 		return true, nil
 	}
@@ -129,14 +129,14 @@ func (o Owner) livesAnywhere(ctx context.Context, cached, live client.Reader, ui
 	return slices.ContainsFunc(all.Items, func(is metav1.PartialObjectMetadata) bool { return is.UID == uid }), nil
 }
 
-func (o Owner) object() client.Object {
+func (o OwnerKind) object() client.Object {
 	if o.kind == v1alpha1.ChatbotKind {
 		return &v1alpha1.DGbotChatbot{}
 	}
 	return &v1alpha1.DGbotAPIKey{}
 }
 
-func (o Owner) list() client.ObjectList {
+func (o OwnerKind) list() client.ObjectList {
 	if o.kind == v1alpha1.ChatbotKind {
 		return &v1alpha1.DGbotChatbotList{}
 	}
@@ -145,14 +145,14 @@ func (o Owner) list() client.ObjectList {
 
 // HasOtherOwner reports whether a left-over Secret has an owner beside the one with that uid, which is gone. Garbage collection then keeps
 // the Secret as long as the other owner exists, which the operator has no right to read.
-func HasOtherOwner(secret metav1.Object, uid types.UID, owner Owner) bool {
+func HasOtherOwner(secret metav1.Object, uid types.UID, owner OwnerKind) bool {
 	return slices.ContainsFunc(secret.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
 		return o.UID != uid || !standing.IsReferenceTo(owner.kind, o)
 	})
 }
 
 // isOwnedBy reports whether a published object is owned by an object; nil never is.
-func isOwnedBy(object metav1.Object, owner Owner, published client.Object) bool {
+func isOwnedBy(object metav1.Object, owner OwnerKind, published client.Object) bool {
 	if published == nil {
 		return false
 	}

@@ -19,7 +19,7 @@ import (
 // and only by a change of the ownership.
 //
 // naming returns the owners that name an object. The handler does not change them.
-func WakeOwners[T client.Object](kind Owner, naming func(context.Context, client.Object) []T) handler.EventHandler {
+func WakeOwners[T client.Object](kind OwnerKind, naming func(context.Context, client.Object) []T) handler.EventHandler {
 	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	requestFor := func(owner T) reconcile.Request {
 		return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(owner)}

@@ -28,10 +28,10 @@ func RateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, MaxRetry)
 }
 
-// New returns a constructor of queues for controller.Options.NewQueue: urgent requests go first, and namespaces take turns. The priority queue of
-// controller-runtime was refused: its priorities are a label of its metrics, so that one for each turn would make series without
-// bound, and requests of one priority are served by their age alone.
-func New(urgent func(reconcile.Request) bool) func(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
+// FairByNamespace returns a constructor of queues for controller.Options.NewQueue: urgent requests go first, and namespaces take turns. The
+// priority queue of controller-runtime was refused: its priorities are a label of its metrics, so that one for each turn would make series
+// without bound, and requests of one priority are served by their age alone.
+func FairByNamespace(urgent func(reconcile.Request) bool) func(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	return func(controller string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 		byNamespace := func(request reconcile.Request) string { return request.Namespace }
 		queue := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[reconcile.Request]{

@@ -21,13 +21,13 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
-// Ranks orders by age the keys of each environment in each namespace where the rules count them. Listing the keys for each key, from
+// Index ranks by age the keys of each environment in each namespace where the rules count them. Listing the keys for each key, from
 // the cache or live, would make the creation of n keys cost n² reads.
 //
 // A group is built from the cache once, and events keep it up to date from then on. A cache may lack an older key, so that a key is
 // issued for the first time only by a live list. One such list serves all keys that had existed for some seconds when it began (see effective.CountedAt): no
 // older key than these can have appeared after that.
-type Ranks struct {
+type Index struct {
 	// Kept is set if all events of keys are passed to Observe, so that a group that was built once can be trusted.
 	Kept bool
 
@@ -47,7 +47,7 @@ func GroupOf(key *v1alpha1.DGbotAPIKey) Group {
 
 // keyGroup holds the keys of one group.
 type keyGroup struct {
-	// order and removals are guarded by the mutex of Ranks. removals counts the keys that left the order, or moved in it: a live
+	// order and removals are guarded by the mutex of Index. removals counts the keys that left the order, or moved in it: a live
 	// list from before the last removal may count too many.
 	order    keyOrder
 	removals int
@@ -143,7 +143,7 @@ func (o *keyOrder) remove(key *v1alpha1.DGbotAPIKey) bool {
 }
 
 // Observe takes over an event. before is nil for a key that appeared, and after for one that is gone.
-func (r *Ranks) Observe(before, after *v1alpha1.DGbotAPIKey) {
+func (r *Index) Observe(before, after *v1alpha1.DGbotAPIKey) {
 	if before != nil && after != nil && !MovesUp(before, after) {
 		return
 	}
@@ -174,7 +174,7 @@ func MovesUp(before, after *v1alpha1.DGbotAPIKey) bool {
 
 // group returns the group of a key. A new one is built from the cache. Events that the cache has seen already may be delivered after
 // that: adding and removing a key again changes nothing, and the last event of each key is right.
-func (r *Ranks) group(ctx context.Context, cached client.Reader, key *v1alpha1.DGbotAPIKey) (*keyGroup, error) {
+func (r *Index) group(ctx context.Context, cached client.Reader, key *v1alpha1.DGbotAPIKey) (*keyGroup, error) {
 	name := GroupOf(key)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -198,11 +198,11 @@ func (r *Ranks) group(ctx context.Context, cached client.Reader, key *v1alpha1.D
 func listGroup(ctx context.Context, reader client.Reader, name Group) ([]v1alpha1.DGbotAPIKey, error) {
 	var keys v1alpha1.DGbotAPIKeyList
 	err := reader.List(ctx, &keys, client.InNamespace(name.namespace), client.MatchingFields{rules.EnvironmentIndex: name.environment}, client.UnsafeDisableDeepCopy)
-	return keys.Items, read.Error(err, "the DGbotAPIKeys of environment %q in namespace %q", name.environment, name.namespace)
+	return keys.Items, read.Wrap(err, "the DGbotAPIKeys of environment %q in namespace %q", name.environment, name.namespace)
 }
 
 // Of returns the key's ranks as the cache has them.
-func (r *Ranks) Of(ctx context.Context, cached client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
+func (r *Index) Of(ctx context.Context, cached client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
 	group, err := r.group(ctx, cached, key)
 	if err != nil {
 		return 0, 0, err
@@ -214,7 +214,7 @@ func (r *Ranks) Of(ctx context.Context, cached client.Reader, key *v1alpha1.DGbo
 }
 
 // Confirmed returns the key's ranks by a live list that shows every older key.
-func (r *Ranks) Confirmed(ctx context.Context, cached, live client.Reader, key *v1alpha1.DGbotAPIKey, now func() time.Time) (rank, chatbotRank int, err error) {
+func (r *Index) Confirmed(ctx context.Context, cached, live client.Reader, key *v1alpha1.DGbotAPIKey, now func() time.Time) (rank, chatbotRank int, err error) {
 	group, err := r.group(ctx, cached, key)
 	if err != nil {
 		return 0, 0, err
@@ -223,7 +223,7 @@ func (r *Ranks) Confirmed(ctx context.Context, cached, live client.Reader, key *
 	case group.listing <- struct{}{}:
 		defer func() { <-group.listing }()
 	case <-ctx.Done():
-		return 0, 0, read.Error(ctx.Err(), "the DGbotAPIKeys of environment %q in namespace %q", key.Spec.Environment, key.Namespace)
+		return 0, 0, read.Wrap(ctx.Err(), "the DGbotAPIKeys of environment %q in namespace %q", key.Spec.Environment, key.Namespace)
 	}
 	r.mutex.Lock()
 	removals := group.removals
@@ -244,7 +244,7 @@ func (r *Ranks) Confirmed(ctx context.Context, cached, live client.Reader, key *
 
 // Wakes reports whether the keys of a group are to be woken, and notes that they were. Those that were woken less than queue.UsageDelay ago
 // have yet to be looked at, and will see what has changed since.
-func (r *Ranks) Wakes(name Group, now time.Time) bool {
+func (r *Index) Wakes(name Group, now time.Time) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if since := now.Sub(r.woken[name]); since >= 0 && since < queue.UsageDelay {

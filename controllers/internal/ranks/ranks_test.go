@@ -80,7 +80,7 @@ func countedRanks(keys []*v1alpha1.DGbotAPIKey, key *v1alpha1.DGbotAPIKey) (rank
 func TestKeyRanks_FollowEvents(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	cached := &keyReader{}
-	ranks := &Ranks{Kept: true}
+	ranks := &Index{Kept: true}
 	var keys []*v1alpha1.DGbotAPIKey
 	if _, _, err := ranks.Of(t.Context(), cached, aged(0, "first")); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestKeyRanks_FollowEvents(t *testing.T) {
 func createKeys(tb testing.TB, n int) (read int) {
 	tb.Helper()
 	cached, live := &keyReader{}, &keyReader{}
-	ranks := &Ranks{Kept: true}
+	ranks := &Index{Kept: true}
 	for i := range n {
 		key := aged(i/50, fmt.Sprintf("uid-%04d", i))
 		live.keys, cached.keys = append(live.keys, *key), append(cached.keys, *key)
@@ -172,32 +172,32 @@ func TestKeyRanks_ConfirmByAListThatShowsOlderKeys(t *testing.T) {
 	for name, test := range map[string]struct {
 		// confirmed is when first was confirmed, with first and second listed; happens is what happens after that.
 		confirmed time.Duration
-		happens   func(*Ranks, *keyReader)
+		happens   func(*Index, *keyReader)
 		key       *v1alpha1.DGbotAPIKey
 		now       time.Duration
 		lists     int
 		rank      int
 	}{
-		"the same key again":                            {3 * time.Second, func(*Ranks, *keyReader) {}, first, 4 * time.Second, 1, 1},
-		"a younger key, which had not been counted yet": {3 * time.Second, func(*Ranks, *keyReader) {}, second, 4 * time.Second, 2, 2},
-		"a key that the cache lacks an older one of": {3 * time.Second, func(_ *Ranks, live *keyReader) {
+		"the same key again":                            {3 * time.Second, func(*Index, *keyReader) {}, first, 4 * time.Second, 1, 1},
+		"a younger key, which had not been counted yet": {3 * time.Second, func(*Index, *keyReader) {}, second, 4 * time.Second, 2, 2},
+		"a key that the cache lacks an older one of": {3 * time.Second, func(_ *Index, live *keyReader) {
 			live.keys = append(live.keys, *third, *aged(30, "d"))
 		}, third, 2 * time.Minute, 2, 4},
-		"a list that seems to be younger by a clock that was ahead": {time.Minute, func(_ *Ranks, live *keyReader) {
+		"a list that seems to be younger by a clock that was ahead": {time.Minute, func(_ *Index, live *keyReader) {
 			live.keys = append(live.keys, *aged(1, "aa"), *aged(1, "ab"))
 		}, aged(1, "ab"), 2 * time.Minute, 2, 3},
-		"an older key that was deleted since": {3 * time.Second, func(ranks *Ranks, live *keyReader) {
+		"an older key that was deleted since": {3 * time.Second, func(ranks *Index, live *keyReader) {
 			live.keys = live.keys[1:]
 			ranks.Observe(first, nil)
 		}, second, 4 * time.Second, 2, 1},
-		"an older key that is being deleted since": {3 * time.Second, func(ranks *Ranks, live *keyReader) {
+		"an older key that is being deleted since": {3 * time.Second, func(ranks *Index, live *keyReader) {
 			live.keys[0] = *deleting(first)
 			ranks.Observe(first, deleting(first))
 		}, second, 4 * time.Second, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached, live := &keyReader{keys: []v1alpha1.DGbotAPIKey{*first, *second}}, &keyReader{keys: []v1alpha1.DGbotAPIKey{*first, *second}}
-			ranks := &Ranks{Kept: true}
+			ranks := &Index{Kept: true}
 			at := test.confirmed
 			now := func() time.Time { return epoch.Add(at) }
 			if rank, _, err := ranks.Confirmed(t.Context(), cached, live, first, now); rank != 1 || err != nil {
@@ -215,7 +215,7 @@ func TestKeyRanks_ConfirmByAListThatShowsOlderKeys(t *testing.T) {
 
 // TestKeyRanks_WakeAGroupOnce: a thousand keys that go wake the others once in queue.UsageDelay, each group by itself.
 func TestKeyRanks_WakeAGroupOnce(t *testing.T) {
-	ranks := &Ranks{}
+	ranks := &Index{}
 	production, staging := Group{"support", "production"}, Group{"support", "staging"}
 	for _, step := range []struct {
 		name  Group

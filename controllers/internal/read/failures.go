@@ -25,8 +25,8 @@ func (e *readError) Error() string { return fmt.Sprintf("reading %s: %s", e.what
 
 func (e *readError) Unwrap() error { return e.err }
 
-// Error adds what was to be read to an error; nil stays nil.
-func Error(err error, format string, arguments ...any) error {
+// Wrap adds what was to be read to an error; nil stays nil.
+func Wrap(err error, format string, arguments ...any) error {
 	if err == nil {
 		return nil
 	}

@@ -31,7 +31,7 @@ func Excludes(ctx context.Context, reader client.Reader, rules *v1alpha1.DGbotEn
 	of := read.Metadata("Namespace")
 	found, err := read.Get(ctx, reader, types.NamespacedName{Name: namespace}, of)
 	if err != nil || !found {
-		return false, read.Error(err, "Namespace %q", namespace) // a Namespace that does not exist is being deleted
+		return false, read.Wrap(err, "Namespace %q", namespace) // a Namespace that does not exist is being deleted
 	}
 	return !caching.SelectsNamespace(selector, of.Labels), nil
 }

@@ -38,8 +38,8 @@ func ApplyStatus(ctx context.Context, writer client.Client, kind string, object 
 	return configuration.GetResourceVersion(), err
 }
 
-// Event records an event about an object.
-func Event(recorder events.EventRecorder, about client.Object, event report.Event) {
+// RecordEvent records an event about an object.
+func RecordEvent(recorder events.EventRecorder, about client.Object, event report.Event) {
 	kind := corev1.EventTypeNormal
 	if event.Warning {
 		kind = corev1.EventTypeWarning
