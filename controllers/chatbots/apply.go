@@ -91,15 +91,15 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatb
 	case chatbots.WriteLedger:
 		return r.changeLedger(ctx, seen, decision.Ledger)
 	case chatbots.WriteCopy:
-		return r.writeCopy(ctx, seen, decision.Ledger)
+		return r.writeReplica(ctx, seen, decision.Ledger)
 	case chatbots.MarkCopy:
-		return r.markCopy(ctx, seen)
+		return r.markReplica(ctx, seen)
 	case chatbots.WriteSecret:
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
 	case chatbots.PruneCopy:
-		return r.pruneCopy(ctx, seen, decision.Kids)
+		return r.pruneReplica(ctx, seen, decision.Kids)
 	case chatbots.DeleteCopy:
-		err := r.deleteCopy(ctx, seen.stale)
+		err := r.deleteReplica(ctx, seen.stale)
 		if err == nil {
 			seen.HMAC.Copy = chatbots.Replica{}
 		}

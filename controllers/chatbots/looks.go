@@ -38,7 +38,7 @@ type chatbotLook struct {
 }
 
 // chatbotVersions are resourceVersions; empty for what is not there.
-type chatbotVersions struct{ chatbot, lock, widget, secret, copied string }
+type chatbotVersions struct{ chatbot, lock, widget, secret, replica string }
 
 func (l *chatbotLooks) remember(seen *observed, wake, now time.Time) {
 	l.mutex.Lock()
@@ -54,7 +54,7 @@ func (l *chatbotLooks) remember(seen *observed, wake, now time.Time) {
 	}
 	l.looks[client.ObjectKeyFromObject(seen.Chatbot)] = chatbotLook{wake: wake, at: now, versions: chatbotVersions{
 		chatbot: seen.Chatbot.ResourceVersion, lock: version(seen.lock != nil, seen.lock), widget: version(seen.widget != nil, seen.widget),
-		secret: version(seen.secret != nil, seen.secret), copied: version(seen.copied != nil, seen.copied),
+		secret: version(seen.secret != nil, seen.secret), replica: version(seen.replica != nil, seen.replica),
 	}}
 }
 
@@ -91,7 +91,7 @@ func (r *Reconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGbotChatb
 	things := []thing{
 		{id, &corev1.ConfigMap{}, look.versions.lock},
 		{widgetName(chatbot), &corev1.ConfigMap{}, look.versions.widget},
-		{id, read.Metadata("Secret"), look.versions.copied},
+		{id, read.Metadata("Secret"), look.versions.replica},
 	}
 	if wantsHMAC(chatbot) && r.SecretCheckInterval == 0 {
 		things = append(things, thing{identitySecretName(chatbot), read.Metadata("Secret"), look.versions.secret})

@@ -23,10 +23,10 @@ import (
 // observed is an observation with the objects it was made from.
 type observed struct {
 	chatbots.Observation
-	// lock, widget, secret and copied are nil where they are not there. stale is a copy that is to go.
-	lock, widget   *corev1.ConfigMap
-	secret, copied *corev1.Secret
-	stale          client.Object
+	// lock, widget, secret and replica are nil where they are not there. stale is a replica that is to go.
+	lock, widget    *corev1.ConfigMap
+	secret, replica *corev1.Secret
+	stale           client.Object
 	// texts are the HMAC secrets at hand, by their hashes. They live no longer than the pass.
 	texts map[string][]byte
 	// source is what importFrom names.

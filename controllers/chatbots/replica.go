@@ -31,14 +31,14 @@ import (
 // The replica is a Secret in the identity namespace, named after the reservation of the ID. Verifiers know a chatbot from it. It can have no owner
 // there, so the operator deletes it with the reservation.
 
-// readCopy returns the HMAC secrets that a copy shows, by what it says of them. The texts are added to those at hand.
-func readCopy(copied *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
+// readReplica returns the HMAC secrets that a replica shows, by what it says of them. The texts are added to those at hand.
+func readReplica(replica *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
 	read := func(suffix string) *v1alpha1.IdentityRevision {
-		text, ok := copied.Data[v1alpha1.IdentitySecretKey+suffix]
+		text, ok := replica.Data[v1alpha1.IdentitySecretKey+suffix]
 		if !ok {
 			return nil
 		}
-		entry := func(name string) string { return string(copied.Data[name+suffix]) }
+		entry := func(name string) string { return string(replica.Data[name+suffix]) }
 		// An entry that cannot be decoded differs from what was written, and is written again.
 		revision, _ := strconv.ParseInt(entry(v1alpha1.CopyRevision), 10, 64)
 		r := &v1alpha1.IdentityRevision{
@@ -47,7 +47,7 @@ func readCopy(copied *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
 		if at, err := time.Parse(time.RFC3339, entry(v1alpha1.CopyIssuedAt)); err == nil {
 			r.IssuedAt = metav1.Time{Time: at}
 		}
-		if end, ok := copied.Data[v1alpha1.CopyNotAfter+suffix]; ok {
+		if end, ok := replica.Data[v1alpha1.CopyNotAfter+suffix]; ok {
 			at, _ := time.Parse(time.RFC3339, string(end))
 			r.NotAfter = &metav1.Time{Time: at}
 		}
@@ -57,20 +57,20 @@ func readCopy(copied *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
 	return chatbots.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
 }
 
-// dressCopy makes a copy show a ledger, and nothing else.
-func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows chatbots.Ledger, texts map[string][]byte) {
-	copied.Type = corev1.SecretTypeOpaque
-	if copied.Labels == nil {
-		copied.Labels = map[string]string{}
+// dressReplica makes a replica show a ledger, and nothing else.
+func dressReplica(replica *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows chatbots.Ledger, texts map[string][]byte) {
+	replica.Type = corev1.SecretTypeOpaque
+	if replica.Labels == nil {
+		replica.Labels = map[string]string{}
 	}
-	copied.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
-	copied.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
-	copied.Labels[v1alpha1.ClaimHolderLabel] = reservation.HolderLabel(client.ObjectKeyFromObject(chatbot))
-	if copied.Annotations == nil {
-		copied.Annotations = map[string]string{}
+	replica.Labels[v1alpha1.ChatbotLabel] = string(chatbot.UID)
+	replica.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedBy
+	replica.Labels[v1alpha1.ClaimHolderLabel] = reservation.HolderLabel(client.ObjectKeyFromObject(chatbot))
+	if replica.Annotations == nil {
+		replica.Annotations = map[string]string{}
 	}
-	copied.Annotations[v1alpha1.ChatbotHolderAnnotation] = client.ObjectKeyFromObject(chatbot).String()
-	copied.Data = map[string][]byte{
+	replica.Annotations[v1alpha1.ChatbotHolderAnnotation] = client.ObjectKeyFromObject(chatbot).String()
+	replica.Data = map[string][]byte{
 		v1alpha1.IdentityChatbotID: []byte(id),
 		v1alpha1.CopyAcceptPlain:   []byte(strconv.FormatBool(chatbot.Spec.IdentityVerification.AcceptPlain)),
 		v1alpha1.CopyEnvironment:   []byte(chatbot.Spec.Environment),
@@ -81,13 +81,13 @@ func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string,
 		if r == nil {
 			return
 		}
-		copied.Data[v1alpha1.IdentitySecretKey+suffix] = texts[r.Hash]
-		copied.Data[v1alpha1.IdentityKID+suffix] = []byte(r.KID)
-		copied.Data[v1alpha1.CopyRevision+suffix] = []byte(strconv.FormatInt(r.Revision, 10))
-		copied.Data[v1alpha1.CopyCause+suffix] = []byte(r.Cause)
-		copied.Data[v1alpha1.CopyIssuedAt+suffix] = []byte(r.IssuedAt.UTC().Format(time.RFC3339))
+		replica.Data[v1alpha1.IdentitySecretKey+suffix] = texts[r.Hash]
+		replica.Data[v1alpha1.IdentityKID+suffix] = []byte(r.KID)
+		replica.Data[v1alpha1.CopyRevision+suffix] = []byte(strconv.FormatInt(r.Revision, 10))
+		replica.Data[v1alpha1.CopyCause+suffix] = []byte(r.Cause)
+		replica.Data[v1alpha1.CopyIssuedAt+suffix] = []byte(r.IssuedAt.UTC().Format(time.RFC3339))
 		if r.NotAfter != nil {
-			copied.Data[v1alpha1.CopyNotAfter+suffix] = []byte(r.NotAfter.UTC().Format(time.RFC3339))
+			replica.Data[v1alpha1.CopyNotAfter+suffix] = []byte(r.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}
 	show("", shows.Current)
@@ -95,75 +95,75 @@ func dressCopy(copied *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string,
 	show(v1alpha1.IdentityPendingSuffix, shows.Pending)
 }
 
-// describeCopy makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
-func (seen *observed) describeCopy(copied *corev1.Secret) {
-	seen.copied, seen.HMAC.Copy = copied, chatbots.Replica{There: copied != nil}
-	if copied == nil {
+// describeReplica makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
+func (seen *observed) describeReplica(replica *corev1.Secret) {
+	seen.replica, seen.HMAC.Copy = replica, chatbots.Replica{There: replica != nil}
+	if replica == nil {
 		return
 	}
 	c := &seen.HMAC.Copy
-	if types.UID(copied.Labels[v1alpha1.ChatbotLabel]) != seen.Chatbot.UID {
+	if types.UID(replica.Labels[v1alpha1.ChatbotLabel]) != seen.Chatbot.UID {
 		c.Drifted = true
 		return
 	}
-	c.Shows, c.Abandoned = readCopy(copied, seen.texts), copied.Annotations[v1alpha1.AbandonedAnnotation]
-	wanted := copied.DeepCopy()
-	dressCopy(wanted, seen.Chatbot, seen.ID, c.Shows, seen.texts)
-	c.Drifted = !equality.Semantic.DeepEqual(wanted, copied)
+	c.Shows, c.Abandoned = readReplica(replica, seen.texts), replica.Annotations[v1alpha1.AbandonedAnnotation]
+	wanted := replica.DeepCopy()
+	dressReplica(wanted, seen.Chatbot, seen.ID, c.Shows, seen.texts)
+	c.Drifted = !equality.Semantic.DeepEqual(wanted, replica)
 }
 
-// writeCopy writes the replica, if it still has the observed resourceVersion.
-func (r *Reconciler) writeCopy(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
-	return r.changeCopy(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
+// writeReplica writes the replica, if it still has the observed resourceVersion.
+func (r *Reconciler) writeReplica(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
+	return r.changeReplica(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
 }
 
-// markCopy notes in the replica that it will never have the revision that was announced. The write of an instance that announced it, and is
+// markReplica notes in the replica that it will never have the revision that was announced. The write of an instance that announced it, and is
 // only slow, then conflicts. Before that it yields to that instance for a moment.
-func (r *Reconciler) markCopy(ctx context.Context, seen *observed) error {
+func (r *Reconciler) markReplica(ctx context.Context, seen *observed) error {
 	pending := seen.Chatbot.Status.Pending
 	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < steps.PublishTimeout
 	if fresh && r.attempts.MayYield(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
 		return write.ErrYield
 	}
-	return r.changeCopy(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
+	return r.changeReplica(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
 }
 
-func (r *Reconciler) changeCopy(ctx context.Context, seen *observed, shows chatbots.Ledger, abandoned string) error {
+func (r *Reconciler) changeReplica(ctx context.Context, seen *observed, shows chatbots.Ledger, abandoned string) error {
 	name := reservation.NameOf(seen.ID)
-	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-	if published.IsImmutable(seen.copied) {
+	replica := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	if published.IsImmutable(seen.replica) {
 		// It is the operator's own, and no other owner has to release it.
-		if err := r.deleteCopy(ctx, seen.copied); err != nil {
+		if err := r.deleteReplica(ctx, seen.replica); err != nil {
 			return err
 		}
-		seen.copied = nil
+		seen.replica = nil
 	}
-	create := seen.copied == nil
+	create := seen.replica == nil
 	if !create {
-		copied = seen.copied.DeepCopy()
+		replica = seen.replica.DeepCopy()
 	}
-	dressCopy(copied, seen.Chatbot, seen.ID, shows, seen.texts)
+	dressReplica(replica, seen.Chatbot, seen.ID, shows, seen.texts)
 	if abandoned != "" {
-		copied.Annotations[v1alpha1.AbandonedAnnotation] = abandoned
+		replica.Annotations[v1alpha1.AbandonedAnnotation] = abandoned
 	}
-	wanted := copied.DeepCopy()
-	err := write.Put(ctx, r.Client, copied)
+	wanted := replica.DeepCopy()
+	err := write.Put(ctx, r.Client, replica)
 	switch {
 	case isIdentityNamespaceGone(err, create):
 		return identityNamespaceGone(v1alpha1.CopyWriteRefusedReason)
 	case err != nil:
-		return adviseIdentity(ofCopy(write.Classify(withoutOwnWords(write.Redact(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
+		return adviseIdentity(ofReplica(write.Classify(withoutOwnWords(write.Redact(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
 	}
-	if !equality.Semantic.DeepEqual(copied.Data, wanted.Data) {
+	if !equality.Semantic.DeepEqual(replica.Data, wanted.Data) {
 		return write.Count(write.Altered(v1alpha1.CopyWriteRefusedReason, fmt.Sprintf("Secret %q in namespace %s", name.Name, name.Namespace), "it"))
 	}
 	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
-	seen.describeCopy(copied)
+	seen.describeReplica(replica)
 	return nil
 }
 
-// ofCopy adds to a rejection where the replica is: users would look for it in the chatbot's namespace.
-func ofCopy(err error, name types.NamespacedName, create bool) error {
+// ofReplica adds to a rejection where the replica is: users would look for it in the chatbot's namespace.
+func ofReplica(err error, name types.NamespacedName, create bool) error {
 	what := "written, and what is in it verifies on"
 	if create {
 		what = "created"
@@ -176,47 +176,47 @@ func ofCopy(err error, name types.NamespacedName, create bool) error {
 	return err
 }
 
-// deleteCopy ends verification for a chatbot. The replica is deleted as it was seen; one without a uid, which could not be read,
+// deleteReplica ends verification for a chatbot. The replica is deleted as it was seen; one without a uid, which could not be read,
 // whatever it is.
-func (r *Reconciler) deleteCopy(ctx context.Context, copied client.Object) error {
+func (r *Reconciler) deleteReplica(ctx context.Context, replica client.Object) error {
 	var as client.Preconditions
-	if uid, version := copied.GetUID(), copied.GetResourceVersion(); uid != "" {
+	if uid, version := replica.GetUID(), replica.GetResourceVersion(); uid != "" {
 		as = client.Preconditions{UID: &uid, ResourceVersion: &version}
 	}
-	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: copied.GetNamespace(), Name: copied.GetName()}}, as)
+	err := r.Client.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: replica.GetNamespace(), Name: replica.GetName()}}, as)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err := write.Classify(err, v1alpha1.CopyWriteRefusedReason); err != nil {
 		return err
 	}
-	ctrl.LoggerFrom(ctx).Info("Deleted the copy of an HMAC secret", "copy", copied.GetName())
+	ctrl.LoggerFrom(ctx).Info("Deleted the copy of an HMAC secret", "copy", replica.GetName())
 	return nil
 }
 
-// copiesOf are the copies that say they are a chatbot's, without a byte of them: from the cache.
-func (r *Reconciler) copiesOf(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
-	copies := &metav1.PartialObjectMetadataList{}
-	copies.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	err := r.Client.List(ctx, copies, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)})
-	return copies.Items, err
+// replicasOf are the replicas that say they are a chatbot's, without a byte of them: from the cache.
+func (r *Reconciler) replicasOf(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
+	replicas := &metav1.PartialObjectMetadataList{}
+	replicas.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := r.Client.List(ctx, replicas, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)})
+	return replicas.Items, err
 }
 
-// releaseCopies deletes the copies of chatbots that are gone, however long ago that was.
-func (r *Reconciler) releaseCopies(ctx context.Context, name types.NamespacedName) error {
-	copies, err := r.copiesOf(ctx, name)
+// releaseReplicas deletes the replicas of chatbots that are gone, however long ago that was.
+func (r *Reconciler) releaseReplicas(ctx context.Context, name types.NamespacedName) error {
+	replicas, err := r.replicasOf(ctx, name)
 	if err != nil {
 		return err
 	}
-	for i := range copies {
-		held, err := r.isHeld(ctx, name, types.UID(copies[i].Labels[v1alpha1.ChatbotLabel]))
+	for i := range replicas {
+		held, err := r.isHeld(ctx, name, types.UID(replicas[i].Labels[v1alpha1.ChatbotLabel]))
 		if err != nil {
 			return err
 		}
 		if held {
 			continue
 		}
-		if err := r.deleteCopy(ctx, &copies[i]); err != nil {
+		if err := r.deleteReplica(ctx, &replicas[i]); err != nil {
 			return err
 		}
 	}
@@ -267,10 +267,10 @@ func withoutOwnWords(err error) error {
 	}}
 }
 
-// pruneCopy removes revisions from a replica that cannot be read. The patch is conditional on the kid, which is public: where an
+// pruneReplica removes revisions from a replica that cannot be read. The patch is conditional on the kid, which is public: where an
 // entry holds another revision, or none, the API server rejects the patch and nothing is changed. Deleting the replica by its name
 // was refused: the revision in use would stop verifying with the revoked one.
-func (r *Reconciler) pruneCopy(ctx context.Context, seen *observed, kids []string) error {
+func (r *Reconciler) pruneReplica(ctx context.Context, seen *observed, kids []string) error {
 	if seen.HMAC.Copy.Pruned == nil {
 		seen.HMAC.Copy.Pruned = map[string]bool{}
 	}
@@ -302,9 +302,9 @@ func (r *Reconciler) pruneEntry(ctx context.Context, name types.NamespacedName, 
 	case apierrors.IsNotFound(err), doesNotApply(err):
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return ofCopy(write.Reject(v1alpha1.CopyWriteRefusedReason, "the API server did not answer in time"), name, false)
+		return ofReplica(write.Reject(v1alpha1.CopyWriteRefusedReason, "the API server did not answer in time"), name, false)
 	case err != nil:
-		return adviseIdentity(ofCopy(write.Classify(withoutOwnWords(err), v1alpha1.CopyWriteRefusedReason), name, false), err)
+		return adviseIdentity(ofReplica(write.Classify(withoutOwnWords(err), v1alpha1.CopyWriteRefusedReason), name, false), err)
 	}
 	ctrl.LoggerFrom(ctx).Info("Removed a revoked HMAC secret from a replica that cannot be read", "replica", name.Name, "kid", kid)
 	return nil

@@ -130,11 +130,11 @@ func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 	return r.describeClaim(ctx, seen, lock)
 }
 
-// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The copy of its HMAC secret
+// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The replica of its HMAC secret
 // goes first: no chatbot may have the ID while signatures of the last one are still accepted.
 func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
 	// Replicas that cannot be listed do not keep the replica from going whose name follows from a reservation.
-	unreleased := r.releaseCopies(ctx, name)
+	unreleased := r.releaseReplicas(ctx, name)
 	var claims corev1.ConfigMapList
 	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)}); err != nil {
 		return errors.Join(unreleased, err)
@@ -158,20 +158,20 @@ func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedNam
 	return unreleased
 }
 
-// release deletes a lock unless it has changed since, and before it a copy that has lost the label by which it would be found.
+// release deletes a lock unless it has changed since, and before it a replica that has lost the label by which it would be found.
 func (r *Reconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
-	copied := read.Metadata("Secret")
-	found, err := r.getLive(ctx, client.ObjectKeyFromObject(lock), copied)
+	replica := read.Metadata("Secret")
+	found, err := r.getLive(ctx, client.ObjectKeyFromObject(lock), replica)
 	if err != nil {
 		// The holder of the reservation is gone, so that whatever replica has its name is not to verify.
-		copied.SetNamespace(lock.Namespace)
-		copied.SetName(lock.Name)
-		if err := r.deleteCopy(ctx, copied); err != nil {
+		replica.SetNamespace(lock.Namespace)
+		replica.SetName(lock.Name)
+		if err := r.deleteReplica(ctx, replica); err != nil {
 			return err
 		}
 	}
-	if uid := copied.Labels[v1alpha1.ChatbotLabel]; found && (uid == "" || uid == lock.Data[reservation.EntryUID]) {
-		if err := r.deleteCopy(ctx, copied); err != nil {
+	if uid := replica.Labels[v1alpha1.ChatbotLabel]; found && (uid == "" || uid == lock.Data[reservation.EntryUID]) {
+		if err := r.deleteReplica(ctx, replica); err != nil {
 			return err
 		}
 	}

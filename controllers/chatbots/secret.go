@@ -28,20 +28,20 @@ import (
 // after it: see observeLive.
 func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	seen.HMAC = chatbots.HMACObservation{}
-	seen.secret, seen.copied, seen.stale = nil, nil, nil
+	seen.secret, seen.replica, seen.stale = nil, nil, nil
 	if !wantsHMAC(seen.Chatbot) {
-		r.observeStaleCopy(ctx, seen)
+		r.observeStaleReplica(ctx, seen)
 		return
 	}
-	copied := &corev1.Secret{}
-	found, err := r.getLive(ctx, reservation.NameOf(seen.ID), copied)
+	replica := &corev1.Secret{}
+	found, err := r.getLive(ctx, reservation.NameOf(seen.ID), replica)
 	switch {
 	case err != nil:
-		r.describeUnknownCopy(ctx, seen)
+		r.describeUnknownReplica(ctx, seen)
 	case !found:
-		seen.describeCopy(nil)
+		seen.describeReplica(nil)
 	default:
-		seen.describeCopy(copied)
+		seen.describeReplica(replica)
 	}
 	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	secret := &corev1.Secret{}
@@ -57,29 +57,29 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	r.observeSource(ctx, seen)
 }
 
-// observeStaleCopy looks for the copy of a chatbot that is to have no HMAC secret. The copy is in the cache, by its metadata: a
-// chatbot without an HMAC secret is to cost no requests. Where it has had one until now, the copy may have lost the label by
+// observeStaleReplica looks for the replica of a chatbot that is to have no HMAC secret. The replica is in the cache, by its metadata: a
+// chatbot without an HMAC secret is to cost no requests. Where it has had one until now, the replica may have lost the label by
 // which the cache knows it.
-func (r *Reconciler) observeStaleCopy(ctx context.Context, seen *observed) {
-	copied := read.Metadata("Secret")
+func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
+	replica := read.Metadata("Secret")
 	look := r.getCached
 	if !chatbots.LedgerOf(&seen.Chatbot.Status).Empty() {
 		look = r.getLive
 	}
-	found, err := look(ctx, reservation.NameOf(seen.ID), copied)
+	found, err := look(ctx, reservation.NameOf(seen.ID), replica)
 	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	if err != nil {
-		r.describeUnknownCopy(ctx, seen)
+		r.describeUnknownReplica(ctx, seen)
 		return
 	}
-	uid := types.UID(copied.Labels[v1alpha1.ChatbotLabel])
+	uid := types.UID(replica.Labels[v1alpha1.ChatbotLabel])
 	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == chatbots.ClaimOwn) {
-		seen.HMAC.Copy.There, seen.stale = true, copied
+		seen.HMAC.Copy.There, seen.stale = true, replica
 	}
 }
 
-// describeUnknownCopy is for a copy that cannot be read: the metadata in the cache suffices to delete it.
-func (r *Reconciler) describeUnknownCopy(ctx context.Context, seen *observed) {
+// describeUnknownReplica is for a replica that cannot be read: the metadata in the cache suffices to delete it.
+func (r *Reconciler) describeUnknownReplica(ctx context.Context, seen *observed) {
 	seen.HMAC.Copy = chatbots.Replica{Unknown: true}
 	metadata := read.Metadata("Secret")
 	found, err := read.Get(ctx, r.Client, reservation.NameOf(seen.ID), metadata)

@@ -28,7 +28,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the copy.
+// lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the replica.
 const lockNameIndex = "lockName"
 
 // Indexes are the indexes by which events of other objects find chatbots.
@@ -107,7 +107,7 @@ func (r *Reconciler) chatbotsNaming(ctx context.Context, o client.Object) []*v1a
 	return naming
 }
 
-// holderIn is the chatbot that a claim or a copy says it is of.
+// holderIn is the chatbot that a claim or a replica says it is of.
 func holderIn(o client.Object) (types.NamespacedName, bool) {
 	if claim, ok := o.(*corev1.ConfigMap); ok {
 		return reservation.HolderOf(claim), true
