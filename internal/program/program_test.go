@@ -13,15 +13,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-func flagSet(name string) *flag.FlagSet {
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+func flagSet() *flag.FlagSet {
+	flags := flag.NewFlagSet("verifier", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	return flags
 }
 
 func parse(t *testing.T, args ...string) *zap.Options {
 	t.Helper()
-	logging, err := Parse(flagSet("verifier"), args)
+	logging, err := Parse(flagSet(), args)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,13 +46,13 @@ func TestLimitVerbosity_KeepsBodiesOutOfTheLog(t *testing.T) {
 }
 
 func TestParse_RejectsArguments(t *testing.T) {
-	if _, err := Parse(flagSet("verifier"), []string{"serve"}); err == nil || !strings.Contains(err.Error(), `"serve"`) || !strings.Contains(err.Error(), "the verifier") {
+	if _, err := Parse(flagSet(), []string{"serve"}); err == nil || !strings.Contains(err.Error(), `"serve"`) || !strings.Contains(err.Error(), "the verifier") {
 		t.Errorf("error %v, want one that names the argument and the program", err)
 	}
-	if _, err := Parse(flagSet("verifier"), []string{"--unknown"}); err == nil || errors.Is(err, flag.ErrHelp) {
+	if _, err := Parse(flagSet(), []string{"--unknown"}); err == nil || errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error %v, want one about the flag", err)
 	}
-	if _, err := Parse(flagSet("verifier"), []string{"--help"}); !errors.Is(err, flag.ErrHelp) {
+	if _, err := Parse(flagSet(), []string{"--help"}); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("error %v, want flag.ErrHelp", err)
 	}
 }

@@ -5,7 +5,7 @@ package published
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -112,7 +112,7 @@ func TestMayExist_OnlyTheAPIServerReportsAnOwnerGone(t *testing.T) {
 func TestGoneOwners_ForgetsRatherThanGrows(t *testing.T) {
 	var gone GoneOwners
 	for i := range 3 * maxGone {
-		owner := goneOwner{types.UID(fmt.Sprint(i)), "support/crm"}
+		owner := goneOwner{types.UID(strconv.Itoa(i)), "support/crm"}
 		gone.add(owner)
 		if !gone.has(owner) || gone.has(goneOwner{owner.uid, "support/other"}) {
 			t.Fatalf("owner %d is not remembered, or is elsewhere as well", i)
