@@ -77,7 +77,7 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 			return decision, err
 		case errors.As(err, &rejected):
 			ctrl.LoggerFrom(ctx).Info("The API server rejects a write", "reason", rejected.Rejection.Reason, "message", rejected.Rejection.Message)
-			seen.Refusal = &rejected.Rejection
+			seen.Rejection = &rejected.Rejection
 		case err != nil:
 			return decision, err
 		}
@@ -258,7 +258,7 @@ func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error 
 
 // alteredRecord is write.Altered for a record, which a policy may alter as well, and which is exempted by its kind.
 func alteredRecord(name, how string) *write.RejectedError {
-	return &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
+	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
 		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
 

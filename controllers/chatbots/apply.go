@@ -74,7 +74,7 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (chatbots
 
 // issues reports whether a step belongs to issuing an HMAC secret.
 func issues(step chatbots.Step) bool {
-	return step == chatbots.AnnounceRevision || step == chatbots.WriteCopy || step == chatbots.WriteSecret
+	return step == chatbots.AnnounceRevision || step == chatbots.WriteReplica || step == chatbots.WriteSecret
 }
 
 func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatbots.Decision) error {
@@ -90,18 +90,18 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatb
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.announce(ctx, seen, decision.Issue) })
 	case chatbots.WriteLedger:
 		return r.changeLedger(ctx, seen, decision.Ledger)
-	case chatbots.WriteCopy:
+	case chatbots.WriteReplica:
 		return r.writeReplica(ctx, seen, decision.Ledger)
-	case chatbots.MarkCopy:
+	case chatbots.MarkReplica:
 		return r.markReplica(ctx, seen)
 	case chatbots.WriteSecret:
 		return r.unhurried(ctx, seen, func(ctx context.Context) error { return r.writeIdentitySecret(ctx, seen, decision.Ledger) })
-	case chatbots.PruneCopy:
+	case chatbots.PruneReplica:
 		return r.pruneReplica(ctx, seen, decision.Kids)
-	case chatbots.DeleteCopy:
+	case chatbots.DeleteReplica:
 		err := r.deleteReplica(ctx, seen.stale)
 		if err == nil {
-			seen.HMAC.Copy = chatbots.Replica{}
+			seen.HMAC.Replica = chatbots.Replica{}
 		}
 		return err
 	}
@@ -122,11 +122,11 @@ func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(cont
 }
 
 // reject makes a rejection part of the observation.
-func (seen *observed) reject(rejection *report.Refusal) {
+func (seen *observed) reject(rejection *report.Rejection) {
 	switch rejection.Reason {
 	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:
-		seen.HMAC.Refusal = rejection
+		seen.HMAC.Rejection = rejection
 	default:
-		seen.Refusal = rejection
+		seen.Rejection = rejection
 	}
 }

@@ -97,11 +97,11 @@ func dressReplica(replica *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id str
 
 // describeReplica makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
 func (seen *observed) describeReplica(replica *corev1.Secret) {
-	seen.replica, seen.HMAC.Copy = replica, chatbots.Replica{There: replica != nil}
+	seen.replica, seen.HMAC.Replica = replica, chatbots.Replica{There: replica != nil}
 	if replica == nil {
 		return
 	}
-	c := &seen.HMAC.Copy
+	c := &seen.HMAC.Replica
 	if types.UID(replica.Labels[v1alpha1.ChatbotLabel]) != seen.Chatbot.UID {
 		c.Drifted = true
 		return
@@ -114,7 +114,7 @@ func (seen *observed) describeReplica(replica *corev1.Secret) {
 
 // writeReplica writes the replica, if it still has the observed resourceVersion.
 func (r *Reconciler) writeReplica(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
-	return r.changeReplica(ctx, seen, shows, seen.HMAC.Copy.Abandoned)
+	return r.changeReplica(ctx, seen, shows, seen.HMAC.Replica.Abandoned)
 }
 
 // markReplica notes in the replica that it will never have the revision that was announced. The write of an instance that announced it, and is
@@ -125,7 +125,7 @@ func (r *Reconciler) markReplica(ctx context.Context, seen *observed) error {
 	if fresh && r.attempts.MayYield(client.ObjectKeyFromObject(seen.Chatbot), types.UID(pending.Hash)) {
 		return write.ErrYield
 	}
-	return r.changeReplica(ctx, seen, seen.HMAC.Copy.Shows, pending.KID)
+	return r.changeReplica(ctx, seen, seen.HMAC.Replica.Shows, pending.KID)
 }
 
 func (r *Reconciler) changeReplica(ctx context.Context, seen *observed, shows chatbots.Ledger, abandoned string) error {
@@ -271,8 +271,8 @@ func withoutOwnWords(err error) error {
 // entry holds another revision, or none, the API server rejects the patch and nothing is changed. Deleting the replica by its name
 // was refused: the revision in use would stop verifying with the revoked one.
 func (r *Reconciler) pruneReplica(ctx context.Context, seen *observed, kids []string) error {
-	if seen.HMAC.Copy.Pruned == nil {
-		seen.HMAC.Copy.Pruned = map[string]bool{}
+	if seen.HMAC.Replica.Pruned == nil {
+		seen.HMAC.Replica.Pruned = map[string]bool{}
 	}
 	for _, kid := range kids {
 		for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
@@ -280,7 +280,7 @@ func (r *Reconciler) pruneReplica(ctx context.Context, seen *observed, kids []st
 				return err
 			}
 		}
-		seen.HMAC.Copy.Pruned[kid] = true
+		seen.HMAC.Replica.Pruned[kid] = true
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	default:
 		seen.describeReplica(replica)
 	}
-	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	secret := &corev1.Secret{}
 	if found, err = r.getLive(ctx, identitySecretName(seen.Chatbot), secret); err != nil {
 		seen.HMAC.Secret = revisions.Secret{State: revisions.SecretUnknown}
@@ -67,24 +67,24 @@ func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
 		look = r.getLive
 	}
 	found, err := look(ctx, reservation.NameOf(seen.ID), replica)
-	seen.failed(report.ReadCopy, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.failed(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	if err != nil {
 		r.describeUnknownReplica(ctx, seen)
 		return
 	}
 	uid := types.UID(replica.Labels[v1alpha1.ChatbotLabel])
 	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == chatbots.ClaimOwn) {
-		seen.HMAC.Copy.There, seen.stale = true, replica
+		seen.HMAC.Replica.There, seen.stale = true, replica
 	}
 }
 
 // describeUnknownReplica is for a replica that cannot be read: the metadata in the cache suffices to delete it.
 func (r *Reconciler) describeUnknownReplica(ctx context.Context, seen *observed) {
-	seen.HMAC.Copy = chatbots.Replica{Unknown: true}
+	seen.HMAC.Replica = chatbots.Replica{Unknown: true}
 	metadata := read.Metadata("Secret")
 	found, err := read.Get(ctx, r.Client, reservation.NameOf(seen.ID), metadata)
 	if err == nil && found && types.UID(metadata.Labels[v1alpha1.ChatbotLabel]) == seen.Chatbot.UID {
-		seen.HMAC.Copy.There, seen.stale = true, metadata
+		seen.HMAC.Replica.There, seen.stale = true, metadata
 	}
 }
 

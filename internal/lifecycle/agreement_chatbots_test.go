@@ -75,7 +75,7 @@ func (d draw) chatbot(now time.Time) chatbots.Observation {
 	chatbot.Status = d.chatbotStatus(now)
 	o.HMAC = d.hmac(&chatbot.Status, now)
 	if d.oneIn(8) {
-		o.Refusal = &report.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "exceeded quota"}
+		o.Rejection = &report.Rejection{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "exceeded quota"}
 	}
 	if d.oneIn(8) {
 		o.Failed = d.failedChatbotReads()
@@ -142,16 +142,16 @@ func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) chatbots.HMACO
 	h := chatbots.HMACObservation{Secret: revisions.Secret{State: pick(d, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretAbsent,
 		revisions.SecretLeftOver, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}}
 	h.Secret.Drifted, h.Secret.OtherOwner = d.oneIn(6), d.oneIn(4)
-	h.Copy.There, h.Copy.Drifted, h.Copy.Unknown = !d.oneIn(5), d.oneIn(8), d.oneIn(12)
-	if h.Copy.There {
-		h.Copy.Shows = ledger
+	h.Replica.There, h.Replica.Drifted, h.Replica.Unknown = !d.oneIn(5), d.oneIn(8), d.oneIn(12)
+	if h.Replica.There {
+		h.Replica.Shows = ledger
 		if d.oneIn(4) {
-			h.Copy.Shows = d.ledger(now)
+			h.Replica.Shows = d.ledger(now)
 		}
-		h.Copy.Abandoned = pick(d, "", "", fmt.Sprintf("%016d", 1+d.Intn(6)))
+		h.Replica.Abandoned = pick(d, "", "", fmt.Sprintf("%016d", 1+d.Intn(6)))
 	}
-	if h.Copy.Unknown && d.oneIn(2) {
-		h.Copy.Pruned = map[string]bool{fmt.Sprintf("%016d", 1+d.Intn(6)): true}
+	if h.Replica.Unknown && d.oneIn(2) {
+		h.Replica.Pruned = map[string]bool{fmt.Sprintf("%016d", 1+d.Intn(6)): true}
 	}
 	if ledger.Current != nil && !d.oneIn(5) {
 		h.Secret.Hash, h.Secret.KeyID = ledger.Current.Hash, ledger.Current.KID
@@ -162,9 +162,9 @@ func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) chatbots.HMACO
 		h.PreviousHash = ledger.Previous.Hash
 	}
 	h.Source = chatbots.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "there is no such entry"), Unknown: d.oneIn(10)}
-	h.Refusal = pick(d, nil, nil, nil, nil, nil,
-		&report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
-		&report.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
+	h.Rejection = pick(d, nil, nil, nil, nil, nil,
+		&report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
+		&report.Rejection{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
 	h.Failed = d.oneIn(12)
 	d.know(&h)
 	return h
@@ -178,7 +178,7 @@ func (d draw) know(h *chatbots.HMACObservation) {
 			h.Known[hash] = true
 		}
 	}
-	for _, revision := range h.Copy.Shows.Revisions() {
+	for _, revision := range h.Replica.Shows.Revisions() {
 		if !d.oneIn(12) {
 			h.Known[revision.Hash] = true
 		}
@@ -193,9 +193,9 @@ func (d draw) know(h *chatbots.HMACObservation) {
 
 func (d draw) failedChatbotReads() report.FailedReads {
 	var failed report.FailedReads
-	for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadCopy, report.ReadSource} {
+	for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource} {
 		if d.oneIn(3) {
-			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", formerly(part), "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
 		}
 	}
 	return failed
@@ -222,17 +222,17 @@ func (d draw) goOnWithChatbot(o *chatbots.Observation, decision *chatbots.Decisi
 		}
 	case chatbots.WriteLedger:
 		decision.Ledger.Replace(&o.Chatbot.Status)
-	case chatbots.MarkCopy:
-		h.Copy.There, h.Copy.Abandoned = true, decision.Ledger.Pending.KID
-	case chatbots.WriteCopy:
-		h.Copy.There, h.Copy.Drifted, h.Copy.Shows = true, false, decision.Ledger
-	case chatbots.PruneCopy:
-		h.Copy.Pruned = map[string]bool{}
+	case chatbots.MarkReplica:
+		h.Replica.There, h.Replica.Abandoned = true, decision.Ledger.Pending.KID
+	case chatbots.WriteReplica:
+		h.Replica.There, h.Replica.Drifted, h.Replica.Shows = true, false, decision.Ledger
+	case chatbots.PruneReplica:
+		h.Replica.Pruned = map[string]bool{}
 		for _, kid := range decision.Kids {
-			h.Copy.Pruned[kid] = true
+			h.Replica.Pruned[kid] = true
 		}
-	case chatbots.DeleteCopy:
-		h.Copy = chatbots.Replica{}
+	case chatbots.DeleteReplica:
+		h.Replica = chatbots.Replica{}
 	case chatbots.WriteSecret:
 		h.Secret, h.PreviousHash = revisions.Secret{State: revisions.SecretOwned, Hash: decision.Ledger.Current.Hash}, ""
 		if decision.Ledger.Previous != nil {
@@ -262,7 +262,7 @@ func (d draw) restWithChatbot(o *chatbots.Observation, decision *chatbots.Decisi
 	case 2:
 		o.HMAC = d.hmac(&o.Chatbot.Status, now)
 	case 3:
-		o.HMAC.Refusal, o.HMAC.Failed, o.Refusal, o.Failed = nil, false, nil, nil
+		o.HMAC.Rejection, o.HMAC.Failed, o.Rejection, o.Failed = nil, false, nil, nil
 	case 4:
 		o.Failed = d.failedChatbotReads()
 	default:

@@ -218,11 +218,11 @@ func (d draw) tracking(now time.Time) *tracking.Tracking {
 	return &tracking.Tracking{Since: d.around(now).Time, Renewed: now.Add(-time.Duration(d.Intn(900)) * time.Second), Lag: time.Duration(d.Intn(90)) * time.Second}
 }
 
-func (d draw) refusal() *report.Refusal {
+func (d draw) refusal() *report.Rejection {
 	return pick(d, nil,
-		&report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
-		&report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "webhook says no"},
-		&report.Refusal{Reason: v1alpha1.RecordConflictReason, Message: "conflict"})
+		&report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
+		&report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: "webhook says no"},
+		&report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "conflict"})
 }
 
 func (d draw) failedReads() report.FailedReads {

@@ -130,7 +130,7 @@ func (d draw) change(sim *lifecycle.Simulation) {
 	case 5:
 		sim.Tracking = d.tracking(sim.Now)
 	case 6:
-		sim.Refusal = d.refusal()
+		sim.Rejection = d.refusal()
 	case 7:
 		sim.Failed = d.failedReads()
 	case 8:
@@ -173,7 +173,7 @@ func (d draw) simulation() *lifecycle.Simulation {
 	sim.Environment = d.environment(now)
 	sim.Tracking = d.tracking(now)
 	if d.oneIn(8) {
-		sim.Refusal = d.refusal()
+		sim.Rejection = d.refusal()
 	}
 	if d.oneIn(8) {
 		sim.Failed = d.failedReads()
@@ -191,7 +191,7 @@ func (d draw) simulation() *lifecycle.Simulation {
 // loseOften makes an observation of a Secret that something deletes or overwrites again and again.
 func (d draw) loseOften(sim *lifecycle.Simulation) {
 	key := sim.Key
-	key.DeletionTimestamp, key.Spec.ExpiresAt, key.Spec.State, sim.Refusal, sim.Failed, sim.Records = nil, nil, "", nil, nil, nil
+	key.DeletionTimestamp, key.Spec.ExpiresAt, key.Spec.State, sim.Rejection, sim.Failed, sim.Records = nil, nil, "", nil, nil, nil
 	for revision := range int64(15 + d.Intn(12)) {
 		record := d.record(key, revision+1, sim.Now)
 		record.Spec.Cause = pick(d, v1alpha1.CauseSecretLost, v1alpha1.CauseSecretLost, v1alpha1.CauseSecretAltered)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,8 +123,11 @@ func (t *transcript) ledger(name string, l chatbots.Ledger) {
 	t.fact(name, asJSON([]*v1alpha1.IdentityRevision{l.Current, l.Previous, l.Pending}))
 }
 
+// formerly returns what a name was when the fingerprints were taken.
+func formerly[S ~string](name S) string { return strings.Replace(string(name), "Replica", "Copy", 1) }
+
 func (t *transcript) chatbotDecision(d chatbots.Decision) {
-	t.fact("step", d.Step)
+	t.fact("step", formerly(d.Step))
 	if d.Issue != nil {
 		t.issue(d.Issue)
 	}

@@ -158,7 +158,7 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 				if d.Status.Current == nil || d.Status.Current.KeyID != before.Current.KeyID || d.Status.Binding == nil {
 					t.Errorf("the status forgets the current revision: %+v", d.Status)
 				}
-				if wait := d.Wake.Sub(s.Now); wait <= 0 || wait > report.MaxRefusedDelay {
+				if wait := d.Wake.Sub(s.Now); wait <= 0 || wait > report.MaxRetryDelay {
 					t.Errorf("the read is retried in %s", wait)
 				}
 				reported := summaryOfKey(d.Status)

@@ -18,7 +18,7 @@ import (
 // facts of a key.
 func (o *Observation) facts(now time.Time) policy.Facts {
 	f := policy.Facts{
-		Horizon: instant.Horizon{Now: now}, Secret: o.Secret, Refusal: o.Refusal, Failed: o.Failed,
+		Horizon: instant.Horizon{Now: now}, Secret: o.Secret, Rejection: o.Rejection, Failed: o.Failed,
 		Chatbot: o.Chatbot, Environment: o.Environment, Tracking: o.Tracking, KeepEnded: o.KeepEnded,
 	}
 	f.Owner = ownerOfKey(o.Key, &f.Horizon)
@@ -47,9 +47,9 @@ type Observation struct {
 	Environment effective.Environment
 	// Tracking is what the verifiers of the key's environment report about uses; nil where none does.
 	Tracking *tracking.Tracking
-	// Refusal is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
+	// Rejection is what the API server answered to the attempt to carry out a step of the last plan; nil where there was
 	// none. With it Plan asks for no step of that kind, and reports it.
-	Refusal *report.Refusal
+	Rejection *report.Rejection
 	// Failed are the reads that failed. With any, Plan only takes away: see report.FailedRead.
 	Failed report.FailedReads
 	// IsServerTime is set if the time that Plan gets is the API server's, which dates records.

@@ -43,7 +43,7 @@ func Plan(o Observation, now time.Time) Decision {
 	for _, r := range c.Pruned {
 		d.Steps = append(d.Steps, steps.DeleteRecord{Name: r.Name, UID: r.UID})
 	}
-	if c.Issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Refusal == nil {
+	if c.Issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Rejection == nil {
 		d.Steps = append(d.Steps, steps.RepairSecret{})
 	}
 	d.Status = statusOf(p, &o.Key.Status)
@@ -53,11 +53,11 @@ func Plan(o Observation, now time.Time) Decision {
 
 // revokeAll is the plan for a key that is being deleted.
 func revokeAll(p *policy.Planner) (d Decision) {
-	if p.RecordsRefused() {
+	if p.RecordsRejected() {
 		d.Wake = p.Now.Add(report.LookAgain)
 		return d
 	}
-	for _, r := range p.Live {
+	for _, r := range p.Owned {
 		if r.State != v1alpha1.StateRevoked {
 			d.Steps = append(d.Steps, steps.AmendRecord{Name: r.Name, UID: r.UID, State: v1alpha1.StateRevoked})
 		}

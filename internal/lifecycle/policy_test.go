@@ -229,7 +229,7 @@ func TestRevocationPublishesBeforeItRevokes(t *testing.T) {
 		t.Errorf("the second step, for when the first fails, is %+v", planned[1])
 	}
 	// Refused: revoked at once.
-	s.Refusal = &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"}
+	s.Rejection = &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"}
 	settle(t, s)
 	if s.rev(1).Spec.State != v1alpha1.StateRevoked {
 		t.Error("a refused replacement keeps a leaked key alive")

@@ -33,7 +33,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	if want := []time.Duration{0, 0, 6 * time.Second, 10 * time.Second, 20 * time.Second}; !slices.Equal(waits[:5], want) {
 		t.Errorf("the first attempts came after %s, want %s", waits[:5], want)
 	}
-	if last := waits[len(waits)-1]; last != report.MaxRefusedDelay {
+	if last := waits[len(waits)-1]; last != report.MaxRetryDelay {
 		t.Errorf("the last attempt came after %s", last)
 	}
 	endless, verify := 0, 0
@@ -51,7 +51,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	if endless > 2 {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
-	_, err := s.Advance(s.Now.Add(report.MaxRefusedDelay))
+	_, err := s.Advance(s.Now.Add(report.MaxRetryDelay))
 	if p := policy.Assess(s.facts(s.Now)); err != nil || p.Published == nil || p.Cause != "" {
 		t.Errorf("not published, cause %q: %v", p.Cause, err)
 	}
@@ -86,7 +86,7 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 	if len(Plan(s.Observation, s.Now).Steps) == 0 {
 		t.Fatal("nothing is to be revoked")
 	}
-	s.Refusal = &report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
+	s.Rejection = &report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
 	if steps := settle(t, s); len(steps) != 0 {
 		t.Errorf("the refused step is planned again in the same pass: %+v", steps)
 	}
@@ -94,16 +94,16 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 	if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || !strings.Contains(stalled.Message, "still verifies") {
 		t.Errorf("Stalled is %+v", stalled)
 	}
-	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != report.MinRefusedDelay {
+	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != report.MinRetryDelay {
 		t.Errorf("tried again at %s", wake)
 	}
-	s.Refusal = nil
+	s.Rejection = nil
 	settle(t, s)
 	wantReady(t, s, metav1.ConditionFalse, v1alpha1.RevokedReason)
 
 	now := metav1.Time{Time: s.Now}
 	s.Key.DeletionTimestamp, s.Records[0].Spec.State = &now, v1alpha1.StateActive
-	s.Refusal = &report.Refusal{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
+	s.Rejection = &report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: "quota"}
 	if decision := Plan(s.Observation, s.Now); len(decision.Steps) != 0 || decision.Wake.IsZero() {
 		t.Errorf("a key that is being deleted: %+v", decision)
 	}
@@ -116,9 +116,9 @@ func TestEachObstacleHasABackOffOfItsOwn(t *testing.T) {
 	settle(t, s)
 	wantReady(t, s, metav1.ConditionFalse, v1alpha1.SecretConflictReason)
 	s.Now = s.Now.Add(time.Hour)
-	s.Secret, s.Refusal = revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "quota"}
+	s.Secret, s.Rejection = revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "quota"}
 	settle(t, s)
-	if wait := Plan(s.Observation, s.Now).Wake.Sub(s.Now); wait != report.MinRefusedDelay {
+	if wait := Plan(s.Observation, s.Now).Wake.Sub(s.Now); wait != report.MinRetryDelay {
 		t.Errorf("the first refusal is tried again after %s", wait)
 	}
 }

@@ -121,18 +121,18 @@ func TestExpiryFollowsTheSpecAndNeverMovesLater(t *testing.T) {
 func TestWhatStandsInTheWayIsReported(t *testing.T) {
 	for name, tc := range map[string]struct {
 		secret  revisions.Secret
-		refusal *report.Refusal
+		refusal *report.Rejection
 		reason  string
 		stalled bool
 	}{
 		"somebody else's Secret": {revisions.Secret{State: revisions.SecretForeign}, nil, v1alpha1.SecretConflictReason, true},
 		"a dead key's Secret":    {revisions.Secret{State: revisions.SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
-		"a refused Secret":       {revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
-		"a taken record name":    {revisions.Secret{State: revisions.SecretAbsent}, &report.Refusal{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
+		"a refused Secret":       {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
+		"a taken record name":    {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
 		"a free Secret":          {revisions.Secret{State: revisions.SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: tc.secret, Refusal: tc.refusal}, Now: start}
+			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: tc.secret, Rejection: tc.refusal}, Now: start}
 			steps := settle(t, s)
 			ready := metav1.ConditionFalse
 			if tc.reason == v1alpha1.IssuedReason {
@@ -175,7 +175,7 @@ func TestPlan_SecretWithAnotherOwner(t *testing.T) {
 
 func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 	s := &Simulation{Observation: Observation{
-		Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretAbsent}, Refusal: &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"},
+		Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretAbsent}, Rejection: &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"},
 	}, Now: start}
 	waits := make([]time.Duration, 0, 9)
 	for range 9 {

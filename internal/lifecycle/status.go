@@ -46,7 +46,7 @@ func statusOf(p *policy.Planner, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbo
 			s.Previous = append(s.Previous, *describe(p, record))
 		}
 	}
-	if p.Failed.Any(report.ReadRecords) && len(p.Live) == 0 {
+	if p.Failed.Any(report.ReadRecords) && len(p.Owned) == 0 {
 		s.Previous = old.Previous
 	}
 	return s

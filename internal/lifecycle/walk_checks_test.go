@@ -122,8 +122,8 @@ func (w *walk) checkIssue(issue steps.IssueRevision) {
 	if w.record(issue.Revision) != nil {
 		w.failf("revision %d exists", issue.Revision)
 	}
-	if w.sim.Refusal != nil || w.sim.Secret.State == revisions.SecretForeign || w.sim.Secret.State == revisions.SecretCollectable {
-		w.failf("minted for a Secret that is %s, refusal %+v", w.sim.Secret.State, w.sim.Refusal)
+	if w.sim.Rejection != nil || w.sim.Secret.State == revisions.SecretForeign || w.sim.Secret.State == revisions.SecretCollectable {
+		w.failf("minted for a Secret that is %s, refusal %+v", w.sim.Secret.State, w.sim.Rejection)
 	}
 	last := w.record(w.lastPublished)
 	newest := last
@@ -196,7 +196,7 @@ func (w *walk) checkSomethingComes(decision Decision) {
 	if reconciling != nil && decision.Wake.IsZero() && reconciling.Reason != v1alpha1.WaitingForChatbotReason {
 		w.failf("%s is to pass by itself, and nothing wakes: %s", reconciling.Reason, reconciling.Message)
 	}
-	if w.sim.Secret.State == revisions.SecretOwned && w.sim.Secret.Drifted && w.sim.Refusal == nil {
+	if w.sim.Secret.State == revisions.SecretOwned && w.sim.Secret.Drifted && w.sim.Rejection == nil {
 		w.failf("the Secret is left altered")
 	}
 	if cause := policy.Assess(w.sim.facts(w.sim.Now)).Cause; cause != "" && reconciling == nil && stalled == nil {
@@ -226,7 +226,7 @@ func (w *walk) checkAtRest(decision Decision) {
 		w.failf("Ready, but the Secret holds %+v", inUse)
 	}
 	waits := apimeta.FindStatusCondition(decision.Status.Conditions, v1alpha1.ReconcilingCondition)
-	failing := waits != nil && strings.Contains(waits.Message, "attempts to publish") && decision.Wake.Sub(now) <= report.MaxRefusedDelay
+	failing := waits != nil && strings.Contains(waits.Message, "attempts to publish") && decision.Wake.Sub(now) <= report.MaxRetryDelay
 	if ready.Status != metav1.ConditionTrue && !failing && (ready.Reason == v1alpha1.ProgressingReason || ready.Reason == v1alpha1.IssuedReason) {
 		w.failf("at rest, but not Ready for reason %s", ready.Reason)
 	}

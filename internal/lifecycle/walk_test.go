@@ -204,11 +204,11 @@ func (w *walk) accident(choice int) {
 		w.sim.Secret.Drifted = true
 		w.note("the Secret's labels altered")
 	case choice == 26:
-		w.sim.Refusal = &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
+		w.sim.Rejection = &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
 		w.note("Secret writes refused")
 		w.settle(false)
 		w.advance(time.Duration(w.rng.Intn(600)) * time.Second)
-		w.sim.Refusal = nil
+		w.sim.Rejection = nil
 		w.note("Secret writes taken again")
 	}
 }

@@ -38,7 +38,7 @@ func vouches(o *chatbots.Observation) {
 	ledger := chatbots.Ledger{Current: hmacRevision(1, firstSecret)}
 	ledger.ApplyTo(&o.Chatbot.Status)
 	o.HMAC.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: firstSecret}
-	o.HMAC.Copy = chatbots.Replica{There: true, Shows: ledger}
+	o.HMAC.Replica = chatbots.Replica{There: true, Shows: ledger}
 	o.HMAC.Known = map[string]bool{firstSecret: true}
 }
 
@@ -105,14 +105,14 @@ var chatbotScenarios = []struct {
 
 func chatbotRefused(reason string) func(*chatbots.Observation) {
 	return func(o *chatbots.Observation) {
-		o.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"}
+		o.Rejection = &report.Rejection{Reason: reason, Message: "the API server says no"}
 	}
 }
 
 func hmacRefused(reason string) func(*chatbots.Observation) {
 	return func(o *chatbots.Observation) {
 		wantsSecret(o)
-		o.HMAC.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"}
+		o.HMAC.Rejection = &report.Rejection{Reason: reason, Message: "the API server says no"}
 	}
 }
 
@@ -126,7 +126,7 @@ func overlappingSecret(o *chatbots.Observation) {
 	ledger := chatbots.Ledger{Current: now, Previous: before}
 	ledger.ApplyTo(&o.Chatbot.Status)
 	o.HMAC.Secret.Hash, o.HMAC.PreviousHash = secondSecret, firstSecret
-	o.HMAC.Copy.Shows = ledger
+	o.HMAC.Replica.Shows = ledger
 	o.HMAC.Known[secondSecret] = true
 	o.Chatbot.Spec.IdentityVerification.Rotation.RequestedAt = at(start.Add(2 * time.Minute))
 }

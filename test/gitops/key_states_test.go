@@ -177,7 +177,7 @@ func secretIs(s revisions.SecretState) func(*world) {
 }
 
 func refused(reason string) func(*world) {
-	return func(w *world) { w.Refusal = &report.Refusal{Reason: reason, Message: "the API server says no"} }
+	return func(w *world) { w.Rejection = &report.Rejection{Reason: reason, Message: "the API server says no"} }
 }
 
 func spec(s v1alpha1.KeyState) func(*world) {

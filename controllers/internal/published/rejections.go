@@ -25,7 +25,7 @@ func AlteredSecret(name string) *write.RejectedError {
 
 // AlteredEntry is AlteredSecret for the entry whose text the write publishes; the kind of text is named.
 func AlteredEntry(name, kind, entry string) *write.RejectedError {
-	return &write.RejectedError{Rejection: report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
+	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q does not take %s: something (a mutating webhook?) changes entry %q in the write that publishes it", name, kind, entry)}}
 }
 

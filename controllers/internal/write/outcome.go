@@ -37,7 +37,7 @@ const MaxObservations = 4
 var ErrConflict = errors.New("another writer was first")
 
 // ConflictError is an ErrConflict with the answer of the API server. Some webhooks reject with the same code.
-type ConflictError struct{ Rejection report.Refusal }
+type ConflictError struct{ Rejection report.Rejection }
 
 // Error names the conflict and the answer.
 func (e *ConflictError) Error() string { return ErrConflict.Error() + ": " + e.Rejection.Message }
@@ -60,7 +60,7 @@ func (e *ConflictError) Reject() error { return Count(&RejectedError{Rejection: 
 
 // RejectedError is a write that the API server will reject again. The condition reports its reason and message.
 type RejectedError struct {
-	Rejection report.Refusal
+	Rejection report.Rejection
 	// doubtful is set if the write may have happened all the same.
 	doubtful bool
 }
@@ -70,7 +70,7 @@ func (e *RejectedError) Error() string { return e.Rejection.Reason + ": " + e.Re
 
 // Reject returns a RejectedError that the operator itself found, and counts it.
 func Reject(reason, format string, arguments ...any) error {
-	return Count(&RejectedError{Rejection: report.Refusal{Reason: reason, Message: fmt.Sprintf(format, arguments...)}})
+	return Count(&RejectedError{Rejection: report.Rejection{Reason: reason, Message: fmt.Sprintf(format, arguments...)}})
 }
 
 // Classify turns the error of a write into its outcome, and counts conflicts and rejections. The reason is the one that the condition gets
@@ -94,7 +94,7 @@ func Classify(err error, reason string) error {
 	case code >= 400 && code < 500, code == http.StatusInternalServerError && !apierrors.IsTimeout(err) && !apierrors.IsServerTimeout(err):
 		// The API server answers 500 if a webhook cannot be reached, and also if etcd did not answer in time, when the write may have
 		// happened.
-		return Count(&RejectedError{report.Refusal{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError})
+		return Count(&RejectedError{report.Rejection{Reason: reason, Message: err.Error()}, code == http.StatusInternalServerError})
 	}
 	return err
 }
@@ -102,7 +102,7 @@ func Classify(err error, reason string) error {
 // conflict counts a conflict and returns it.
 func conflict(answer error, reason string) error {
 	Conflicts.Inc()
-	return &ConflictError{report.Refusal{Reason: reason, Message: answer.Error()}}
+	return &ConflictError{report.Rejection{Reason: reason, Message: answer.Error()}}
 }
 
 // IsDefinite reports whether an error proves that this request did not write. An earlier request that it repeats may have.

@@ -37,7 +37,7 @@ func ReadExisting(ctx context.Context, reader client.Reader, object client.Objec
 // Altered returns the rejection of a write that changed a part of an object in another way than the operator asked for. The API server answers a
 // write with what it stored, so the caller compares. It is a rejection, although the write happened: the next write would be altered too.
 func Altered(reason, object, part string) *RejectedError {
-	return &RejectedError{Rejection: report.Refusal{
+	return &RejectedError{Rejection: report.Rejection{
 		Reason:  reason,
 		Message: object + " was written, and something (a mutating webhook?) changed " + part + " in the same write",
 	}}

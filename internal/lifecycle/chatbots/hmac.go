@@ -33,16 +33,16 @@ type HMACObservation struct {
 	// Secret of the chatbot's Secret name; Hash is that of what it holds as the present one, and PreviousHash as the one before.
 	Secret       revisions.Secret
 	PreviousHash string
-	// Copy in the identity namespace.
-	Copy Replica
-	// Known are the hashes of what is at hand: in the Secret, in the copy, or just minted.
+	// Replica in the identity namespace.
+	Replica Replica
+	// Known are the hashes of what is at hand: in the Secret, in the replica, or just minted.
 	Known map[string]bool
 	// Padded are the hashes of those at hand that begin or end with white space.
 	Padded map[string]bool
 	// Source is what importFrom names.
 	Source ImportSource
-	// Refusal is what the API server answered to a step of the last plan; nil where there was none.
-	Refusal *report.Refusal
+	// Rejection is what the API server answered to a step of the last plan; nil where there was none.
+	Rejection *report.Rejection
 	// Failed: an attempt to issue a revision was made, and its outcome is unknown. What it was to replace is revoked all the same.
 	Failed bool
 }
@@ -52,7 +52,7 @@ type Replica struct {
 	There bool
 	// Unknown: its content could not be read. There then reports whether its metadata is known.
 	Unknown bool
-	// Pruned are the kids of the revisions that PruneCopy has removed from it, or not found in it.
+	// Pruned are the kids of the revisions that PruneReplica has removed from it, or not found in it.
 	Pruned map[string]bool
 	// Shows are those in it.
 	Shows Ledger
@@ -78,23 +78,23 @@ const (
 	AnnounceRevision Step = "AnnounceRevision"
 	// WriteLedger: write the ledger, and nothing else of the status.
 	WriteLedger Step = "WriteLedger"
-	// WriteCopy and WriteSecret: make them show the decision's ledger.
-	WriteCopy   Step = "WriteCopy"
-	WriteSecret Step = "WriteSecret"
-	// MarkCopy: note in the copy which announced revision it will never have.
-	MarkCopy Step = "MarkCopy"
-	// PruneCopy: remove the decision's Kids from a replica that cannot be read.
-	PruneCopy Step = "PruneCopy"
-	// DeleteCopy: nothing verifies any more.
-	DeleteCopy Step = "DeleteCopy"
+	// WriteReplica and WriteSecret: make them show the decision's ledger.
+	WriteReplica Step = "WriteReplica"
+	WriteSecret  Step = "WriteSecret"
+	// MarkReplica: note in the replica which announced revision it will never have.
+	MarkReplica Step = "MarkReplica"
+	// PruneReplica: remove the decision's Kids from a replica that cannot be read.
+	PruneReplica Step = "PruneReplica"
+	// DeleteReplica: nothing verifies any more.
+	DeleteReplica Step = "DeleteReplica"
 )
 
 // hmacPlan is what is decided about an HMAC secret.
 type hmacPlan struct {
 	step   Step
 	issue  *steps.IssueRevision
-	shown  Ledger   // what the step is to make the copy or the Secret show
-	kids   []string // what PruneCopy removes
+	shown  Ledger   // what the step is to make the replica or the Secret show
+	kids   []string // what PruneReplica removes
 	ledger Ledger
 	// planner is nil where the chatbot has no HMAC secret.
 	planner *policy.Planner
@@ -121,10 +121,10 @@ func (o *Observation) planHMAC(now time.Time) hmacPlan {
 
 // trustedLedger is the one in the status. Where that was lost, the Secret and the replica confirm each other: only an admin of
 // the cluster could have written both. A status without a ledger and with the chatbot's ID was not lost: the HMAC secret was
-// withdrawn, and a copy that could not be deleted then must not bring it back.
+// withdrawn, and a replica that could not be deleted then must not bring it back.
 func (o *Observation) trustedLedger() Ledger {
 	l := LedgerOf(&o.Chatbot.Status)
-	shows := o.HMAC.Copy.Shows
+	shows := o.HMAC.Replica.Shows
 	if l.Empty() && o.Chatbot.Status.ChatbotID == "" && shows.Current != nil && o.HMAC.Secret.State == revisions.SecretOwned && o.HMAC.Secret.Hash == shows.Current.Hash {
 		return shows
 	}
@@ -135,7 +135,7 @@ func (o *Observation) trustedLedger() Ledger {
 func (o *Observation) facts(l Ledger, now time.Time) policy.Facts {
 	status := o.Chatbot.Status.DeepCopy()
 	l.ApplyTo(status)
-	f := policy.Facts{Horizon: instant.Horizon{Now: now}, Secret: o.effectiveSecret(l), Refusal: o.HMAC.Refusal}
+	f := policy.Facts{Horizon: instant.Horizon{Now: now}, Secret: o.effectiveSecret(l), Rejection: o.HMAC.Rejection}
 	f.Owner = ownerOf(o.Chatbot, status, &f.Horizon)
 	for _, r := range l.Revisions() {
 		f.Taken = max(f.Taken, r.Revision)
@@ -152,7 +152,7 @@ func (o *Observation) facts(l Ledger, now time.Time) policy.Facts {
 }
 
 // effectiveSecret is the Secret as it counts for the policy: one that was lost or altered is none that has to be replaced as
-// long as the copy has what was in it.
+// long as the replica has what was in it.
 func (o *Observation) effectiveSecret(l Ledger) revisions.Secret {
 	s := o.HMAC.Secret
 	switch s.State {
@@ -200,10 +200,10 @@ func (o *Observation) settle(f policy.Facts) (p *policy.Planner, issue *steps.Is
 // ledgerAfter is the ledger that the amended records make.
 func (o *Observation) ledgerAfter(p *policy.Planner, before Ledger, issuing bool) Ledger {
 	var l Ledger
-	if pending := before.Pending; pending != nil && !o.HMAC.Known[pending.Hash] && (issuing || o.HMAC.Copy.Abandoned != pending.KID) {
+	if pending := before.Pending; pending != nil && !o.HMAC.Known[pending.Hash] && (issuing || o.HMAC.Replica.Abandoned != pending.KID) {
 		l.Pending = pending
 	}
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		current := before.Current != nil && record.Name == revisionName(before.Current)
 		switch {
 		case record == p.Published, p.Published == nil && current:
@@ -244,7 +244,7 @@ func (o *Observation) Imports(issue *steps.IssueRevision) bool {
 
 // nextHMACStep returns the next step, with what it is to show.
 func (o *Observation) nextHMACStep(plan *hmacPlan) (Step, Ledger) {
-	refused := func(reason string) bool { return o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == reason }
+	refused := func(reason string) bool { return o.HMAC.Rejection != nil && o.HMAC.Rejection.Reason == reason }
 	l := plan.ledger
 	if !l.Equal(LedgerOf(&o.Chatbot.Status)) {
 		return WriteLedger, l
@@ -253,13 +253,13 @@ func (o *Observation) nextHMACStep(plan *hmacPlan) (Step, Ledger) {
 	if refused(v1alpha1.CopyWriteRefusedReason) {
 		return "", l
 	}
-	if o.copyDiffers(wanted) {
-		return WriteCopy, wanted
+	if o.replicaDiffers(wanted) {
+		return WriteReplica, wanted
 	}
 	if pending := l.Pending; pending != nil && wanted.Pending == nil && !o.HMAC.Failed {
 		switch {
-		case o.HMAC.Copy.Abandoned != pending.KID:
-			return MarkCopy, l
+		case o.HMAC.Replica.Abandoned != pending.KID:
+			return MarkReplica, l
 		case plan.issue != nil:
 			return AnnounceRevision, l
 		}
@@ -289,8 +289,8 @@ func (plan *hmacPlan) secretShows(wanted Ledger, failed bool) Ledger {
 	return shown
 }
 
-func (o *Observation) copyDiffers(wanted Ledger) bool {
-	c := o.HMAC.Copy
+func (o *Observation) replicaDiffers(wanted Ledger) bool {
+	c := o.HMAC.Replica
 	if !c.There {
 		return !wanted.Empty()
 	}

@@ -62,8 +62,8 @@ var hmacHappenings = map[string]struct {
 	},
 	"the Secret is lost":    {happen: loseSecret, reason: v1alpha1.PublishedReason},
 	"the Secret is altered": {happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk" }, reason: v1alpha1.PublishedReason},
-	"the copy is lost":      {happen: func(w *hmacWorld) { w.o.HMAC.Copy = Replica{} }, reason: v1alpha1.PublishedReason},
-	"the copy is altered":   {happen: alterCopy, reason: v1alpha1.PublishedReason, check: noJunk},
+	"the replica is lost":      {happen: func(w *hmacWorld) { w.o.HMAC.Replica = Replica{} }, reason: v1alpha1.PublishedReason},
+	"the replica is altered":   {happen: alterReplica, reason: v1alpha1.PublishedReason, check: noJunk},
 	"the status is lost": {
 		happen: func(w *hmacWorld) { w.o.Chatbot.Status = v1alpha1.DGbotChatbotStatus{} }, reason: v1alpha1.PublishedReason,
 		check: func(w *hmacWorld) {
@@ -73,11 +73,11 @@ var hmacHappenings = map[string]struct {
 		},
 	},
 	"both are lost": {
-		happen: func(w *hmacWorld) { loseSecret(w); w.o.HMAC.Copy = Replica{} },
+		happen: func(w *hmacWorld) { loseSecret(w); w.o.HMAC.Replica = Replica{} },
 		causes: []v1alpha1.Cause{v1alpha1.CauseSecretLost}, reason: v1alpha1.PublishedReason, warning: v1alpha1.SecretLostReason,
 	},
 	"both are altered": {
-		happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk"; alterCopy(w) },
+		happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk"; alterReplica(w) },
 		causes: []v1alpha1.Cause{v1alpha1.CauseSecretAltered}, reason: v1alpha1.PublishedReason, warning: v1alpha1.SecretAlteredReason, check: noJunk,
 	},
 	"the name is somebody else's": {
@@ -94,7 +94,7 @@ var hmacHappenings = map[string]struct {
 	"it is no longer wanted": {
 		happen: func(w *hmacWorld) { w.o.Chatbot.Spec.IdentityVerification = nil }, reason: v1alpha1.PublishedReason,
 		check: func(w *hmacWorld) {
-			if w.o.HMAC.Copy.There || !LedgerOf(&w.o.Chatbot.Status).Empty() || w.o.Chatbot.Status.Binding != nil || w.o.HMAC.Secret.Hash != w.everPublished[0] {
+			if w.o.HMAC.Replica.There || !LedgerOf(&w.o.Chatbot.Status).Empty() || w.o.Chatbot.Status.Binding != nil || w.o.HMAC.Secret.Hash != w.everPublished[0] {
 				w.t.Errorf("%+v %+v", w.o.HMAC, w.o.Chatbot.Status)
 			}
 		},
@@ -110,15 +110,15 @@ func loseSecret(w *hmacWorld) {
 	w.o.HMAC.Secret, w.o.HMAC.PreviousHash = revisions.Secret{State: revisions.SecretAbsent}, ""
 }
 
-func alterCopy(w *hmacWorld) {
-	junk := *w.o.HMAC.Copy.Shows.Current
+func alterReplica(w *hmacWorld) {
+	junk := *w.o.HMAC.Replica.Shows.Current
 	junk.Hash = "sha256:attacker"
-	w.o.HMAC.Copy.Shows.Current = &junk
+	w.o.HMAC.Replica.Shows.Current = &junk
 }
 
 func noJunk(w *hmacWorld) {
 	if w.verifies("sha256:attacker") {
-		w.t.Error("what somebody wrote into the copy verifies")
+		w.t.Error("what another wrote into the replica verifies")
 	}
 }
 
@@ -129,7 +129,7 @@ func bothVerifyForAnHour(w *hmacWorld) {
 	}
 	w.now = w.now.Add(time.Hour + 2*time.Second)
 	w.rest()
-	if w.verifies(old) || !w.verifies(next) || w.o.HMAC.PreviousHash != "" || len(w.o.Chatbot.Status.Previous) != 0 || w.o.HMAC.Copy.Shows.Previous != nil {
+	if w.verifies(old) || !w.verifies(next) || w.o.HMAC.PreviousHash != "" || len(w.o.Chatbot.Status.Previous) != 0 || w.o.HMAC.Replica.Shows.Previous != nil {
 		w.t.Errorf("after the overlap: %+v", w.o.HMAC)
 	}
 }
@@ -203,7 +203,7 @@ func TestHMACImport(t *testing.T) {
 	w := newHMACWorld(t, importing)
 	w.o.HMAC.Source = ImportSource{Problem: "there is no such Secret"}
 	w.rest()
-	if w.reason() != v1alpha1.ImportRefusedReason || w.minted != 0 || w.o.HMAC.Copy.There || w.o.HMAC.Secret.State != revisions.SecretAbsent {
+	if w.reason() != v1alpha1.ImportRefusedReason || w.minted != 0 || w.o.HMAC.Replica.There || w.o.HMAC.Secret.State != revisions.SecretAbsent {
 		t.Fatalf("%s, %+v", w.reason(), w.o.HMAC)
 	}
 	if wake := Plan(w.o, w.now).Wake; wake.Sub(w.now) != report.LookAgain {
@@ -239,7 +239,7 @@ func TestHMACImport(t *testing.T) {
 	}
 	// Losing all of it is a rotation, and not another import.
 	loseSecret(w)
-	w.o.HMAC.Copy = Replica{}
+	w.o.HMAC.Replica = Replica{}
 	w.rest()
 	if w.o.HMAC.Secret.Hash == "sha256:theirs" {
 		t.Error("an old secret was imported again")
@@ -269,7 +269,7 @@ func TestHMACRotationsWaitForTheOverlap(t *testing.T) {
 	w.o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.at()
 	w.rest()
 	if w.minted != 3 || w.verifies(w.everPublished[0]) || w.verifies(w.everPublished[1]) || !w.verifies(w.everPublished[2]) {
-		t.Errorf("%d minted; the copy shows %+v", w.minted, w.o.HMAC.Copy.Shows.Revisions())
+		t.Errorf("%d minted; the replica shows %+v", w.minted, w.o.HMAC.Replica.Shows.Revisions())
 	}
 }
 
@@ -280,14 +280,14 @@ func TestHMACRefusals(t *testing.T) {
 		w.rest()
 		w.now = w.now.Add(time.Minute)
 		w.o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.at()
-		w.o.HMAC.Refusal = &report.Refusal{Reason: reason, Message: "no"}
+		w.o.HMAC.Rejection = &report.Rejection{Reason: reason, Message: "no"}
 		w.rest()
 		handled := w.o.Chatbot.Status.LastHandledRequest != nil
 		inCopy := w.verifies(w.everPublished[0])
 		if w.reason() != reason || w.minted != 1 || inCopy != (reason == v1alpha1.CopyWriteRefusedReason) || handled == inCopy {
 			t.Errorf("%s: Ready is %s, %d minted, verifies %t, handled %t", reason, w.reason(), w.minted, inCopy, handled)
 		}
-		w.o.HMAC.Refusal = nil
+		w.o.HMAC.Rejection = nil
 		w.rest()
 		if w.reason() != v1alpha1.PublishedReason || w.verifies(w.everPublished[0]) || w.minted != 2 {
 			t.Errorf("afterwards: %s, %d minted", w.reason(), w.minted)
@@ -304,7 +304,7 @@ func TestHMACFailedAttemptStillRevokes(t *testing.T) {
 	w.o.HMAC.Failed = true
 	w.rest()
 	if w.verifies(w.everPublished[0]) || w.minted != 1 {
-		t.Errorf("%d minted, the copy shows %+v", w.minted, w.o.HMAC.Copy.Shows.Revisions())
+		t.Errorf("%d minted, the replica shows %+v", w.minted, w.o.HMAC.Replica.Shows.Revisions())
 	}
 }
 
@@ -312,7 +312,7 @@ func TestADeletedChatbotLosesItsCopyAtOnce(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	w.rest()
 	w.o.Chatbot.DeletionTimestamp = w.at()
-	if d := Plan(w.o, w.now); d.Step != DeleteCopy || d.Status != nil {
+	if d := Plan(w.o, w.now); d.Step != DeleteReplica || d.Status != nil {
 		t.Errorf("%+v", d)
 	}
 }
@@ -366,7 +366,7 @@ func TestALossBeforeTheStatusIsComplete(t *testing.T) {
 		t.Fatal("the status was complete: this proves nothing")
 	}
 	w.crash()
-	w.o.HMAC.Secret, w.o.HMAC.Copy, w.o.HMAC.PreviousHash = revisions.Secret{State: revisions.SecretAbsent}, Replica{}, ""
+	w.o.HMAC.Secret, w.o.HMAC.Replica, w.o.HMAC.PreviousHash = revisions.Secret{State: revisions.SecretAbsent}, Replica{}, ""
 	w.rest()
 	if want := []v1alpha1.Cause{v1alpha1.CauseFirstIssue, v1alpha1.CauseSecretLost}; !slices.Equal(w.causes, want) {
 		t.Errorf("issued for %v, want %v", w.causes, want)

@@ -61,9 +61,9 @@ type Observation struct {
 	Claim  ClaimState
 	Holder string
 	Widget WidgetState
-	// Refusal is what the API server answered to ClaimID or PublishWidget; nil where there was none. With it no such step is
+	// Rejection is what the API server answered to ClaimID or PublishWidget; nil where there was none. With it no such step is
 	// asked for.
-	Refusal *report.Refusal
+	Rejection *report.Rejection
 	// HMAC is what is known of the chatbot's HMAC secret.
 	HMAC HMACObservation
 	// Failed are the reads that failed. What depends on them is only taken away: see report.FailedRead.
@@ -84,7 +84,7 @@ const (
 type Decision struct {
 	// Step to carry out before planning again; empty where there is none.
 	Step Step
-	// Issue is the revision that AnnounceRevision announces, Kids those that PruneCopy removes, and Ledger what the other steps for an
+	// Issue is the revision that AnnounceRevision announces, Kids those that PruneReplica removes, and Ledger what the other steps for an
 	// HMAC secret write.
 	Issue  *steps.IssueRevision
 	Kids   []string
@@ -116,8 +116,8 @@ func Plan(o Observation, now time.Time) Decision {
 		hmac = o.planHMAC(now)
 	}
 	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
-	if refused := o.HMAC.Refusal; hmac.planner == nil && obstacle == nil && refused != nil {
-		obstacle = o.refused(refused, now)
+	if refused := o.HMAC.Rejection; hmac.planner == nil && obstacle == nil && refused != nil {
+		obstacle = o.rejected(refused, now)
 	}
 	switch {
 	case obstacle != nil:
@@ -138,8 +138,8 @@ func Plan(o Observation, now time.Time) Decision {
 func (o *Observation) obstacle(now time.Time) *report.Obstacle {
 	name := WidgetName(o.Chatbot)
 	switch {
-	case o.Refusal != nil:
-		return o.refused(o.Refusal, now)
+	case o.Rejection != nil:
+		return o.rejected(o.Rejection, now)
 	case len(o.Failed) > 0:
 		return o.failedObstacle(now)
 	case o.Claim == ClaimTaken:
@@ -157,8 +157,8 @@ func (o *Observation) obstacle(now time.Time) *report.Obstacle {
 	return nil
 }
 
-func (o *Observation) refused(r *report.Refusal, now time.Time) *report.Obstacle {
-	return &report.Obstacle{Reason: r.Reason, Message: r.Message, Stalled: true, Until: now.Add(report.RefusedDelay(o.Chatbot.Status.Conditions, r.Reason, now))}
+func (o *Observation) rejected(r *report.Rejection, now time.Time) *report.Obstacle {
+	return &report.Obstacle{Reason: r.Reason, Message: r.Message, Stalled: true, Until: now.Add(report.RetryDelay(o.Chatbot.Status.Conditions, r.Reason, now))}
 }
 
 func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Step, now time.Time) *v1alpha1.DGbotChatbotStatus {
@@ -169,7 +169,7 @@ func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Ste
 	}
 	p := hmac.planner
 	if p == nil {
-		if o.Claim != ClaimOwn || o.HMAC.Copy.Unknown {
+		if o.Claim != ClaimOwn || o.HMAC.Replica.Unknown {
 			// Whose the ID is, or what its replica shows, is not clear at the moment: what is known stays known.
 			o.keep(s)
 		}
@@ -178,15 +178,15 @@ func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Ste
 	if hmac.withdrawal {
 		o.keep(s)
 		hmac.ledger.ApplyTo(s)
-		if !o.copyRefused() {
+		if !o.replicaRejected() {
 			s.LastHandledRequest = p.Handled()
 		}
 		return s
 	}
 	hmac.ledger.ApplyTo(s)
 	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, p.NextRotation(), p.Handled(), o.Chatbot.Status.Binding
-	if o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == v1alpha1.CopyWriteRefusedReason {
-		// What the ledger says may not be in the copy yet.
+	if o.HMAC.Rejection != nil && o.HMAC.Rejection.Reason == v1alpha1.CopyWriteRefusedReason {
+		// What the ledger says may not be in the replica yet.
 		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest
 	}
 	if p.Published != nil {

@@ -65,7 +65,7 @@ func TestEveryStateOfAChatbot(t *testing.T) {
 func TestARefusedChatbotIsTriedLessAndLessOften(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 	o := botObservation(ClaimOwn, WidgetAbsent)
-	o.Refusal = &report.Refusal{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "no"}
+	o.Rejection = &report.Rejection{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "no"}
 	for _, want := range []time.Duration{5 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second} {
 		d := Plan(o, now)
 		if d.Step != "" || d.Wake.Sub(now) != want {
@@ -109,7 +109,7 @@ func TestAnIDStaysKnownWhileItsClaimIsGone(t *testing.T) {
 	for claim, want := range map[ClaimState]string{ClaimOwn: "cb_1", ClaimAbsent: "cb_1", ClaimStale: "cb_1", ClaimTaken: ""} {
 		o := botObservation(claim, WidgetPublished)
 		o.Chatbot.Status.ChatbotID = "cb_1"
-		o.Refusal = &report.Refusal{Reason: v1alpha1.ChatbotIDRefusedReason, Message: "the namespace is gone"}
+		o.Rejection = &report.Rejection{Reason: v1alpha1.ChatbotIDRefusedReason, Message: "the namespace is gone"}
 		if got := Plan(o, now).Status.ChatbotID; got != want {
 			t.Errorf("%s: %q, want %q", claim, got, want)
 		}

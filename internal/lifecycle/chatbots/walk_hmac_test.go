@@ -22,9 +22,9 @@ var hmacDeeds = map[string]func(*hmacWorld, *rand.Rand){
 	"time passes":       func(w *hmacWorld, r *rand.Rand) { w.now = w.now.Add(time.Duration(r.IntN(5000)) * time.Second) },
 	"a second passes":   func(w *hmacWorld, _ *rand.Rand) { w.now = w.now.Add(time.Second) },
 	"lose the Secret":   func(w *hmacWorld, _ *rand.Rand) { loseSecret(w) },
-	"lose the copy":     func(w *hmacWorld, _ *rand.Rand) { w.o.HMAC.Copy = Replica{} },
+	"lose the replica":     func(w *hmacWorld, _ *rand.Rand) { w.o.HMAC.Replica = Replica{} },
 	"garble the Secret": func(w *hmacWorld, r *rand.Rand) { garbleSecret(w, r) },
-	"garble the copy":   func(w *hmacWorld, r *rand.Rand) { garbleCopy(w, r) },
+	"garble the replica":   func(w *hmacWorld, r *rand.Rand) { garbleReplica(w, r) },
 	"rotate": func(w *hmacWorld, _ *rand.Rand) {
 		onRotation(w, func(r *v1alpha1.IdentityRotation) { r.RequestedAt = w.at() })
 	},
@@ -51,10 +51,10 @@ var hmacDeeds = map[string]func(*hmacWorld, *rand.Rand){
 	},
 	"an attempt fails": func(w *hmacWorld, _ *rand.Rand) { w.o.HMAC.Failed = true },
 	"a Secret is refused": func(w *hmacWorld, _ *rand.Rand) {
-		w.o.HMAC.Refusal = &report.Refusal{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
+		w.o.HMAC.Rejection = &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}
 	},
-	"a copy is refused": func(w *hmacWorld, _ *rand.Rand) {
-		w.o.HMAC.Refusal = &report.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "no"}
+	"a replica is rejected": func(w *hmacWorld, _ *rand.Rand) {
+		w.o.HMAC.Rejection = &report.Rejection{Reason: v1alpha1.CopyWriteRefusedReason, Message: "no"}
 	},
 }
 
@@ -71,17 +71,17 @@ func garbleSecret(w *hmacWorld, r *rand.Rand) {
 	}
 }
 
-// garbleCopy writes over the entry of the present one, which need not be there. What is said of it stays.
-func garbleCopy(w *hmacWorld, r *rand.Rand) {
-	if !w.o.HMAC.Copy.There {
+// garbleReplica writes over the entry of the present one, which need not be there. What is said of it stays.
+func garbleReplica(w *hmacWorld, r *rand.Rand) {
+	if !w.o.HMAC.Replica.There {
 		return
 	}
 	said := v1alpha1.IdentityRevision{}
-	if current := w.o.HMAC.Copy.Shows.Current; current != nil {
+	if current := w.o.HMAC.Replica.Shows.Current; current != nil {
 		said = *current
 	}
 	said.Hash = fmt.Sprintf("sha256:garbled %d", r.Uint64())
-	w.o.HMAC.Copy.Shows.Current, w.o.HMAC.Copy.Drifted = &said, true
+	w.o.HMAC.Replica.Shows.Current, w.o.HMAC.Replica.Drifted = &said, true
 }
 
 // TestAnHMACSecretComesToRestWhateverHappens: from wherever people, crashes and refusals have left it, and in a status that the

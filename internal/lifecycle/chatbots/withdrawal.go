@@ -15,7 +15,7 @@ import (
 )
 
 // planWithdrawal plans for a chatbot of which a part could not be read: the ledger in its status suffices to revoke. Nothing is
-// announced, restored or repaired, and what the copy shows can only become less.
+// announced, restored or repaired, and what the replica shows can only become less.
 func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 	if o.Chatbot.Spec.IdentityVerification == nil {
 		return o.withdraw()
@@ -31,7 +31,7 @@ func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 		a.Apply()
 	}
 	plan := hmacPlan{planner: policy.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
-	if o.HMAC.Copy.Unknown {
+	if o.HMAC.Replica.Unknown {
 		o.planUnseen(&plan, before)
 		return plan
 	}
@@ -44,16 +44,16 @@ func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 func (o *Observation) withdraw() hmacPlan {
 	ledger, deleted := LedgerOf(&o.Chatbot.Status), !o.Chatbot.DeletionTimestamp.IsZero()
 	unpruned := o.unpruned(ledger.Revisions())
-	switch c := o.HMAC.Copy; {
-	case o.HMAC.Refusal != nil:
+	switch c := o.HMAC.Replica; {
+	case o.HMAC.Rejection != nil:
 	case c.Unknown && c.There:
-		return hmacPlan{step: DeleteCopy}
+		return hmacPlan{step: DeleteReplica}
 	case c.Unknown && len(unpruned) > 0:
-		return hmacPlan{step: PruneCopy, kids: unpruned}
+		return hmacPlan{step: PruneReplica, kids: unpruned}
 	case !deleted && !ledger.Empty():
 		return hmacPlan{step: WriteLedger}
 	case c.There:
-		return hmacPlan{step: DeleteCopy}
+		return hmacPlan{step: DeleteReplica}
 	}
 	return hmacPlan{}
 }
@@ -70,8 +70,8 @@ func (o *Observation) planUnseen(plan *hmacPlan, before Ledger) {
 		plan.ledger.Previous = previous
 	}
 	switch {
-	case len(plan.kids) > 0 && !o.copyRefused():
-		plan.step = PruneCopy
+	case len(plan.kids) > 0 && !o.replicaRejected():
+		plan.step = PruneReplica
 	case !plan.ledger.Equal(before):
 		plan.step = WriteLedger
 	}
@@ -91,7 +91,7 @@ func (o *Observation) withoutHandled(revisions []*v1alpha1.IdentityRevision) []*
 func (o *Observation) unpruned(revisions []*v1alpha1.IdentityRevision) []string {
 	var kids []string
 	for _, revision := range revisions {
-		if !o.HMAC.Copy.Pruned[revision.KID] {
+		if !o.HMAC.Replica.Pruned[revision.KID] {
 			kids = append(kids, revision.KID)
 		}
 	}
@@ -120,33 +120,33 @@ func (l Ledger) revoking(revisions []*revisions.Revision) Ledger {
 
 // nextWithdrawal returns the next step: the ledger first, then the replica, which can only show less.
 func (o *Observation) nextWithdrawal(plan *hmacPlan, before Ledger) (Step, Ledger) {
-	c := o.HMAC.Copy
+	c := o.HMAC.Replica
 	switch {
 	case !plan.ledger.Equal(before):
 		return WriteLedger, plan.ledger
-	case o.copyRefused() || !c.There:
+	case o.replicaRejected() || !c.There:
 		return "", plan.ledger
 	}
 	allowed := plan.ledger.verifying(plan.ledger.hashes(), &plan.planner.Horizon)
 	if kept := c.Shows.verifying(allowed.hashes(), &plan.planner.Horizon); !kept.Equal(c.Shows) {
-		return WriteCopy, kept
+		return WriteReplica, kept
 	}
 	return "", plan.ledger
 }
 
-func (o *Observation) copyRefused() bool {
-	return o.HMAC.Refusal != nil && o.HMAC.Refusal.Reason == v1alpha1.CopyWriteRefusedReason
+func (o *Observation) replicaRejected() bool {
+	return o.HMAC.Rejection != nil && o.HMAC.Rejection.Reason == v1alpha1.CopyWriteRefusedReason
 }
 
 // hmacUnknown reports whether something could not be read that decides on the chatbot's HMAC secret.
 func (o *Observation) hmacUnknown() bool {
-	return o.Failed.Any(report.ReadClaim, report.ReadSecret, report.ReadCopy, report.ReadSource)
+	return o.Failed.Any(report.ReadClaim, report.ReadSecret, report.ReadReplica, report.ReadSource)
 }
 
-// failedObstacle reports the failed reads. That the copy cannot be written is worse: what was revoked may still verify.
+// failedObstacle reports the failed reads. That the replica cannot be written is worse: what was revoked may still verify.
 func (o *Observation) failedObstacle(now time.Time) *report.Obstacle {
-	if o.copyRefused() {
-		return o.refused(o.HMAC.Refusal, now)
+	if o.replicaRejected() {
+		return o.rejected(o.HMAC.Rejection, now)
 	}
 	return o.Failed.Obstacle("Revocation takes effect without this read; until it succeeds, nothing is issued, published or repaired. The operator retries", o.Chatbot.Status.Conditions, now)
 }
@@ -159,8 +159,8 @@ func WithdrawalOf(chatbot *v1alpha1.DGbotChatbot, now time.Time) steps.Withdrawa
 	case chatbot.Spec.IdentityVerification == nil, !chatbot.DeletionTimestamp.IsZero():
 		return steps.WithdrawNow
 	}
-	unread := report.FailedReads{{Of: report.ReadClaim}, {Of: report.ReadSecret}, {Of: report.ReadCopy}}
-	o := Observation{Chatbot: chatbot, Claim: ClaimUnknown, HMAC: HMACObservation{Copy: Replica{Unknown: true}}, Failed: unread}
+	unread := report.FailedReads{{Of: report.ReadClaim}, {Of: report.ReadSecret}, {Of: report.ReadReplica}}
+	o := Observation{Chatbot: chatbot, Claim: ClaimUnknown, HMAC: HMACObservation{Replica: Replica{Unknown: true}}, Failed: unread}
 	if o.planWithdrawal(now).step == "" {
 		return steps.WithdrawNothing
 	}

@@ -18,9 +18,9 @@ import (
 )
 
 // chatbotParts are the parts of a chatbot's observation that can fail to be read.
-var chatbotParts = []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadCopy, report.ReadSource}
+var chatbotParts = []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource}
 
-// withLedger returns the observation of a chatbot with a current and a previous HMAC secret, both in the copy and in the Secret.
+// withLedger returns the observation of a chatbot with a current and a previous HMAC secret, both in the replica and in the Secret.
 func withLedger() Observation {
 	chatbot := &v1alpha1.DGbotChatbot{
 		ObjectMeta: metav1.ObjectMeta{Name: "support-bot", Namespace: "support", UID: "bot", Generation: 2},
@@ -38,7 +38,7 @@ func withLedger() Observation {
 		Chatbot: chatbot, ID: "cb_1", Claim: ClaimOwn, Widget: WidgetPublished,
 		HMAC: HMACObservation{
 			Secret: revisions.Secret{State: revisions.SecretOwned, Hash: "h2"}, PreviousHash: "h1",
-			Copy:  Replica{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
+			Replica:  Replica{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
 			Known: map[string]bool{"h1": true, "h2": true},
 		},
 	}
@@ -55,8 +55,8 @@ func without(o Observation, parts ...report.ReadPart) Observation {
 			o.Widget = WidgetUnknown
 		case report.ReadSecret:
 			o.HMAC.Secret, o.HMAC.PreviousHash = revisions.Secret{State: revisions.SecretUnknown}, ""
-		case report.ReadCopy:
-			o.HMAC.Copy, o.HMAC.Known = Replica{There: true, Unknown: true}, map[string]bool{}
+		case report.ReadReplica:
+			o.HMAC.Replica, o.HMAC.Known = Replica{There: true, Unknown: true}, map[string]bool{}
 		}
 	}
 	return o
@@ -77,14 +77,14 @@ func settleChatbot(t *testing.T, o *Observation, now time.Time) ([]Step, Decisio
 		case WriteLedger:
 			o.Chatbot = o.Chatbot.DeepCopy()
 			d.Ledger.Replace(&o.Chatbot.Status)
-		case WriteCopy:
-			o.HMAC.Copy.Shows = d.Ledger
-		case DeleteCopy:
-			o.HMAC.Copy = Replica{}
-		case PruneCopy:
-			o.HMAC.Copy.Pruned = map[string]bool{}
+		case WriteReplica:
+			o.HMAC.Replica.Shows = d.Ledger
+		case DeleteReplica:
+			o.HMAC.Replica = Replica{}
+		case PruneReplica:
+			o.HMAC.Replica.Pruned = map[string]bool{}
 			for _, kid := range d.Kids {
-				o.HMAC.Copy.Pruned[kid] = true
+				o.HMAC.Replica.Pruned[kid] = true
 			}
 		case WriteSecret:
 			o.HMAC.Secret.Hash, o.HMAC.PreviousHash = d.Ledger.Current.Hash, ""
@@ -100,8 +100,8 @@ func settleChatbot(t *testing.T, o *Observation, now time.Time) ([]Step, Decisio
 func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 	now := start.Add(time.Minute)
 	for part, steps := range map[report.ReadPart][]Step{
-		report.ReadClaim: {WriteLedger, WriteCopy}, report.ReadSecret: {WriteLedger, WriteCopy}, report.ReadSource: {WriteLedger, WriteCopy},
-		report.ReadCopy: {PruneCopy, WriteLedger},
+		report.ReadClaim: {WriteLedger, WriteReplica}, report.ReadSecret: {WriteLedger, WriteReplica}, report.ReadSource: {WriteLedger, WriteReplica},
+		report.ReadReplica: {PruneReplica, WriteLedger},
 	} {
 		t.Run(string(part), func(t *testing.T) {
 			o := without(withLedger(), part)
@@ -110,8 +110,8 @@ func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 			if !reflect.DeepEqual(got, steps) {
 				t.Errorf("the steps are %v, want %v", got, steps)
 			}
-			if !o.HMAC.Copy.Shows.Empty() {
-				t.Errorf("the copy still shows %+v", o.HMAC.Copy.Shows)
+			if !o.HMAC.Replica.Shows.Empty() {
+				t.Errorf("the replica still shows %+v", o.HMAC.Replica.Shows)
 			}
 			if c := d.Status.Current; c == nil || !c.Revoked || len(d.Status.Previous) > 0 {
 				t.Errorf("the ledger is %+v, %+v", d.Status.Current, d.Status.Previous)
@@ -129,17 +129,17 @@ func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 // TestPlanChatbot_FailedReadsRevokeTheEarlierOne: the replica loses what was revoked and keeps the rest.
 func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
 	now := start.Add(time.Minute)
-	for _, part := range []report.ReadPart{report.ReadSecret, report.ReadCopy} {
+	for _, part := range []report.ReadPart{report.ReadSecret, report.ReadReplica} {
 		o := without(withLedger(), part)
 		o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start.Add(-time.Hour))
 		_, d := settleChatbot(t, &o, now)
 		if c := d.Status.Current; c == nil || c.Revoked || len(d.Status.Previous) > 0 {
 			t.Errorf("without %s the ledger is %+v, %+v", part, d.Status.Current, d.Status.Previous)
 		}
-		if shows := o.HMAC.Copy.Shows; part == report.ReadSecret && (shows.Current == nil || shows.Previous != nil) {
+		if shows := o.HMAC.Replica.Shows; part == report.ReadSecret && (shows.Current == nil || shows.Previous != nil) {
 			t.Errorf("the replica shows %+v", shows)
 		}
-		if pruned := o.HMAC.Copy.Pruned; part == report.ReadCopy && (len(pruned) != 1 || !pruned["k1"]) {
+		if pruned := o.HMAC.Replica.Pruned; part == report.ReadReplica && (len(pruned) != 1 || !pruned["k1"]) {
 			t.Errorf("pruned %v", pruned)
 		}
 		if d.Status.LastHandledRequest == nil {
@@ -174,16 +174,16 @@ func TestPlanChatbot_UnseenReplica(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := without(withLedger(), report.ReadCopy)
-			o.HMAC.Copy.There = false
+			o := without(withLedger(), report.ReadReplica)
+			o.HMAC.Replica.There = false
 			test.happen(&o)
 			d := Plan(o, test.now)
 			slices.Sort(d.Kids)
-			if d.Step != PruneCopy || !slices.Equal(d.Kids, test.pruned) {
+			if d.Step != PruneReplica || !slices.Equal(d.Kids, test.pruned) {
 				t.Fatalf("planned %q of %v", d.Step, d.Kids)
 			}
 			refused := o
-			refused.HMAC.Refusal = &report.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "KMS is down"}
+			refused.HMAC.Rejection = &report.Rejection{Reason: v1alpha1.CopyWriteRefusedReason, Message: "KMS is down"}
 			_, d = settleChatbot(t, &refused, test.now)
 			if reason := apimeta.FindStatusCondition(d.Status.Conditions, v1alpha1.ReadyCondition).Reason; reason != v1alpha1.CopyWriteRefusedReason {
 				t.Errorf("while the replica cannot be written, Ready is %s", reason)
@@ -202,7 +202,7 @@ func TestPlanChatbot_UnseenReplica(t *testing.T) {
 				t.Errorf("the ledger keeps %+v", d.Status.Previous)
 			}
 			status := d.Status.DeepCopy()
-			o.HMAC.Copy.Pruned = nil // another pass
+			o.HMAC.Replica.Pruned = nil // another pass
 			if steps, d := settleChatbot(t, &o, test.now.Add(time.Minute)); len(steps) > 0 || !reflect.DeepEqual(status, d.Status) {
 				t.Errorf("a retry plans %v: %+v", steps, d.Status)
 			}
@@ -215,17 +215,17 @@ func TestPlanChatbot_FailedReadsWithdraw(t *testing.T) {
 		"identityVerification removed": func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification = nil },
 		"deleted":                      func(c *v1alpha1.DGbotChatbot) { c.DeletionTimestamp = at(start) },
 	} {
-		for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadCopy} {
+		for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadReplica} {
 			o := without(withLedger(), part)
 			change(o.Chatbot)
-			if _, _ = settleChatbot(t, &o, start); o.HMAC.Copy.There {
-				t.Errorf("%s, without %s: the copy is still there", name, part)
+			if _, _ = settleChatbot(t, &o, start); o.HMAC.Replica.There {
+				t.Errorf("%s, without %s: the replica is still there", name, part)
 			}
 		}
-		o := without(withLedger(), report.ReadCopy)
-		o.HMAC.Copy.There = false
+		o := without(withLedger(), report.ReadReplica)
+		o.HMAC.Replica.There = false
 		change(o.Chatbot)
-		if steps, _ := settleChatbot(t, &o, start); !o.HMAC.Copy.Pruned["k1"] || !o.HMAC.Copy.Pruned["k2"] {
+		if steps, _ := settleChatbot(t, &o, start); !o.HMAC.Replica.Pruned["k1"] || !o.HMAC.Replica.Pruned["k2"] {
 			t.Errorf("%s, without the replica and its metadata: planned %v", name, steps)
 		}
 	}
@@ -272,8 +272,8 @@ func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
 		"a rotation is due": func(o *Observation) {
 			o.Chatbot.Spec.IdentityVerification.Rotation.RequestedAt = at(start)
 		},
-		"the copy drifted": func(o *Observation) { o.HMAC.Copy.Drifted = true },
-		"the copy is gone": func(o *Observation) { o.HMAC.Copy = Replica{}; o.HMAC.Known = map[string]bool{} },
+		"the replica drifted": func(o *Observation) { o.HMAC.Replica.Drifted = true },
+		"the replica is gone": func(o *Observation) { o.HMAC.Replica = Replica{}; o.HMAC.Known = map[string]bool{} },
 		"the Secret is gone": func(o *Observation) {
 			o.HMAC.Secret, o.HMAC.PreviousHash, o.HMAC.Known = revisions.Secret{State: revisions.SecretAbsent}, "", map[string]bool{}
 		},
@@ -304,7 +304,7 @@ func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
 func TestPlanChatbot_UnknownWidgetDelaysNoRotation(t *testing.T) {
 	o := withLedger()
 	o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
-	o.Chatbot.Status.Previous, o.HMAC.Copy.Shows.Previous, o.HMAC.PreviousHash = nil, nil, ""
+	o.Chatbot.Status.Previous, o.HMAC.Replica.Shows.Previous, o.HMAC.PreviousHash = nil, nil, ""
 	now := start.Add(time.Minute)
 	if with, without := Plan(o, now), Plan(without(o, report.ReadWidget), now); with.Step != AnnounceRevision || without.Step != with.Step {
 		t.Errorf("planned %q, with the ConfigMap %q", without.Step, with.Step)
@@ -318,21 +318,21 @@ func TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack(t *testing.T) {
 	before := w.o.Chatbot.Status.Current
 	wanted := w.o.Chatbot.Spec.IdentityVerification
 	w.o.Chatbot.Spec.IdentityVerification = nil
-	w.o.HMAC.Refusal = &report.Refusal{Reason: v1alpha1.CopyWriteRefusedReason, Message: "no such right"}
+	w.o.HMAC.Rejection = &report.Rejection{Reason: v1alpha1.CopyWriteRefusedReason, Message: "no such right"}
 	ledger := Ledger{}
 	ledger.Replace(&w.o.Chatbot.Status) // the ledger is written before the replica is deleted
 	w.rest()
-	if !w.o.HMAC.Copy.There || before == nil {
+	if !w.o.HMAC.Replica.There || before == nil {
 		t.Fatal("the replica was deleted, or there was no HMAC secret")
 	}
-	w.o.Chatbot.Spec.IdentityVerification, w.o.HMAC.Refusal = wanted, nil
+	w.o.Chatbot.Spec.IdentityVerification, w.o.HMAC.Rejection = wanted, nil
 	w.everPublished = nil // what was published before is withdrawn, although the Secret still has it
 	w.rest()
 	current := w.o.Chatbot.Status.Current
 	if current == nil || current.Hash == before.Hash {
 		t.Fatalf("the HMAC secret is %+v, and was %+v", current, before)
 	}
-	for _, shown := range w.o.HMAC.Copy.Shows.Revisions() {
+	for _, shown := range w.o.HMAC.Replica.Shows.Revisions() {
 		if shown.Hash == before.Hash {
 			t.Errorf("the replica still shows %+v", shown)
 		}

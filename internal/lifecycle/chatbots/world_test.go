@@ -60,7 +60,7 @@ func (w *hmacWorld) know() {
 			known[hash] = true
 		}
 	}
-	for _, r := range h.Copy.Shows.Revisions() {
+	for _, r := range h.Replica.Shows.Revisions() {
 		known[r.Hash] = true
 	}
 	h.Known = known
@@ -95,12 +95,12 @@ func (w *hmacWorld) step() bool {
 		w.isKept = d.Ledger.Current != nil || w.isKept && !d.Ledger.Empty()
 		w.events = append(w.events, Events(w.o, next, w.now)...)
 		w.o.Chatbot.Status = *next
-	case MarkCopy:
-		h.Copy.There, h.Copy.Abandoned = true, d.Ledger.Pending.KID
-	case WriteCopy:
-		h.Copy.There, h.Copy.Drifted, h.Copy.Shows = true, false, d.Ledger
-	case DeleteCopy:
-		h.Copy = Replica{}
+	case MarkReplica:
+		h.Replica.There, h.Replica.Abandoned = true, d.Ledger.Pending.KID
+	case WriteReplica:
+		h.Replica.There, h.Replica.Drifted, h.Replica.Shows = true, false, d.Ledger
+	case DeleteReplica:
+		h.Replica = Replica{}
 	case WriteSecret:
 		h.Secret = revisions.Secret{State: revisions.SecretOwned, Hash: d.Ledger.Current.Hash}
 		h.PreviousHash = ""
@@ -125,9 +125,9 @@ func (w *hmacWorld) check(after Step) {
 	}
 	h := &w.o.HMAC
 	if h.Secret.State == revisions.SecretOwned && len(w.everPublished) > 0 && h.Secret.Hash == w.everPublished[len(w.everPublished)-1] && !w.verifies(h.Secret.Hash) && !w.revoked(h.Secret.Hash) {
-		w.t.Errorf("after %s what is in the Secret does not verify: the copy shows %+v", after, h.Copy.Shows.Revisions())
+		w.t.Errorf("after %s what is in the Secret does not verify: the replica shows %+v", after, h.Replica.Shows.Revisions())
 	}
-	if n := len(h.Copy.Shows.Revisions()); n > 3 {
+	if n := len(h.Replica.Shows.Revisions()); n > 3 {
 		w.t.Errorf("after %s %d secrets verify", after, n)
 	}
 }
@@ -143,7 +143,7 @@ func (w *hmacWorld) revoked(hash string) bool {
 
 // verifies says whether a verifier accepts what was signed with a secret.
 func (w *hmacWorld) verifies(hash string) bool {
-	for _, r := range w.o.HMAC.Copy.Shows.Revisions() {
+	for _, r := range w.o.HMAC.Replica.Shows.Revisions() {
 		if r.Hash == hash {
 			return r.NotAfter == nil || w.now.Before(r.NotAfter.Time)
 		}
@@ -167,7 +167,7 @@ func (w *hmacWorld) crash() { w.inFlight = "" }
 // pass begins another pass, which knows nothing of what the last one met.
 func (w *hmacWorld) pass() {
 	w.crash()
-	w.o.HMAC.Failed, w.o.HMAC.Refusal = false, nil
+	w.o.HMAC.Failed, w.o.HMAC.Rejection = false, nil
 }
 
 func (w *hmacWorld) reason() string {

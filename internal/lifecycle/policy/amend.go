@@ -49,7 +49,7 @@ func (p *Planner) amend(record *revisions.Revision) steps.AmendRecord {
 
 // auditNote returns what the audit has to note on a record; nil for nothing. That it has revoked one stays on it for good.
 func (p *Planner) auditNote(record *revisions.Revision) *string {
-	if record != p.Live[0] {
+	if record != p.Owned[0] {
 		return nil
 	}
 	noted, wanted := record.Mark, p.Audit.mark
@@ -85,7 +85,7 @@ func (p *Planner) wantedEnd(record *revisions.Revision) *metav1.Time {
 			end = instant.Earlier(end, UnpublishedEnd(record.IssuedAt, record.NotAfter, p.Overlap))
 		}
 		if p.beyondLimit(record, p.Highest+1) {
-			end = instant.Earlier(end, p.Live[0].IssuedAt.DeepCopy())
+			end = instant.Earlier(end, p.Owned[0].IssuedAt.DeepCopy())
 		}
 		return end
 	}

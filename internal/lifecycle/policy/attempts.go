@@ -25,7 +25,7 @@ const (
 // failedAttempts are the revisions of the last hour that were never published, and when the newest of them was issued.
 // Like damping it counts records: it survives restarts and is the same for every operator.
 func (p *Planner) failedAttempts() (n int, newest time.Time) {
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		at := attemptedAt(record)
 		if p.wasPublished(record) || p.Reached(at.Add(attemptsWindow)) || !p.Reached(at.Add(-instant.ClockTolerance)) {
 			continue

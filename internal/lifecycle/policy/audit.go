@@ -104,7 +104,7 @@ func (a *audit) beyondDisabled(p *Planner, rules *v1alpha1.EnvironmentAudit, mar
 
 // auditable: there is something to do, and verifiers would have reported a use.
 func (p *Planner) auditable() bool {
-	return p.isTracked() && slices.ContainsFunc(p.Live, func(r *revisions.Revision) bool { return r.Verifies(&p.Horizon) })
+	return p.isTracked() && slices.ContainsFunc(p.Owned, func(r *revisions.Revision) bool { return r.Verifies(&p.Horizon) })
 }
 
 func showMark(mark *revisions.AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
@@ -114,8 +114,8 @@ func showMark(mark *revisions.AuditMark, next *metav1.Time) *v1alpha1.AuditStatu
 // auditMark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
 // those on earlier ones history. Where the record that had it is gone, the status still knows, whatever else was deleted with it.
 func (p *Planner) auditMark() *revisions.AuditMark {
-	if len(p.Live) > 0 {
-		if mark := p.Live[0].Mark; mark != nil {
+	if len(p.Owned) > 0 {
+		if mark := p.Owned[0].Mark; mark != nil {
 			return mark
 		}
 	}
@@ -142,7 +142,7 @@ func (p *Planner) unusedSince(mark *revisions.AuditMark) *metav1.Time {
 	switch {
 	case mark != nil:
 		since = instant.Latest(since, mark.UnusedSince.Time)
-	case !p.isTracked() || len(p.Live) == 0:
+	case !p.isTracked() || len(p.Owned) == 0:
 		return nil
 	default:
 		since = instant.Latest(since, p.Tracking.Since)
@@ -162,7 +162,7 @@ func (p *Planner) quietSince() time.Time {
 // coarsest is the largest step in which uses of the key have been reported.
 func (p *Planner) coarsest() time.Duration {
 	var step time.Duration
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if record.LastUsedAt != nil {
 			step = max(step, instant.RoundUp(usageResolution(record)))
 		}
@@ -176,15 +176,15 @@ func (p *Planner) coarsest() time.Duration {
 // askedFor returns the newest revision that was not issued by time alone: an unused key is rotated on schedule all the same. It is
 // kept for as long as there is an audit; where it is gone, the oldest one stands for it. Nil where there is none at all.
 func (p *Planner) askedFor() *revisions.Revision {
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if record.Cause != v1alpha1.CauseSchedule {
 			return record
 		}
 	}
-	if len(p.Live) == 0 {
+	if len(p.Owned) == 0 {
 		return nil
 	}
-	return p.Live[len(p.Live)-1]
+	return p.Owned[len(p.Owned)-1]
 }
 
 // auditState is the state that the audit holds the key to.

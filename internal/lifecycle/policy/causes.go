@@ -34,13 +34,13 @@ func (p *Planner) recordLost() bool {
 	if p.Secret.KeyID == "" {
 		return false
 	}
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if record.ID == p.Secret.KeyID {
 			return false
 		}
 	}
 	current := p.Was.Current
-	return len(p.Live) == 0 || (current != nil && current.ID == p.Secret.KeyID)
+	return len(p.Owned) == 0 || (current != nil && current.ID == p.Secret.KeyID)
 }
 
 // everPublished reports whether a revision has been in the Secret. Records alone do not show that: a record is created before its
@@ -50,10 +50,10 @@ func (p *Planner) everPublished() bool {
 	if p.Was.IsBound || p.Was.Current != nil {
 		return true
 	}
-	if p.Secret.State == revisions.SecretOwned && len(p.Live) > 0 {
+	if p.Secret.State == revisions.SecretOwned && len(p.Owned) > 0 {
 		return true
 	}
-	return slices.ContainsFunc(p.Live, func(r *revisions.Revision) bool {
+	return slices.ContainsFunc(p.Owned, func(r *revisions.Revision) bool {
 		return r.Cause != v1alpha1.CauseFirstIssue || r.SupersededBy != 0
 	})
 }

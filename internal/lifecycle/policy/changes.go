@@ -42,10 +42,10 @@ type Changes struct {
 // Changes returns what happens to the revisions.
 func (p *Planner) Changes() Changes {
 	c := Changes{Issue: p.issue()}
-	for _, r := range p.Live {
+	for _, r := range p.Owned {
 		a := Amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
 		switch {
-		case a.IsEmpty(), p.RecordsRefused():
+		case a.IsEmpty(), p.RecordsRejected():
 		case c.Issue != nil && r == p.Published && a.State == v1alpha1.StateRevoked:
 			c.AfterIssue = append(c.AfterIssue, a)
 		default:

@@ -52,17 +52,17 @@ func (p *Planner) findObstacle() *report.Obstacle {
 }
 
 func (p *Planner) rejectedRecordGate() *report.Obstacle {
-	if !p.RecordsRefused() {
+	if !p.RecordsRejected() {
 		return nil
 	}
-	return p.refusedObstacle()
+	return p.rejectedObstacle()
 }
 
 func (p *Planner) rejectedWriteGate() *report.Obstacle {
-	if p.Refusal == nil {
+	if p.Rejection == nil {
 		return nil
 	}
-	return p.refusedObstacle()
+	return p.rejectedObstacle()
 }
 
 func (p *Planner) failedReadGate() *report.Obstacle {
@@ -109,7 +109,7 @@ func (p *Planner) dampingGate() *report.Obstacle {
 	if !revisions.IsLoss(p.Cause) {
 		return nil
 	}
-	until := revisions.DampedUntil(p.Live, &p.Horizon)
+	until := revisions.DampedUntil(p.Owned, &p.Horizon)
 	if p.Reached(until) {
 		return nil
 	}
@@ -150,13 +150,13 @@ func (p *Planner) longestOverlap() string {
 	return "overlap"
 }
 
-// RecordsRefused reports whether the API server rejects writes of records.
-func (p *Planner) RecordsRefused() bool {
-	return p.Refusal != nil && p.Refusal.Reason == v1alpha1.RecordWriteRefusedReason
+// RecordsRejected reports whether the API server rejects writes of records.
+func (p *Planner) RecordsRejected() bool {
+	return p.Rejection != nil && p.Rejection.Reason == v1alpha1.RecordWriteRefusedReason
 }
 
-func (p *Planner) refusedObstacle() *report.Obstacle {
-	return &report.Obstacle{Reason: p.Refusal.Reason, Message: p.Refusal.Message + p.stillVerifies(), Stalled: true, Until: p.Now.Add(report.RefusedDelay(p.Was.Conditions, p.Refusal.Reason, p.Now))}
+func (p *Planner) rejectedObstacle() *report.Obstacle {
+	return &report.Obstacle{Reason: p.Rejection.Reason, Message: p.Rejection.Message + p.stillVerifies(), Stalled: true, Until: p.Now.Add(report.RetryDelay(p.Was.Conditions, p.Rejection.Reason, p.Now))}
 }
 
 func (p *Planner) stillVerifies() string {

@@ -50,7 +50,7 @@ func (p *Planner) Handled() *v1alpha1.HandledRequest {
 	if due := p.Requests.Rotate.Due; due != nil && p.Published != nil && !p.Requests.Rotate.Covers(p.Published.IssuedAt) {
 		h.RotateRequestedAt = &metav1.Time{Time: due.UTC()}
 	}
-	if due := p.Requests.Revoke.Due; due != nil && !p.Failed.Any(report.ReadRecords) && !slices.ContainsFunc(p.Live, func(r *revisions.Revision) bool {
+	if due := p.Requests.Revoke.Due; due != nil && !p.Failed.Any(report.ReadRecords) && !slices.ContainsFunc(p.Owned, func(r *revisions.Revision) bool {
 		return r.State != v1alpha1.StateRevoked && p.Requests.Revoke.Covers(r.IssuedAt)
 	}) {
 		h.RevokeIssuedBefore = &metav1.Time{Time: due.UTC()}

@@ -71,7 +71,7 @@ const maxNamedRevisions = 3
 // whatVerifies names the revisions that verify now, newest first.
 func (p *Planner) whatVerifies() string {
 	var revisions []string
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if record.IsAdmitted(&p.Horizon) {
 			revisions = append(revisions, strconv.FormatInt(record.Number, 10))
 		}

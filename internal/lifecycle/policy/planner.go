@@ -31,9 +31,9 @@ type Facts struct {
 	// Taken is the highest number that an observed record shows to be taken, orphaned records included.
 	Taken int64
 
-	Secret  revisions.Secret
-	Refusal *report.Refusal
-	Failed  report.FailedReads
+	Secret    revisions.Secret
+	Rejection *report.Rejection
+	Failed    report.FailedReads
 
 	// Chatbot, Environment, Tracking and KeepEnded are of API keys only.
 	Chatbot     effective.Chatbot

@@ -19,7 +19,7 @@ func (p *Planner) prune() []*revisions.Revision {
 	}
 	var pruned []*revisions.Revision
 	kept := 0
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if record.State != v1alpha1.StateRevoked && !record.Ended(&p.Horizon) {
 			continue
 		}

@@ -31,7 +31,7 @@ func (p *Planner) TrackedSince() *metav1.Time {
 // LastUseOfAny returns the newest use of the key. What the status shows stays: the record that showed it may be deleted.
 func (p *Planner) LastUseOfAny() *metav1.Time {
 	newest := p.Was.LastUsedAt
-	for _, record := range p.Live {
+	for _, record := range p.Owned {
 		if at := tracking.LastUse(record, &p.Horizon); at != nil && (newest == nil || newest.Before(at)) {
 			newest = at
 		}

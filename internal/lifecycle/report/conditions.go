@@ -46,7 +46,7 @@ func (c *Conditions) WhileTrue(kind string, present bool, reason, message string
 // Progress sets Stalled and Reconciling, as kstatus reads them.
 func (c *Conditions) Progress(stalled, reconciling bool, reason, message string) {
 	if old := apimeta.FindStatusCondition(c.List, v1alpha1.StalledCondition); old != nil && old.Reason != reason {
-		// Another obstacle has a time of its own: by it refused writes are tried less and less often.
+		// Another obstacle has a time of its own: by it rejected writes are retried less and less often.
 		apimeta.RemoveStatusCondition(&c.List, v1alpha1.StalledCondition)
 	}
 	c.WhileTrue(v1alpha1.StalledCondition, stalled, reason, message)

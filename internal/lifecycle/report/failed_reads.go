@@ -34,8 +34,8 @@ const (
 	ReadClaim ReadPart = "Claim"
 	// ReadWidget is a chatbot's ConfigMap. Widget is WidgetUnknown.
 	ReadWidget ReadPart = "Widget"
-	// ReadCopy is the replica of a chatbot's HMAC secrets. Replica.Unknown is set.
-	ReadCopy ReadPart = "Copy"
+	// ReadReplica is the replica of a chatbot's HMAC secrets. Replica.Unknown is set.
+	ReadReplica ReadPart = "Replica"
 	// ReadSource is the Secret that importFrom names.
 	ReadSource ReadPart = "Source"
 
@@ -135,6 +135,6 @@ func (f FailedReads) Obstacle(consequence string, conditions []metav1.Condition,
 	}
 	return &Obstacle{
 		Reason: v1alpha1.ObservationFailedReason, Stalled: true, Message: message,
-		Until: now.Add(RefusedDelay(conditions, v1alpha1.ObservationFailedReason, now)),
+		Until: now.Add(RetryDelay(conditions, v1alpha1.ObservationFailedReason, now)),
 	}
 }

@@ -14,10 +14,10 @@ import (
 const (
 	// LookAgain is how often something that no watch reports is looked at.
 	LookAgain = time.Minute
-	// MinRefusedDelay and MaxRefusedDelay bound the time after which a rejected write is retried, which is as long as it has been
+	// MinRetryDelay and MaxRetryDelay bound the time after which a rejected write is retried, which is as long as it has been
 	// rejected.
-	MinRefusedDelay = 5 * time.Second
-	MaxRefusedDelay = 5 * time.Minute
+	MinRetryDelay = 5 * time.Second
+	MaxRetryDelay = 5 * time.Minute
 )
 
 // Obstacle is why a revision is not issued, or why the key is not Ready.
@@ -31,28 +31,28 @@ type Obstacle struct {
 	Until time.Time
 }
 
-// RefusedDelay returns after how long a write is retried that was rejected for a reason.
-func RefusedDelay(conditions []metav1.Condition, reason string, now time.Time) time.Duration {
+// RetryDelay returns after how long a write is retried that was rejected for a reason.
+func RetryDelay(conditions []metav1.Condition, reason string, now time.Time) time.Duration {
 	stalled := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
 	if stalled == nil || stalled.Reason != reason {
-		return MinRefusedDelay
+		return MinRetryDelay
 	}
-	return min(max(now.Sub(stalled.LastTransitionTime.Time), MinRefusedDelay), MaxRefusedDelay)
+	return min(max(now.Sub(stalled.LastTransitionTime.Time), MinRetryDelay), MaxRetryDelay)
 }
 
-// Refusal is an answer of the API server that trying again at once cannot change.
-type Refusal struct {
+// Rejection is an answer of the API server that trying again at once cannot change.
+type Rejection struct {
 	// Reason is SecretWriteRefused, RecordWriteRefused or RecordConflict.
 	Reason string
 	// Message is the API server's own, without any key.
 	Message string
 }
 
-// Backoff returns how long to wait before a write is retried that has failed that many times since the first: MinRefusedDelay, twice as
-// long each time, and at most MaxRefusedDelay.
+// Backoff returns how long to wait before a write is retried that has failed that many times since the first: MinRetryDelay, twice as
+// long each time, and at most MaxRetryDelay.
 func Backoff(times int) time.Duration {
 	if times >= 6 {
-		return MaxRefusedDelay
+		return MaxRetryDelay
 	}
-	return min(MaxRefusedDelay, MinRefusedDelay<<max(times, 0))
+	return min(MaxRetryDelay, MinRetryDelay<<max(times, 0))
 }

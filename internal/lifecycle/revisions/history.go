@@ -10,8 +10,8 @@ import (
 
 // History is the revisions of one owner, with what the Secret holds of them.
 type History struct {
-	// Live are those that have their owner, newest first. Orphaned ones never verify, and count only for highest.
-	Live []*Revision
+	// Owned are those that have their owner, newest first. Orphaned ones never verify, and count only for Highest.
+	Owned []*Revision
 	// Highest is the highest number that is known to be taken.
 	Highest int64
 	// Matched is the one whose hash the Secret's bytes match; nil if there is none. While the Secret is unknown it is the one that
@@ -24,17 +24,17 @@ type History struct {
 // HistoryOf returns the history of an owner. It is given the revisions that have their owner in any order, the highest number that
 // any record shows to be taken, what the Secret holds, and the revision that the status shows as current; nil for none.
 func HistoryOf(all []*Revision, taken int64, secret *Secret, current *Revision) History {
-	h := History{Live: slices.Clone(all), Highest: taken}
+	h := History{Owned: slices.Clone(all), Highest: taken}
 	// The record of a revision that was in use may be gone altogether.
 	if current != nil {
 		h.Highest = max(h.Highest, current.Number)
 	}
-	slices.SortFunc(h.Live, func(a, b *Revision) int { return int(b.Number - a.Number) })
+	slices.SortFunc(h.Owned, func(a, b *Revision) int { return int(b.Number - a.Number) })
 	switch {
 	case secret.State == SecretUnknown:
 		h.Matched = h.remembered(current)
 	case secret.State == SecretOwned && secret.Hash != "":
-		for _, r := range h.Live {
+		for _, r := range h.Owned {
 			if r.Hash == secret.Hash {
 				h.Matched = r
 			}
@@ -49,7 +49,7 @@ func HistoryOf(all []*Revision, taken int64, secret *Secret, current *Revision) 
 // remembered returns the revision that the status shows as current, nil if its record is gone. While the Secret is unknown it counts as
 // the matched one: so the status keeps status.current, and no loss is found.
 func (h *History) remembered(current *Revision) *Revision {
-	for _, r := range h.Live {
+	for _, r := range h.Owned {
 		if current != nil && r.Name == current.Name {
 			return r
 		}
@@ -59,17 +59,17 @@ func (h *History) remembered(current *Revision) *Revision {
 
 // numbered returns the revision with a number; nil if its record is gone.
 func (h *History) numbered(number int64) *Revision {
-	at := slices.IndexFunc(h.Live, func(r *Revision) bool { return r.Number == number })
+	at := slices.IndexFunc(h.Owned, func(r *Revision) bool { return r.Number == number })
 	if at < 0 {
 		return nil
 	}
-	return h.Live[at]
+	return h.Owned[at]
 }
 
 // Others returns the revisions beside the matched one that verify, newest first.
 func (h *History) Others(at *instant.Horizon) []*Revision {
 	var others []*Revision
-	for _, r := range h.Live {
+	for _, r := range h.Owned {
 		if r != h.Matched && r.Verifies(at) {
 			others = append(others, r)
 		}
@@ -80,10 +80,10 @@ func (h *History) Others(at *instant.Horizon) []*Revision {
 // Reference returns the revision that requests and schedule are judged by; nil where there is none. Without a published revision it is
 // the newest record: judging by older bytes that a user restored would count a request again that has been satisfied.
 func (h *History) Reference() *Revision {
-	if h.Published != nil || len(h.Live) == 0 {
+	if h.Published != nil || len(h.Owned) == 0 {
 		return h.Published
 	}
-	return h.Live[0]
+	return h.Owned[0]
 }
 
 // Users of a namespace may have the right to delete records and Secrets. What the operator would conclude from a record must then
@@ -92,7 +92,7 @@ func (h *History) Reference() *Revision {
 // NewestLost reports whether the record of the newest known revision is gone. Other records, their annotations and status.current
 // show its number.
 func (h *History) NewestLost() bool {
-	return len(h.Live) == 0 || max(h.Live[0].Number, h.Live[0].NameNumber) < h.Highest
+	return len(h.Owned) == 0 || max(h.Owned[0].Number, h.Owned[0].NameNumber) < h.Highest
 }
 
 // Granted returns the revision that shows what the key was granted last: the newest one. If that one is gone, it is the newest that
@@ -100,9 +100,9 @@ func (h *History) NewestLost() bool {
 // It returns nil if no record shows it, and then nothing counts as granted.
 func (h *History) Granted(at *instant.Horizon) *Revision {
 	if !h.NewestLost() {
-		return h.Live[0]
+		return h.Owned[0]
 	}
-	for _, r := range h.Live {
+	for _, r := range h.Owned {
 		if r.Verifies(at) {
 			return r
 		}
@@ -122,7 +122,7 @@ func (h *History) SupersederOf(r *Revision) *Revision {
 // Exceeds reports whether at least most revisions that are newer than this one, and older than a number, verify.
 func (h *History) Exceeds(most int, r *Revision, below int64, at *instant.Horizon) bool {
 	newer := 0
-	for _, other := range h.Live {
+	for _, other := range h.Owned {
 		if other.Number > r.Number && other.Number < below && other.Verifies(at) {
 			newer++
 		}
