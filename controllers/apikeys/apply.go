@@ -90,15 +90,15 @@ func (r *Reconciler) escalateConflict(seen *observed, err error) error {
 	if seen.Key == nil {
 		return err // it was deleted meanwhile
 	}
-	steps := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: planned}
+	attempt := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: carryingOut}
 	var conflict *write.ConflictError
 	if !errors.As(err, &conflict) {
 		if err == nil {
-			r.attempts.Succeed(steps)
+			r.attempts.Succeed(attempt)
 		}
 		return err
 	}
-	if r.attempts.Fail(steps, r.Clock.Now()) <= maxConflicts {
+	if r.attempts.Fail(attempt, r.Clock.Now()) <= maxConflicts {
 		return err
 	}
 	return conflict.Reject()
@@ -163,8 +163,8 @@ func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 // confirmKey reads the key again before its records are curtailed. They were read after it: in between a user may have enabled the key or given
 // it more time, and another instance may have issued the revision that is about to be revoked for good. Reading the key last instead was
 // refused: a status that is newer than the records makes a revision due that another instance has just issued.
-func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, steps []steps.Step) error {
-	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(steps, curtails) {
+func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []steps.Step) error {
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, curtails) {
 		return nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}

@@ -34,10 +34,10 @@ type keyMemory struct {
 
 // The attempts that are counted for a key.
 const (
-	repairing = "repair of the Secret"
-	creating  = "creation of a record"
-	reporting = "status"
-	planned   = "steps of a plan"
+	repairing   = "repair of the Secret"
+	creating    = "creation of a record"
+	reporting   = "status"
+	carryingOut = "steps of a plan"
 	// amending is followed by the record's name.
 	amending = "change of record "
 )

@@ -34,8 +34,8 @@ type observed struct {
 	failures read.Failures
 }
 
-// failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
-func (o *observed) failed(part report.ReadPart, err error) {
+// noteRead makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+func (o *observed) noteRead(part report.ReadPart, err error) {
 	o.failures.Note(part, err)
 	o.Failed = o.failures.Reads
 }
@@ -175,20 +175,20 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 		reader = r.Live
 	}
 	seen := &observed{Observation: lifecycle.Observation{Key: key, IsServerTime: isServerTime(r.Clock)}, secret: look.secret}
-	seen.failed(report.ReadSecret, look.err)
+	seen.noteRead(report.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
 	var unread error
 	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
-	seen.failed(report.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {
+	seen.noteRead(report.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {
 		seen.Chatbot, err = chatbotOf(ctx, reader, key, seen.Records)
 		return err
 	}))
-	seen.failed(report.ReadEnvironment, read.Bounded(ctx, func(ctx context.Context) (err error) {
+	seen.noteRead(report.ReadEnvironment, read.Bounded(ctx, func(ctx context.Context) (err error) {
 		seen.Environment, err = r.environmentOf(ctx, reader, key, isLive)
 		return err
 	}))
 	if effective.NeedsTracking(key, seen.Environment.Rules) {
-		seen.failed(report.ReadTracking, unread)
+		seen.noteRead(report.ReadTracking, unread)
 	}
 	if look.err != nil {
 		seen.Secret = revisions.Secret{State: revisions.SecretUnknown}
@@ -217,12 +217,12 @@ func (r *Reconciler) observeRecords(ctx context.Context, reader client.Reader, s
 		}
 	}
 	seen.Records = records.Items
-	seen.failed(report.ReadRecords, read.Wrap(err, "the records of DGbotAPIKey %q", seen.Key.Name))
+	seen.noteRead(report.ReadRecords, read.Wrap(err, "the records of DGbotAPIKey %q", seen.Key.Name))
 }
 
 // describeSecret puts what is known of the Secret into the observation.
 func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *secretFacts) {
-	seen.failed(report.ReadSecret, nil)
+	seen.noteRead(report.ReadSecret, nil)
 	if facts == nil {
 		seen.Secret = revisions.Secret{State: revisions.SecretAbsent}
 		return
@@ -233,7 +233,7 @@ func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *
 		switch {
 		case err != nil:
 			state = revisions.SecretUnknown
-			seen.failed(report.ReadSecret, read.Wrap(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
+			seen.noteRead(report.ReadSecret, read.Wrap(err, "the DGbotAPIKey with uid %s, which Secret %q names as its owner", otherUID, facts.metadata.Name))
 		case lives:
 			state = revisions.SecretForeign
 		}

@@ -39,8 +39,8 @@ const doubtful = 30 * time.Second
 // All of it has PublishTimeout, and the following steps, such as revoking a leaked key, wait no longer.
 func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.IssueRevision) error {
 	creation := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: creating}
-	altered := r.attempts.LastFailure(creation)
-	if altered.Within(report.Backoff(altered.Times-1), r.Clock.Now()) {
+	last := r.attempts.LastFailure(creation)
+	if last.Within(report.Backoff(last.Times-1), r.Clock.Now()) {
 		// A webhook that alters records may skip dry runs, so that a dry run would prove nothing.
 		return alteredRecord(step.RecordName, "created")
 	}
@@ -60,7 +60,7 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.Issue
 	if err := r.tryPublish(ctx, seen, step); err != nil {
 		return err
 	}
-	if altered.Times > 0 {
+	if last.Times > 0 {
 		if err := r.tryRecord(ctx, seen, step); err != nil {
 			return err
 		}

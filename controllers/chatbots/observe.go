@@ -35,8 +35,8 @@ type observed struct {
 	failures read.Failures
 }
 
-// failed makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
-func (seen *observed) failed(part report.ReadPart, err error) {
+// noteRead makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+func (seen *observed) noteRead(part report.ReadPart, err error) {
 	seen.failures.Note(part, err)
 	seen.Failed = seen.failures.Reads
 }
@@ -108,7 +108,7 @@ func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
 	if err != nil {
 		seen.Claim = chatbots.ClaimUnknown
 	}
-	seen.failed(report.ReadClaim, err)
+	seen.noteRead(report.ReadClaim, err)
 }
 
 // observeWidget reads the chatbot's ConfigMap.
@@ -129,7 +129,7 @@ func (r *Reconciler) observeWidget(ctx context.Context, seen *observed) {
 	if err != nil {
 		seen.Widget = chatbots.WidgetUnknown
 	}
-	seen.failed(report.ReadWidget, err)
+	seen.noteRead(report.ReadWidget, err)
 }
 
 // getCached reads an object from the cache, or from the API server where the cache fails.

@@ -43,11 +43,11 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	default:
 		seen.describeReplica(replica)
 	}
-	seen.failed(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.noteRead(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	secret := &corev1.Secret{}
 	if found, err = r.getLive(ctx, identitySecretName(seen.Chatbot), secret); err != nil {
 		seen.HMAC.Secret = revisions.Secret{State: revisions.SecretUnknown}
-		seen.failed(report.ReadSecret, read.Wrap(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
+		seen.noteRead(report.ReadSecret, read.Wrap(err, "Secret %q", identitySecretName(seen.Chatbot).Name))
 	} else {
 		if !found {
 			secret = nil
@@ -67,7 +67,7 @@ func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
 		look = r.getLive
 	}
 	found, err := look(ctx, reservation.NameOf(seen.ID), replica)
-	seen.failed(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
+	seen.noteRead(report.ReadReplica, read.Wrap(err, "Secret %s, the replica of the HMAC secret", reservation.NameOf(seen.ID)))
 	if err != nil {
 		r.describeUnknownReplica(ctx, seen)
 		return
@@ -100,7 +100,7 @@ func identitySecretName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
 // describeIdentitySecret puts what is known of the Secret into the observation; nil stands for none.
 func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed, secret *corev1.Secret) {
 	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, revisions.Secret{State: revisions.SecretAbsent}, ""
-	seen.failed(report.ReadSecret, nil)
+	seen.noteRead(report.ReadSecret, nil)
 	if secret == nil {
 		return
 	}
@@ -110,7 +110,7 @@ func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed,
 		switch {
 		case err != nil:
 			state = revisions.SecretUnknown
-			seen.failed(report.ReadSecret, read.Wrap(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
+			seen.noteRead(report.ReadSecret, read.Wrap(err, "the DGbotChatbot with uid %s, which Secret %q names as its owner", otherUID, secret.Name))
 		case lives:
 			state = revisions.SecretForeign
 		}
@@ -171,7 +171,7 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	found, err := r.getLive(ctx, name, source)
 	if err != nil {
 		if seen.HMAC.Source.Unknown = !chatbots.LedgerOf(&seen.Chatbot.Status).Empty(); !seen.HMAC.Source.Unknown {
-			seen.failed(report.ReadSource, read.Wrap(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
+			seen.noteRead(report.ReadSource, read.Wrap(err, "Secret %q, which spec.identityVerification.importFrom names", name.Name))
 		}
 		return
 	}

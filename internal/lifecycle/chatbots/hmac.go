@@ -111,7 +111,7 @@ func (o *Observation) planHMAC(now time.Time) hmacPlan {
 	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
 	if plan.issue != nil {
 		if problem := o.importProblem(p, plan.issue); problem != nil {
-			p.Hinder(problem)
+			p.SetObstacle(problem)
 			plan.issue = nil
 		}
 	}

@@ -60,10 +60,10 @@ var hmacHappenings = map[string]struct {
 			}
 		},
 	},
-	"the Secret is lost":    {happen: loseSecret, reason: v1alpha1.PublishedReason},
-	"the Secret is altered": {happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk" }, reason: v1alpha1.PublishedReason},
-	"the replica is lost":      {happen: func(w *hmacWorld) { w.o.HMAC.Replica = Replica{} }, reason: v1alpha1.PublishedReason},
-	"the replica is altered":   {happen: alterReplica, reason: v1alpha1.PublishedReason, check: noJunk},
+	"the Secret is lost":     {happen: loseSecret, reason: v1alpha1.PublishedReason},
+	"the Secret is altered":  {happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk" }, reason: v1alpha1.PublishedReason},
+	"the replica is lost":    {happen: func(w *hmacWorld) { w.o.HMAC.Replica = Replica{} }, reason: v1alpha1.PublishedReason},
+	"the replica is altered": {happen: alterReplica, reason: v1alpha1.PublishedReason, check: noJunk},
 	"the status is lost": {
 		happen: func(w *hmacWorld) { w.o.Chatbot.Status = v1alpha1.DGbotChatbotStatus{} }, reason: v1alpha1.PublishedReason,
 		check: func(w *hmacWorld) {

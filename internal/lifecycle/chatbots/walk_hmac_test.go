@@ -18,13 +18,13 @@ import (
 
 // hmacDeeds are what a walk does to a chatbot, between any two writes of the operator.
 var hmacDeeds = map[string]func(*hmacWorld, *rand.Rand){
-	"crash":             func(w *hmacWorld, _ *rand.Rand) { w.crash() },
-	"time passes":       func(w *hmacWorld, r *rand.Rand) { w.now = w.now.Add(time.Duration(r.IntN(5000)) * time.Second) },
-	"a second passes":   func(w *hmacWorld, _ *rand.Rand) { w.now = w.now.Add(time.Second) },
-	"lose the Secret":   func(w *hmacWorld, _ *rand.Rand) { loseSecret(w) },
-	"lose the replica":     func(w *hmacWorld, _ *rand.Rand) { w.o.HMAC.Replica = Replica{} },
-	"garble the Secret": func(w *hmacWorld, r *rand.Rand) { garbleSecret(w, r) },
-	"garble the replica":   func(w *hmacWorld, r *rand.Rand) { garbleReplica(w, r) },
+	"crash":              func(w *hmacWorld, _ *rand.Rand) { w.crash() },
+	"time passes":        func(w *hmacWorld, r *rand.Rand) { w.now = w.now.Add(time.Duration(r.IntN(5000)) * time.Second) },
+	"a second passes":    func(w *hmacWorld, _ *rand.Rand) { w.now = w.now.Add(time.Second) },
+	"lose the Secret":    func(w *hmacWorld, _ *rand.Rand) { loseSecret(w) },
+	"lose the replica":   func(w *hmacWorld, _ *rand.Rand) { w.o.HMAC.Replica = Replica{} },
+	"garble the Secret":  func(w *hmacWorld, r *rand.Rand) { garbleSecret(w, r) },
+	"garble the replica": func(w *hmacWorld, r *rand.Rand) { garbleReplica(w, r) },
 	"rotate": func(w *hmacWorld, _ *rand.Rand) {
 		onRotation(w, func(r *v1alpha1.IdentityRotation) { r.RequestedAt = w.at() })
 	},

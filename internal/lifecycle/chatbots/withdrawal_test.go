@@ -38,8 +38,8 @@ func withLedger() Observation {
 		Chatbot: chatbot, ID: "cb_1", Claim: ClaimOwn, Widget: WidgetPublished,
 		HMAC: HMACObservation{
 			Secret: revisions.Secret{State: revisions.SecretOwned, Hash: "h2"}, PreviousHash: "h1",
-			Replica:  Replica{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
-			Known: map[string]bool{"h1": true, "h2": true},
+			Replica: Replica{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
+			Known:   map[string]bool{"h1": true, "h2": true},
 		},
 	}
 }

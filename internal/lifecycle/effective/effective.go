@@ -15,15 +15,6 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 )
 
-// checkChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
-// issue, and a key that was issued goes on with the chatbot ID that it has.
-func (e *Spec) checkChatbot(s *Subject) {
-	if s.Chatbot.IsOutside(s.Asks.Environment) {
-		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
-			s.Asks.Chatbot, s.Chatbot.Environment, s.Asks.Environment)
-	}
-}
-
 // What an owner asks for becomes what it gets in three steps, each a function of values: DesiredBy reads the spec, UnderRules applies the
 // rules of the environment, and UnderAudit the audit. Nothing else of the policy knows of rules: it sees the result as if it were
 // written in spec.
@@ -63,6 +54,15 @@ func UnderRules(s Subject, h *instant.Horizon) Spec {
 	e.checkChatbot(&s)
 	e.checkTemplate()
 	return e
+}
+
+// checkChatbot notes a chatbot of another environment. It is a violation like those of the environment's rules: it stops the first
+// issue, and a key that was issued goes on with the chatbot ID that it has.
+func (e *Spec) checkChatbot(s *Subject) {
+	if s.Chatbot.IsOutside(s.Asks.Environment) {
+		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
+			s.Asks.Chatbot, s.Chatbot.Environment, s.Asks.Environment)
+	}
 }
 
 // UnderAudit returns what an owner gets once its environment is audited: the stricter of its state and the audit's.

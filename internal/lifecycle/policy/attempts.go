@@ -56,8 +56,7 @@ func (p *Planner) wasPublished(record *revisions.Revision) bool {
 	return record == p.Matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Number
 }
 
-// attemptsGate keeps attempts apart that fail one after the other: by 5 s from the third on, and each time twice as
-// long, up to 5 minutes. What the API server said to the last one stays in the condition meanwhile.
+// attemptsGate keeps attempts apart that fail one after the other: from the third on by report.Backoff. What the API server said to the last one stays in the condition meanwhile.
 func (p *Planner) attemptsGate() *report.Obstacle {
 	n, newest := p.failedAttempts()
 	if n < attemptsFree {

@@ -42,7 +42,8 @@ type Facts struct {
 	KeepEnded   bool
 }
 
-// Planner is what follows from facts.
+// Planner is what follows from facts. What the spec asks for, under the rules and the audit, is in Spec (Wants); which revision is matched
+// or published in History; what the status says from the last time in Owner (Was); the time in Horizon.
 type Planner struct {
 	Facts
 	effective.Spec
@@ -72,12 +73,12 @@ func Assess(f Facts) *Planner {
 		p.loss = p.findLoss()
 		p.Cause = p.findCause()
 	}
-	p.Hinder(p.findObstacle())
+	p.SetObstacle(p.findObstacle())
 	return p
 }
 
-// Hinder notes what keeps the owner from being Ready or the revision from being issued, and has it looked at again in time.
-func (p *Planner) Hinder(o *report.Obstacle) {
+// SetObstacle sets what keeps the owner from being Ready or the revision from being issued, and has it looked at again in time.
+func (p *Planner) SetObstacle(o *report.Obstacle) {
 	if p.Obstacle = o; o != nil {
 		p.WakeBy(o.Until)
 	}

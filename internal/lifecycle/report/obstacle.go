@@ -14,8 +14,7 @@ import (
 const (
 	// LookAgain is how often something that no watch reports is looked at.
 	LookAgain = time.Minute
-	// MinRetryDelay and MaxRetryDelay bound the time after which a rejected write is retried, which is as long as it has been
-	// rejected.
+	// MinRetryDelay and MaxRetryDelay bound the time after which a rejected write is retried: as long again as it has been rejected.
 	MinRetryDelay = 5 * time.Second
 	MaxRetryDelay = 5 * time.Minute
 )
@@ -51,8 +50,6 @@ type Rejection struct {
 // Backoff returns how long to wait before a write is retried that has failed that many times since the first: MinRetryDelay, twice as
 // long each time, and at most MaxRetryDelay.
 func Backoff(times int) time.Duration {
-	if times >= 6 {
-		return MaxRetryDelay
-	}
-	return min(MaxRetryDelay, MinRetryDelay<<max(times, 0))
+	const doublings = 16 // more would overflow
+	return min(MaxRetryDelay, MinRetryDelay<<min(max(times, 0), doublings))
 }

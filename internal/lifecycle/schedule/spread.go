@@ -21,7 +21,7 @@ func Due(uid types.UID, interval *metav1.Duration, issuedAt metav1.Time) *metav1
 	return SpreadBefore(uid, issuedAt, interval.Duration)
 }
 
-// SpreadBefore is a whole number of seconds in (0.9, 1.0] of an interval after a time.
+// SpreadBefore returns a time shortly before the end of an interval: a whole number of seconds in (0.9, 1.0] of it after it began.
 func SpreadBefore(uid types.UID, issuedAt metav1.Time, interval time.Duration) *metav1.Time {
 	// Choosing among the whole seconds within the bounds, rather than rounding a fraction, cannot leave them.
 	latest := int64(interval / time.Second)
