@@ -27,8 +27,10 @@ const tolerance = 500 * time.Millisecond
 // that answers in their place, can differ: the Clock keeps to those that it agrees with.
 const patience = 10 * time.Second
 
-// maxTook is how long a request may take for its answer to count. A slow answer leaves open when it was dated, and a webhook can make any
-// number of answers slow. With tolerance and the whole seconds of a date this keeps a Clock that is ahead within two seconds.
+// maxTook is how long a request may take for its answer to set a Clock. A slow answer leaves open when it was dated, and a webhook can make
+// any number of answers slow. With tolerance and the whole seconds of a date this keeps a Clock that is ahead within two seconds. A slow answer
+// still disputes a time that was not reached while its request took: otherwise the time of an API server that is fast would count as that of one
+// that is slow.
 const maxTook = 250 * time.Millisecond
 
 // Clock tells the time of the API server, as far as its answers show it. Until the first answer it is the machine's. It is safe for
@@ -71,8 +73,8 @@ func (c *Clock) Now() time.Time {
 	return c.now(wall, monotonic)
 }
 
-// Confirmed reports whether the time is the one that objects are dated by: an answer has shown it, and none has disagreed within the last
-// hour. Where the clocks of API servers differ, an object may be dated by another one.
+// Confirmed reports whether the time is the one that objects are dated by: an answer has shown it, and within the last hour none has disagreed,
+// whether the Clock then followed it or not. Where the clocks of API servers differ, an object may be dated by another one.
 func (c *Clock) Confirmed() bool {
 	_, monotonic := c.machine()
 	c.mutex.Lock()
@@ -91,33 +93,37 @@ func (c *Clock) now(wall time.Time, monotonic time.Duration) time.Time {
 }
 
 // observe compares the clock with the Date header of an answer that has just arrived, to a request that took a while. Answers without the
-// header, those from a cache on the way, and slow ones are ignored.
+// header and those from a cache on the way are ignored. Slow ones do not set the clock.
 func (c *Clock) observe(header http.Header, took time.Duration) {
 	date, err := http.ParseTime(header.Get("Date"))
-	if err != nil || header.Get("Age") != "" || took > maxTook {
+	if err != nil || header.Get("Age") != "" {
 		return
 	}
-	if ahead, changed := c.follow(date, time.Second+took); changed {
+	if ahead, changed := c.follow(date, time.Second+took, took <= maxTook); changed {
 		c.onChange(ahead)
 	}
 }
 
-// follow compares the clock with a time of the API server that began up to open ago. It reports whether the wall clock became wrong or right
-// again, and how far it is ahead.
-func (c *Clock) follow(date time.Time, open time.Duration) (ahead time.Duration, changed bool) {
+// follow compares the clock with a time of the API server that began up to open ago, and sets it if the answer may. It reports whether the
+// wall clock became wrong or right again, and how far it is ahead.
+func (c *Clock) follow(date time.Time, open time.Duration, maySet bool) (ahead time.Duration, changed bool) {
 	agrees := func(t time.Time) bool { return !t.Before(date.Add(-tolerance)) && t.Before(date.Add(open+tolerance)) }
 	wall, monotonic := c.machine()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	now := c.now(wall, monotonic)
+	if !c.at.IsZero() && !agrees(now) {
+		c.disputed = monotonic + time.Hour // also if it is followed: objects from before have the other time
+	}
 	switch {
+	case !maySet:
+		return 0, false
 	case agrees(wall):
 		now = wall // two witnesses; also after the machine was suspended, which stops the monotonic clock
 	case agrees(now):
 	case c.at.IsZero(), monotonic-c.confirmed > patience:
 		now = date.Add(open / 2)
 	default:
-		c.disputed = monotonic + time.Hour
 		return 0, false
 	}
 	c.at, c.since, c.confirmed = now, monotonic, monotonic

@@ -157,6 +157,44 @@ func TestClock_IgnoresSlowAnswers(t *testing.T) {
 	}
 }
 
+// TestClock_LetsSlowAnswersDispute: an API server that is slow does not set the clock. If it cannot have the clock's time, that counts all the
+// same: objects that it creates have another one.
+func TestClock_LetsSlowAnswersDispute(t *testing.T) {
+	w := newWorld(t)
+	w.answer()
+	for _, took := range []time.Duration{300 * time.Millisecond, 10 * time.Second} {
+		w.clock.observe(dated(w.right.Add(-took)), took)
+		w.clock.observe(dated(w.right), took)
+		if !w.clock.Confirmed() {
+			t.Errorf("a date within the %s of the request disputes the time", took)
+		}
+	}
+	w.clock.observe(dated(w.right.Add(-15*time.Second)), 10*time.Second)
+	w.wantRight()
+	if w.clock.Confirmed() {
+		t.Error("a date from before the request does not dispute the time")
+	}
+}
+
+// TestClock_IsDisputedByAServerThatItFollows: what was created before has the time of the earlier API server.
+func TestClock_IsDisputedByAServerThatItFollows(t *testing.T) {
+	for name, first := range map[string]time.Duration{"the machine is right": 90 * time.Second, "the machine is wrong": 0} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.clock.observe(dated(w.right.Add(first)), 0)
+			w.right = w.right.Add(2 * patience)
+			then := 90*time.Second - first
+			w.clock.observe(dated(w.right.Add(then)), 0)
+			if off := w.clock.Now().Sub(w.right.Add(then)); off.Abs() > time.Second {
+				t.Errorf("the clock is %s off", off)
+			}
+			if w.clock.Confirmed() {
+				t.Error("the time counts as the one that objects are dated by, and earlier objects have another one")
+			}
+		})
+	}
+}
+
 // TestClock_FollowsTheMachineWithAnyServer: the first answer came from an API server that is wrong and goes on answering. The machine and
 // another API server agree.
 func TestClock_FollowsTheMachineWithAnyServer(t *testing.T) {
