@@ -219,6 +219,26 @@ func TestPulse_TakesAStepOfTheWallClockForAGap(t *testing.T) {
 	}
 }
 
+// TestPulse_FindsTheLongestGap: a short gap after a long one does not hide it.
+func TestPulse_FindsTheLongestGap(t *testing.T) {
+	m := &machine{}
+	p := m.freshness().pulse
+	var moments []moment
+	for _, length := range []time.Duration{10 * time.Second, 3 * time.Second, time.Minute, 2 * time.Second} {
+		moments = append(moments, p.moment())
+		m.running += length
+		p.beat()
+	}
+	for i, want := range []time.Duration{time.Minute, time.Minute, time.Minute, 2 * time.Second} {
+		if found, is := p.gapAfter(moments[i]); !is || found.length != want {
+			t.Errorf("after moment %d the longest gap is %s, want %s", i, found.length, want)
+		}
+	}
+	if found, is := p.gapAfter(p.moment()); is {
+		t.Errorf("a gap of %s is found after the last one", found.length)
+	}
+}
+
 func TestTimeSuspended_StaysWhileTheMachineRuns(t *testing.T) {
 	before := timeSuspended()
 	for range 1000 {

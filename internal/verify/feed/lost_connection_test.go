@@ -3,6 +3,7 @@
 package feed
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"dgbot.io/key-operator/internal/continuity"
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
@@ -268,6 +270,40 @@ func TestWatcher_ListsIfARestartMayBeHidden(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			if n := lists.Load(); n != tc.lists {
 				t.Errorf("%s: %d lists, want %d", name, n, tc.lists)
+			}
+		})
+	}
+}
+
+// TestWatcher_ListsAgainIfAListWasInterrupted by a suspension of the process, in which the API server may have been restored from a backup: the
+// end of the list has waited in buffers, and the API server accepts its version although it has other records.
+func TestWatcher_ListsAgainIfAListWasInterrupted(t *testing.T) {
+	for stopped, want := range map[time.Duration]int32{continuity.Slack - time.Second: 1, continuity.Slack + time.Second: 2, 25 * time.Second: 2} {
+		var lists atomic.Int32
+		revoked := verifytest.Mint(t)
+		transport := verifytest.Transport{Handler: func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case verifytest.IsList(r) && lists.Add(1) == 1:
+				verifytest.Accept(w, verifytest.Event("ADDED", verifytest.Typed(verifytest.Record(revoked, verifytest.Created(0, "1")), "5"))+"\n")
+				verifytest.Hold(r, stopped)
+				verifytest.Accept(w, verifytest.End("6"))
+			case verifytest.IsList(r):
+				verifytest.Accept(w, verifytest.End("6"))
+			default:
+				verifytest.Accept(w)
+				verifytest.KeepOpen(r)
+			}
+		}}
+		inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
+			v.pulse.begin()
+			time.Sleep(stopped)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			v.pulse.beat()
+			go v.pulse.run(ctx)
+			time.Sleep(5 * time.Minute)
+			if n := lists.Load(); n != want || v.knows(revoked) != (want == 1) || !v.KeyFreshness.Ready(time.Now()) {
+				t.Errorf("stopped for %s: %d lists, it knows the record: %t, ready: %t", stopped, n, v.knows(revoked), v.KeyFreshness.Ready(time.Now()))
 			}
 		})
 	}

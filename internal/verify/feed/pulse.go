@@ -4,6 +4,7 @@ package feed
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,7 +44,8 @@ type pulse struct {
 	mutex   sync.Mutex
 	beating bool
 	last    moment
-	latest  gap
+	// gaps are those that can be the longest after some moment: each is longer than all later ones.
+	gaps []gap
 	// woken is closed at the end of the next gap.
 	woken chan struct{}
 }
@@ -83,7 +85,8 @@ func (p *pulse) beat() moment {
 	now := p.moment()
 	if p.beating {
 		if length := p.elapsed(now); length > longestGap {
-			p.latest = gap{now, length}
+			p.gaps = slices.DeleteFunc(p.gaps, func(earlier gap) bool { return earlier.length <= length })
+			p.gaps = append(p.gaps, gap{now, length})
 			close(p.woken)
 			p.woken = make(chan struct{})
 		}
@@ -98,11 +101,16 @@ func (p *pulse) elapsed(now moment) time.Duration {
 	return max(now.since(p.last), now.at.Round(0).Sub(p.last.at.Round(0)))
 }
 
-// gapAfter returns the latest gap that ended after a moment, if there is one.
+// gapAfter returns the longest gap that ended after a moment, if there is one.
 func (p *pulse) gapAfter(asked moment) (gap, bool) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	return p.latest, p.latest.length > 0 && p.latest.end.since(asked) > 0
+	for _, g := range p.gaps {
+		if g.end.since(asked) > 0 {
+			return g, true
+		}
+	}
+	return gap{}, false
 }
 
 // next returns a channel that is closed at the end of the next gap.

@@ -206,7 +206,13 @@ func (w *watcher) watch(ctx context.Context) error {
 	defer cancel()
 	pulse := w.freshness.pulse
 	woken := pulse.next()
-	w.asked = pulse.beat()
+	asked := pulse.beat()
+	// Since the request for the list, or for the watch before: what was read may have waited in buffers, and the API server may have another
+	// history by now, in which it accepts the version.
+	if err := w.ranSince(w.asked); err != nil {
+		return err
+	}
+	w.asked = asked
 	stream, err := w.open(ctx, options)
 	if err != nil {
 		return err
@@ -226,16 +232,25 @@ func (w *watcher) watch(ctx context.Context) error {
 	}()
 	failed := w.takeEvents(stream)
 	lasted := pulse.beat().since(w.asked)
-	paused, was := pulse.gapAfter(w.asked)
+	if err := w.ranSince(w.asked); err != nil {
+		return err
+	}
+	_, paused := pulse.gapAfter(w.asked)
 	switch {
-	case was && paused.length > continuity.Slack:
-		return fmt.Errorf("the process did not run for %s, which may hide a restart of the API server", paused.length.Round(time.Millisecond))
-	case was && (failed == nil || ctx.Err() != nil):
+	case paused && (failed == nil || ctx.Err() != nil):
 		return nil
 	case failed != nil:
 		return failed
 	case !continuity.EndedOnTime(w.asked.at, w.asked.at.Add(lasted), span):
 		return fmt.Errorf("the watch ended after %s instead of %s", lasted.Round(time.Millisecond), span)
+	}
+	return nil
+}
+
+// ranSince returns an error if, after a moment, the process did not run for so long that the API server may have been restarted meanwhile.
+func (w *watcher) ranSince(asked moment) error {
+	if paused, was := w.freshness.pulse.gapAfter(asked); was && paused.length > continuity.Slack {
+		return fmt.Errorf("the process did not run for %s, which may hide a restart of the API server", paused.length.Round(time.Millisecond))
 	}
 	return nil
 }
