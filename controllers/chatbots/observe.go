@@ -31,7 +31,7 @@ type observed struct {
 	texts map[string][]byte
 	// source is what importFrom names.
 	source []byte
-	// failures are the reads behind ChatbotObservation.Failed.
+	// failures are the reads behind Observation.Failed.
 	failures read.Failures
 }
 

@@ -12,7 +12,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-func TestPlanChatbot_ReportsRequestsInTheFuture(t *testing.T) {
+func TestPlan_ReportsRequestsInTheFuture(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	w.rest()
 	w.o.Chatbot.Annotations = map[string]string{
@@ -44,7 +44,7 @@ func TestPlanChatbot_ReportsRequestsInTheFuture(t *testing.T) {
 	}
 }
 
-func TestPlanChatbot_ReportsWhiteSpaceAroundAnImportedSecret(t *testing.T) {
+func TestPlan_ReportsWhiteSpaceAroundAnImportedSecret(t *testing.T) {
 	w := newHMACWorld(t, func(iv *v1alpha1.IdentityVerification) {
 		iv.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
 	})

@@ -97,7 +97,7 @@ func settleChatbot(t *testing.T, o *Observation, now time.Time) ([]Step, Decisio
 	return nil, Decision{}
 }
 
-func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
+func TestPlan_FailedReadsRevoke(t *testing.T) {
 	now := start.Add(time.Minute)
 	for part, steps := range map[report.ReadPart][]Step{
 		report.ReadClaim: {WriteLedger, WriteReplica}, report.ReadSecret: {WriteLedger, WriteReplica}, report.ReadSource: {WriteLedger, WriteReplica},
@@ -126,8 +126,8 @@ func TestPlanChatbot_FailedReadsRevoke(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_FailedReadsRevokeTheEarlierOne: the replica loses what was revoked and keeps the rest.
-func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
+// TestPlan_FailedReadsRevokeTheEarlierOne: the replica loses what was revoked and keeps the rest.
+func TestPlan_FailedReadsRevokeTheEarlierOne(t *testing.T) {
 	now := start.Add(time.Minute)
 	for _, part := range []report.ReadPart{report.ReadSecret, report.ReadReplica} {
 		o := without(withLedger(), part)
@@ -148,8 +148,8 @@ func TestPlanChatbot_FailedReadsRevokeTheEarlierOne(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_UnseenReplica: a revision leaves the ledger only once the replica has lost it.
-func TestPlanChatbot_UnseenReplica(t *testing.T) {
+// TestPlan_UnseenReplica: a revision leaves the ledger only once the replica has lost it.
+func TestPlan_UnseenReplica(t *testing.T) {
 	for name, test := range map[string]struct {
 		happen func(*Observation)
 		now    time.Time
@@ -210,7 +210,7 @@ func TestPlanChatbot_UnseenReplica(t *testing.T) {
 	}
 }
 
-func TestPlanChatbot_FailedReadsWithdraw(t *testing.T) {
+func TestPlan_FailedReadsWithdraw(t *testing.T) {
 	for name, change := range map[string]func(*v1alpha1.DGbotChatbot){
 		"identityVerification removed": func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification = nil },
 		"deleted":                      func(c *v1alpha1.DGbotChatbot) { c.DeletionTimestamp = at(start) },
@@ -265,8 +265,8 @@ func TestHMACWithdrawalOf(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_FailedReadsGrantNothing: nothing is announced, restored or claimed, and retries write nothing.
-func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
+// TestPlan_FailedReadsGrantNothing: nothing is announced, restored or claimed, and retries write nothing.
+func TestPlan_FailedReadsGrantNothing(t *testing.T) {
 	for name, happen := range map[string]func(*Observation){
 		"nothing": func(*Observation) {},
 		"a rotation is due": func(o *Observation) {
@@ -300,8 +300,8 @@ func TestPlanChatbot_FailedReadsGrantNothing(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_UnknownWidgetDelaysNoRotation: the HMAC secret does not depend on the ConfigMap.
-func TestPlanChatbot_UnknownWidgetDelaysNoRotation(t *testing.T) {
+// TestPlan_UnknownWidgetDelaysNoRotation: the HMAC secret does not depend on the ConfigMap.
+func TestPlan_UnknownWidgetDelaysNoRotation(t *testing.T) {
 	o := withLedger()
 	o.Chatbot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(start)
 	o.Chatbot.Status.Previous, o.HMAC.Replica.Shows.Previous, o.HMAC.PreviousHash = nil, nil, ""
@@ -311,8 +311,8 @@ func TestPlanChatbot_UnknownWidgetDelaysNoRotation(t *testing.T) {
 	}
 }
 
-// TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack from a replica that could not be deleted: its return is another one.
-func TestPlanChatbot_AWithdrawnHMACSecretDoesNotComeBack(t *testing.T) {
+// TestPlan_AWithdrawnHMACSecretDoesNotComeBack from a replica that could not be deleted: its return is another one.
+func TestPlan_AWithdrawnHMACSecretDoesNotComeBack(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	w.rest()
 	before := w.o.Chatbot.Status.Current

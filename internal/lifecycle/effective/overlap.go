@@ -34,7 +34,7 @@ func (d *Desired) MaxOverlap() time.Duration {
 const defaultOverlap = 24 * time.Hour
 
 // OverlapOf returns how long earlier revisions of a key go on verifying after a newer one is published, without the rules of its
-// environment. See desired.overlap.
+// environment. See Desired.Overlap.
 func OverlapOf(spec *v1alpha1.DGbotAPIKeySpec) time.Duration {
 	d := DesiredBy(spec)
 	return d.Overlap()

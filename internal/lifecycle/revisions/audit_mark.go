@@ -11,19 +11,6 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 )
 
-// The audit of unused keys, by what is known of a key:
-//
-//	       unusedAfter            disableAfter, and            revokeAfter, and
-//	in use ───────────▶ Unused ──────────────────▶ Disabled ──────────────────▶ Revoked
-//	   ▲                   │   its own time over      │      its own time over      │
-//	   └───────────────────┴──────────────────────────┘◀── kept-at, a late report   │ kept-at: a new revision
-//	         a use, kept-at, a gap in the reports           of a use, an exemption, ▼
-//	         an exemption, other rules                      other rules
-//
-// Unused is a warning, which the key's status remembers: where that is lost, the operator warns again. Disabled and Revoked are
-// done to the records, and noted on the newest of them with the write that does it, so that no loss of a status revives a key. A
-// gap in the reports takes back the warning, because a use may have been missed. It enables nothing: what is disabled is not used.
-
 // AuditMark is what the audit has done to a key, as noted on its newest record.
 type AuditMark struct {
 	// Stage is Disabled or Revoked.
