@@ -92,6 +92,9 @@ func (e envoyExample) checkPaths(t *testing.T, name string) {
 	if c := e.connections; !c.GetNormalizePath().GetValue() || !c.GetMergeSlashes() || c.GetPathWithEscapedSlashesAction() != manager.HttpConnectionManager_REJECT_REQUEST {
 		t.Errorf("%s: routes are found by another path than the API gets", name)
 	}
+	if c := e.connections; !c.GetUseRemoteAddress().GetValue() || c.InternalAddressConfig == nil || len(c.InternalAddressConfig.GetCidrRanges()) > 0 {
+		t.Errorf("%s: clients can count as internal, and have Envoy repeat their requests", name)
+	}
 	host := e.connections.GetRouteConfig().GetVirtualHosts()[0]
 	for _, header := range []string{"x-original-url", "x-rewrite-url", "x-original-uri"} {
 		if !slices.Contains(host.GetRequestHeadersToRemove(), header) {
@@ -208,6 +211,10 @@ func matches(patterns *matcher.ListStringMatcher, name string) bool {
 			if strings.HasPrefix(name, of.Prefix) {
 				return true
 			}
+		case *matcher.StringMatcher_SafeRegex:
+			if regexp.MustCompile(`^(?:` + of.SafeRegex.GetRegex() + `)$`).MatchString(name) {
+				return true
+			}
 		}
 	}
 	return false
@@ -255,6 +262,7 @@ func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
 	v.becomes("the key", text, http.StatusOK)
 	code, reaches := example.through(t, v, "/messages", http.Header{
 		"X-Api-Key": {text}, "Accept": {"text/html"}, "X-Dgbot-Scopes": {"*"}, "X-Dgbot-Label": {"root"}, "X-Dgbot-Chatbot-Id": {"1"},
+		"X.dgbot.scopes": {"*"}, "X-Dgbot.scopes": {"*"}, "X~dgbot~key-Id": {"1"},
 	})
 	if code != http.StatusOK {
 		t.Fatalf("a good key: %d", code)
@@ -265,6 +273,11 @@ func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
 	} {
 		if got := reaches.Get(name); got != want {
 			t.Errorf("%s reaches the API as %q, want %q", name, got, want)
+		}
+	}
+	for _, name := range []string{"X.dgbot.scopes", "X-Dgbot.scopes", "X~dgbot~key-Id"} {
+		if values, is := reaches[name]; is {
+			t.Errorf("a client's %s reaches the API as %q", name, values)
 		}
 	}
 	if code, _ := example.through(t, v, "/messages", http.Header{"Cookie": {text}}); code != http.StatusUnauthorized {

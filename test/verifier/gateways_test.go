@@ -204,6 +204,7 @@ func TestManifests_AskForTheScopesOfEverySpelling(t *testing.T) {
 		{envoy["EnvoyProxy/api-keys"], "spec.provider.kubernetes.envoyDeployment.pod.labels", "map[keys.dgbot.io/verifier-client:true]"},
 		{envoy["SecurityPolicy/api-keys"], "spec.extAuth.contextExtensions.0.name", "required-scopes"},
 		{envoy["HTTPRoute/api"], "spec.rules.0.matches.0.path.type", "RegularExpression"},
+		{envoy["HTTPRoute/api"], "spec.rules.0.filters.0.requestHeaderModifier.remove", "[X-Original-URL X-Rewrite-URL X-Original-URI]"},
 		{istio["DestinationRule/dgbot-verifier"], "spec.trafficPolicy.tls.mode", "SIMPLE"},
 		{istio["DestinationRule/dgbot-verifier"], "spec.trafficPolicy.tls.subjectAltNames.0", tlsName},
 		{istio["DestinationRule/dgbot-verifier"], "spec.trafficPolicy.tls.caCertificates", "/etc/dgbot/ca.pem"},
