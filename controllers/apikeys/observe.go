@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
@@ -174,7 +173,10 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 	if isLive {
 		reader = r.Live
 	}
-	seen := &observed{Observation: lifecycle.Observation{Key: key, IsServerTime: isServerTime(r.Clock)}, secret: look.secret}
+	seen := &observed{Observation: lifecycle.Observation{Key: key}, secret: look.secret}
+	if server, ok := r.Clock.(serverClock); ok {
+		seen.IsServerTime, seen.IsDisputed = server.Confirmed(), server.Disputed()
+	}
 	seen.noteRead(report.ReadSecret, look.err)
 	r.observeRecords(ctx, reader, seen)
 	var unread error
@@ -198,10 +200,12 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 	return seen
 }
 
-// isServerTime reports whether a clock tells the API server's time, as internal/servertime does once an answer has shown it.
-func isServerTime(c clock.PassiveClock) bool {
-	follows, ok := c.(interface{ Confirmed() bool })
-	return ok && follows.Confirmed()
+// serverClock is a clock that follows the API server's, as that of internal/servertime.
+type serverClock interface {
+	// Confirmed reports whether it tells the time by which the API server dates records.
+	Confirmed() bool
+	// Disputed reports whether API servers have disagreed about the time.
+	Disputed() bool
 }
 
 // observeRecords lists the records. Where the API server does not list them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.

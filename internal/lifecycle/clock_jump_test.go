@@ -128,3 +128,35 @@ func TestPlan_AClockThatIsAheadForGoodIssuesOnce(t *testing.T) {
 		t.Errorf("issued %q", issued(steps))
 	}
 }
+
+// TestPlan_RevokesADoubtfulRevisionOnce: whether the operator's clock or that of the API server is right is not known, and the time of the
+// revision has come by both. A request from between the two times covers it, and no revision that is issued for that request.
+func TestPlan_RevokesADoubtfulRevisionOnce(t *testing.T) {
+	s := newSimulation(t, nil)
+	created := func() {
+		for i := range s.Records {
+			s.Records[i].CreationTimestamp = *at(s.Records[i].Spec.IssuedAt.Add(-time.Hour))
+		}
+	}
+	created()
+	s.IsDisputed = true
+	asked := start.Add(-time.Minute)
+	metav1.SetMetaDataAnnotation(&s.Key.ObjectMeta, v1alpha1.RevokeIssuedBeforeAnnotation, asked.Format(time.RFC3339))
+	s.Now = start.Add(5 * time.Minute)
+	if handled := Plan(s.Observation, s.Now).Status.LastHandledRequest; handled != nil {
+		t.Errorf("handled before anything was revoked: %s", handled.RevokeIssuedBefore)
+	}
+	if taken := settle(t, s); issued(taken) != "Revocation" {
+		t.Errorf("issued %q, want Revocation", issued(taken))
+	}
+	created()
+	if taken := advance(t, s, 2*time.Hour); issued(taken) != "" {
+		t.Errorf("and then issued %q", issued(taken))
+	}
+	if first, second := s.rev(1).Spec.State, s.rev(2).Spec.State; first != v1alpha1.StateRevoked || second != v1alpha1.StateActive {
+		t.Errorf("revision 1 is %s and revision 2 is %s", first, second)
+	}
+	if handled := s.Key.Status.LastHandledRequest; handled == nil || !handled.RevokeIssuedBefore.Time.Equal(asked) {
+		t.Errorf("handled: %+v", handled)
+	}
+}

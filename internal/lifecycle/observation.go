@@ -24,7 +24,7 @@ func (o *Observation) facts(now time.Time) policy.Facts {
 	f.Owner = ownerOfKey(o.Key, &f.Horizon)
 	for i := range o.Records {
 		r := revisions.Of(o.Key, &o.Records[i])
-		r.CorrectJump(&f.Horizon, o.IsServerTime)
+		r.CorrectJump(&f.Horizon, o.IsServerTime, o.IsDisputed)
 		f.Taken = max(f.Taken, r.Number, r.SupersededBy, r.NameNumber)
 		if standing.Owned(&o.Records[i]) {
 			f.Revisions = append(f.Revisions, r)
@@ -54,6 +54,8 @@ type Observation struct {
 	Failed report.FailedReads
 	// IsServerTime is set if the time that Plan gets is the API server's, which dates records.
 	IsServerTime bool
+	// IsDisputed is set if API servers disagree about the time: another one than the time is from may have dated records.
+	IsDisputed bool
 	// KeepEnded: the API server rejected the deletion of a record that expired long ago. It does no harm; the next pass
 	// retries.
 	KeepEnded bool

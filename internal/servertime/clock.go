@@ -82,6 +82,14 @@ func (c *Clock) Confirmed() bool {
 	return !c.at.IsZero() && monotonic >= c.disputed
 }
 
+// Disputed reports whether an answer has disagreed with the time within the last hour.
+func (c *Clock) Disputed() bool {
+	_, monotonic := c.machine()
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return monotonic < c.disputed
+}
+
 // Since returns the time since an earlier one.
 func (c *Clock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 

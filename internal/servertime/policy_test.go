@@ -54,7 +54,7 @@ func (c *cluster) reconcile() {
 	c.t.Helper()
 	for range 10 {
 		c.request(c.ahead)
-		c.key.Now, c.key.IsServerTime = c.clock.Now(), c.clock.Confirmed()
+		c.key.Now, c.key.IsServerTime, c.key.IsDisputed = c.clock.Now(), c.clock.Confirmed(), c.clock.Disputed()
 		decision := lifecycle.Plan(c.key.Observation, c.key.Now)
 		if len(decision.Steps) == 0 {
 			c.key.Key.Status = *decision.Status
@@ -82,6 +82,16 @@ func (c *cluster) ask(annotation string) {
 }
 
 const skew = 90 * time.Second
+
+// createsElsewhere asks for a rotation, and connects the manager to another API server between the plan and the creation of the record. It
+// returns the record.
+func (c *cluster) createsElsewhere(ahead, took time.Duration) *v1alpha1.DGbotAPIKeyRecord {
+	c.ask(v1alpha1.RotateRequestedAtAnnotation)
+	c.right = c.right.Add(max(0, -c.ahead)) // then the request is due
+	c.createsAt, c.took = &ahead, took
+	c.reconcile()
+	return &c.key.Records[len(c.key.Records)-1]
+}
 
 // wait reconciles every few seconds.
 func (c *cluster) wait(span, step time.Duration) {
@@ -122,6 +132,38 @@ func TestClock_IssuesWithinBoundsWhereAPIServersDiffer(t *testing.T) {
 					c.wait(10*time.Minute, 10*time.Second)
 					if c.issued < 1 || c.issued > 2 {
 						t.Errorf("%s, idle for %s, moved %t: issued %d revisions", annotation, idle, isMoved, c.issued)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestClock_LetsRevocationsCoverWhatAnotherAPIServerCreated: a revocation is handled only if it revoked each key whose record was created
+// before, whichever API server the manager is connected to then, and however late it reads the request.
+func TestClock_LetsRevocationsCoverWhatAnotherAPIServerCreated(t *testing.T) {
+	differ(t, func(t *testing.T, plan, create, took time.Duration) {
+		for _, then := range []time.Duration{-skew, 0, skew} {
+			for _, asked := range []time.Duration{time.Second, 35 * time.Second, 89 * time.Second, 130 * time.Second} {
+				for _, late := range []time.Duration{0, 100 * time.Second} {
+					c := newCluster(t, plan)
+					c.wait(10*time.Minute, 10*time.Second)
+					leaked := c.createsElsewhere(create, took)
+					revision, created := leaked.Spec.Revision, leaked.CreationTimestamp
+					c.ahead = then
+					c.wait(asked, time.Second)
+					c.ask(v1alpha1.RevokeIssuedBeforeAnnotation)
+					request := c.right
+					c.right = c.right.Add(late)
+					c.wait(5*time.Minute, 5*time.Second)
+					if created.After(request) {
+						continue // the API server that created it was ahead: see Limits in the README
+					}
+					for _, r := range c.key.Records {
+						if r.Spec.Revision == revision && r.Spec.State != v1alpha1.StateRevoked {
+							t.Errorf("then at %s, asked after %s, read %s later: issued %s and created %s before the request, and %s; handled %+v",
+								then, asked, late, request.Sub(r.Spec.IssuedAt.Time), request.Sub(created.Time), r.Spec.State, c.key.Key.Status.LastHandledRequest)
+						}
 					}
 				}
 			}

@@ -10,7 +10,6 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/requests"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
@@ -69,10 +68,10 @@ var causes = []struct {
 	// The key in the Secret does not verify: nothing is more urgent.
 	{v1alpha1.CauseRecordLost, func(p *Planner) bool { return p.loss == v1alpha1.CauseRecordLost }},
 	{v1alpha1.CauseFirstIssue, func(p *Planner) bool { return p.Published == nil && p.loss == "" }},
-	{v1alpha1.CauseRevocation, func(p *Planner) bool { return p.isUnsatisfied(p.Requests.Revoke) }},
+	{v1alpha1.CauseRevocation, (*Planner).isRevocationDue},
 	{v1alpha1.CauseReactivation, (*Planner).isRevoked},
 	{v1alpha1.CauseExpiryChanged, (*Planner).expiryMovedLater},
-	{v1alpha1.CauseRequest, func(p *Planner) bool { return p.isUnsatisfied(p.Requests.Rotate) }},
+	{v1alpha1.CauseRequest, (*Planner).isRotationRequested},
 	{v1alpha1.CauseSchedule, (*Planner).isScheduled},
 	// A loss comes last because every other cause serves it as well, undamped.
 	{v1alpha1.CauseSecretLost, func(p *Planner) bool { return p.loss == v1alpha1.CauseSecretLost }},
@@ -89,11 +88,23 @@ func (p *Planner) findCause() v1alpha1.Cause {
 	return ""
 }
 
-// isUnsatisfied reports whether a request covers the newest known revision. With every record the requests that they satisfied are
-// forgotten: then a loss is the cause.
-func (p *Planner) isUnsatisfied(r requests.Request) bool {
+// isRotationRequested reports whether a request for a rotation covers the newest known revision. With every record the requests that they
+// satisfied are forgotten: then a loss is the cause.
+func (p *Planner) isRotationRequested() bool {
 	reference := p.Reference()
-	return reference != nil && r.Covers(p.satisfied(reference))
+	return reference != nil && p.Requests.Rotate.Covers(p.satisfied(reference))
+}
+
+// isRevocationDue reports whether a revocation covers the newest known revision.
+func (p *Planner) isRevocationDue() bool {
+	reference := p.Reference()
+	if reference == nil {
+		return false
+	}
+	if p.isOutlived(reference) {
+		return p.Requests.Revoke.Covers(p.satisfied(reference))
+	}
+	return p.Requests.Revoke.Covers(reference.RevocableFrom())
 }
 
 // isRevoked reports whether the newest known revision is revoked, so that the key needs another one to verify again.

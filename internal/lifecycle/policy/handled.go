@@ -51,7 +51,7 @@ func (p *Planner) Handled() *v1alpha1.HandledRequest {
 		h.RotateRequestedAt = &metav1.Time{Time: due.UTC()}
 	}
 	if due := p.Requests.Revoke.Due; due != nil && !p.Failed.Any(report.ReadRecords) && !slices.ContainsFunc(p.Owned, func(r *revisions.Revision) bool {
-		return r.State != v1alpha1.StateRevoked && p.Requests.Revoke.Covers(r.IssuedAt)
+		return r.State != v1alpha1.StateRevoked && p.Requests.Revoke.Covers(r.RevocableFrom())
 	}) {
 		h.RevokeIssuedBefore = &metav1.Time{Time: due.UTC()}
 	}

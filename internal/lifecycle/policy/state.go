@@ -25,7 +25,7 @@ import (
 // wantedState returns the state that the record of a revision is to have.
 func (p *Planner) wantedState(record *revisions.Revision) v1alpha1.KeyState {
 	switch {
-	case p.Wants.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.IssuedAt):
+	case p.Wants.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.RevocableFrom()):
 		return v1alpha1.StateRevoked
 	case p.Wants.State == v1alpha1.StateDisabled:
 		return v1alpha1.StateDisabled

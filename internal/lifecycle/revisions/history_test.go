@@ -82,14 +82,14 @@ func TestRevision_CorrectJump(t *testing.T) {
 	} {
 		r := revision(1)
 		r.IssuedAt, r.CreatedAt = metav1.Time{Time: now.Add(tc.issued)}, metav1.Time{Time: now.Add(tc.created)}
-		r.CorrectJump(&instant.Horizon{Now: now.Add(tc.read)}, tc.isServerTime)
+		r.CorrectJump(&instant.Horizon{Now: now.Add(tc.read)}, tc.isServerTime, false)
 		if r.IsJumped != tc.want || tc.want != r.IssuedAt.Equal(&r.CreatedAt) && tc.issued != 0 {
 			t.Errorf("%s: jumped %t, issued at %s", name, r.IsJumped, r.IssuedAt)
 		}
 	}
 	hmac := revision(1)
 	hmac.IssuedAt = metav1.Time{Time: now.Add(time.Hour)}
-	if hmac.CorrectJump(&instant.Horizon{Now: now}, true); hmac.IsJumped {
+	if hmac.CorrectJump(&instant.Horizon{Now: now}, true, false); hmac.IsJumped {
 		t.Error("an HMAC secret, which the API server does not date, was corrected")
 	}
 }

@@ -48,6 +48,8 @@ type Revision struct {
 
 	// IsJumped: the revision was issued while the operator's clock was ahead.
 	IsJumped bool
+	// isDoubtful is set if IssuedAt lies long after CreatedAt, and it is unknown which of the two clocks was right.
+	isDoubtful bool
 	// NameNumber is the number in the name of the record; 0 where the name is no such. A mutating policy can make any number of
 	// spec.revision, and the name is taken all the same.
 	NameNumber int64
