@@ -35,10 +35,7 @@ func found(t *testing.T, in io.Reader) []match {
 
 func TestSearch_FindsWhatHasARightChecksum(t *testing.T) {
 	key, other := mint(t, "production"), mint(t, "staging")
-	wrong := key[:len(key)-1] + "0"
-	if wrong == key {
-		wrong = key[:len(key)-1] + "1"
-	}
+	wrong := withWrongChecksum(key)
 	encode := base64.StdEncoding.EncodeToString
 	for name, tc := range map[string]struct {
 		data string
