@@ -15,7 +15,7 @@ import (
 
 var created = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-func hours(n time.Duration) *metav1.Duration { return &metav1.Duration{Duration: n * time.Hour} }
+func hours(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Hour} }
 
 // under returns what a key gets that asks for a rotation, in an environment with rules for rotations.
 func under(rules v1alpha1.EnvironmentRotation, asks v1alpha1.Rotation) Spec {
@@ -28,7 +28,7 @@ func TestUnderRules_LimitsRotations(t *testing.T) {
 	for name, tc := range map[string]struct {
 		rules             v1alpha1.EnvironmentRotation
 		asks              v1alpha1.Rotation
-		interval, overlap time.Duration
+		interval, overlap int
 		breaks            string
 	}{
 		"no rules, nothing asked":             {overlap: 24},
@@ -48,7 +48,7 @@ func TestUnderRules_LimitsRotations(t *testing.T) {
 			interval = got.Wants.Rotation.Interval.Duration
 		}
 		violations := strings.Join(got.Violations, "; ")
-		if interval != tc.interval*time.Hour || got.Wants.Overlap() != tc.overlap*time.Hour || (tc.breaks != "") != (violations != "") || !strings.Contains(violations, tc.breaks) {
+		if interval != hours(tc.interval).Duration || got.Wants.Overlap() != hours(tc.overlap).Duration || (tc.breaks != "") != (violations != "") || !strings.Contains(violations, tc.breaks) {
 			t.Errorf("%s: interval %s, overlap %s, violations %q", name, interval, got.Wants.Overlap(), violations)
 		}
 	}

@@ -14,7 +14,8 @@ import (
 var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
 // recordOf returns a record that a verifier accepts.
-func recordOf(key string) *v1alpha1.DGbotAPIKeyRecord {
+func recordOf() *v1alpha1.DGbotAPIKeyRecord {
+	const key = "crm"
 	owner := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: key, UID: "a-uid"}
 	return &v1alpha1.DGbotAPIKeyRecord{
 		ObjectMeta: metav1.ObjectMeta{Name: key + "-r1", OwnerReferences: []metav1.OwnerReference{owner}},
@@ -27,7 +28,7 @@ func TestAdmit_RejectsUnknownStates(t *testing.T) {
 		v1alpha1.StateActive: Admitted, v1alpha1.StateDisabled: Disabled, v1alpha1.StateRevoked: Revoked,
 		"": UnknownState, "Paused": UnknownState, "active": UnknownState, "Activee": UnknownState,
 	} {
-		record := recordOf("crm")
+		record := recordOf()
 		record.Spec.State = state
 		if got := Admit(record, now); got != want {
 			t.Errorf("state %q: %s, want %s", state, got, want)
@@ -44,7 +45,7 @@ func TestAdmit_RejectsUnknownStates(t *testing.T) {
 // TestAdmit_EndsAtNotAfter without leeway, whatever the state.
 func TestAdmit_EndsAtNotAfter(t *testing.T) {
 	for left, want := range map[time.Duration]Verdict{time.Second: Admitted, 0: Ended, -time.Second: Ended} {
-		record := recordOf("crm")
+		record := recordOf()
 		record.Spec.NotAfter = &metav1.Time{Time: now.Add(left)}
 		if got := Admit(record, now); got != want {
 			t.Errorf("%s before its end: %s, want %s", left, got, want)
@@ -65,12 +66,12 @@ func TestAdmit_RejectsOrphans(t *testing.T) {
 		"another group":   func(o *metav1.OwnerReference) { o.APIVersion = "keys.example.com/v1alpha1" },
 		"no group at all": func(o *metav1.OwnerReference) { o.APIVersion = "a/b/c" },
 	} {
-		record := recordOf("crm")
+		record := recordOf()
 		if change(&record.OwnerReferences[0]); Admit(record, now) != Orphaned || !IsOrphan(record) {
 			t.Errorf("%s: %s", what, Admit(record, now))
 		}
 	}
-	record := recordOf("crm")
+	record := recordOf()
 	record.OwnerReferences[0].APIVersion = v1alpha1.GroupVersion.Group + "/v2"
 	if got := Admit(record, now); got != Admitted {
 		t.Errorf("a reference of a later version: %s", got)
