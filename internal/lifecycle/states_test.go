@@ -125,11 +125,11 @@ func TestWhatStandsInTheWayIsReported(t *testing.T) {
 		reason  string
 		stalled bool
 	}{
-		"somebody else's Secret": {revisions.Secret{State: revisions.SecretForeign}, nil, v1alpha1.SecretConflictReason, true},
-		"a dead key's Secret":    {revisions.Secret{State: revisions.SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
-		"a refused Secret":       {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
-		"a taken record name":    {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
-		"a free Secret":          {revisions.Secret{State: revisions.SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
+		"another object's Secret": {revisions.Secret{State: revisions.SecretForeign}, nil, v1alpha1.SecretConflictReason, true},
+		"a dead key's Secret":     {revisions.Secret{State: revisions.SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
+		"a refused Secret":        {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
+		"a taken record name":     {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
+		"a free Secret":           {revisions.Secret{State: revisions.SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: tc.secret, Rejection: tc.refusal}, Now: start}

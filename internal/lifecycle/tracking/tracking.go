@@ -46,7 +46,7 @@ func (t *Tracking) IsProven(at time.Time, h *instant.Horizon) bool {
 	return false
 }
 
-// ActiveAt is At, for the time of a plan, which is told when the answer changes.
+// ActiveAt reports whether uses are tracked at the time of a plan, and has the owner planned again when that changes.
 func (t *Tracking) ActiveAt(h *instant.Horizon) bool {
 	return t != nil && h.Reached(t.begins()) && !h.Reached(t.Renewed.Add(MaxTrackingGap))
 }
