@@ -35,7 +35,6 @@ test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' 
 	@command -v chromium >/dev/null || echo "no chromium: the widget is not tried in a browser"
 	go test $(RACE) -timeout 30m ./...
 	@$(MAKE) test-alerts
-	@$(MAKE) test-scanners
 	@$(MAKE) test-release
 	@$(MAKE) verify
 
@@ -116,15 +115,11 @@ test-alerts: bin/promtool ## Test the alerts with promtool (builds it the first 
 	bin/promtool test rules hack/alerts/*_test.yaml
 
 # Not with 'go tool', which ignores build tags.
-bin/promtool: hack/alerts/go.mod hack/alerts/go.sum
-	CGO_ENABLED=0 go build -modfile=hack/alerts/go.mod -tags=remove_all_sd -ldflags=-w -o $@ github.com/prometheus/prometheus/cmd/promtool
-
-.PHONY: test-scanners
-test-scanners: ## The scanner rules with gitleaks itself (compiles it the first time: a minute).
-	cd hack/scanners && go test ./...
+bin/promtool: hack/tools/go.mod hack/tools/go.sum
+	CGO_ENABLED=0 go build -modfile=$(TOOLS) -tags=remove_all_sd -ldflags=-w -o $@ github.com/prometheus/prometheus/cmd/promtool
 
 .PHONY: test-release
-test-release: $(CONTROLPLANE) ## The chart with Helm itself on a control plane, the manifest, and the image built without Docker (compiles for minutes the first time).
+test-release: $(CONTROLPLANE) ## The chart with Helm itself on a control plane, the manifest, the image built without Docker, and the scanner rules with gitleaks (compiles for minutes the first time).
 	cd hack/release && go test -timeout 30m ./...
 
 .PHONY: generate

@@ -40,7 +40,7 @@ if [ -n "$unformatted" ]; then
 fi
 
 echo "verify: modules"
-for module in . hack/alerts hack/controlplane hack/release hack/scanners hack/tools; do
+for module in . hack/controlplane hack/release hack/tools; do
   if ! (cd "$module" && go mod tidy -diff); then
     echo "$module/go.mod is not tidy: run 'go mod tidy' there" >&2
     failed=1
@@ -49,7 +49,7 @@ done
 
 echo "verify: vet"
 go vet ./... || failed=1
-for module in hack/controlplane hack/release hack/scanners; do
+for module in hack/controlplane hack/release; do
   (cd "$module" && go vet ./...) || failed=1
 done
 

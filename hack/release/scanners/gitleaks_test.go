@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	root     = "../.."
+	root     = "../../.."
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
