@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dgbot.io/key-operator/internal/lifecycle"
 )
 
 // The policy is being rebuilt, and the rebuilt one must decide as the one before did. This test asks the policy about a million seeded
@@ -53,7 +55,7 @@ func TestPlan_DecidesAsBeforeTheRebuild(t *testing.T) {
 	for _, subject := range subjects {
 		blocks := subject.blocks
 		if !*agreementUpdate {
-			blocks = min(blocks, *agreementBlocks)
+			blocks = min(blocks, lifecycle.Rounds(*agreementBlocks, 1))
 		}
 		for block := range blocks {
 			name := fmt.Sprintf("%s/%d", subject.name, block)

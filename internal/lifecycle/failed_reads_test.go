@@ -215,7 +215,7 @@ func TestPlan_FailedReadsGrantNothing(t *testing.T) {
 
 // TestPlan_GoesOnAsBeforeOnceReadsSucceed: whatever could not be read for a while, the key ends as if it always could.
 func TestPlan_GoesOnAsBeforeOnceReadsSucceed(t *testing.T) {
-	for seed := range int64(300) {
+	for seed := range int64(Rounds(300, 60)) {
 		w := newWalk(t, seed)
 		for range 25 {
 			w.act()

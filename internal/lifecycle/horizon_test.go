@@ -19,7 +19,7 @@ const farthest = 90 * 24 * time.Hour
 // be the same. Random walks try it too, where the operator itself has brought about what is observed; here it is arbitrary.
 func TestPlan_DecidesTheSameUntilItWakesUp(t *testing.T) {
 	d, tried := draw{Rand: rand.New(rand.NewSource(1))}, 0
-	for range 3000 {
+	for range lifecycle.Rounds(3000, 600) {
 		d.lately = d.oneIn(4)
 		sim := d.simulation()
 		for range 1 + d.Intn(8) {
@@ -32,7 +32,7 @@ func TestPlan_DecidesTheSameUntilItWakesUp(t *testing.T) {
 			d.goOn(sim)
 		}
 	}
-	if tried < 1000 {
+	if tried < lifecycle.Rounds(1000, 200) {
 		t.Errorf("only %d plans without a step were tried", tried)
 	}
 }

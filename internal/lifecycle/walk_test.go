@@ -45,10 +45,7 @@ type walk struct {
 }
 
 func TestRandomWalksKeepThePromises(t *testing.T) {
-	walks, length := int64(3000), 60
-	if testing.Short() {
-		walks = 300
-	}
+	walks, length := int64(Rounds(3000, 150)), 60
 	minted, retired, causes := 0, 0, map[v1alpha1.Cause]int{}
 	var audited auditGhost
 	for seed := range walks {

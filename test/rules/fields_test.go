@@ -256,25 +256,3 @@ func TestDisplayNames_HaveOneRule(t *testing.T) {
 		t.Errorf("reason: %s\nlabel: %s", got, label.rules()[0].expression)
 	}
 }
-
-// TestTimes_HaveOnePattern: whatever the API server accepts, Go can decode; and annotations take what fields take.
-func TestTimes_HaveOnePattern(t *testing.T) {
-	patterns := map[string]string{}
-	for _, plural := range plurals {
-		for _, part := range []string{"spec", "status"} {
-			schemaOf(t, plural, part).each(plural+"."+part, func(path string, s schema) {
-				if s.text("format") == "date-time" && !strings.Contains(path, "conditions") {
-					patterns[s.text("pattern")] = path
-				}
-			})
-		}
-	}
-	if len(patterns) != 1 {
-		t.Errorf("the patterns of times differ: %v", patterns)
-	}
-	for pattern := range patterns {
-		if !strings.Contains(read(t, "internal", "lifecycle", "instant", "parse.go"), "`"+pattern+"`") {
-			t.Errorf("annotations have another pattern than %s", pattern)
-		}
-	}
-}

@@ -86,6 +86,13 @@ func TestTimes_HaveOneFormByWriter(t *testing.T) {
 	}
 }
 
+// TestTimes_InAnnotationsHaveTheFormOfFields: whatever the API server accepts in a field, Go can decode from an annotation.
+func TestTimes_InAnnotationsHaveTheFormOfFields(t *testing.T) {
+	if !strings.Contains(read(t, "internal", "lifecycle", "instant", "parse.go"), "`"+timePattern+"`") {
+		t.Errorf("annotations have another pattern than %s", timePattern)
+	}
+}
+
 func TestDurations_HaveOneForm(t *testing.T) {
 	found := 0
 	for _, plural := range plurals {

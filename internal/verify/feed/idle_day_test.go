@@ -93,10 +93,10 @@ func TestFeed_StaysFreshOnAnIdleDay(t *testing.T) {
 		"the least bound":                      {Bound{MaxStaleness: minStaleness}, 3 * time.Millisecond, nil, well},
 		"the least bound, slow":                {Bound{MaxStaleness: minStaleness}, time.Second, nil, well},
 		"a large bound":                        {Bound{MaxStaleness: time.Hour}, 3 * time.Millisecond, nil, well},
-		"an API server restarted twice":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 5*time.Hour + 20*time.Second}, {6 * time.Hour, 6*time.Hour + 20*time.Second}}, well},
-		"one that is gone for a while":         {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 5*time.Hour + 70*time.Second}}, well + ", " + late + ", " + fresh},
-		"one that is gone for too long":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + ", " + late + ", " + stale + ", " + fresh},
-		"one that is gone, and serve is asked": {Bound{MaxStaleness: 2 * time.Minute, Serve: true}, 3 * time.Millisecond, []span{{5 * time.Hour, 6 * time.Hour}}, well + ", " + late + ", " + serving + ", " + fresh},
+		"an API server restarted twice":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{time.Hour, time.Hour + 20*time.Second}, {2 * time.Hour, 2*time.Hour + 20*time.Second}}, well},
+		"one that is gone for a while":         {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{time.Hour, time.Hour + 70*time.Second}}, well + ", " + late + ", " + fresh},
+		"one that is gone for too long":        {Bound{MaxStaleness: 2 * time.Minute}, 3 * time.Millisecond, []span{{time.Hour, 2 * time.Hour}}, well + ", " + late + ", " + stale + ", " + fresh},
+		"one that is gone, and serve is asked": {Bound{MaxStaleness: 2 * time.Minute, Serve: true}, 3 * time.Millisecond, []span{{time.Hour, 2 * time.Hour}}, well + ", " + late + ", " + serving + ", " + fresh},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 	group.Go(func() { v.KeyFreshness.report(ctx, log) })
 	day := 24 * time.Hour
 	if testing.Short() {
-		day = 7 * time.Hour // past all outages
+		day = 3 * time.Hour // past all outages
 	}
 	time.Sleep(day)
 	if age := v.ChatbotFreshness.age(time.Now()); len(server.gone) == 0 && age > lagging {
