@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // managerMetrics are the files that declare the metrics of the manager.
@@ -180,4 +181,90 @@ func text(expression ast.Expr) []string {
 		return nil
 	}
 	return []string{value}
+}
+
+// link finds the targets of links in a page. Regular expressions in a page have brackets as well, and other characters in them.
+var (
+	link    = regexp.MustCompile(`\]\(([A-Za-z0-9_./#:-]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
+	code    = regexp.MustCompile("(?s)```.*?```")
+)
+
+// pages are the pages for people, by their paths.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "charts/*/*.md", "config/*/*/*.md"} {
+		paths, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[filepath.Clean(path)] = string(content)
+		}
+	}
+	if len(found) < 25 {
+		t.Fatalf("only %d pages were found", len(found))
+	}
+	return found
+}
+
+// TestPages_LinkToWhatExists: every link within the repository names a file, and a heading of it.
+func TestPages_LinkToWhatExists(t *testing.T) {
+	all := pages(t)
+	for page, content := range all {
+		for _, match := range link.FindAllStringSubmatch(content, -1) {
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			name, anchor, hasAnchor := strings.Cut(match[1], "#")
+			target := page
+			if name != "" {
+				target = filepath.Join(filepath.Dir(page), filepath.FromSlash(name))
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", page, match[1], err)
+			} else if hasAnchor && !slices.Contains(anchors(all[filepath.Clean(target)]), anchor) {
+				t.Errorf("%s links to %s: that page has no such heading", page, match[1])
+			}
+		}
+	}
+}
+
+// anchors returns the anchors of a page's headings, as GitHub makes them.
+func anchors(content string) (all []string) {
+	for _, match := range heading.FindAllStringSubmatch(code.ReplaceAllString(content, ""), -1) {
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1])
+		all = append(all, anchor)
+	}
+	return all
+}
+
+// TestIndex_ListsEveryPage: a page that no index names is found by accident only.
+func TestIndex_ListsEveryPage(t *testing.T) {
+	index := read(t, "docs", "README.md")
+	for page := range pages(t) {
+		if name, ok := strings.CutPrefix(filepath.ToSlash(page), root+"/docs/"); ok && name != "README.md" && !strings.Contains(index, "]("+name+")") {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
+	}
+}
+
+// TestREADME_IsShort: it is read before anything is known, so it has to stay short.
+func TestREADME_IsShort(t *testing.T) {
+	if words := len(strings.Fields(read(t, "README.md"))); words >= 1000 {
+		t.Errorf("README.md has %d words, at most 999: move what few newcomers need to docs", words)
+	}
 }
