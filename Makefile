@@ -110,8 +110,9 @@ soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 o
 	go test -v -timeout 1h -count=1 -run 'UnderLoad|FollowRotations' ./test/verifier -load.revocations=10000 -load.keys=500
 
 .PHONY: test-alerts
-test-alerts: bin/promtool ## Test the alerts with promtool (builds it the first time: minutes).
+test-alerts: bin/promtool ## Test the alerts, and the queries of the dashboard, with promtool (builds it the first time: minutes).
 	bin/promtool check rules config/prometheus/alerts.yaml
+	hack/alerts/dashboard-rules.sh | bin/promtool check rules
 	bin/promtool test rules hack/alerts/*_test.yaml
 
 # Not with 'go tool', which ignores build tags.
