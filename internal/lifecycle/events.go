@@ -20,10 +20,10 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []re
 	for i := range o.Records {
 		all = append(all, revisions.Of(o.Key, &o.Records[i]))
 	}
-	return own.Events(all, summaryOfKey(next), now)
+	return policy.Events(&own, all, summaryOfKey(next), now)
 }
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.
 func LossEvent(o Observation, loss v1alpha1.Cause) report.Event {
-	return policy.KeyKind.LossEvent(loss, SecretName(o.Key))
+	return policy.LossEvent(&policy.KeyKind, loss, SecretName(o.Key))
 }

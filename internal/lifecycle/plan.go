@@ -29,13 +29,14 @@ func Plan(o Observation, now time.Time) Decision {
 	if !o.Key.DeletionTimestamp.IsZero() {
 		return revokeAll(p)
 	}
-	c := p.Changes()
+	issue := p.Issue()
+	c := policy.ChangesOf(p, issue)
 	var d Decision
 	for _, a := range c.Amendments {
 		d.Steps = append(d.Steps, a.AmendRecord)
 	}
-	if c.Issue != nil {
-		d.Steps = append(d.Steps, *c.Issue)
+	if issue != nil {
+		d.Steps = append(d.Steps, *issue)
 	}
 	for _, a := range c.AfterIssue {
 		d.Steps = append(d.Steps, a.AmendRecord)
@@ -43,7 +44,7 @@ func Plan(o Observation, now time.Time) Decision {
 	for _, r := range c.Pruned {
 		d.Steps = append(d.Steps, steps.DeleteRecord{Name: r.Name, UID: r.UID})
 	}
-	if c.Issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Rejection == nil {
+	if issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Rejection == nil {
 		d.Steps = append(d.Steps, steps.RepairSecret{})
 	}
 	d.Status = statusOf(p, &o.Key.Status)
@@ -52,7 +53,7 @@ func Plan(o Observation, now time.Time) Decision {
 }
 
 // revokeAll is the plan for a key that is being deleted.
-func revokeAll(p *policy.Planner) (d Decision) {
+func revokeAll(p *policy.Gated) (d Decision) {
 	if p.RecordsRejected() {
 		d.Wake = p.Now.Add(report.LookAgain)
 		return d

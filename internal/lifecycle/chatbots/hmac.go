@@ -96,8 +96,8 @@ type hmacPlan struct {
 	shown  Ledger   // what the step is to make the replica or the Secret show
 	kids   []string // what PruneReplica removes
 	ledger Ledger
-	// planner is nil where the chatbot has no HMAC secret.
-	planner *policy.Planner
+	// conclusions are nil where the chatbot has no HMAC secret.
+	conclusions *policy.Gated
 	// withdrawal: a part of the observation is unknown, and only the ledger was judged.
 	withdrawal bool
 }
@@ -108,11 +108,10 @@ func (o *Observation) planHMAC(now time.Time) hmacPlan {
 	}
 	before := o.trustedLedger()
 	p, issue := o.settle(o.facts(before, now))
-	plan := hmacPlan{planner: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
+	plan := hmacPlan{conclusions: p, issue: issue, ledger: o.ledgerAfter(p, before, issue != nil)}
 	if plan.issue != nil {
 		if problem := o.importProblem(p, plan.issue); problem != nil {
-			p.SetObstacle(problem)
-			plan.issue = nil
+			plan.conclusions, plan.issue = p.Behind(problem), nil
 		}
 	}
 	plan.step, plan.shown = o.nextHMACStep(&plan)
@@ -178,12 +177,13 @@ const maxAmendments = 8
 // settle amends the revisions as the policy wants, and returns what follows then, with the revision to issue. Records are amended one
 // write at a time; a ledger is written once, with all amendments. That the revision in use is revoked waits for one attempt to replace
 // it, as for API keys.
-func (o *Observation) settle(f policy.Facts) (p *policy.Planner, issue *steps.IssueRevision) {
+func (o *Observation) settle(f policy.Facts) (p *policy.Gated, issue *steps.IssueRevision) {
 	for range maxAmendments {
 		p = policy.Assess(f)
-		c := p.Changes()
+		issue = p.Issue()
+		c := policy.ChangesOf(p, issue)
 		amendments := c.Amendments
-		if issue = c.Issue; o.HMAC.Failed {
+		if o.HMAC.Failed {
 			issue, amendments = nil, append(amendments, c.AfterIssue...)
 		}
 		if len(amendments) == 0 && len(c.Pruned) == 0 {
@@ -198,7 +198,7 @@ func (o *Observation) settle(f policy.Facts) (p *policy.Planner, issue *steps.Is
 }
 
 // ledgerAfter is the ledger that the amended records make.
-func (o *Observation) ledgerAfter(p *policy.Planner, before Ledger, issuing bool) Ledger {
+func (o *Observation) ledgerAfter(p *policy.Gated, before Ledger, issuing bool) Ledger {
 	var l Ledger
 	if pending := before.Pending; pending != nil && !o.HMAC.Known[pending.Hash] && (issuing || o.HMAC.Replica.Abandoned != pending.KID) {
 		l.Pending = pending
@@ -220,7 +220,7 @@ func (o *Observation) ledgerAfter(p *policy.Planner, before Ledger, issuing bool
 	return l
 }
 
-func (o *Observation) importProblem(p *policy.Planner, issue *steps.IssueRevision) *report.Obstacle {
+func (o *Observation) importProblem(p *policy.Gated, issue *steps.IssueRevision) *report.Obstacle {
 	from := o.Chatbot.Spec.IdentityVerification.ImportFrom
 	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil {
 		return nil
@@ -249,7 +249,7 @@ func (o *Observation) nextHMACStep(plan *hmacPlan) (Step, Ledger) {
 	if !l.Equal(LedgerOf(&o.Chatbot.Status)) {
 		return WriteLedger, l
 	}
-	wanted := l.verifying(o.HMAC.Known, &plan.planner.Horizon)
+	wanted := l.verifying(o.HMAC.Known, &plan.conclusions.Horizon)
 	if refused(v1alpha1.CopyWriteRefusedReason) {
 		return "", l
 	}
@@ -282,7 +282,7 @@ func (plan *hmacPlan) secretShows(wanted Ledger, failed bool) Ledger {
 	if wanted.Pending != nil && !failed {
 		shown = Ledger{Current: wanted.Pending, Previous: wanted.Current}
 	}
-	p := plan.planner
+	p := plan.conclusions
 	if before := shown.Previous; before != nil && (p.Overlap == 0 || p.Requests.Revoke.Covers(before.IssuedAt)) {
 		shown.Previous = nil
 	}

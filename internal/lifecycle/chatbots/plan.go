@@ -116,7 +116,7 @@ func Plan(o Observation, now time.Time) Decision {
 		hmac = o.planHMAC(now)
 	}
 	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
-	if refused := o.HMAC.Rejection; hmac.planner == nil && obstacle == nil && refused != nil {
+	if refused := o.HMAC.Rejection; hmac.conclusions == nil && obstacle == nil && refused != nil {
 		obstacle = o.rejected(refused, now)
 	}
 	switch {
@@ -129,8 +129,8 @@ func Plan(o Observation, now time.Time) Decision {
 		d.Step = PublishWidget
 	}
 	d.Status = o.status(obstacle, &hmac, d.Step, now)
-	if hmac.planner != nil {
-		d.Wake = instant.Sooner(d.Wake, hmac.planner.Next) // the status has asked its rules by now
+	if hmac.conclusions != nil {
+		d.Wake = instant.Sooner(d.Wake, hmac.conclusions.Next) // the status has asked its rules by now
 	}
 	return d
 }
@@ -167,7 +167,7 @@ func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Ste
 		// Also while the claim is gone and cannot be written anew: by this the ID stays the chatbot's.
 		s.ChatbotID = o.ID
 	}
-	p := hmac.planner
+	p := hmac.conclusions
 	if p == nil {
 		if o.Claim != ClaimOwn || o.HMAC.Replica.Unknown {
 			// Whose the ID is, or what its replica shows, is not clear at the moment: what is known stays known.
@@ -179,12 +179,12 @@ func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Ste
 		o.keep(s)
 		hmac.ledger.ApplyTo(s)
 		if !o.replicaRejected() {
-			s.LastHandledRequest = p.Handled()
+			s.LastHandledRequest = policy.Handled(p.Known)
 		}
 		return s
 	}
 	hmac.ledger.ApplyTo(s)
-	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, p.NextRotation(), p.Handled(), o.Chatbot.Status.Binding
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, policy.NextRotation(p), policy.Handled(p.Known), o.Chatbot.Status.Binding
 	if o.HMAC.Rejection != nil && o.HMAC.Rejection.Reason == v1alpha1.CopyWriteRefusedReason {
 		// What the ledger says may not be in the replica yet.
 		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest
@@ -204,7 +204,7 @@ func (o *Observation) keep(s *v1alpha1.DGbotChatbotStatus) {
 
 func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step Step, now time.Time) []metav1.Condition {
 	c := report.NewConditions(o.Chatbot.Status.Conditions, o.Chatbot.Generation, now)
-	p := hmac.planner
+	p := hmac.conclusions
 	harmless := obstacle == nil && p != nil && p.Obstacle != nil && p.Obstacle.Harmless
 	if obstacle == nil && p != nil {
 		obstacle = p.Obstacle
@@ -235,7 +235,7 @@ func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step
 	}
 	invalid, pending, inFuture, reason, ignored, padded := "", "", "", "", "", ""
 	if p != nil {
-		invalid, pending, inFuture = p.Requests.Invalid, p.PendingReason(), p.PendingMessage()
+		invalid, pending, inFuture = p.Requests.Invalid, policy.PendingReason(p.Known), policy.PendingMessage(p.Known)
 		reason, ignored = o.importIgnored(hmac.ledger)
 		padded = o.importPadded(hmac.ledger)
 	}
@@ -262,7 +262,7 @@ func Events(o Observation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []r
 	for _, r := range LedgerOf(next).Revisions() {
 		revisions = append(revisions, revisionInLedger(r, nil))
 	}
-	events := own.Events(revisions, summaryOf(next), now)
+	events := policy.Events(&own, revisions, summaryOf(next), now)
 	for _, abnormal := range []string{v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition} {
 		if is := report.Newly(abnormal, o.Chatbot.Status.Conditions, next.Conditions); is != nil {
 			events = append(events, report.Event{Warning: true, Reason: is.Reason, Action: "Import", Note: is.Message})
@@ -273,7 +273,7 @@ func Events(o Observation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []r
 
 // HMACLossEvent tells of a lost HMAC secret that a revision with another cause replaces.
 func HMACLossEvent(chatbot *v1alpha1.DGbotChatbot, loss v1alpha1.Cause) report.Event {
-	return policy.ChatbotKind.LossEvent(loss, SecretName(chatbot))
+	return policy.LossEvent(&policy.ChatbotKind, loss, SecretName(chatbot))
 }
 
 // WidgetName returns the effective name of the chatbot's ConfigMap.

@@ -27,10 +27,11 @@ func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 		f.Taken = max(f.Taken, r.Revision)
 		f.Revisions = append(f.Revisions, revisionInLedger(r, nil))
 	}
-	for _, a := range policy.Assess(f).Changes().Amendments {
+	p := policy.Assess(f)
+	for _, a := range policy.ChangesOf(p, p.Issue()).Amendments {
 		a.Apply()
 	}
-	plan := hmacPlan{planner: policy.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
+	plan := hmacPlan{conclusions: policy.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
 	if o.HMAC.Replica.Unknown {
 		o.planUnseen(&plan, before)
 		return plan
@@ -62,7 +63,7 @@ func (o *Observation) withdraw() hmacPlan {
 // patch needs no read. An earlier or announced revision stays in the ledger until it is known not to be in the replica: the ledger
 // is all that is left to remove it by.
 func (o *Observation) planUnseen(plan *hmacPlan, before Ledger) {
-	verifying := plan.ledger.verifying(plan.ledger.hashes(), &plan.planner.Horizon)
+	verifying := plan.ledger.verifying(plan.ledger.hashes(), &plan.conclusions.Horizon)
 	plan.kids = o.unpruned(o.withoutHandled(before.without(verifying)))
 	plan.ledger.Pending = before.Pending
 	plan.ledger.Previous = verifying.Previous
@@ -127,8 +128,8 @@ func (o *Observation) nextWithdrawal(plan *hmacPlan, before Ledger) (Step, Ledge
 	case o.replicaRejected() || !c.There:
 		return "", plan.ledger
 	}
-	allowed := plan.ledger.verifying(plan.ledger.hashes(), &plan.planner.Horizon)
-	if kept := c.Shows.verifying(allowed.hashes(), &plan.planner.Horizon); !kept.Equal(c.Shows) {
+	allowed := plan.ledger.verifying(plan.ledger.hashes(), &plan.conclusions.Horizon)
+	if kept := c.Shows.verifying(allowed.hashes(), &plan.conclusions.Horizon); !kept.Equal(c.Shows) {
 		return WriteReplica, kept
 	}
 	return "", plan.ledger

@@ -65,13 +65,13 @@ func (e *Spec) checkChatbot(s *Subject) {
 	}
 }
 
-// UnderAudit returns what an owner gets once its environment is audited: the stricter of its state and the audit's.
-func UnderAudit(wants Desired, audited v1alpha1.KeyState) (held Desired, isHeld bool) {
-	if Strictness[audited] <= Strictness[wants.State] {
-		return wants, false
+// UnderAudit returns the state that an owner gets once its environment is audited, which is the stricter of its own and the audit's. It reports
+// whether that is the audit's.
+func UnderAudit(asked, audited v1alpha1.KeyState) (state v1alpha1.KeyState, isHeld bool) {
+	if Strictness[audited] <= Strictness[asked] {
+		return asked, false
 	}
-	wants.State = audited
-	return wants, true
+	return audited, true
 }
 
 // checkMembership notes which rules about namespaces, scopes and the number of keys the key breaks. There is nothing to limit.

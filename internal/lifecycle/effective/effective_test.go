@@ -111,8 +111,8 @@ func TestUnderAudit_TakesTheStricter(t *testing.T) {
 		{v1alpha1.StateDisabled, v1alpha1.StateRevoked, v1alpha1.StateRevoked, true},
 		{v1alpha1.StateRevoked, v1alpha1.StateDisabled, v1alpha1.StateRevoked, false},
 	} {
-		if got, isHeld := UnderAudit(Desired{State: tc.asks}, tc.audited); got.State != tc.want || isHeld != tc.isHeld {
-			t.Errorf("asks %s, audited %s: %s, held %t", tc.asks, tc.audited, got.State, isHeld)
+		if got, isHeld := UnderAudit(tc.asks, tc.audited); got != tc.want || isHeld != tc.isHeld {
+			t.Errorf("asks %s, audited %s: %s, held %t", tc.asks, tc.audited, got, isHeld)
 		}
 	}
 }

@@ -17,13 +17,13 @@ import (
 
 // amend returns what has to change about a record. Every value is a function of data alone, so that two instances write
 // the same, and all but label, chatbotID, scopes and Disabled are one-way.
-func (p *Planner) amend(record *revisions.Revision) steps.AmendRecord {
+func (p *amender) amend(record *revisions.Revision) steps.AmendRecord {
 	a := steps.AmendRecord{Name: record.Name, UID: record.UID}
 	a.SupersededBy, a.Audit = p.supersededBy(record), p.auditNote(record)
 	if record.State == v1alpha1.StateRevoked {
 		return a
 	}
-	if state := p.wantedState(record); state != record.State {
+	if state := p.WantedState(record); state != record.State {
 		a.State = state
 	}
 	if record.Ended(&p.Horizon) {
@@ -38,21 +38,21 @@ func (p *Planner) amend(record *revisions.Revision) steps.AmendRecord {
 	if record.Label != p.Wants.Label {
 		a.Label = p.Wants.Label
 	}
-	if id := p.chatbotIDOf(record); record.ChatbotID != id {
+	if id := p.ChatbotIDOf(record); record.ChatbotID != id {
 		a.ChatbotID = &id
 	}
-	if scopes := p.scopes(); !slices.Equal(record.Scopes, scopes) {
+	if scopes := p.Scopes(); !slices.Equal(record.Scopes, scopes) {
 		a.Scopes = &scopes
 	}
 	return a
 }
 
 // auditNote returns what the audit has to note on a record; nil for nothing. That it has revoked one stays on it for good.
-func (p *Planner) auditNote(record *revisions.Revision) *string {
+func (p *amender) auditNote(record *revisions.Revision) *string {
 	if record != p.Owned[0] {
 		return nil
 	}
-	noted, wanted := record.Mark, p.Audit.mark
+	noted, wanted := record.Mark, p.Audit.Mark
 	switch {
 	case wanted != nil && (noted == nil || noted.String() != wanted.String()):
 		return new(wanted.String())
@@ -64,7 +64,7 @@ func (p *Planner) auditNote(record *revisions.Revision) *string {
 
 // supersededBy returns the published revision for a lower record on which no one is noted yet, 0 otherwise. It is noted
 // on revoked and ended records too: it is what tells their restored bytes from a key in use.
-func (p *Planner) supersededBy(record *revisions.Revision) int64 {
+func (p *amender) supersededBy(record *revisions.Revision) int64 {
 	if p.Published == nil || record.Number >= p.Published.Number || record.SupersededBy != 0 || p.Failed.Any(report.ReadRecords) {
 		return 0
 	}
@@ -72,12 +72,12 @@ func (p *Planner) supersededBy(record *revisions.Revision) int64 {
 }
 
 // wantedEnd returns the earliest end that anything asks for; nil if nothing does.
-func (p *Planner) wantedEnd(record *revisions.Revision) *metav1.Time {
+func (p *amender) wantedEnd(record *revisions.Revision) *metav1.Time {
 	end := p.Wants.ExpiresAt
 	if record.IsJumped && record.NotAfter != nil && p.Lifetime > 0 {
-		end = instant.Earlier(end, p.endOf(record.IssuedAt))
+		end = instant.Earlier(end, p.EndOf(record.IssuedAt))
 	}
-	if p.Published == nil || record == p.Published || p.overlapUnknown() {
+	if p.Published == nil || record == p.Published || p.OverlapUnknown() {
 		return end
 	}
 	if record.Number > p.Published.Number {
@@ -92,17 +92,17 @@ func (p *Planner) wantedEnd(record *revisions.Revision) *metav1.Time {
 	if p.beyondLimit(record, p.Published.Number) {
 		end = instant.Earlier(end, p.Published.IssuedAt.DeepCopy())
 	}
-	return instant.Earlier(end, p.retiredAt(record))
+	return instant.Earlier(end, retirement{p.Known}.retiredAt(record))
 }
 
 // beyondLimit reports whether a revision is not among the newest ones, older than a number, that may verify at once.
-func (p *Planner) beyondLimit(r *revisions.Revision, below int64) bool {
+func (p *amender) beyondLimit(r *revisions.Revision, below int64) bool {
 	return p.Exceeds(p.MaxPrevious, r, below, &p.Horizon)
 }
 
 // unpublishedUntil returns until when an instance may still publish a revision above the published one; nil for other revisions. The
 // time also ends while a cause stands: revisions of attempts that fail again and again would accumulate.
-func (p *Planner) unpublishedUntil(record *revisions.Revision) *metav1.Time {
+func (p *amender) unpublishedUntil(record *revisions.Revision) *metav1.Time {
 	if p.Published == nil || record.Number <= p.Published.Number {
 		return nil
 	}

@@ -24,7 +24,7 @@ const (
 
 // failedAttempts are the revisions of the last hour that were never published, and when the newest of them was issued.
 // Like damping it counts records: it survives restarts and is the same for every operator.
-func (p *Planner) failedAttempts() (n int, newest time.Time) {
+func (p *Case) failedAttempts() (n int, newest time.Time) {
 	for _, record := range p.Owned {
 		at := attemptedAt(record)
 		if p.wasPublished(record) || p.Reached(at.Add(attemptsWindow)) || !p.Reached(at.Add(-instant.ClockTolerance)) {
@@ -48,7 +48,7 @@ func attemptedAt(record *revisions.Revision) time.Time {
 }
 
 // wasPublished reports whether a revision's key was ever in the Secret, as far as is known.
-func (p *Planner) wasPublished(record *revisions.Revision) bool {
+func (p *Case) wasPublished(record *revisions.Revision) bool {
 	if p.Published != nil {
 		return record.Number <= p.Published.Number
 	}
@@ -57,7 +57,7 @@ func (p *Planner) wasPublished(record *revisions.Revision) bool {
 }
 
 // attemptsGate keeps attempts apart that fail one after the other: from the third on by report.Backoff. What the API server said to the last one stays in the condition meanwhile.
-func (p *Planner) attemptsGate() *report.Obstacle {
+func (p *Case) attemptsGate() *report.Obstacle {
 	n, newest := p.failedAttempts()
 	if n < attemptsFree {
 		return nil

@@ -27,11 +27,9 @@ func (a *Amendment) Apply() {
 	}
 }
 
-// Changes are what happens to the revisions of an owner, in this order.
+// Changes are what happens to the revisions that an owner has, in this order.
 type Changes struct {
 	Amendments []Amendment
-	// Issue is nil where no revision is issued.
-	Issue *steps.IssueRevision
 	// AfterIssue revokes the revision in use after one attempt to publish its replacement, so that clients which follow the Secret
 	// need not fail in between.
 	AfterIssue []Amendment
@@ -39,43 +37,25 @@ type Changes struct {
 	Pruned []*revisions.Revision
 }
 
-// Changes returns what happens to the revisions.
-func (p *Planner) Changes() Changes {
-	c := Changes{Issue: p.issue()}
+// amender decides what changes about the revisions of an owner.
+type amender struct{ *Gated }
+
+// ChangesOf returns what happens to the revisions of an owner, given the one that is issued; nil for none.
+func ChangesOf(g *Gated, issue *steps.IssueRevision) Changes {
+	p := &amender{g}
+	var c Changes
 	for _, r := range p.Owned {
 		a := Amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
 		switch {
 		case a.IsEmpty(), p.RecordsRejected():
-		case c.Issue != nil && r == p.Published && a.State == v1alpha1.StateRevoked:
+		case issue != nil && r == p.Published && a.State == v1alpha1.StateRevoked:
 			c.AfterIssue = append(c.AfterIssue, a)
 		default:
 			c.Amendments = append(c.Amendments, a)
 		}
 	}
-	if c.Issue == nil && len(p.Failed) == 0 {
+	if issue == nil && len(p.Failed) == 0 {
 		c.Pruned = p.prune()
 	}
 	return c
-}
-
-// issue returns the revision to issue now; nil if none is due or a gate is closed.
-func (p *Planner) issue() *steps.IssueRevision {
-	if p.Cause == "" || p.Obstacle != nil {
-		return nil
-	}
-	revision := p.Highest + 1
-	chatbotID, _ := p.chatbotID() // without an ID that is known, chatbotGate is closed
-	step := &steps.IssueRevision{
-		Revision:   revision,
-		RecordName: revisions.RecordName(p.Name, p.UID, revision),
-		Cause:      p.Cause,
-		IssuedAt:   p.issuedAt(),
-		NotAfter:   p.endOf(p.issuedAt()),
-		ChatbotID:  chatbotID,
-		Scopes:     p.scopes(),
-	}
-	if revisions.IsLoss(p.loss) {
-		step.Loss = p.loss
-	}
-	return step
 }

@@ -16,7 +16,7 @@ import (
 // environmentGate returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
 // rule that the key breaks. A key that was issued has none: it goes on without its environment (condition EnvironmentMissing), and
 // against a rule (condition PolicyViolation).
-func (p *Planner) environmentGate() *report.Obstacle {
+func (p *Case) environmentGate() *report.Obstacle {
 	if !p.IssuesFirst() {
 		return nil
 	}
@@ -44,7 +44,7 @@ const (
 )
 
 // environmentUnknown holds back the first issue of a key whose environment has no DGbotEnvironment.
-func (p *Planner) environmentUnknown() *report.Obstacle {
+func (p *Case) environmentUnknown() *report.Obstacle {
 	o := &report.Obstacle{Reason: v1alpha1.EnvironmentUnknownReason, Stalled: true, Message: fmt.Sprintf(
 		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
 			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", p.Wants.Environment, existing(p.Environment.Known))}
@@ -69,7 +69,7 @@ func existing(names []string) string {
 }
 
 // EnvironmentMissing returns the message of the condition EnvironmentMissing; empty where the condition is absent.
-func (p *Planner) EnvironmentMissing() string {
+func (p *Case) EnvironmentMissing() string {
 	if p.Environment.Rules != nil || !p.Environment.Required || p.IssuesFirst() {
 		return ""
 	}
@@ -77,32 +77,7 @@ func (p *Planner) EnvironmentMissing() string {
 		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", p.Wants.Environment)
 }
 
-// IssuesFirst reports whether the next revision would be the key's first, as far as can be proven. Records and status.current, which
-// only the operator may write, prove an earlier one, each alone: the loss of one stops no key, and the loss of both grants nothing.
-// The Secret proves nothing, since any user of the namespace may write it.
-func (p *Planner) IssuesFirst() bool {
-	return p.Cause == v1alpha1.CauseFirstIssue || p.Cause != "" && p.Highest == 0
-}
-
-// scopes returns those that the key's records are to have: of those that the environment does not grant, only what the records have
-// already. A rule that comes takes nothing away, and a change of the key brings nothing in. The same holds while the environment is
-// missing: the change of a key that arrives before the environment must not escape its rules.
-func (p *Planner) scopes() []v1alpha1.Scope {
-	wanted, env := p.Wants.Scopes, &p.Environment
-	if env.Rules == nil && !env.Required {
-		return slices.Clone(wanted)
-	}
-	var has []v1alpha1.Scope
-	if record := p.Granted(&p.Horizon); record != nil {
-		has = record.Scopes
-	}
-	return slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
-		granted := env.Rules != nil && effective.Allowed(env.Rules, scope)
-		return !granted && !slices.ContainsFunc(has, func(held v1alpha1.Scope) bool { return held.Covers(scope) })
-	})
-}
-
 // PolicyViolation says which rules the key breaks.
-func (p *Planner) PolicyViolation() string {
+func (p *Case) PolicyViolation() string {
 	return fmt.Sprintf("Environment %q: %s", p.Wants.Environment, strings.Join(p.Violations, "; "))
 }

@@ -17,11 +17,11 @@ import (
 )
 
 // Events returns what to tell when the status of an owner becomes another one.
-func (o *Owner) Events(revisions []*revisions.Revision, next Summary, now time.Time) []report.Event {
+func Events(o *Owner, revisions []*revisions.Revision, next Summary, now time.Time) []report.Event {
 	var events []report.Event
-	issued := o.newlyIssued(revisions, &next, now)
+	issued := newlyIssued(o, revisions, &next, now)
 	if issued != nil {
-		events = append(events, o.issueEvents(issued, &next)...)
+		events = append(events, issueEvents(o, issued, &next)...)
 	}
 	if before, after := o.Was.HandledRevocation(), next.HandledRevocation(); after != nil && !after.Equal(before) {
 		events = append(events, report.Event{Reason: v1alpha1.RevokedReason, Action: "Revoke",
@@ -39,7 +39,7 @@ func (o *Owner) Events(revisions []*revisions.Revision, next Summary, now time.T
 		warning := stalls || unwanted(is.Reason) && !waitsForEnvironment(next.Conditions)
 		events = append(events, report.Event{Warning: warning, Reason: is.Reason, Action: "Reconcile", Note: is.Message})
 	}
-	if pending := o.pendingEvent(next.Conditions, now); pending != nil {
+	if pending := pendingEvent(o, next.Conditions, now); pending != nil {
 		events = append(events, *pending)
 	}
 	for _, abnormal := range []struct{ condition, action string }{
@@ -78,8 +78,8 @@ func stageEvent(old, next []metav1.Condition) *report.Event {
 }
 
 // LossEvent returns the event for a lost or altered Secret that a revision with another cause replaces.
-func (k *Kind) LossEvent(loss v1alpha1.Cause, secretName string) report.Event {
-	return report.Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.losses[loss], secretName)}
+func LossEvent(k *Kind, loss v1alpha1.Cause, secretName string) report.Event {
+	return report.Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.Losses[loss], secretName)}
 }
 
 // eventWindow is how long after a revision was issued its event is due if the status does not show it yet. After
@@ -88,7 +88,7 @@ const eventWindow = time.Hour
 
 // newlyIssued returns the revision that the next status shows as current where the old one did not yet; nil
 // where there is none: of an older key that a user restored, and of one that an audit has ended, the event came when they were issued.
-func (o *Owner) newlyIssued(revisions []*revisions.Revision, next *Summary, now time.Time) *revisions.Revision {
+func newlyIssued(o *Owner, revisions []*revisions.Revision, next *Summary, now time.Time) *revisions.Revision {
 	if next.Current == nil {
 		return nil
 	}
@@ -105,13 +105,13 @@ func (o *Owner) newlyIssued(revisions []*revisions.Revision, next *Summary, now 
 	return nil
 }
 
-func (o *Owner) issueEvents(issued *revisions.Revision, next *Summary) []report.Event {
+func issueEvents(o *Owner, issued *revisions.Revision, next *Summary) []report.Event {
 	var events []report.Event
 	cause := issued.Cause
 	if revisions.IsLoss(cause) || cause == v1alpha1.CauseRecordLost {
-		events = append(events, o.LossEvent(cause, o.SecretName))
+		events = append(events, LossEvent(o.Kind, cause, o.SecretName))
 	}
-	note := fmt.Sprintf("Issued revision %d (%s), %s %s, in Secret %q", next.Current.Number, cause, o.idName, next.Current.ID, o.SecretName)
+	note := fmt.Sprintf("Issued revision %d (%s), %s %s, in Secret %q", next.Current.Number, cause, o.IDName, next.Current.ID, o.SecretName)
 	var until []string
 	for _, previous := range next.Previous {
 		if previous.NotAfter != nil && previous.Number < next.Current.Number {
@@ -122,14 +122,6 @@ func (o *Owner) issueEvents(issued *revisions.Revision, next *Summary) []report.
 		note += "; " + strings.Join(until, ", ")
 	}
 	return append(events, report.Event{Reason: v1alpha1.IssuedReason, Action: "Issue", Note: report.Truncate(note)})
-}
-
-// HandledRevocation returns up to when revisions have been revoked by a request; nil where none has been handled.
-func (s *Summary) HandledRevocation() *metav1.Time {
-	if s.Handled == nil {
-		return nil
-	}
-	return s.Handled.RevokeIssuedBefore
 }
 
 // unwanted reports whether a reason is one that no user asked for, so that the event is a warning.

@@ -12,33 +12,87 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
+
+// Case is what gates are asked about: why a revision is due, and what the audit makes of the key.
+type Case struct {
+	*Due
+	Audit Audit
+}
+
+// Gated is what is decided about the next revision, and about whether the owner is Ready.
+type Gated struct {
+	Case
+	// Obstacle is what keeps the revision from being issued, or the owner from being Ready; nil if nothing does.
+	Obstacle *report.Obstacle
+}
+
+// Assess draws the conclusions from facts. Each stage is made from those before it, and is finished then.
+func Assess(f Facts) *Gated {
+	known := Derive(f)
+	c := Case{Due: dueOf(known), Audit: auditOf(known)}
+	return c.behind(c.findObstacle())
+}
+
+// Behind returns the same conclusions with another obstacle.
+func (p *Gated) Behind(o *report.Obstacle) *Gated { return p.behind(o) }
+
+// behind returns a case with its obstacle; nil for none. It is planned again when the obstacle may be gone.
+func (p *Case) behind(o *report.Obstacle) *Gated {
+	if o != nil {
+		p.WakeBy(o.Until)
+	}
+	return &Gated{Case: *p, Obstacle: o}
+}
+
+// Issue returns the revision to issue now; nil if none is due or a gate is closed.
+func (p *Gated) Issue() *steps.IssueRevision {
+	if p.Cause == "" || p.Obstacle != nil {
+		return nil
+	}
+	revision := p.Highest + 1
+	chatbotID, _ := p.ChatbotID() // without an ID that is known, chatbotGate is closed
+	step := &steps.IssueRevision{
+		Revision:   revision,
+		RecordName: revisions.RecordName(p.Name, p.UID, revision),
+		Cause:      p.Cause,
+		IssuedAt:   p.IssuedAt(),
+		NotAfter:   p.EndOf(p.IssuedAt()),
+		ChatbotID:  chatbotID,
+		Scopes:     p.Scopes(),
+	}
+	if revisions.IsLoss(p.Loss) {
+		step.Loss = p.Loss
+	}
+	return step
+}
 
 // gates are what may keep an owner from being Ready or a revision from being issued. The first that is closed is reported. A gate
 // returns nil while it is open.
-var gates = []func(*Planner) *report.Obstacle{
+var gates = []func(*Case) *report.Obstacle{
 	// Even before spec.state: a key whose records cannot be revoked is not revoked.
-	(*Planner).rejectedRecordGate,
+	(*Case).rejectedRecordGate,
 	// Before spec.state as well: the records follow spec.state, but whether the rest of the status is right is unknown.
-	(*Planner).failedReadGate,
+	(*Case).failedReadGate,
 	// Before spec.state, because the audit says more: why, and how to keep the key.
-	(*Planner).auditGate,
-	(*Planner).stateGate,
-	(*Planner).rejectedWriteGate,
-	(*Planner).environmentGate,
-	(*Planner).chatbotGate,
+	(*Case).auditGate,
+	(*Case).stateGate,
+	(*Case).rejectedWriteGate,
+	(*Case).environmentGate,
+	(*Case).chatbotGate,
 }
 
 // issueGates are asked only when a revision is due.
-var issueGates = []func(*Planner) *report.Obstacle{
-	(*Planner).secretGate,
+var issueGates = []func(*Case) *report.Obstacle{
+	(*Case).secretGate,
 	// Attempts that failed come before damping and overlap: their condition keeps the API server's answer.
-	(*Planner).attemptsGate,
-	(*Planner).dampingGate,
-	(*Planner).overlapGate,
+	(*Case).attemptsGate,
+	(*Case).dampingGate,
+	(*Case).overlapGate,
 }
 
-func (p *Planner) findObstacle() *report.Obstacle {
+func (p *Case) findObstacle() *report.Obstacle {
 	asked := gates
 	if p.Cause != "" {
 		asked = slices.Concat(gates, issueGates)
@@ -51,21 +105,21 @@ func (p *Planner) findObstacle() *report.Obstacle {
 	return nil
 }
 
-func (p *Planner) rejectedRecordGate() *report.Obstacle {
+func (p *Case) rejectedRecordGate() *report.Obstacle {
 	if !p.RecordsRejected() {
 		return nil
 	}
 	return p.rejectedObstacle()
 }
 
-func (p *Planner) rejectedWriteGate() *report.Obstacle {
+func (p *Case) rejectedWriteGate() *report.Obstacle {
 	if p.Rejection == nil {
 		return nil
 	}
 	return p.rejectedObstacle()
 }
 
-func (p *Planner) failedReadGate() *report.Obstacle {
+func (p *Case) failedReadGate() *report.Obstacle {
 	if len(p.Failed) == 0 {
 		return nil
 	}
@@ -74,11 +128,11 @@ func (p *Planner) failedReadGate() *report.Obstacle {
 }
 
 // secretGate is closed while another object has the name of the Secret.
-func (p *Planner) secretGate() *report.Obstacle {
+func (p *Case) secretGate() *report.Obstacle {
 	switch p.Secret.State {
 	case revisions.SecretForeign:
 		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", p.SecretName, p.noun, p.secretField)}
+			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", p.SecretName, p.Noun, p.SecretField)}
 	case revisions.SecretCollectable:
 		return p.collectionObstacle(p.SecretName)
 	}
@@ -90,22 +144,22 @@ const collectionGrace = time.Minute
 
 // collectionObstacle waits for garbage collection to delete a Secret that is left over. Where the Secret has another owner, which the
 // operator may not read, time tells whether that one is gone too: garbage collection takes seconds.
-func (p *Planner) collectionObstacle(name string) *report.Obstacle {
-	conditions, owner := p.Was.Conditions, p.noun
+func (p *Case) collectionObstacle(name string) *report.Obstacle {
+	conditions, owner := p.Was.Conditions, p.Noun
 	ready, waiting := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
 	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
 		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.Reached(waiting.LastTransitionTime.Add(collectionGrace))
 	if p.Secret.OtherOwner && kept {
 		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
 			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
-				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.secretField)}
+				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.SecretField)}
 	}
 	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
 		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
 // dampingGate is closed while too many losses within the hour were healed.
-func (p *Planner) dampingGate() *report.Obstacle {
+func (p *Case) dampingGate() *report.Obstacle {
 	if !revisions.IsLoss(p.Cause) {
 		return nil
 	}
@@ -119,7 +173,7 @@ func (p *Planner) dampingGate() *report.Obstacle {
 }
 
 // overlapGate is closed for a rotation that can wait while as many earlier revisions verify as may.
-func (p *Planner) overlapGate() *report.Obstacle {
+func (p *Case) overlapGate() *report.Obstacle {
 	if p.Published == nil || p.Cause != v1alpha1.CauseSchedule && p.Cause != v1alpha1.CauseRequest {
 		return nil
 	}
@@ -139,27 +193,22 @@ func (p *Planner) overlapGate() *report.Obstacle {
 		verify = "the earlier one still verifies; it happens when that ends"
 	}
 	return &report.Obstacle{Reason: v1alpha1.WaitingForOverlapReason, Harmless: true, Until: until, Message: fmt.Sprintf(
-		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.rotationField, p.longestOverlap())}
+		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.RotationField, p.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.
-func (p *Planner) longestOverlap() string {
+func (p *Case) longestOverlap() string {
 	if p.Wants.WhenUnused() {
 		return "maxOverlap"
 	}
 	return "overlap"
 }
 
-// RecordsRejected reports whether the API server rejects writes of records.
-func (p *Planner) RecordsRejected() bool {
-	return p.Rejection != nil && p.Rejection.Reason == v1alpha1.RecordWriteRefusedReason
-}
-
-func (p *Planner) rejectedObstacle() *report.Obstacle {
+func (p *Case) rejectedObstacle() *report.Obstacle {
 	return &report.Obstacle{Reason: p.Rejection.Reason, Message: p.Rejection.Message + p.stillVerifies(), Stalled: true, Until: p.Now.Add(report.RetryDelay(p.Was.Conditions, p.Rejection.Reason, p.Now))}
 }
 
-func (p *Planner) stillVerifies() string {
+func (p *Case) stillVerifies() string {
 	if p.Published == nil || !p.Published.IsAdmitted(&p.Horizon) {
 		return ""
 	}

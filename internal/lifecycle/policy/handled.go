@@ -15,9 +15,9 @@ import (
 
 // NextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
 // the past while a gate is closed for a revision that is due.
-func (p *Planner) NextRotation() *metav1.Time {
+func NextRotation(p *Gated) *metav1.Time {
 	wants := &p.Wants
-	if p.Wants.State != v1alpha1.StateActive {
+	if p.Audit.State != v1alpha1.StateActive {
 		return nil
 	}
 	if len(p.Failed) > 0 {
@@ -33,7 +33,7 @@ func (p *Planner) NextRotation() *metav1.Time {
 			next = &metav1.Time{Time: o.Until}
 		}
 	} else {
-		next = instant.Earlier(p.scheduled(reference.IssuedAt), instant.Earlier(p.Requests.Rotate.Next, p.Requests.Revoke.Next))
+		next = instant.Earlier(p.Scheduled(reference.IssuedAt), instant.Earlier(p.Requests.Rotate.Next, p.Requests.Revoke.Next))
 	}
 	if next == nil || (wants.ExpiresAt != nil && !next.Before(wants.ExpiresAt)) {
 		return nil
@@ -42,7 +42,7 @@ func (p *Planner) NextRotation() *metav1.Time {
 }
 
 // Handled returns the requests that are satisfied; what was handled before stays when it is no longer requested.
-func (p *Planner) Handled() *v1alpha1.HandledRequest {
+func Handled(p *Known) *v1alpha1.HandledRequest {
 	var h v1alpha1.HandledRequest
 	if old := p.Was.Handled; old != nil {
 		h = *old

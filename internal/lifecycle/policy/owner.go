@@ -43,26 +43,34 @@ type Summary struct {
 	Audit      *v1alpha1.AuditStatus
 }
 
+// HandledRevocation returns up to when revisions have been revoked by a request; nil where none has been handled.
+func (s *Summary) HandledRevocation() *metav1.Time {
+	if s.Handled == nil {
+		return nil
+	}
+	return s.Handled.RevokeIssuedBefore
+}
+
 // Kind holds what differs between the two kinds of owners.
 type Kind struct {
 	// MaxPrevious is how many earlier revisions may verify at once.
 	MaxPrevious int
-	// noun is what messages call the owner, and idName what they call the public name of a revision.
-	noun, idName string
-	// secretField and rotationField are the paths of the fields that name the Secret and the rotation.
-	secretField, rotationField string
-	// resource is the name of the kind for kubectl.
-	resource string
-	// losses are the messages about a revision that replaces a lost one, with a verb for the Secret's name.
-	losses map[v1alpha1.Cause]string
+	// Noun is what messages call the owner, and IDName what they call the public name of a revision.
+	Noun, IDName string
+	// SecretField and RotationField are the paths of the fields that name the Secret and the rotation.
+	SecretField, RotationField string
+	// Resource is the name of the kind for kubectl.
+	Resource string
+	// Losses are the messages about a revision that replaces a lost one, with a verb for the Secret's name.
+	Losses map[v1alpha1.Cause]string
 }
 
 var (
 	// KeyKind is a DGbotAPIKey.
 	KeyKind = Kind{
-		MaxPrevious: 10, noun: "key", idName: "key ID", resource: "dgkey",
-		secretField: "spec.secret.name", rotationField: requests.RotationField,
-		losses: map[v1alpha1.Cause]string{
+		MaxPrevious: 10, Noun: "key", IDName: "key ID", Resource: "dgkey",
+		SecretField: "spec.secret.name", RotationField: requests.RotationField,
+		Losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
 			v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",
 			v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was gone, so that the key did not verify; a new revision replaces it",
@@ -70,9 +78,9 @@ var (
 	}
 	// ChatbotKind is a DGbotChatbot with an HMAC secret. Its Secret has room for one previous revision.
 	ChatbotKind = Kind{
-		MaxPrevious: 1, noun: "chatbot", idName: "kid", resource: "dgbotcb",
-		secretField: "spec.identityVerification.secret.name", rotationField: "spec.identityVerification.rotation",
-		losses: map[v1alpha1.Cause]string{
+		MaxPrevious: 1, Noun: "chatbot", IDName: "kid", Resource: "dgbotcb",
+		SecretField: "spec.identityVerification.secret.name", RotationField: "spec.identityVerification.rotation",
+		Losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    lostHMAC,
 			v1alpha1.CauseSecretAltered: lostHMAC,
 		},

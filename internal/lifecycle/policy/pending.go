@@ -20,7 +20,7 @@ import (
 
 // PendingReason returns the reason of the condition RequestPending, which names the most important request that is
 // pending; empty where none is.
-func (p *Planner) PendingReason() string {
+func PendingReason(p *Known) string {
 	if len(p.Requests.Pending) == 0 {
 		return ""
 	}
@@ -35,41 +35,41 @@ func (p *Planner) PendingReason() string {
 
 // PendingMessage returns the message of the condition RequestPending: for each request its instant, its source, what
 // verifies until then, and what to do if it should act at once.
-func (p *Planner) PendingMessage() string {
+func PendingMessage(p *Known) string {
 	var sentences []string
 	for _, request := range p.Requests.Pending {
-		sentences = append(sentences, p.describePending(request))
+		sentences = append(sentences, describePending(p, request))
 	}
 	return strings.Join(sentences, ". ")
 }
 
-func (p *Planner) describePending(request requests.Pending) string {
+func describePending(p *Known, request requests.Pending) string {
 	source := request.Source()
 	if request.Field != "" {
-		source = p.rotationField + strings.TrimPrefix(request.Field, requests.RotationField)
+		source = p.RotationField + strings.TrimPrefix(request.Field, requests.RotationField)
 	}
 	at := instant.Format(&request.At)
 	var effect string
 	switch request.Kind {
 	case requests.Revocation:
-		effect = fmt.Sprintf("The revocation that %s requests for %s lies in the future: until then it revokes nothing, and %s", source, at, p.whatVerifies())
+		effect = fmt.Sprintf("The revocation that %s requests for %s lies in the future: until then it revokes nothing, and %s", source, at, whatVerifies(p))
 	case requests.Rotation:
-		effect = fmt.Sprintf("The rotation that %s requests for %s lies in the future: until then it issues nothing, and %s", source, at, p.whatVerifies())
+		effect = fmt.Sprintf("The rotation that %s requests for %s lies in the future: until then it issues nothing, and %s", source, at, whatVerifies(p))
 	case requests.Keep:
-		effect = fmt.Sprintf("The decision to keep the key, which %s makes for %s, lies in the future: until then the audit ignores it, and %s", source, at, p.whatVerifies())
+		effect = fmt.Sprintf("The decision to keep the key, which %s makes for %s, lies in the future: until then the audit ignores it, and %s", source, at, whatVerifies(p))
 	}
 	if request.Annotation == "" {
 		return fmt.Sprintf(`%s. If it should act now, set %s to the current time in UTC, as printed by "date -u +%%FT%%TZ"`, effect, source)
 	}
 	return fmt.Sprintf(`%s. If it should act now, set the current time in UTC: "kubectl annotate %s %s -n %s --overwrite %s=$(date -u +%%FT%%TZ)"`,
-		effect, p.resource, p.Name, p.Namespace, request.Annotation)
+		effect, p.Resource, p.Name, p.Namespace, request.Annotation)
 }
 
 // maxNamedRevisions is how many revisions a message names.
 const maxNamedRevisions = 3
 
 // whatVerifies names the revisions that verify now, newest first.
-func (p *Planner) whatVerifies() string {
+func whatVerifies(p *Known) string {
 	var revisions []string
 	for _, record := range p.Owned {
 		if record.IsAdmitted(&p.Horizon) {
@@ -90,7 +90,7 @@ func (p *Planner) whatVerifies() string {
 
 // pendingEvent returns the Warning event for a revocation that became pending; nil where none did. A rotation in the future
 // is a schedule, and no reason to warn.
-func (o *Owner) pendingEvent(next []metav1.Condition, now time.Time) *report.Event {
+func pendingEvent(o *Owner, next []metav1.Condition, now time.Time) *report.Event {
 	is := apimeta.FindStatusCondition(next, v1alpha1.RequestPendingCondition)
 	if is == nil || is.Reason != v1alpha1.RevocationPendingReason {
 		return nil

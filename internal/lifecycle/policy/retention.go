@@ -13,7 +13,7 @@ const KeptEnded = 10
 // prune returns the expired and revoked revisions whose records are deleted. Beside the newest KeptEnded, these stay: the one with the highest
 // number, which must not be used again; the one whose key is in the Secret; those that damping counts; and the one that the audit counts
 // from.
-func (p *Planner) prune() []*revisions.Revision {
+func (p *amender) prune() []*revisions.Revision {
 	if p.KeepEnded {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (p *Planner) prune() []*revisions.Revision {
 			kept++
 			continue
 		}
-		if record.Number == p.Highest || record == p.Matched || revisions.CountsForDamping(record, &p.Horizon) || p.auditRules() != nil && record == p.askedFor() {
+		if record.Number == p.Highest || record == p.Matched || revisions.CountsForDamping(record, &p.Horizon) || CountsFrom(p.Known, record) {
 			continue
 		}
 		pruned = append(pruned, record)

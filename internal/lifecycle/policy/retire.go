@@ -12,13 +12,14 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
-// defaultUsageResolution is assumed of a use whose report does not say how coarse it is.
-const defaultUsageResolution = 10 * time.Minute
+// retirement judges when superseded revisions expire.
+type retirement struct{ *Known }
 
 // supersededAt returns when the overlap of a superseded revision began; nil where that is not known.
-func (p *Planner) supersededAt(r *revisions.Revision) *metav1.Time {
+func (p retirement) supersededAt(r *revisions.Revision) *metav1.Time {
 	next := p.SupersederOf(r)
 	if next == nil {
 		return nil
@@ -27,7 +28,7 @@ func (p *Planner) supersededAt(r *revisions.Revision) *metav1.Time {
 }
 
 // retiredAt returns when a superseded revision expires; nil where that is unknown.
-func (p *Planner) retiredAt(record *revisions.Revision) *metav1.Time {
+func (p retirement) retiredAt(record *revisions.Revision) *metav1.Time {
 	superseded := p.supersededAt(record)
 	if superseded == nil {
 		return nil
@@ -53,36 +54,29 @@ type disuse struct {
 //
 // The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
 // revision at the same instant.
-func (p *Planner) disuse(record *revisions.Revision, overlapEnd time.Time) disuse {
-	if !p.isTracked() {
+func (p retirement) disuse(record *revisions.Revision, overlapEnd time.Time) disuse {
+	if !p.IsTracked() {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
 	quiet := p.Wants.QuietPeriod()
 	from := instant.Latest(overlapEnd, p.Tracking.Since.Add(quiet))
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
 	if used := record.LastUsedAt; used != nil {
-		until := used.Add(usageResolution(record) + quiet)
-		if !p.isProven(until) {
+		until := used.Add(tracking.Resolution(record) + quiet)
+		if !p.IsProven(until) {
 			d.reason = v1alpha1.RecentlyUsedReason
 		}
 		from = instant.Latest(from, until)
 	}
-	if p.isProven(from) {
+	if p.IsProven(from) {
 		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(p.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
 	}
 	return d
 }
 
-func usageResolution(record *revisions.Revision) time.Duration {
-	if resolution := record.Resolution; resolution != nil {
-		return resolution.Duration
-	}
-	return defaultUsageResolution
-}
-
 // lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
 // what is known of each.
-func (p *Planner) lingering() (records []*revisions.Revision, known []disuse) {
+func (p retirement) lingering() (records []*revisions.Revision, known []disuse) {
 	for _, record := range p.retirable() {
 		overlapEnd := p.supersededAt(record).Add(p.Overlap)
 		if !p.Reached(overlapEnd) {
@@ -96,7 +90,7 @@ func (p *Planner) lingering() (records []*revisions.Revision, known []disuse) {
 }
 
 // retirable returns the superseded revisions that verify and expire once they are unused; none without WhenUnused.
-func (p *Planner) retirable() []*revisions.Revision {
+func (p retirement) retirable() []*revisions.Revision {
 	if !p.Wants.WhenUnused() || p.Published == nil {
 		return nil
 	}
@@ -110,7 +104,8 @@ func (p *Planner) retirable() []*revisions.Revision {
 }
 
 // PreviousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
-func (p *Planner) PreviousInUse() (reason, message string) {
+func PreviousInUse(k *Known) (reason, message string) {
+	p := retirement{k}
 	records, known := p.lingering()
 	var described []string
 	for i, record := range records {
@@ -125,13 +120,13 @@ func (p *Planner) PreviousInUse() (reason, message string) {
 	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(described, "; ")
 }
 
-func (p *Planner) describeUse(record *revisions.Revision) string {
+func (p retirement) describeUse(record *revisions.Revision) string {
 	switch at := record.LastUsedAt; {
-	case at != nil && p.isTracked():
+	case at != nil && p.IsTracked():
 		return "last used at " + instant.Format(at)
 	case at != nil:
 		return "last used at " + instant.Format(at) + ", later uses are not reported"
-	case p.isTracked():
+	case p.IsTracked():
 		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
 	}
 	return fmt.Sprintf("no verifier reports uses in environment %q", p.Wants.Environment)

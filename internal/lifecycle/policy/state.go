@@ -19,44 +19,57 @@ import (
 //	Revoked      nothing                   none, for good                    False, Stalled
 //	(expired)    nothing                   none                              False, Stalled
 //
-// issues: stateGate. verify: wantedState. The audit of an environment can hold a key in a lower state than its spec: UnderAudit in
+// issues: stateGate. verify: WantedState. The audit of an environment can hold a key in a lower state than its spec: UnderAudit in
 // package effective.
 
-// wantedState returns the state that the record of a revision is to have.
-func (p *Planner) wantedState(record *revisions.Revision) v1alpha1.KeyState {
+// WantedState returns the state that the record of a revision is to have.
+func (p *Gated) WantedState(record *revisions.Revision) v1alpha1.KeyState {
 	switch {
-	case p.Wants.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.RevocableFrom()):
+	case p.Audit.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.RevocableFrom()):
 		return v1alpha1.StateRevoked
-	case p.Wants.State == v1alpha1.StateDisabled:
+	case p.Audit.State == v1alpha1.StateDisabled:
 		return v1alpha1.StateDisabled
 	}
 	return v1alpha1.StateActive
 }
 
+// auditGate is closed while the audit keeps the key from verifying.
+func (p *Case) auditGate() *report.Obstacle {
+	if !p.Audit.IsHeld {
+		return nil
+	}
+	o := &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true}
+	if p.Audit.Mark.Stage == v1alpha1.AuditRevoked {
+		o.Reason = v1alpha1.RevokedReason
+	}
+	_, o.Message = Unused(p.Known, p.Audit.Shown)
+	return o
+}
+
 // stateGate is closed while the key is Disabled, Revoked or expired.
-func (p *Planner) stateGate() *report.Obstacle {
+func (p *Case) stateGate() *report.Obstacle {
 	o := p.stateObstacle()
-	if o != nil && p.Audit.mark != nil {
+	if o != nil && p.Audit.Mark != nil {
 		o.Message += "; the audit of its environment holds the key as well, see the condition Unused"
 	}
 	return o
 }
 
-func (p *Planner) stateObstacle() *report.Obstacle {
+func (p *Case) stateObstacle() *report.Obstacle {
 	wants := &p.Wants
 	switch {
-	case p.Wants.State == v1alpha1.StateRevoked:
+	case p.Audit.State == v1alpha1.StateRevoked:
 		return &report.Obstacle{Reason: v1alpha1.RevokedReason, Stalled: true,
 			Message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
-	case p.Wants.State == v1alpha1.StateDisabled && p.Cause == v1alpha1.CauseReactivation:
+	case p.Audit.State == v1alpha1.StateDisabled && p.Cause == v1alpha1.CauseReactivation:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
 			Message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
-	case p.Wants.State == v1alpha1.StateDisabled:
+	case p.Audit.State == v1alpha1.StateDisabled:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
 			Message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
 	case wants.ExpiresAt == nil:
 		return nil
-	case p.Reached(wants.ExpiresAt.Time), p.Cause != "" && !p.issuedAt().Time.Before(wants.ExpiresAt.Time):
+	case p.Reached(wants.ExpiresAt.Time), p.Cause != "" && !p.IssuedAt().Time.Before(wants.ExpiresAt.Time):
 		return &report.Obstacle{Reason: v1alpha1.ExpiredReason, Stalled: true, Until: wants.ExpiresAt.Time, Message: fmt.Sprintf(
 			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", instant.Format(wants.ExpiresAt))}
 	}

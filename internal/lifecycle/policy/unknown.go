@@ -2,63 +2,22 @@
 
 package policy
 
-import (
-	"slices"
+import "dgbot.io/key-operator/internal/lifecycle/report"
 
-	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/effective"
-	"dgbot.io/key-operator/internal/lifecycle/report"
-	"dgbot.io/key-operator/internal/lifecycle/revisions"
-	"dgbot.io/key-operator/internal/lifecycle/steps"
-)
-
-// rulesUnknown reports whether the rules of the environment could not be read. Without them neither the overlap nor the audit
+// RulesUnknown reports whether the rules of the environment could not be read. Without them neither the overlap nor the audit
 // of a key is known.
-func (p *Planner) rulesUnknown() bool {
-	return p.Failed.Any(report.ReadEnvironment) && p.Environment.Rules == nil
+func (k *Known) RulesUnknown() bool {
+	return k.Failed.Any(report.ReadEnvironment) && k.Environment.Rules == nil
 }
 
-// auditUnknown reports whether the audit could not read what it decides on: the rules, the tracking, and the last uses in the
+// AuditUnknown reports whether the audit could not read what it decides on: the rules, the tracking, and the last uses in the
 // records.
-func (p *Planner) auditUnknown() bool {
-	return p.rulesUnknown() || p.Failed.Any(report.ReadTracking, report.ReadRecords)
+func (k *Known) AuditUnknown() bool {
+	return k.RulesUnknown() || k.Failed.Any(report.ReadTracking, report.ReadRecords)
 }
 
-// overlapUnknown reports whether the ends of superseded revisions cannot be computed: a default overlap may be in the rules,
+// OverlapUnknown reports whether the ends of superseded revisions cannot be computed: a default overlap may be in the rules,
 // and a record that the cache lacks may be the one that was published last.
-func (p *Planner) overlapUnknown() bool {
-	return p.rulesUnknown() || p.Failed.Any(report.ReadRecords)
-}
-
-// permitted returns the part of an amendment that does not depend on what could not be read: with failed reads only what takes
-// away. Ends are computed from what is known, see wantedEnd.
-func (p *Planner) permitted(record *revisions.Revision, a steps.AmendRecord) steps.AmendRecord {
-	if len(p.Failed) == 0 {
-		return a
-	}
-	less := steps.AmendRecord{Name: a.Name, UID: a.UID, NotAfter: a.NotAfter, Version: a.Version, SupersededBy: a.SupersededBy}
-	if effective.Strictness[a.State] > effective.Strictness[record.State] {
-		less.State = a.State
-	}
-	if a.Audit != nil && *a.Audit != "" {
-		less.Audit = a.Audit
-	}
-	if a.Scopes != nil {
-		less.Scopes = FewerScopes(record.Scopes, *a.Scopes)
-	}
-	return less
-}
-
-// FewerScopes returns the wanted scopes that a record's scopes cover; nil if the record would not lose any.
-func FewerScopes(has, wanted []v1alpha1.Scope) *[]v1alpha1.Scope {
-	covered := slices.DeleteFunc(slices.Clone(wanted), func(scope v1alpha1.Scope) bool {
-		return !slices.ContainsFunc(has, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
-	})
-	loses := slices.ContainsFunc(has, func(scope v1alpha1.Scope) bool {
-		return !slices.ContainsFunc(covered, func(pattern v1alpha1.Scope) bool { return pattern.Covers(scope) })
-	})
-	if !loses {
-		return nil
-	}
-	return &covered
+func (k *Known) OverlapUnknown() bool {
+	return k.RulesUnknown() || k.Failed.Any(report.ReadRecords)
 }

@@ -23,3 +23,14 @@ func LastUse(record *revisions.Revision, h *instant.Horizon) *metav1.Time {
 	}
 	return at
 }
+
+// DefaultResolution is assumed of a use whose report does not say how coarse it is.
+const DefaultResolution = 10 * time.Minute
+
+// Resolution returns the step in which the uses of a revision are reported.
+func Resolution(record *revisions.Revision) time.Duration {
+	if resolution := record.Resolution; resolution != nil {
+		return resolution.Duration
+	}
+	return DefaultResolution
+}
