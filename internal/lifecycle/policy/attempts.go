@@ -24,10 +24,10 @@ const (
 
 // failedAttempts are the revisions of the last hour that were never published, and when the newest of them was issued.
 // Like damping it counts records: it survives restarts and is the same for every operator.
-func (p *Case) failedAttempts() (n int, newest time.Time) {
-	for _, record := range p.Owned {
+func (c *Case) failedAttempts() (n int, newest time.Time) {
+	for _, record := range c.Owned {
 		at := attemptedAt(record)
-		if p.wasPublished(record) || p.Reached(at.Add(attemptsWindow)) || !p.Reached(at.Add(-instant.ClockTolerance)) {
+		if c.wasPublished(record) || c.Reached(at.Add(attemptsWindow)) || !c.Reached(at.Add(-instant.ClockTolerance)) {
 			continue
 		}
 		n++
@@ -48,28 +48,28 @@ func attemptedAt(record *revisions.Revision) time.Time {
 }
 
 // wasPublished reports whether a revision's key was ever in the Secret, as far as is known.
-func (p *Case) wasPublished(record *revisions.Revision) bool {
-	if p.Published != nil {
-		return record.Number <= p.Published.Number
+func (c *Case) wasPublished(record *revisions.Revision) bool {
+	if c.Published != nil {
+		return record.Number <= c.Published.Number
 	}
-	current := p.Was.Current
-	return record == p.Matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Number
+	current := c.Was.Current
+	return record == c.Matched || record.SupersededBy != 0 || current != nil && record.Number <= current.Number
 }
 
 // attemptsGate keeps attempts apart that fail one after the other: from the third on by report.Backoff. What the API server said to the last one stays in the condition meanwhile.
-func (p *Case) attemptsGate() *report.Obstacle {
-	n, newest := p.failedAttempts()
+func (c *Case) attemptsGate() *report.Obstacle {
+	n, newest := c.failedAttempts()
 	if n < attemptsFree {
 		return nil
 	}
 	until := newest.Add(report.Backoff(n - attemptsFree))
-	if p.Reached(until) {
+	if c.Reached(until) {
 		return nil
 	}
-	reported := apimeta.FindStatusCondition(p.Was.Conditions, v1alpha1.StalledCondition)
+	reported := apimeta.FindStatusCondition(c.Was.Conditions, v1alpha1.StalledCondition)
 	if reported != nil && (reported.Reason == v1alpha1.SecretWriteRefusedReason || reported.Reason == v1alpha1.RecordWriteRefusedReason) {
 		return &report.Obstacle{Reason: reported.Reason, Message: reported.Message, Stalled: true, Until: until}
 	}
 	return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Harmless: true, Until: until, Message: fmt.Sprintf(
-		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", p.Cause, n, until.UTC().Format(time.RFC3339))}
+		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", c.Cause, n, until.UTC().Format(time.RFC3339))}
 }

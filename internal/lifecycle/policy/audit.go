@@ -51,27 +51,27 @@ func auditOf(k *Known) Audit {
 // auditor judges the uses of a key.
 type auditor struct{ *Known }
 
-func (p auditor) find() Audit {
-	mark, kept := p.mark(), p.Requests.Kept.Due
+func (k auditor) find() Audit {
+	mark, kept := k.mark(), k.Requests.Kept.Due
 	if mark != nil && mark.Stage == v1alpha1.AuditRevoked && (kept == nil || kept.Time.Before(mark.Since.Time)) {
 		// Whatever has become of the rules: only the annotation kept-at has a revision issued again.
 		return Audit{Mark: mark, Shown: showMark(mark, nil)}
 	}
-	if p.AuditUnknown() {
-		return Audit{Mark: mark, Shown: p.Was.Audit}
+	if k.AuditUnknown() {
+		return Audit{Mark: mark, Shown: k.Was.Audit}
 	}
-	rules := rulesOf(&p.Environment)
-	if rules == nil || effective.ExemptionOf(rules, p.Namespace, p.Name, &p.Horizon) != nil {
+	rules := rulesOf(&k.Environment)
+	if rules == nil || effective.ExemptionOf(rules, k.Namespace, k.Name, &k.Horizon) != nil {
 		return Audit{}
 	}
-	if since := p.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
+	if since := k.unusedSince(mark); mark != nil && mark.Stage == v1alpha1.AuditDisabled && rules.DisableAfter != nil &&
 		!mark.Since.Time.Before(since.Add(instant.RoundUp(rules.DisableAfter.Duration))) {
-		return p.beyondDisabled(rules, mark)
+		return k.beyondDisabled(rules, mark)
 	}
-	if !p.auditable() {
+	if !k.auditable() {
 		return Audit{}
 	}
-	return p.upToDisabled(rules)
+	return k.upToDisabled(rules)
 }
 
 // rulesOf returns the audit of an environment; nil where there is none.
@@ -83,49 +83,49 @@ func rulesOf(e *effective.Environment) *v1alpha1.EnvironmentAudit {
 }
 
 // upToDisabled is for a key of which nothing has been done yet.
-func (p auditor) upToDisabled(rules *v1alpha1.EnvironmentAudit) (a Audit) {
-	quiet := p.quietSince()
+func (k auditor) upToDisabled(rules *v1alpha1.EnvironmentAudit) (a Audit) {
+	quiet := k.quietSince()
 	unused := quiet.Add(instant.RoundUp(rules.UnusedAfter.Duration))
-	if !p.IsProven(unused) {
+	if !k.IsProven(unused) {
 		return a
 	}
-	a.Shown = &v1alpha1.AuditStatus{UnusedSince: p.unusedSince(nil), Stage: v1alpha1.AuditUnused, Since: p.warnedSince(unused)}
+	a.Shown = &v1alpha1.AuditStatus{UnusedSince: k.unusedSince(nil), Stage: v1alpha1.AuditUnused, Since: k.warnedSince(unused)}
 	if rules.DisableAfter == nil {
 		return a
 	}
 	due := instant.Latest(quiet.Add(instant.RoundUp(rules.DisableAfter.Duration)), a.Shown.Since.Add(instant.RoundUp(rules.DisableAfter.Duration)-instant.RoundUp(rules.UnusedAfter.Duration)))
 	a.Shown.NextStageAt = new(instant.Whole(due))
-	if p.IsProven(due) {
-		a.Mark = &revisions.AuditMark{Stage: v1alpha1.AuditDisabled, Since: instant.Whole(p.Now), UnusedSince: *a.Shown.UnusedSince}
+	if k.IsProven(due) {
+		a.Mark = &revisions.AuditMark{Stage: v1alpha1.AuditDisabled, Since: instant.Whole(k.Now), UnusedSince: *a.Shown.UnusedSince}
 	}
 	return a
 }
 
 // warnedSince is since when the status has warned of a key that is unused from a time on.
-func (p auditor) warnedSince(unused time.Time) *metav1.Time {
-	if old := p.Was.Audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && p.Reached(old.Since.Time) {
+func (k auditor) warnedSince(unused time.Time) *metav1.Time {
+	if old := k.Was.Audit; old != nil && old.Stage == v1alpha1.AuditUnused && old.Since != nil && !old.Since.Time.Before(unused) && k.Reached(old.Since.Time) {
 		return old.Since
 	}
-	return new(instant.Whole(p.Now))
+	return new(instant.Whole(k.Now))
 }
 
 // beyondDisabled is for a key that the audit has disabled. It cannot have been used since. That verifiers report uses is required all
 // the same, because the next stage is final.
-func (p auditor) beyondDisabled(rules *v1alpha1.EnvironmentAudit, mark *revisions.AuditMark) Audit {
-	if rules.RevokeAfter == nil || !p.auditable() {
+func (k auditor) beyondDisabled(rules *v1alpha1.EnvironmentAudit, mark *revisions.AuditMark) Audit {
+	if rules.RevokeAfter == nil || !k.auditable() {
 		return Audit{Mark: mark, Shown: showMark(mark, nil)}
 	}
-	due := instant.Latest(mark.UnusedSince.Add(instant.RoundUp(rules.RevokeAfter.Duration)), instant.Latest(mark.Since.Time, p.Tracking.Since).Add(instant.RoundUp(rules.RevokeAfter.Duration)-instant.RoundUp(rules.DisableAfter.Duration)))
+	due := instant.Latest(mark.UnusedSince.Add(instant.RoundUp(rules.RevokeAfter.Duration)), instant.Latest(mark.Since.Time, k.Tracking.Since).Add(instant.RoundUp(rules.RevokeAfter.Duration)-instant.RoundUp(rules.DisableAfter.Duration)))
 	shown := showMark(mark, new(instant.Whole(due)))
-	if p.IsProven(due) {
-		mark = &revisions.AuditMark{Stage: v1alpha1.AuditRevoked, Since: instant.Whole(p.Now), UnusedSince: mark.UnusedSince}
+	if k.IsProven(due) {
+		mark = &revisions.AuditMark{Stage: v1alpha1.AuditRevoked, Since: instant.Whole(k.Now), UnusedSince: mark.UnusedSince}
 	}
 	return Audit{Mark: mark, Shown: shown}
 }
 
 // auditable: there is something to do, and verifiers would have reported a use.
-func (p auditor) auditable() bool {
-	return p.IsTracked() && slices.ContainsFunc(p.Owned, func(r *revisions.Revision) bool { return r.Verifies(&p.Horizon) })
+func (k auditor) auditable() bool {
+	return k.IsTracked() && slices.ContainsFunc(k.Owned, func(r *revisions.Revision) bool { return r.Verifies(&k.Horizon) })
 }
 
 func showMark(mark *revisions.AuditMark, next *metav1.Time) *v1alpha1.AuditStatus {
@@ -134,14 +134,14 @@ func showMark(mark *revisions.AuditMark, next *metav1.Time) *v1alpha1.AuditStatu
 
 // mark returns what the audit has done to the key; nil for nothing. A revision that was issued since has no mark, and makes
 // those on earlier ones history. Where the record that had it is gone, the status still knows, whatever else was deleted with it.
-func (p auditor) mark() *revisions.AuditMark {
-	if len(p.Owned) > 0 {
-		if mark := p.Owned[0].Mark; mark != nil {
+func (k auditor) mark() *revisions.AuditMark {
+	if len(k.Owned) > 0 {
+		if mark := k.Owned[0].Mark; mark != nil {
 			return mark
 		}
 	}
-	old := p.Was.Audit
-	if !p.NewestLost() || old == nil || old.Since == nil || old.UnusedSince == nil ||
+	old := k.Was.Audit
+	if !k.NewestLost() || old == nil || old.Since == nil || old.UnusedSince == nil ||
 		old.Stage != v1alpha1.AuditDisabled && old.Stage != v1alpha1.AuditRevoked {
 		return nil
 	}
@@ -150,12 +150,12 @@ func (p auditor) mark() *revisions.AuditMark {
 
 // unusedSince is since when the key is known not to be used; nil where that is not known. What is known of a key that the audit has
 // disabled does not depend on reports any more.
-func (p auditor) unusedSince(mark *revisions.AuditMark) *metav1.Time {
+func (k auditor) unusedSince(mark *revisions.AuditMark) *metav1.Time {
 	var since time.Time
-	if asked := askedFor(p.Owned); asked != nil {
+	if asked := askedFor(k.Owned); asked != nil {
 		since = asked.IssuedAt.Time
 	}
-	for _, at := range []*metav1.Time{p.Requests.Kept.Due, p.LastUseOfAny()} {
+	for _, at := range []*metav1.Time{k.Requests.Kept.Due, k.LastUseOfAny()} {
 		if at != nil {
 			since = instant.Latest(since, at.Time)
 		}
@@ -163,19 +163,19 @@ func (p auditor) unusedSince(mark *revisions.AuditMark) *metav1.Time {
 	switch {
 	case mark != nil:
 		since = instant.Latest(since, mark.UnusedSince.Time)
-	case !p.IsTracked() || len(p.Owned) == 0:
+	case !k.IsTracked() || len(k.Owned) == 0:
 		return nil
 	default:
-		since = instant.Latest(since, p.Tracking.Since)
+		since = instant.Latest(since, k.Tracking.Since)
 	}
 	return new(instant.Whole(since))
 }
 
 // quietSince is from when on no use can have gone unreported: uses are reported in steps.
-func (p auditor) quietSince() time.Time {
-	since := p.unusedSince(nil).Time
-	if used := p.LastUseOfAny(); used != nil {
-		since = instant.Latest(since, used.Add(coarsest(p.Owned)))
+func (k auditor) quietSince() time.Time {
+	since := k.unusedSince(nil).Time
+	if used := k.LastUseOfAny(); used != nil {
+		since = instant.Latest(since, used.Add(coarsest(k.Owned)))
 	}
 	return since
 }
@@ -225,17 +225,17 @@ func (a *Audit) holdsTo() v1alpha1.KeyState {
 }
 
 // Unused returns reason and message of the condition Unused of a key about which the status says this; empty for a key that is in use.
-func Unused(p *Known, a *v1alpha1.AuditStatus) (reason, message string) {
+func Unused(k *Known, a *v1alpha1.AuditStatus) (reason, message string) {
 	if a == nil || a.Stage == "" {
 		return "", ""
 	}
 	const keep = "annotate it with " + v1alpha1.KeptAtAnnotation + " and the present time (RFC 3339, whole seconds)"
-	audit := fmt.Sprintf("the audit of environment %q", p.Wants.Environment)
+	audit := fmt.Sprintf("the audit of environment %q", k.Wants.Environment)
 	switch {
 	case a.Stage == v1alpha1.AuditRevoked:
 		message = fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",
 			audit, instant.Format(a.Since), instant.Format(a.UnusedSince), keep)
-		if kept := p.Requests.Kept.Due; kept != nil {
+		if kept := k.Requests.Kept.Due; kept != nil {
 			message += fmt.Sprintf("; what stands there, %s, was before it was revoked", instant.Format(kept))
 		}
 		return v1alpha1.RevokedByAuditReason, message

@@ -42,20 +42,20 @@ type amender struct{ *Gated }
 
 // ChangesOf returns what happens to the revisions of an owner, given the one that is issued; nil for none.
 func ChangesOf(g *Gated, issue *steps.IssueRevision) Changes {
-	p := &amender{g}
+	m := &amender{g}
 	var c Changes
-	for _, r := range p.Owned {
-		a := Amendment{of: r, AmendRecord: p.permitted(r, p.amend(r))}
+	for _, r := range m.Owned {
+		a := Amendment{of: r, AmendRecord: m.permitted(r, m.amend(r))}
 		switch {
-		case a.IsEmpty(), p.RecordsRejected():
-		case issue != nil && r == p.Published && a.State == v1alpha1.StateRevoked:
+		case a.IsEmpty(), m.RecordsRejected():
+		case issue != nil && r == m.Published && a.State == v1alpha1.StateRevoked:
 			c.AfterIssue = append(c.AfterIssue, a)
 		default:
 			c.Amendments = append(c.Amendments, a)
 		}
 	}
-	if issue == nil && len(p.Failed) == 0 {
-		c.Pruned = p.prune()
+	if issue == nil && len(m.Failed) == 0 {
+		c.Pruned = m.prune()
 	}
 	return c
 }

@@ -16,19 +16,19 @@ import (
 // environmentGate returns what keeps a key from being issued for the first time: the absence of rules that are required, or a
 // rule that the key breaks. A key that was issued has none: it goes on without its environment (condition EnvironmentMissing), and
 // against a rule (condition PolicyViolation).
-func (p *Case) environmentGate() *report.Obstacle {
-	if !p.IssuesFirst() {
+func (c *Case) environmentGate() *report.Obstacle {
+	if !c.IssuesFirst() {
 		return nil
 	}
-	rules := p.Environment.Rules
+	rules := c.Environment.Rules
 	switch {
-	case rules == nil && p.Environment.Required:
-		return p.environmentUnknown()
-	case len(p.Violations) > 0:
-		return &report.Obstacle{Reason: v1alpha1.EnvironmentPolicyReason, Stalled: true, Message: p.PolicyViolation()}
-	case p.Highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
+	case rules == nil && c.Environment.Required:
+		return c.environmentUnknown()
+	case len(c.Violations) > 0:
+		return &report.Obstacle{Reason: v1alpha1.EnvironmentPolicyReason, Stalled: true, Message: c.PolicyViolation()}
+	case c.Highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
 		// Of the keys of one second the rank is only known when that is over.
-		if counted := effective.CountedAt(p.Created); !p.Reached(counted) {
+		if counted := effective.CountedAt(c.Created); !c.Reached(counted) {
 			return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Until: counted, Message: "The keys of the environment are being counted"}
 		}
 	}
@@ -44,13 +44,13 @@ const (
 )
 
 // environmentUnknown holds back the first issue of a key whose environment has no DGbotEnvironment.
-func (p *Case) environmentUnknown() *report.Obstacle {
+func (c *Case) environmentUnknown() *report.Obstacle {
 	o := &report.Obstacle{Reason: v1alpha1.EnvironmentUnknownReason, Stalled: true, Message: fmt.Sprintf(
 		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
-			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", p.Wants.Environment, existing(p.Environment.Known))}
+			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", c.Wants.Environment, existing(c.Environment.Known))}
 	// A clock that is far from the API server's must not make the key wait for longer.
-	if p.Reached(p.Created.Add(-environmentGrace)) && !p.Reached(p.Created.Add(environmentGrace)) {
-		o.Stalled, o.Until = false, p.Created.Add(environmentGrace)
+	if c.Reached(c.Created.Add(-environmentGrace)) && !c.Reached(c.Created.Add(environmentGrace)) {
+		o.Stalled, o.Until = false, c.Created.Add(environmentGrace)
 	}
 	return o
 }
@@ -69,15 +69,15 @@ func existing(names []string) string {
 }
 
 // EnvironmentMissing returns the message of the condition EnvironmentMissing; empty where the condition is absent.
-func (p *Case) EnvironmentMissing() string {
-	if p.Environment.Rules != nil || !p.Environment.Required || p.IssuesFirst() {
+func (c *Case) EnvironmentMissing() string {
+	if c.Environment.Rules != nil || !c.Environment.Required || c.IssuesFirst() {
 		return ""
 	}
 	return fmt.Sprintf("DGbotEnvironment %q does not exist: no rule for namespaces, scopes, rotation, lifetime or the number of keys is enforced, "+
-		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", p.Wants.Environment)
+		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", c.Wants.Environment)
 }
 
 // PolicyViolation says which rules the key breaks.
-func (p *Case) PolicyViolation() string {
-	return fmt.Sprintf("Environment %q: %s", p.Wants.Environment, strings.Join(p.Violations, "; "))
+func (c *Case) PolicyViolation() string {
+	return fmt.Sprintf("Environment %q: %s", c.Wants.Environment, strings.Join(c.Violations, "; "))
 }

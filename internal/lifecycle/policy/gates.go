@@ -32,38 +32,35 @@ type Gated struct {
 func Assess(f Facts) *Gated {
 	known := Derive(f)
 	c := Case{Due: dueOf(known), Audit: auditOf(known)}
-	return c.behind(c.findObstacle())
+	return c.Behind(c.findObstacle())
 }
 
-// Behind returns the same conclusions with another obstacle.
-func (p *Gated) Behind(o *report.Obstacle) *Gated { return p.behind(o) }
-
-// behind returns a case with its obstacle; nil for none. It is planned again when the obstacle may be gone.
-func (p *Case) behind(o *report.Obstacle) *Gated {
+// Behind returns the case with what is in its way; nil for nothing. The owner is planned again when that may have changed.
+func (c *Case) Behind(o *report.Obstacle) *Gated {
 	if o != nil {
-		p.WakeBy(o.Until)
+		c.WakeBy(o.Until)
 	}
-	return &Gated{Case: *p, Obstacle: o}
+	return &Gated{Case: *c, Obstacle: o}
 }
 
 // Issue returns the revision to issue now; nil if none is due or a gate is closed.
-func (p *Gated) Issue() *steps.IssueRevision {
-	if p.Cause == "" || p.Obstacle != nil {
+func (g *Gated) Issue() *steps.IssueRevision {
+	if g.Cause == "" || g.Obstacle != nil {
 		return nil
 	}
-	revision := p.Highest + 1
-	chatbotID, _ := p.ChatbotID() // without an ID that is known, chatbotGate is closed
+	revision := g.Highest + 1
+	chatbotID, _ := g.ChatbotID() // without an ID that is known, chatbotGate is closed
 	step := &steps.IssueRevision{
 		Revision:   revision,
-		RecordName: revisions.RecordName(p.Name, p.UID, revision),
-		Cause:      p.Cause,
-		IssuedAt:   p.IssuedAt(),
-		NotAfter:   p.EndOf(p.IssuedAt()),
+		RecordName: revisions.RecordName(g.Name, g.UID, revision),
+		Cause:      g.Cause,
+		IssuedAt:   g.IssuedAt(),
+		NotAfter:   g.EndOf(g.IssuedAt()),
 		ChatbotID:  chatbotID,
-		Scopes:     p.Scopes(),
+		Scopes:     g.Scopes(),
 	}
-	if revisions.IsLoss(p.Loss) {
-		step.Loss = p.Loss
+	if revisions.IsLoss(g.Loss) {
+		step.Loss = g.Loss
 	}
 	return step
 }
@@ -92,49 +89,49 @@ var issueGates = []func(*Case) *report.Obstacle{
 	(*Case).overlapGate,
 }
 
-func (p *Case) findObstacle() *report.Obstacle {
+func (c *Case) findObstacle() *report.Obstacle {
 	asked := gates
-	if p.Cause != "" {
+	if c.Cause != "" {
 		asked = slices.Concat(gates, issueGates)
 	}
 	for _, gate := range asked {
-		if o := gate(p); o != nil {
+		if o := gate(c); o != nil {
 			return o
 		}
 	}
 	return nil
 }
 
-func (p *Case) rejectedRecordGate() *report.Obstacle {
-	if !p.RecordsRejected() {
+func (c *Case) rejectedRecordGate() *report.Obstacle {
+	if !c.RecordsRejected() {
 		return nil
 	}
-	return p.rejectedObstacle()
+	return c.rejectedObstacle()
 }
 
-func (p *Case) rejectedWriteGate() *report.Obstacle {
-	if p.Rejection == nil {
+func (c *Case) rejectedWriteGate() *report.Obstacle {
+	if c.Rejection == nil {
 		return nil
 	}
-	return p.rejectedObstacle()
+	return c.rejectedObstacle()
 }
 
-func (p *Case) failedReadGate() *report.Obstacle {
-	if len(p.Failed) == 0 {
+func (c *Case) failedReadGate() *report.Obstacle {
+	if len(c.Failed) == 0 {
 		return nil
 	}
-	return p.Failed.Obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
-		p.Was.Conditions, p.Now)
+	return c.Failed.Obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
+		c.Was.Conditions, c.Now)
 }
 
 // secretGate is closed while another object has the name of the Secret.
-func (p *Case) secretGate() *report.Obstacle {
-	switch p.Secret.State {
+func (c *Case) secretGate() *report.Obstacle {
+	switch c.Secret.State {
 	case revisions.SecretForeign:
-		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", p.SecretName, p.Noun, p.SecretField)}
+		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", c.SecretName, c.Noun, c.SecretField)}
 	case revisions.SecretCollectable:
-		return p.collectionObstacle(p.SecretName)
+		return c.collectionObstacle(c.SecretName)
 	}
 	return nil
 }
@@ -144,42 +141,42 @@ const collectionGrace = time.Minute
 
 // collectionObstacle waits for garbage collection to delete a Secret that is left over. Where the Secret has another owner, which the
 // operator may not read, time tells whether that one is gone too: garbage collection takes seconds.
-func (p *Case) collectionObstacle(name string) *report.Obstacle {
-	conditions, owner := p.Was.Conditions, p.Noun
+func (c *Case) collectionObstacle(name string) *report.Obstacle {
+	conditions, owner := c.Was.Conditions, c.Noun
 	ready, waiting := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition), apimeta.FindStatusCondition(conditions, v1alpha1.ReconcilingCondition)
 	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
-		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && p.Reached(waiting.LastTransitionTime.Add(collectionGrace))
-	if p.Secret.OtherOwner && kept {
-		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && c.Reached(waiting.LastTransitionTime.Add(collectionGrace))
+	if c.Secret.OtherOwner && kept {
+		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
 			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
-				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, p.SecretField)}
+				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, c.SecretField)}
 	}
-	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
 		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
 }
 
 // dampingGate is closed while too many losses within the hour were healed.
-func (p *Case) dampingGate() *report.Obstacle {
-	if !revisions.IsLoss(p.Cause) {
+func (c *Case) dampingGate() *report.Obstacle {
+	if !revisions.IsLoss(c.Cause) {
 		return nil
 	}
-	until := revisions.DampedUntil(p.Owned, &p.Horizon)
-	if p.Reached(until) {
+	until := revisions.DampedUntil(c.Owned, &c.Horizon)
+	if c.Reached(until) {
 		return nil
 	}
 	return &report.Obstacle{Reason: v1alpha1.SecretLossDampedReason, Until: until, Message: fmt.Sprintf(
 		"Secret %q was replaced %d times or more within an hour because it was lost or altered; the next replacement is issued at %s: find out who deletes or overwrites it",
-		p.SecretName, revisions.DampingFree, until.UTC().Format(time.RFC3339))}
+		c.SecretName, revisions.DampingFree, until.UTC().Format(time.RFC3339))}
 }
 
 // overlapGate is closed for a rotation that can wait while as many earlier revisions verify as may.
-func (p *Case) overlapGate() *report.Obstacle {
-	if p.Published == nil || p.Cause != v1alpha1.CauseSchedule && p.Cause != v1alpha1.CauseRequest {
+func (c *Case) overlapGate() *report.Obstacle {
+	if c.Published == nil || c.Cause != v1alpha1.CauseSchedule && c.Cause != v1alpha1.CauseRequest {
 		return nil
 	}
 	// Revisions above the published one are attempts: they expire, and no client holds their keys.
-	earlierOnes := slices.DeleteFunc(p.Others(&p.Horizon), func(r *revisions.Revision) bool { return r.Number > p.Published.Number })
-	if len(earlierOnes) < p.MaxPrevious {
+	earlierOnes := slices.DeleteFunc(c.Others(&c.Horizon), func(r *revisions.Revision) bool { return r.Number > c.Published.Number })
+	if len(earlierOnes) < c.MaxPrevious {
 		return nil
 	}
 	var until time.Time
@@ -193,24 +190,24 @@ func (p *Case) overlapGate() *report.Obstacle {
 		verify = "the earlier one still verifies; it happens when that ends"
 	}
 	return &report.Obstacle{Reason: v1alpha1.WaitingForOverlapReason, Harmless: true, Until: until, Message: fmt.Sprintf(
-		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, p.RotationField, p.longestOverlap())}
+		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, c.RotationField, c.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.
-func (p *Case) longestOverlap() string {
-	if p.Wants.WhenUnused() {
+func (c *Case) longestOverlap() string {
+	if c.Wants.WhenUnused() {
 		return "maxOverlap"
 	}
 	return "overlap"
 }
 
-func (p *Case) rejectedObstacle() *report.Obstacle {
-	return &report.Obstacle{Reason: p.Rejection.Reason, Message: p.Rejection.Message + p.stillVerifies(), Stalled: true, Until: p.Now.Add(report.RetryDelay(p.Was.Conditions, p.Rejection.Reason, p.Now))}
+func (c *Case) rejectedObstacle() *report.Obstacle {
+	return &report.Obstacle{Reason: c.Rejection.Reason, Message: c.Rejection.Message + c.stillVerifies(), Stalled: true, Until: c.Now.Add(report.RetryDelay(c.Was.Conditions, c.Rejection.Reason, c.Now))}
 }
 
-func (p *Case) stillVerifies() string {
-	if p.Published == nil || !p.Published.IsAdmitted(&p.Horizon) {
+func (c *Case) stillVerifies() string {
+	if c.Published == nil || !c.Published.IsAdmitted(&c.Horizon) {
 		return ""
 	}
-	return fmt.Sprintf(" (revision %d in the Secret still verifies)", p.Published.Number)
+	return fmt.Sprintf(" (revision %d in the Secret still verifies)", c.Published.Number)
 }

@@ -20,11 +20,11 @@ import (
 
 // PendingReason returns the reason of the condition RequestPending, which names the most important request that is
 // pending; empty where none is.
-func PendingReason(p *Known) string {
-	if len(p.Requests.Pending) == 0 {
+func PendingReason(k *Known) string {
+	if len(k.Requests.Pending) == 0 {
 		return ""
 	}
-	switch p.Requests.Pending[0].Kind {
+	switch k.Requests.Pending[0].Kind {
 	case requests.Revocation:
 		return v1alpha1.RevocationPendingReason
 	case requests.Rotation:
@@ -35,44 +35,44 @@ func PendingReason(p *Known) string {
 
 // PendingMessage returns the message of the condition RequestPending: for each request its instant, its source, what
 // verifies until then, and what to do if it should act at once.
-func PendingMessage(p *Known) string {
+func PendingMessage(k *Known) string {
 	var sentences []string
-	for _, request := range p.Requests.Pending {
-		sentences = append(sentences, describePending(p, request))
+	for _, request := range k.Requests.Pending {
+		sentences = append(sentences, describePending(k, request))
 	}
 	return strings.Join(sentences, ". ")
 }
 
-func describePending(p *Known, request requests.Pending) string {
+func describePending(k *Known, request requests.Pending) string {
 	source := request.Source()
 	if request.Field != "" {
-		source = p.RotationField + strings.TrimPrefix(request.Field, requests.RotationField)
+		source = k.RotationField + strings.TrimPrefix(request.Field, requests.RotationField)
 	}
 	at := instant.Format(&request.At)
 	var effect string
 	switch request.Kind {
 	case requests.Revocation:
-		effect = fmt.Sprintf("The revocation that %s requests for %s lies in the future: until then it revokes nothing, and %s", source, at, whatVerifies(p))
+		effect = fmt.Sprintf("The revocation that %s requests for %s lies in the future: until then it revokes nothing, and %s", source, at, whatVerifies(k))
 	case requests.Rotation:
-		effect = fmt.Sprintf("The rotation that %s requests for %s lies in the future: until then it issues nothing, and %s", source, at, whatVerifies(p))
+		effect = fmt.Sprintf("The rotation that %s requests for %s lies in the future: until then it issues nothing, and %s", source, at, whatVerifies(k))
 	case requests.Keep:
-		effect = fmt.Sprintf("The decision to keep the key, which %s makes for %s, lies in the future: until then the audit ignores it, and %s", source, at, whatVerifies(p))
+		effect = fmt.Sprintf("The decision to keep the key, which %s makes for %s, lies in the future: until then the audit ignores it, and %s", source, at, whatVerifies(k))
 	}
 	if request.Annotation == "" {
 		return fmt.Sprintf(`%s. If it should act now, set %s to the current time in UTC, as printed by "date -u +%%FT%%TZ"`, effect, source)
 	}
 	return fmt.Sprintf(`%s. If it should act now, set the current time in UTC: "kubectl annotate %s %s -n %s --overwrite %s=$(date -u +%%FT%%TZ)"`,
-		effect, p.Resource, p.Name, p.Namespace, request.Annotation)
+		effect, k.Resource, k.Name, k.Namespace, request.Annotation)
 }
 
 // maxNamedRevisions is how many revisions a message names.
 const maxNamedRevisions = 3
 
 // whatVerifies names the revisions that verify now, newest first.
-func whatVerifies(p *Known) string {
+func whatVerifies(k *Known) string {
 	var revisions []string
-	for _, record := range p.Owned {
-		if record.IsAdmitted(&p.Horizon) {
+	for _, record := range k.Owned {
+		if record.IsAdmitted(&k.Horizon) {
 			revisions = append(revisions, strconv.FormatInt(record.Number, 10))
 		}
 	}

@@ -13,8 +13,8 @@ import (
 
 // permitted returns the part of an amendment that does not depend on what could not be read: with failed reads only what takes
 // away. Ends are computed from what is known, see wantedEnd.
-func (p *amender) permitted(record *revisions.Revision, a steps.AmendRecord) steps.AmendRecord {
-	if len(p.Failed) == 0 {
+func (m *amender) permitted(record *revisions.Revision, a steps.AmendRecord) steps.AmendRecord {
+	if len(m.Failed) == 0 {
 		return a
 	}
 	less := steps.AmendRecord{Name: a.Name, UID: a.UID, NotAfter: a.NotAfter, Version: a.Version, SupersededBy: a.SupersededBy}

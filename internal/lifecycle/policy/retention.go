@@ -13,21 +13,21 @@ const KeptEnded = 10
 // prune returns the expired and revoked revisions whose records are deleted. Beside the newest KeptEnded, these stay: the one with the highest
 // number, which must not be used again; the one whose key is in the Secret; those that damping counts; and the one that the audit counts
 // from.
-func (p *amender) prune() []*revisions.Revision {
-	if p.KeepEnded {
+func (m *amender) prune() []*revisions.Revision {
+	if m.KeepEnded {
 		return nil
 	}
 	var pruned []*revisions.Revision
 	kept := 0
-	for _, record := range p.Owned {
-		if record.State != v1alpha1.StateRevoked && !record.Ended(&p.Horizon) {
+	for _, record := range m.Owned {
+		if record.State != v1alpha1.StateRevoked && !record.Ended(&m.Horizon) {
 			continue
 		}
 		if kept < KeptEnded {
 			kept++
 			continue
 		}
-		if record.Number == p.Highest || record == p.Matched || revisions.CountsForDamping(record, &p.Horizon) || CountsFrom(p.Known, record) {
+		if record.Number == m.Highest || record == m.Matched || revisions.CountsForDamping(record, &m.Horizon) || CountsFrom(m.Known, record) {
 			continue
 		}
 		pruned = append(pruned, record)

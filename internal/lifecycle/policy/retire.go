@@ -19,8 +19,8 @@ import (
 type retirement struct{ *Known }
 
 // supersededAt returns when the overlap of a superseded revision began; nil where that is not known.
-func (p retirement) supersededAt(r *revisions.Revision) *metav1.Time {
-	next := p.SupersederOf(r)
+func (k retirement) supersededAt(r *revisions.Revision) *metav1.Time {
+	next := k.SupersederOf(r)
 	if next == nil {
 		return nil
 	}
@@ -28,17 +28,17 @@ func (p retirement) supersededAt(r *revisions.Revision) *metav1.Time {
 }
 
 // retiredAt returns when a superseded revision expires; nil where that is unknown.
-func (p retirement) retiredAt(record *revisions.Revision) *metav1.Time {
-	superseded := p.supersededAt(record)
+func (k retirement) retiredAt(record *revisions.Revision) *metav1.Time {
+	superseded := k.supersededAt(record)
 	if superseded == nil {
 		return nil
 	}
 	// Set before anything is known of uses, so that it holds without an operator.
-	hard := &metav1.Time{Time: superseded.Add(p.Wants.MaxOverlap())}
-	if !p.Wants.WhenUnused() {
+	hard := &metav1.Time{Time: superseded.Add(k.Wants.MaxOverlap())}
+	if !k.Wants.WhenUnused() {
 		return hard
 	}
-	return instant.Earlier(hard, p.disuse(record, superseded.Add(p.Overlap)).end)
+	return instant.Earlier(hard, k.disuse(record, superseded.Add(k.Overlap)).end)
 }
 
 // disuse is what is known of an earlier revision's not being used any more.
@@ -54,35 +54,35 @@ type disuse struct {
 //
 // The end is a duration after the renewal that proves it and not at once: verifiers know of it by then, and end the
 // revision at the same instant.
-func (p retirement) disuse(record *revisions.Revision, overlapEnd time.Time) disuse {
-	if !p.IsTracked() {
+func (k retirement) disuse(record *revisions.Revision, overlapEnd time.Time) disuse {
+	if !k.IsTracked() {
 		return disuse{reason: v1alpha1.UsageUnknownReason}
 	}
-	quiet := p.Wants.QuietPeriod()
-	from := instant.Latest(overlapEnd, p.Tracking.Since.Add(quiet))
+	quiet := k.Wants.QuietPeriod()
+	from := instant.Latest(overlapEnd, k.Tracking.Since.Add(quiet))
 	d := disuse{reason: v1alpha1.UsageUnknownReason}
 	if used := record.LastUsedAt; used != nil {
 		until := used.Add(tracking.Resolution(record) + quiet)
-		if !p.IsProven(until) {
+		if !k.IsProven(until) {
 			d.reason = v1alpha1.RecentlyUsedReason
 		}
 		from = instant.Latest(from, until)
 	}
-	if p.IsProven(from) {
-		d.end = &metav1.Time{Time: p.Tracking.Renewed.Add(p.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
+	if k.IsProven(from) {
+		d.end = &metav1.Time{Time: k.Tracking.Renewed.Add(k.Tracking.Lag + time.Second - 1).Truncate(time.Second)}
 	}
 	return d
 }
 
 // lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
 // what is known of each.
-func (p retirement) lingering() (records []*revisions.Revision, known []disuse) {
-	for _, record := range p.retirable() {
-		overlapEnd := p.supersededAt(record).Add(p.Overlap)
-		if !p.Reached(overlapEnd) {
+func (k retirement) lingering() (records []*revisions.Revision, known []disuse) {
+	for _, record := range k.retirable() {
+		overlapEnd := k.supersededAt(record).Add(k.Overlap)
+		if !k.Reached(overlapEnd) {
 			continue
 		}
-		if d := p.disuse(record, overlapEnd); d.end == nil {
+		if d := k.disuse(record, overlapEnd); d.end == nil {
 			records, known = append(records, record), append(known, d)
 		}
 	}
@@ -90,13 +90,13 @@ func (p retirement) lingering() (records []*revisions.Revision, known []disuse) 
 }
 
 // retirable returns the superseded revisions that verify and expire once they are unused; none without WhenUnused.
-func (p retirement) retirable() []*revisions.Revision {
-	if !p.Wants.WhenUnused() || p.Published == nil {
+func (k retirement) retirable() []*revisions.Revision {
+	if !k.Wants.WhenUnused() || k.Published == nil {
 		return nil
 	}
 	var records []*revisions.Revision
-	for _, record := range p.Others(&p.Horizon) {
-		if record.Number < p.Published.Number && p.supersededAt(record) != nil {
+	for _, record := range k.Others(&k.Horizon) {
+		if record.Number < k.Published.Number && k.supersededAt(record) != nil {
 			records = append(records, record)
 		}
 	}
@@ -105,14 +105,14 @@ func (p retirement) retirable() []*revisions.Revision {
 
 // PreviousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
 func PreviousInUse(k *Known) (reason, message string) {
-	p := retirement{k}
-	records, known := p.lingering()
+	r := retirement{k}
+	records, known := r.lingering()
 	var described []string
 	for i, record := range records {
 		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {
 			reason = known[i].reason
 		}
-		described = append(described, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, p.describeUse(record), describeEnd(record)))
+		described = append(described, fmt.Sprintf("revision %d (key ID %s, %s%s)", record.Number, record.ID, r.describeUse(record), describeEnd(record)))
 	}
 	if len(described) == 0 {
 		return "", ""
@@ -120,16 +120,16 @@ func PreviousInUse(k *Known) (reason, message string) {
 	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(described, "; ")
 }
 
-func (p retirement) describeUse(record *revisions.Revision) string {
+func (k retirement) describeUse(record *revisions.Revision) string {
 	switch at := record.LastUsedAt; {
-	case at != nil && p.IsTracked():
+	case at != nil && k.IsTracked():
 		return "last used at " + instant.Format(at)
 	case at != nil:
 		return "last used at " + instant.Format(at) + ", later uses are not reported"
-	case p.IsTracked():
-		return "not used since reports began at " + p.Tracking.Since.UTC().Format(time.RFC3339)
+	case k.IsTracked():
+		return "not used since reports began at " + k.Tracking.Since.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("no verifier reports uses in environment %q", p.Wants.Environment)
+	return fmt.Sprintf("no verifier reports uses in environment %q", k.Wants.Environment)
 }
 
 func describeEnd(record *revisions.Revision) string {

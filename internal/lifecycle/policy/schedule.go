@@ -13,31 +13,31 @@ import (
 )
 
 // EndOf is when a revision issued then ends by the key and by the rules; nil for never.
-func (p *Findings) EndOf(issuedAt metav1.Time) *metav1.Time {
-	if p.Lifetime == 0 {
-		return p.Wants.ExpiresAt
+func (f *Findings) EndOf(issuedAt metav1.Time) *metav1.Time {
+	if f.Lifetime == 0 {
+		return f.Wants.ExpiresAt
 	}
-	end := metav1.Time{Time: issuedAt.Add(p.Lifetime).UTC().Truncate(time.Second)}
-	return instant.Earlier(p.Wants.ExpiresAt, &end)
+	end := metav1.Time{Time: issuedAt.Add(f.Lifetime).UTC().Truncate(time.Second)}
+	return instant.Earlier(f.Wants.ExpiresAt, &end)
 }
 
 // Scheduled returns when a revision issued then is due for rotation by time alone; nil where it is not.
-func (p *Findings) Scheduled(issuedAt metav1.Time) *metav1.Time {
-	due := schedule.Due(p.UID, p.Wants.Rotation.Interval, issuedAt)
+func (f *Findings) Scheduled(issuedAt metav1.Time) *metav1.Time {
+	due := schedule.Due(f.UID, f.Wants.Rotation.Interval, issuedAt)
 	var bound time.Duration
 	var last *metav1.Time
-	if r := p.Published; r != nil && p.endsByRule(r) && r.IssuedAt.Equal(&issuedAt) {
+	if r := f.Published; r != nil && f.endsByRule(r) && r.IssuedAt.Equal(&issuedAt) {
 		// Early enough for the overlap. It may have been issued under a shorter limit than today's.
 		life := r.NotAfter.Sub(issuedAt.Time)
-		bound = max(life-p.Overlap, life/2)
-		last = schedule.SpreadBefore(p.UID, issuedAt, bound)
+		bound = max(life-f.Overlap, life/2)
+		last = schedule.SpreadBefore(f.UID, issuedAt, bound)
 		due = instant.Earlier(due, last)
 	}
-	if due == nil || len(p.Environment.Windows) == 0 {
+	if due == nil || len(f.Environment.Windows) == 0 {
 		return due
 	}
-	from, missed := schedule.Within(p.Environment.Windows, p.UID, due.Time, p.Now)
-	p.WakeBy(missed) // then the rotation waits for another window
+	from, missed := schedule.Within(f.Environment.Windows, f.UID, due.Time, f.Now)
+	f.WakeBy(missed) // then the rotation waits for another window
 	switch {
 	case bound > 0 && (from.IsZero() || from.After(issuedAt.Add(bound))):
 		return last // no rule ends the key in use: not even by keeping it from being replaced
@@ -48,22 +48,22 @@ func (p *Findings) Scheduled(issuedAt metav1.Time) *metav1.Time {
 }
 
 // endsByRule reports whether a rule, and not spec.expiresAt, bounds a revision: a new revision would expire later.
-func (p *Findings) endsByRule(r *revisions.Revision) bool {
+func (f *Findings) endsByRule(r *revisions.Revision) bool {
 	end := r.NotAfter
-	return p.Lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (p.Wants.ExpiresAt == nil || end.Before(p.Wants.ExpiresAt))
+	return f.Lifetime > 0 && end != nil && r.IssuedAt.Before(end) && (f.Wants.ExpiresAt == nil || end.Before(f.Wants.ExpiresAt))
 }
 
 // endMayMove reports whether the published revision has an end that only a new one can move. An end that the rules of the environment
 // have set is replaced on schedule instead: a longer limit is no reason to replace all keys at once.
-func (p *Findings) endMayMove() bool {
-	return p.Published != nil && p.Published.NotAfter != nil && (p.Lifetime == 0 || p.Published.Ended(&p.Horizon))
+func (f *Findings) endMayMove() bool {
+	return f.Published != nil && f.Published.NotAfter != nil && (f.Lifetime == 0 || f.Published.Ended(&f.Horizon))
 }
 
 // IssuedAt is when a revision issued now counts as issued: later than every request it serves, so that it satisfies
 // them and survives the cut-off, and at most a second ahead of now.
-func (p *Findings) IssuedAt() metav1.Time {
-	at := p.Now.UTC().Truncate(time.Second)
-	for _, due := range []*metav1.Time{p.Requests.Rotate.Due, p.Requests.Revoke.Due} {
+func (f *Findings) IssuedAt() metav1.Time {
+	at := f.Now.UTC().Truncate(time.Second)
+	for _, due := range []*metav1.Time{f.Requests.Rotate.Due, f.Requests.Revoke.Due} {
 		if due != nil && !at.After(due.Time) {
 			at = due.UTC().Add(time.Second)
 		}

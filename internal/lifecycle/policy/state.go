@@ -23,53 +23,53 @@ import (
 // package effective.
 
 // WantedState returns the state that the record of a revision is to have.
-func (p *Gated) WantedState(record *revisions.Revision) v1alpha1.KeyState {
+func (g *Gated) WantedState(record *revisions.Revision) v1alpha1.KeyState {
 	switch {
-	case p.Audit.State == v1alpha1.StateRevoked || p.Requests.Revoke.Covers(record.RevocableFrom()):
+	case g.Audit.State == v1alpha1.StateRevoked || g.Requests.Revoke.Covers(record.RevocableFrom()):
 		return v1alpha1.StateRevoked
-	case p.Audit.State == v1alpha1.StateDisabled:
+	case g.Audit.State == v1alpha1.StateDisabled:
 		return v1alpha1.StateDisabled
 	}
 	return v1alpha1.StateActive
 }
 
 // auditGate is closed while the audit keeps the key from verifying.
-func (p *Case) auditGate() *report.Obstacle {
-	if !p.Audit.IsHeld {
+func (c *Case) auditGate() *report.Obstacle {
+	if !c.Audit.IsHeld {
 		return nil
 	}
 	o := &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true}
-	if p.Audit.Mark.Stage == v1alpha1.AuditRevoked {
+	if c.Audit.Mark.Stage == v1alpha1.AuditRevoked {
 		o.Reason = v1alpha1.RevokedReason
 	}
-	_, o.Message = Unused(p.Known, p.Audit.Shown)
+	_, o.Message = Unused(c.Known, c.Audit.Shown)
 	return o
 }
 
 // stateGate is closed while the key is Disabled, Revoked or expired.
-func (p *Case) stateGate() *report.Obstacle {
-	o := p.stateObstacle()
-	if o != nil && p.Audit.Mark != nil {
+func (c *Case) stateGate() *report.Obstacle {
+	o := c.stateObstacle()
+	if o != nil && c.Audit.Mark != nil {
 		o.Message += "; the audit of its environment holds the key as well, see the condition Unused"
 	}
 	return o
 }
 
-func (p *Case) stateObstacle() *report.Obstacle {
-	wants := &p.Wants
+func (c *Case) stateObstacle() *report.Obstacle {
+	wants := &c.Wants
 	switch {
-	case p.Audit.State == v1alpha1.StateRevoked:
+	case c.Audit.State == v1alpha1.StateRevoked:
 		return &report.Obstacle{Reason: v1alpha1.RevokedReason, Stalled: true,
 			Message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
-	case p.Audit.State == v1alpha1.StateDisabled && p.Cause == v1alpha1.CauseReactivation:
+	case c.Audit.State == v1alpha1.StateDisabled && c.Cause == v1alpha1.CauseReactivation:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
 			Message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
-	case p.Audit.State == v1alpha1.StateDisabled:
+	case c.Audit.State == v1alpha1.StateDisabled:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
 			Message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
 	case wants.ExpiresAt == nil:
 		return nil
-	case p.Reached(wants.ExpiresAt.Time), p.Cause != "" && !p.IssuedAt().Time.Before(wants.ExpiresAt.Time):
+	case c.Reached(wants.ExpiresAt.Time), c.Cause != "" && !c.IssuedAt().Time.Before(wants.ExpiresAt.Time):
 		return &report.Obstacle{Reason: v1alpha1.ExpiredReason, Stalled: true, Until: wants.ExpiresAt.Time, Message: fmt.Sprintf(
 			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", instant.Format(wants.ExpiresAt))}
 	}
