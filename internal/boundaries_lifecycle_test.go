@@ -31,10 +31,16 @@ func lifecycleBoundaries() map[string]boundary {
 		policy + "/revisions": rule("instant standing"),
 		policy + "/tracking":  rule("instant revisions"),
 		policy + "/effective": rule("instant schedule"),
-		policy + "/policy":    rule("effective instant report requests revisions schedule steps tracking"),
+		// The stages of a plan, in their order. None knows a later one.
+		policy + "/facts":   rule("effective instant report requests revisions tracking"),
+		policy + "/due":     rule("facts instant revisions schedule"),
+		policy + "/audit":   rule("effective facts instant revisions tracking"),
+		policy + "/gates":   rule("audit due effective facts instant report revisions steps"),
+		policy + "/changes": rule("audit effective facts gates instant report revisions steps tracking"),
+		policy + "/status":  rule("facts gates instant report requests revisions"),
 		// What the three kinds observe and report.
-		policy:                   rule("effective instant policy report requests revisions standing steps tracking"),
-		policy + "/chatbots":     rule("effective instant policy report requests revisions steps"),
+		policy:                   rule("audit changes effective facts gates instant report requests revisions standing status steps tracking"),
+		policy + "/chatbots":     rule("changes effective facts gates instant report requests revisions status steps"),
 		policy + "/environments": rule("effective instant report"),
 	}
 }

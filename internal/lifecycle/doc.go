@@ -11,15 +11,21 @@
 // # The way of a plan
 //
 //	observation.go, owner.go   observation → facts in terms that API keys and HMAC secrets share
-//	effective                  what the spec asks for → what the rules of the environment and the audit let it have
-//	revisions                  which revision the Secret holds, which is published, which number is free
-//	policy                     why a revision is due (causes.go), what keeps it from being issued (gates.go), what changes about
-//	                           the others (amend.go), and in what order (changes.go)
+//	facts                      facts, and what follows from them alone, by two packages of their own:
+//	  effective                what the spec asks for → what the rules of the environment let it have
+//	  revisions                which revision the Secret holds, which is published, which number is free
+//	due                        why a revision is due (causes.go)
+//	audit                      what the audit of the environment makes of a key that is not used
+//	gates                      what keeps the revision from being issued, or the owner from being Ready (gates.go)
+//	changes                    what changes about the revisions that are there (amend.go), and in what order (changes.go)
 //	plan.go, status.go         conclusions → steps and status
+//
+// Each stage is a type that is made from the stages above it, and finished then. So a cause cannot depend on an obstacle, because the type that
+// it is asked about has none. The stages share one thing that changes: the horizon, which collects when to plan again.
 //
 // The conclusions draw on packages of one subject each: schedule, requests and tracking. Package instant has the clock of a plan, which finds
 // when to plan again: at the next instant that any rule asked about. Package standing is what verifiers go by, steps what a plan consists
-// of, and report what users are told.
+// of, and report what users are told. Package status has what the two kinds report alike.
 //
 // Package chatbots plans in the same way for a DGbotChatbot and its HMAC secret, and package environments describes a DGbotEnvironment.
 //
@@ -33,7 +39,7 @@
 //	expires after overlap  Revoked, for good ◀─────────────────────┘
 //
 // With retire: WhenUnused a superseded revision has maxOverlap in place of overlap. It expires earlier once verifiers have reported for
-// long enough that it is not used (policy/retire.go).
+// long enough that it is not used (changes/retire.go).
 //
 // Which revision is current is never stored: it is the one whose hash the Secret's bytes match.
 //
@@ -71,6 +77,6 @@
 //	overlapGate         10 earlier revisions still verify           Ready True, Reconciling
 //	(open)              issue, publish, supersede                   Ready as it is, Reconciling
 //
-// A failed read (policy/unknown.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for
+// A failed read (facts/unknown.go, changes/permitted.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for
 // Revoked, Disabled, expiry and revokeIssuedBefore depend on the key and its records alone.
 package lifecycle

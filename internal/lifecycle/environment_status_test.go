@@ -12,7 +12,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/environments"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 )
 
 // TestASelectorThatCannotBeRead is said to be one, with what is wrong: the API server takes labels that there cannot be.
@@ -24,7 +24,7 @@ func TestASelectorThatCannotBeRead(t *testing.T) {
 		t.Errorf("%+v", nothing)
 	}
 	o := Observation{Key: testKey("k"), Environment: effective.Environment{Rules: &env.Spec, Excluded: true}}
-	held := policy.Assess(o.facts(start))
+	held := gates.Assess(o.facts(start))
 	if len(held.Violations) != 1 || !strings.Contains(held.Violations[0], `"a b"`) {
 		t.Errorf("%v", held.Violations)
 	}

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/status"
 )
 
 // Events returns what to tell when a key's status changes from old to new. Taken from the two statuses rather than from
@@ -20,10 +21,10 @@ func Events(o Observation, next *v1alpha1.DGbotAPIKeyStatus, now time.Time) []re
 	for i := range o.Records {
 		all = append(all, revisions.Of(o.Key, &o.Records[i]))
 	}
-	return policy.Events(&own, all, summaryOfKey(next), now)
+	return status.Events(&own, all, summaryOfKey(next), now)
 }
 
 // LossEvent tells of a lost or altered Secret that a revision with another cause replaces.
 func LossEvent(o Observation, loss v1alpha1.Cause) report.Event {
-	return policy.LossEvent(&policy.KeyKind, loss, SecretName(o.Key))
+	return status.LossEvent(&facts.KeyKind, loss, SecretName(o.Key))
 }

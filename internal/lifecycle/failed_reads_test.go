@@ -15,10 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/environments"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
@@ -107,7 +107,7 @@ func checkTakesAway(t *testing.T, s *Simulation, step steps.Step) {
 			t.Errorf("%+v gives: %+v", amendment, record.Spec)
 		}
 		for _, scope := range after.Spec.Scopes {
-			if policy.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}) != nil && !reflect.DeepEqual(*policy.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}), []v1alpha1.Scope{scope}) {
+			if changes.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}) != nil && !reflect.DeepEqual(*changes.FewerScopes(record.Spec.Scopes, []v1alpha1.Scope{scope}), []v1alpha1.Scope{scope}) {
 				t.Errorf("%+v adds scope %s to %v", amendment, scope, record.Spec.Scopes)
 			}
 		}

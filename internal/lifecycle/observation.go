@@ -7,8 +7,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
@@ -16,8 +16,8 @@ import (
 )
 
 // facts of a key.
-func (o *Observation) facts(now time.Time) policy.Facts {
-	f := policy.Facts{
+func (o *Observation) facts(now time.Time) facts.Facts {
+	f := facts.Facts{
 		Horizon: instant.Horizon{Now: now}, Secret: o.Secret, Rejection: o.Rejection, Failed: o.Failed,
 		Chatbot: o.Chatbot, Environment: o.Environment, Tracking: o.Tracking, KeepEnded: o.KeepEnded,
 	}

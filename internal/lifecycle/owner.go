@@ -5,22 +5,22 @@ package lifecycle
 import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/requests"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
-func ownerOfKey(key *v1alpha1.DGbotAPIKey, h *instant.Horizon) policy.Owner {
+func ownerOfKey(key *v1alpha1.DGbotAPIKey, h *instant.Horizon) facts.Owner {
 	asks := effective.DesiredBy(&key.Spec)
-	return policy.Owner{
-		Kind: &policy.KeyKind, Namespace: key.Namespace, Name: key.Name, UID: key.UID, Generation: key.Generation, Created: key.CreationTimestamp,
+	return facts.Owner{
+		Kind: &facts.KeyKind, Namespace: key.Namespace, Name: key.Name, UID: key.UID, Generation: key.Generation, Created: key.CreationTimestamp,
 		SecretName: SecretName(key), Asks: asks, Requests: requests.Read(key.Annotations, &asks.Rotation, h), Was: summaryOfKey(&key.Status),
 	}
 }
 
-func summaryOfKey(s *v1alpha1.DGbotAPIKeyStatus) policy.Summary {
-	sum := policy.Summary{
+func summaryOfKey(s *v1alpha1.DGbotAPIKeyStatus) facts.Summary {
+	sum := facts.Summary{
 		Conditions: s.Conditions, Current: revisionInStatus(s.Current), IsBound: s.Binding != nil, Handled: s.LastHandledRequest,
 		NextRotationAt: s.NextRotationAt, LastUsedAt: s.LastUsedAt, Audit: s.Audit,
 	}

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -25,12 +26,12 @@ type Decision struct {
 
 // Plan decides what happens next.
 func Plan(o Observation, now time.Time) Decision {
-	p := policy.Assess(o.facts(now))
+	p := gates.Assess(o.facts(now))
 	if !o.Key.DeletionTimestamp.IsZero() {
 		return revokeAll(p)
 	}
 	issue := p.Issue()
-	c := policy.ChangesOf(p, issue)
+	c := changes.Of(p, issue)
 	var d Decision
 	for _, a := range c.Amendments {
 		d.Steps = append(d.Steps, a.AmendRecord)
@@ -53,7 +54,7 @@ func Plan(o Observation, now time.Time) Decision {
 }
 
 // revokeAll is the plan for a key that is being deleted.
-func revokeAll(p *policy.Gated) (d Decision) {
+func revokeAll(p *gates.Gated) (d Decision) {
 	if p.RecordsRejected() {
 		d.Wake = p.Now.Add(report.LookAgain)
 		return d

@@ -13,8 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/schedule"
@@ -314,7 +314,7 @@ func TestLossIsDampedAfterTwentyWithinAnHour(t *testing.T) {
 		}
 		// An hour later all is forgotten, and no more records are kept than promised.
 		advance(t, s, 2*time.Hour)
-		if len(s.Records) > policy.KeptEnded+1 {
+		if len(s.Records) > changes.KeptEnded+1 {
 			t.Errorf("overlap %s: %d records are left", overlap, len(s.Records))
 		}
 		if got := lose(); got != "SecretLost" {

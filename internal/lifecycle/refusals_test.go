@@ -11,7 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
@@ -24,7 +26,7 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 	s.Now = start.Add(time.Hour)
 	s.Key.Spec.Rotation.RequestedAt = at(s.Now)
 	var waits []time.Duration
-	for range 3 * policy.KeyKind.MaxPrevious {
+	for range 3 * facts.KeyKind.MaxPrevious {
 		step, waited := nextAttempt(t, s)
 		waits = append(waits, waited)
 		s.Records = append(s.Records, s.CreateRecord(step))
@@ -45,14 +47,14 @@ func TestAttemptsThatFailAgainAndAgainDoNotStopRotation(t *testing.T) {
 			verify++
 		}
 	}
-	if verify > policy.KeyKind.MaxPrevious+2 {
+	if verify > facts.KeyKind.MaxPrevious+2 {
 		t.Errorf("%d revisions verify", verify)
 	}
 	if endless > 2 {
 		t.Errorf("%d records without an end: those that were never published pile up", endless)
 	}
 	_, err := s.Advance(s.Now.Add(report.MaxRetryDelay))
-	if p := policy.Assess(s.facts(s.Now)); err != nil || p.Published == nil || p.Cause != "" {
+	if p := gates.Assess(s.facts(s.Now)); err != nil || p.Published == nil || p.Cause != "" {
 		t.Errorf("not published, cause %q: %v", p.Cause, err)
 	}
 }
@@ -137,7 +139,7 @@ func TestRecordsThatMayNotBeDeletedAreKept(t *testing.T) {
 	wantReady(t, s, metav1.ConditionTrue, v1alpha1.IssuedReason)
 	s.KeepEnded = false
 	settle(t, s)
-	if n := len(s.Records); n > policy.KeptEnded+2 {
+	if n := len(s.Records); n > changes.KeptEnded+2 {
 		t.Errorf("%d records after deletion is allowed again", n)
 	}
 }

@@ -8,9 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/audit"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/status"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
@@ -20,12 +23,12 @@ const maxPreviousShown = 32
 
 // statusOf describes the observation. What it says depends on the old status in three things only: when a condition last
 // changed, requests that were handled and are no longer asked for, and the last use of revisions whose records are gone.
-func statusOf(p *policy.Gated, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
+func statusOf(p *gates.Gated, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
 	s := &v1alpha1.DGbotAPIKeyStatus{
 		ObservedGeneration: p.Generation,
 		Conditions:         conditionsOf(p),
-		NextRotationAt:     policy.NextRotation(p),
-		LastHandledRequest: policy.Handled(p.Known),
+		NextRotationAt:     status.NextRotation(p),
+		LastHandledRequest: status.Handled(p.Known),
 		Audit:              p.Audit.Shown,
 		Binding:            old.Binding,
 		LastUsedAt:         p.LastUseOfAny(),
@@ -52,7 +55,7 @@ func statusOf(p *policy.Gated, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotA
 	return s
 }
 
-func describe(p *policy.Gated, record *revisions.Revision) *v1alpha1.RevisionStatus {
+func describe(p *gates.Gated, record *revisions.Revision) *v1alpha1.RevisionStatus {
 	return &v1alpha1.RevisionStatus{
 		Revision:   record.Number,
 		KeyID:      record.ID,
@@ -63,7 +66,7 @@ func describe(p *policy.Gated, record *revisions.Revision) *v1alpha1.RevisionSta
 	}
 }
 
-func conditionsOf(p *policy.Gated) []metav1.Condition {
+func conditionsOf(p *gates.Gated) []metav1.Condition {
 	c := report.NewConditions(p.Was.Conditions, p.Generation, p.Now)
 	ready, reason, message := readyOf(p)
 	c.Set(v1alpha1.ReadyCondition, ready, reason, message)
@@ -76,9 +79,9 @@ func conditionsOf(p *policy.Gated) []metav1.Condition {
 	}
 	c.Progress(stalled, reconciling, reason, message)
 	c.WhileTrue(v1alpha1.RequestInvalidCondition, p.Requests.Invalid != "", v1alpha1.AnnotationUnreadableReason, p.Requests.Invalid)
-	reason = policy.PendingReason(p.Known)
-	c.WhileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, policy.PendingMessage(p.Known))
-	reason, message = policy.Unused(p.Known, p.Audit.Shown)
+	reason = status.PendingReason(p.Known)
+	c.WhileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, status.PendingMessage(p.Known))
+	reason, message = audit.Unused(p.Known, p.Audit.Shown)
 	c.WhileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
 	if len(p.Failed) > 0 {
 		// Whether these are still so is unknown. They stay as they were reported last.
@@ -88,12 +91,12 @@ func conditionsOf(p *policy.Gated) []metav1.Condition {
 	c.WhileTrue(v1alpha1.PolicyViolationCondition, violates, v1alpha1.EnvironmentPolicyReason, p.PolicyViolation())
 	missing := p.EnvironmentMissing()
 	c.WhileTrue(v1alpha1.EnvironmentMissingCondition, missing != "", v1alpha1.EnvironmentUnknownReason, missing)
-	reason, message = policy.PreviousInUse(p.Known)
+	reason, message = changes.PreviousInUse(p.Known)
 	c.WhileTrue(v1alpha1.PreviousRevisionInUseCondition, reason != "", reason, message)
 	return c.List
 }
 
-func readyOf(p *policy.Gated) (metav1.ConditionStatus, string, string) {
+func readyOf(p *gates.Gated) (metav1.ConditionStatus, string, string) {
 	switch {
 	case p.Obstacle != nil && !p.Obstacle.Harmless:
 		return metav1.ConditionFalse, p.Obstacle.Reason, p.Obstacle.Message
@@ -104,6 +107,6 @@ func readyOf(p *policy.Gated) (metav1.ConditionStatus, string, string) {
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, progressOf(p)
 }
 
-func progressOf(p *policy.Gated) string {
+func progressOf(p *gates.Gated) string {
 	return fmt.Sprintf("A revision is about to be issued (%s)", p.Cause)
 }

@@ -4,12 +4,12 @@ package lifecycle
 
 import (
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// EndUnpublished returns how to expire a record whose key could not be published. See policy.UnpublishedEnd.
+// EndUnpublished returns how to expire a record whose key could not be published. See changes.UnpublishedEnd.
 func EndUnpublished(record *v1alpha1.DGbotAPIKeyRecord, key *v1alpha1.DGbotAPIKey) steps.AmendRecord {
-	return steps.AmendRecord{Name: record.Name, UID: record.UID, NotAfter: policy.UnpublishedEnd(record.Spec.IssuedAt, record.Spec.NotAfter, effective.OverlapOf(&key.Spec))}
+	return steps.AmendRecord{Name: record.Name, UID: record.UID, NotAfter: changes.UnpublishedEnd(record.Spec.IssuedAt, record.Spec.NotAfter, effective.OverlapOf(&key.Spec))}
 }

@@ -10,9 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
@@ -199,7 +201,7 @@ func (w *walk) checkSomethingComes(decision Decision) {
 	if w.sim.Secret.State == revisions.SecretOwned && w.sim.Secret.Drifted && w.sim.Rejection == nil {
 		w.failf("the Secret is left altered")
 	}
-	if cause := policy.Assess(w.sim.facts(w.sim.Now)).Cause; cause != "" && reconciling == nil && stalled == nil {
+	if cause := gates.Assess(w.sim.facts(w.sim.Now)).Cause; cause != "" && reconciling == nil && stalled == nil {
 		w.failf("a revision is due (%s), and nothing says why there is none", cause)
 	}
 	inUse := w.inUse()
@@ -259,10 +261,10 @@ func (w *walk) checkAtRest(decision Decision) {
 			endedRecords++
 		}
 	}
-	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > policy.KeyKind.MaxPrevious {
+	if inUse != nil && inUse.Spec.Revision == w.lastPublished && previous > facts.KeyKind.MaxPrevious {
 		w.failf("%d earlier revisions verify", previous)
 	}
-	if most := policy.KeptEnded + 2; endedRecords > most && (w.auditOf() == nil || endedRecords > most+1) {
+	if most := changes.KeptEnded + 2; endedRecords > most && (w.auditOf() == nil || endedRecords > most+1) {
 		w.failf("%d ended records are kept", endedRecords)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
@@ -118,7 +118,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 
 // overlap is how long earlier revisions go on verifying under the rules of the environment.
 func (w *walk) overlap() time.Duration {
-	return policy.Assess(w.sim.facts(w.sim.Now)).Overlap
+	return gates.Assess(w.sim.facts(w.sim.Now)).Overlap
 }
 
 func (w *walk) maxOverlap() time.Duration {

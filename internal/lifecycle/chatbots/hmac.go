@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -97,7 +99,7 @@ type hmacPlan struct {
 	kids   []string // what PruneReplica removes
 	ledger Ledger
 	// conclusions are nil where the chatbot has no HMAC secret.
-	conclusions *policy.Gated
+	conclusions *gates.Gated
 	// withdrawal: a part of the observation is unknown, and only the ledger was judged.
 	withdrawal bool
 }
@@ -131,10 +133,10 @@ func (o *Observation) trustedLedger() Ledger {
 }
 
 // facts returns the facts about a chatbot's HMAC secret, given its ledger.
-func (o *Observation) facts(l Ledger, now time.Time) policy.Facts {
+func (o *Observation) facts(l Ledger, now time.Time) facts.Facts {
 	status := o.Chatbot.Status.DeepCopy()
 	l.ApplyTo(status)
-	f := policy.Facts{Horizon: instant.Horizon{Now: now}, Secret: o.effectiveSecret(l), Rejection: o.HMAC.Rejection}
+	f := facts.Facts{Horizon: instant.Horizon{Now: now}, Secret: o.effectiveSecret(l), Rejection: o.HMAC.Rejection}
 	f.Owner = ownerOf(o.Chatbot, status, &f.Horizon)
 	for _, r := range l.Revisions() {
 		f.Taken = max(f.Taken, r.Revision)
@@ -177,11 +179,11 @@ const maxAmendments = 8
 // settle amends the revisions as the policy wants, and returns what follows then, with the revision to issue. Records are amended one
 // write at a time; a ledger is written once, with all amendments. That the revision in use is revoked waits for one attempt to replace
 // it, as for API keys.
-func (o *Observation) settle(f policy.Facts) (p *policy.Gated, issue *steps.IssueRevision) {
+func (o *Observation) settle(f facts.Facts) (p *gates.Gated, issue *steps.IssueRevision) {
 	for range maxAmendments {
-		p = policy.Assess(f)
+		p = gates.Assess(f)
 		issue = p.Issue()
-		c := policy.ChangesOf(p, issue)
+		c := changes.Of(p, issue)
 		amendments := c.Amendments
 		if o.HMAC.Failed {
 			issue, amendments = nil, append(amendments, c.AfterIssue...)
@@ -198,7 +200,7 @@ func (o *Observation) settle(f policy.Facts) (p *policy.Gated, issue *steps.Issu
 }
 
 // ledgerAfter is the ledger that the amended records make.
-func (o *Observation) ledgerAfter(p *policy.Gated, before Ledger, issuing bool) Ledger {
+func (o *Observation) ledgerAfter(p *gates.Gated, before Ledger, issuing bool) Ledger {
 	var l Ledger
 	if pending := before.Pending; pending != nil && !o.HMAC.Known[pending.Hash] && (issuing || o.HMAC.Replica.Abandoned != pending.KID) {
 		l.Pending = pending
@@ -220,7 +222,7 @@ func (o *Observation) ledgerAfter(p *policy.Gated, before Ledger, issuing bool) 
 	return l
 }
 
-func (o *Observation) importProblem(p *policy.Gated, issue *steps.IssueRevision) *report.Obstacle {
+func (o *Observation) importProblem(p *gates.Gated, issue *steps.IssueRevision) *report.Obstacle {
 	from := o.Chatbot.Spec.IdentityVerification.ImportFrom
 	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil {
 		return nil

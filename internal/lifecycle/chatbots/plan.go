@@ -10,10 +10,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/status"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
@@ -179,12 +180,12 @@ func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Ste
 		o.keep(s)
 		hmac.ledger.ApplyTo(s)
 		if !o.replicaRejected() {
-			s.LastHandledRequest = policy.Handled(p.Known)
+			s.LastHandledRequest = status.Handled(p.Known)
 		}
 		return s
 	}
 	hmac.ledger.ApplyTo(s)
-	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, policy.NextRotation(p), policy.Handled(p.Known), o.Chatbot.Status.Binding
+	s.Imported, s.NextRotationAt, s.LastHandledRequest, s.Binding = o.Chatbot.Status.Imported, status.NextRotation(p), status.Handled(p.Known), o.Chatbot.Status.Binding
 	if o.HMAC.Rejection != nil && o.HMAC.Rejection.Reason == v1alpha1.CopyWriteRefusedReason {
 		// What the ledger says may not be in the replica yet.
 		s.LastHandledRequest = o.Chatbot.Status.LastHandledRequest
@@ -235,7 +236,7 @@ func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step
 	}
 	invalid, pending, inFuture, reason, ignored, padded := "", "", "", "", "", ""
 	if p != nil {
-		invalid, pending, inFuture = p.Requests.Invalid, policy.PendingReason(p.Known), policy.PendingMessage(p.Known)
+		invalid, pending, inFuture = p.Requests.Invalid, status.PendingReason(p.Known), status.PendingMessage(p.Known)
 		reason, ignored = o.importIgnored(hmac.ledger)
 		padded = o.importPadded(hmac.ledger)
 	}
@@ -262,7 +263,7 @@ func Events(o Observation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []r
 	for _, r := range LedgerOf(next).Revisions() {
 		revisions = append(revisions, revisionInLedger(r, nil))
 	}
-	events := policy.Events(&own, revisions, summaryOf(next), now)
+	events := status.Events(&own, revisions, summaryOf(next), now)
 	for _, abnormal := range []string{v1alpha1.ImportIgnoredCondition, v1alpha1.ImportPaddedCondition} {
 		if is := report.Newly(abnormal, o.Chatbot.Status.Conditions, next.Conditions); is != nil {
 			events = append(events, report.Event{Warning: true, Reason: is.Reason, Action: "Import", Note: is.Message})
@@ -273,7 +274,7 @@ func Events(o Observation, next *v1alpha1.DGbotChatbotStatus, now time.Time) []r
 
 // HMACLossEvent tells of a lost HMAC secret that a revision with another cause replaces.
 func HMACLossEvent(chatbot *v1alpha1.DGbotChatbot, loss v1alpha1.Cause) report.Event {
-	return policy.LossEvent(&policy.ChatbotKind, loss, SecretName(chatbot))
+	return status.LossEvent(&facts.ChatbotKind, loss, SecretName(chatbot))
 }
 
 // WidgetName returns the effective name of the chatbot's ConfigMap.

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/changes"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
-	"dgbot.io/key-operator/internal/lifecycle/policy"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -21,17 +23,17 @@ func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 		return o.withdraw()
 	}
 	before := LedgerOf(&o.Chatbot.Status)
-	f := policy.Facts{Horizon: instant.Horizon{Now: now}, Secret: revisions.Secret{State: revisions.SecretUnknown}, Failed: o.Failed}
+	f := facts.Facts{Horizon: instant.Horizon{Now: now}, Secret: revisions.Secret{State: revisions.SecretUnknown}, Failed: o.Failed}
 	f.Owner = ownerOf(o.Chatbot, &o.Chatbot.Status, &f.Horizon)
 	for _, r := range before.Revisions() {
 		f.Taken = max(f.Taken, r.Revision)
 		f.Revisions = append(f.Revisions, revisionInLedger(r, nil))
 	}
-	p := policy.Assess(f)
-	for _, a := range policy.ChangesOf(p, p.Issue()).Amendments {
+	p := gates.Assess(f)
+	for _, a := range changes.Of(p, p.Issue()).Amendments {
 		a.Apply()
 	}
-	plan := hmacPlan{conclusions: policy.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
+	plan := hmacPlan{conclusions: gates.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
 	if o.HMAC.Replica.Unknown {
 		o.planUnseen(&plan, before)
 		return plan

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package status
 
 import (
 	"slices"
@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
@@ -15,7 +17,7 @@ import (
 
 // NextRotation is when the next revision is due; nil where none is foreseen, or where the key expires before. It lies in
 // the past while a gate is closed for a revision that is due.
-func NextRotation(g *Gated) *metav1.Time {
+func NextRotation(g *gates.Gated) *metav1.Time {
 	wants := &g.Wants
 	if g.Audit.State != v1alpha1.StateActive {
 		return nil
@@ -42,7 +44,7 @@ func NextRotation(g *Gated) *metav1.Time {
 }
 
 // Handled returns the requests that are satisfied; what was handled before stays when it is no longer requested.
-func Handled(k *Known) *v1alpha1.HandledRequest {
+func Handled(k *facts.Known) *v1alpha1.HandledRequest {
 	var h v1alpha1.HandledRequest
 	if old := k.Was.Handled; old != nil {
 		h = *old

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package changes decides what changes about the revisions that an owner has, and in what order.
+package changes
 
 import (
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
@@ -38,10 +40,10 @@ type Changes struct {
 }
 
 // amender decides what changes about the revisions of an owner.
-type amender struct{ *Gated }
+type amender struct{ *gates.Gated }
 
-// ChangesOf returns what happens to the revisions of an owner, given the one that is issued; nil for none.
-func ChangesOf(g *Gated, issue *steps.IssueRevision) Changes {
+// Of returns what happens to the revisions of an owner, given the one that is issued; nil for none.
+func Of(g *gates.Gated, issue *steps.IssueRevision) Changes {
 	m := &amender{g}
 	var c Changes
 	for _, r := range m.Owned {

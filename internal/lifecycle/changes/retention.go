@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package changes
 
 import (
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/audit"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
@@ -27,7 +28,7 @@ func (m *amender) prune() []*revisions.Revision {
 			kept++
 			continue
 		}
-		if record.Number == m.Highest || record == m.Matched || revisions.CountsForDamping(record, &m.Horizon) || CountsFrom(m.Known, record) {
+		if record.Number == m.Highest || record == m.Matched || revisions.CountsForDamping(record, &m.Horizon) || audit.CountsFrom(m.Known, record) {
 			continue
 		}
 		pruned = append(pruned, record)

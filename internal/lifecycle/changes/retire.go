@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package changes
 
 import (
 	"fmt"
@@ -10,13 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
 )
 
 // retirement judges when superseded revisions expire.
-type retirement struct{ *Known }
+type retirement struct{ *facts.Known }
 
 // supersededAt returns when the overlap of a superseded revision began; nil where that is not known.
 func (k retirement) supersededAt(r *revisions.Revision) *metav1.Time {
@@ -104,7 +105,7 @@ func (k retirement) retirable() []*revisions.Revision {
 }
 
 // PreviousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
-func PreviousInUse(k *Known) (reason, message string) {
+func PreviousInUse(k *facts.Known) (reason, message string) {
 	r := retirement{k}
 	records, known := r.lingering()
 	var described []string

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package policy draws the conclusions from an observation: what is due, what keeps it from happening, and what has to change about the
-// revisions. It is the same for API keys and HMAC secrets. What the two kinds observe, and what they report, is in packages lifecycle and
-// chatbots.
-//
-//	facts.go      facts, and what follows from them alone
-//	causes.go     why a revision is due
-//	audit.go      what the audit makes of the key
-//	gates.go      what keeps a revision from being issued, or the owner from being Ready
-//	changes.go    what changes about existing revisions
-package policy
+// Package facts has what is known of the owner of revisions, which is a DGbotAPIKey or a DGbotChatbot with an HMAC secret, and what follows from
+// that before anything is decided. It is the first stage of a plan. The next are due and audit, then gates, then changes. What the two kinds
+// observe, and what they report, is in packages lifecycle and chatbots.
+package facts
 
 import (
 	"time"

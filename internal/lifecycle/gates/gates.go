@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package gates decides what keeps a revision from being issued, or its owner from being Ready. With that, the next revision is decided: Assess
+// has the stages up to here in their order.
+package gates
 
 import (
 	"fmt"
@@ -10,6 +12,9 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/audit"
+	"dgbot.io/key-operator/internal/lifecycle/due"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -17,8 +22,8 @@ import (
 
 // Case is what gates are asked about: why a revision is due, and what the audit makes of the key.
 type Case struct {
-	*Due
-	Audit Audit
+	*due.Due
+	Audit audit.Audit
 }
 
 // Gated is what is decided about the next revision, and about whether the owner is Ready.
@@ -29,9 +34,9 @@ type Gated struct {
 }
 
 // Assess draws the conclusions from facts. Each stage is made from those before it, and is finished then.
-func Assess(f Facts) *Gated {
-	known := Derive(f)
-	c := Case{Due: dueOf(known), Audit: auditOf(known)}
+func Assess(f facts.Facts) *Gated {
+	known := facts.Derive(f)
+	c := Case{Due: due.Of(known), Audit: audit.Of(known)}
 	return c.Behind(c.findObstacle())
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package facts
 
-import "dgbot.io/key-operator/internal/lifecycle/report"
+import (
+	"dgbot.io/key-operator/internal/lifecycle/report"
+)
 
 // RulesUnknown reports whether the rules of the environment could not be read. Without them neither the overlap nor the audit
 // of a key is known.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package audit decides what the audit of an environment makes of a key that is not used.
+package audit
 
 import (
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
@@ -41,15 +43,15 @@ type Audit struct {
 	IsHeld bool
 }
 
-// auditOf asks the audit of the key's environment.
-func auditOf(k *Known) Audit {
+// Of asks the audit of the key's environment.
+func Of(k *facts.Known) Audit {
 	a := auditor{k}.find()
 	a.State, a.IsHeld = effective.UnderAudit(k.Wants.State, a.holdsTo())
 	return a
 }
 
 // auditor judges the uses of a key.
-type auditor struct{ *Known }
+type auditor struct{ *facts.Known }
 
 func (k auditor) find() Audit {
 	mark, kept := k.mark(), k.Requests.Kept.Due
@@ -209,7 +211,7 @@ func askedFor(owned []*revisions.Revision) *revisions.Revision {
 }
 
 // CountsFrom reports whether the audit of a key counts from a revision, so that its record stays.
-func CountsFrom(k *Known, record *revisions.Revision) bool {
+func CountsFrom(k *facts.Known, record *revisions.Revision) bool {
 	return rulesOf(&k.Environment) != nil && record == askedFor(k.Owned)
 }
 
@@ -225,7 +227,7 @@ func (a *Audit) holdsTo() v1alpha1.KeyState {
 }
 
 // Unused returns reason and message of the condition Unused of a key about which the status says this; empty for a key that is in use.
-func Unused(k *Known, a *v1alpha1.AuditStatus) (reason, message string) {
+func Unused(k *facts.Known, a *v1alpha1.AuditStatus) (reason, message string) {
 	if a == nil || a.Stage == "" {
 		return "", ""
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package status has what the status of an API key and that of a chatbot say alike, and the events that follow from it.
+package status
 
 import (
 	"fmt"
@@ -11,13 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // Events returns what to tell when the status of an owner becomes another one.
-func Events(o *Owner, revisions []*revisions.Revision, next Summary, now time.Time) []report.Event {
+func Events(o *facts.Owner, revisions []*revisions.Revision, next facts.Summary, now time.Time) []report.Event {
 	var events []report.Event
 	issued := newlyIssued(o, revisions, &next, now)
 	if issued != nil {
@@ -78,7 +80,7 @@ func stageEvent(old, next []metav1.Condition) *report.Event {
 }
 
 // LossEvent returns the event for a lost or altered Secret that a revision with another cause replaces.
-func LossEvent(k *Kind, loss v1alpha1.Cause, secretName string) report.Event {
+func LossEvent(k *facts.Kind, loss v1alpha1.Cause, secretName string) report.Event {
 	return report.Event{Warning: true, Reason: string(loss), Action: "Issue", Note: fmt.Sprintf(k.Losses[loss], secretName)}
 }
 
@@ -88,7 +90,7 @@ const eventWindow = time.Hour
 
 // newlyIssued returns the revision that the next status shows as current where the old one did not yet; nil
 // where there is none: of an older key that a user restored, and of one that an audit has ended, the event came when they were issued.
-func newlyIssued(o *Owner, revisions []*revisions.Revision, next *Summary, now time.Time) *revisions.Revision {
+func newlyIssued(o *facts.Owner, revisions []*revisions.Revision, next *facts.Summary, now time.Time) *revisions.Revision {
 	if next.Current == nil {
 		return nil
 	}
@@ -105,7 +107,7 @@ func newlyIssued(o *Owner, revisions []*revisions.Revision, next *Summary, now t
 	return nil
 }
 
-func issueEvents(o *Owner, issued *revisions.Revision, next *Summary) []report.Event {
+func issueEvents(o *facts.Owner, issued *revisions.Revision, next *facts.Summary) []report.Event {
 	var events []report.Event
 	cause := issued.Cause
 	if revisions.IsLoss(cause) || cause == v1alpha1.CauseRecordLost {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package status
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/requests"
@@ -20,7 +21,7 @@ import (
 
 // PendingReason returns the reason of the condition RequestPending, which names the most important request that is
 // pending; empty where none is.
-func PendingReason(k *Known) string {
+func PendingReason(k *facts.Known) string {
 	if len(k.Requests.Pending) == 0 {
 		return ""
 	}
@@ -35,7 +36,7 @@ func PendingReason(k *Known) string {
 
 // PendingMessage returns the message of the condition RequestPending: for each request its instant, its source, what
 // verifies until then, and what to do if it should act at once.
-func PendingMessage(k *Known) string {
+func PendingMessage(k *facts.Known) string {
 	var sentences []string
 	for _, request := range k.Requests.Pending {
 		sentences = append(sentences, describePending(k, request))
@@ -43,7 +44,7 @@ func PendingMessage(k *Known) string {
 	return strings.Join(sentences, ". ")
 }
 
-func describePending(k *Known, request requests.Pending) string {
+func describePending(k *facts.Known, request requests.Pending) string {
 	source := request.Source()
 	if request.Field != "" {
 		source = k.RotationField + strings.TrimPrefix(request.Field, requests.RotationField)
@@ -69,7 +70,7 @@ func describePending(k *Known, request requests.Pending) string {
 const maxNamedRevisions = 3
 
 // whatVerifies names the revisions that verify now, newest first.
-func whatVerifies(k *Known) string {
+func whatVerifies(k *facts.Known) string {
 	var revisions []string
 	for _, record := range k.Owned {
 		if record.IsAdmitted(&k.Horizon) {
@@ -90,7 +91,7 @@ func whatVerifies(k *Known) string {
 
 // pendingEvent returns the Warning event for a revocation that became pending; nil where none did. A rotation in the future
 // is a schedule, and no reason to warn.
-func pendingEvent(o *Owner, next []metav1.Condition, now time.Time) *report.Event {
+func pendingEvent(o *facts.Owner, next []metav1.Condition, now time.Time) *report.Event {
 	is := apimeta.FindStatusCondition(next, v1alpha1.RequestPendingCondition)
 	if is == nil || is.Reason != v1alpha1.RevocationPendingReason {
 		return nil

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+// Package due decides why a revision is due (causes.go), and by when (times.go). It does not know what may keep the revision from being issued.
+package due
 
 import (
 	"slices"
@@ -8,12 +9,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
 // Findings are what causes are judged by: what is known, and what happened to the key that should be published.
 type Findings struct {
-	*Known
+	*facts.Known
 	// Loss is what happened to the Secret or to the record of the key in it; empty if nothing did, or if a read failed.
 	Loss v1alpha1.Cause
 }
@@ -25,8 +27,8 @@ type Due struct {
 	Cause v1alpha1.Cause
 }
 
-// dueOf returns why a revision is due.
-func dueOf(k *Known) *Due {
+// Of returns why a revision is due.
+func Of(k *facts.Known) *Due {
 	if len(k.Failed) > 0 {
 		return &Due{Findings: Findings{Known: k}}
 	}
@@ -35,7 +37,7 @@ func dueOf(k *Known) *Due {
 }
 
 // findLoss returns what happened to the key that should be published; empty if nothing did.
-func findLoss(k *Known) v1alpha1.Cause {
+func findLoss(k *facts.Known) v1alpha1.Cause {
 	switch {
 	case k.Published != nil:
 		return ""
@@ -51,7 +53,7 @@ func findLoss(k *Known) v1alpha1.Cause {
 
 // recordLost reports whether the Secret holds a key of this owner whose record is gone. The status shows its ID (only the operator can
 // write it), or there is no record left at all to contradict. Any other key text in the Secret counts as junk: SecretAltered.
-func recordLost(k *Known) bool {
+func recordLost(k *facts.Known) bool {
 	if k.Secret.KeyID == "" {
 		return false
 	}
@@ -67,7 +69,7 @@ func recordLost(k *Known) bool {
 // everPublished reports whether a revision has been in the Secret. Records alone do not show that: a record is created before its
 // revision is published. If the first attempt stopped between the two writes, there is no owned Secret, status.binding is not set, and
 // all records are first issues that nothing superseded.
-func everPublished(k *Known) bool {
+func everPublished(k *facts.Known) bool {
 	if k.Was.IsBound || k.Was.Current != nil {
 		return true
 	}

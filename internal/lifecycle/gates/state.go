@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package policy
+package gates
 
 import (
 	"fmt"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/audit"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
@@ -42,7 +43,7 @@ func (c *Case) auditGate() *report.Obstacle {
 	if c.Audit.Mark.Stage == v1alpha1.AuditRevoked {
 		o.Reason = v1alpha1.RevokedReason
 	}
-	_, o.Message = Unused(c.Known, c.Audit.Shown)
+	_, o.Message = audit.Unused(c.Known, c.Audit.Shown)
 	return o
 }
 
