@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +23,8 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/internal/lifecycle/report"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
@@ -161,6 +165,22 @@ func (o *observed) secretVersion() string {
 		return ""
 	}
 	return o.secret.ResourceVersion
+}
+
+// checkWritten returns a rejection if a record is not what was written.
+func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
+	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && revisions.SupersededBy(record) == revisions.SupersededBy(wanted) &&
+		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
+		standing.Of(record).Owned == standing.Of(wanted).Owned {
+		return nil
+	}
+	return write.Count(alteredRecord(record.Name, how))
+}
+
+// alteredRecord is write.Altered for a record, which a policy may alter as well, and which is exempted by its kind.
+func alteredRecord(name, how string) *write.RejectedError {
+	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
+		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
 }
 
 // expireDoubtful expires the records of publications whose outcome was unknown, and which certainly did not happen: the Secret is still the one

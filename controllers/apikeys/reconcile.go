@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package apikeys reconciles DGbotAPIKeys. A pass observes the key, its Secret and its records, from caches where they are good enough
-// (observe.go); has internal/lifecycle plan; observes live and applies the steps if there are any (apply.go, publish.go); and reports in
+// (observe.go); has internal/lifecycle plan; observes live and applies the steps if there are any (publish.go, amend.go); and reports in
 // events and the status (status.go).
 package apikeys
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,12 +23,20 @@ import (
 	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/ranks"
+	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
-const cacheLag = 5 * time.Second
+const (
+	// cacheLag is how far the cache may be behind our own writes before a live read is worth its request.
+	cacheLag = 5 * time.Second
+	// maxConflicts is how many conflicts in a row count as such. More are a rejection: some webhooks answer 409 for good.
+	maxConflicts = 5 * write.MaxObservations
+	// maxPlans is how many plans one observation may take to converge; more would be a defect of the policy.
+	maxPlans = 12
+)
 
 // Reconciler carries out the lifecycle of DGbotAPIKeys.
 type Reconciler struct {
@@ -88,6 +99,161 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: queue.MaxWait}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(wake.Sub(r.Clock.Now()), time.Millisecond), queue.MaxWait)}, nil
+}
+
+// converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the
+// key is gone.
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, lifecycle.Decision, error) {
+	var err error
+	for range write.MaxObservations {
+		var seen *observed
+		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
+			return nil, lifecycle.Decision{}, err
+		}
+		r.expireDoubtful(ctx, seen)
+		var decision lifecycle.Decision
+		decision, err = r.planAndApply(ctx, seen)
+		if seen.Key == nil {
+			return nil, lifecycle.Decision{}, nil // whatever failed concerned a key that is gone
+		}
+		if !errors.Is(err, write.ErrConflict) {
+			return seen, decision, err
+		}
+	}
+	return nil, lifecycle.Decision{}, err
+}
+
+// planAndApply plans and applies until a plan has no steps. A rejection becomes part of the observation: the next plan reports it, and does what
+// does not depend on the write.
+func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
+	for range maxPlans {
+		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
+		if len(decision.Steps) == 0 {
+			return decision, nil
+		}
+		err := r.escalateConflict(seen, r.execute(ctx, seen, decision.Steps))
+		var rejected *write.RejectedError
+		switch {
+		case seen.Key == nil:
+			return decision, err
+		case errors.Is(err, write.ErrConflict):
+			return decision, err
+		case errors.As(err, &rejected):
+			ctrl.LoggerFrom(ctx).Info("The API server rejects a write", "reason", rejected.Rejection.Reason, "message", rejected.Rejection.Message)
+			seen.Rejection = &rejected.Rejection
+		case err != nil:
+			return decision, err
+		}
+	}
+	return lifecycle.Decision{}, fmt.Errorf("planning for key %s/%s did not converge after %d passes", seen.Key.Namespace, seen.Key.Name, maxPlans)
+}
+
+// escalateConflict turns a conflict that repeats more than maxConflicts times into a rejection.
+func (r *Reconciler) escalateConflict(seen *observed, err error) error {
+	if seen.Key == nil {
+		return err // it was deleted meanwhile
+	}
+	attempt := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: carryingOut}
+	var conflict *write.ConflictError
+	if !errors.As(err, &conflict) {
+		if err == nil {
+			r.attempts.Succeed(attempt)
+		}
+		return err
+	}
+	if r.attempts.Fail(attempt, r.Clock.Now()) <= maxConflicts {
+		return err
+	}
+	return conflict.Reject()
+}
+
+// execute applies the planned steps in their order. An issued revision ends the pass. After a step that fails, the following steps are applied all the
+// same: they revoke the revision that was to be replaced, or another one. Only after a conflict they wait for the next plan.
+func (r *Reconciler) execute(ctx context.Context, seen *observed, planned []steps.Step) error {
+	if err := r.confirmKey(ctx, seen, planned); err != nil || seen.Key == nil {
+		return err
+	}
+	var failed, busy error
+	for _, step := range planned {
+		var err error
+		switch step := step.(type) {
+		case steps.IssueRevision:
+			err = r.issue(ctx, seen, step)
+			if err == nil {
+				return errors.Join(failed, r.rereadKey(ctx, seen))
+			}
+			if errors.Is(err, write.ErrBusy) {
+				busy = err
+				continue
+			}
+			failed = errors.Join(failed, err)
+			continue
+		case steps.AmendRecord:
+			err = r.amend(ctx, seen, step)
+		case steps.DeleteRecord:
+			err = r.deleteRecord(ctx, seen, step)
+		case steps.RepairSecret:
+			err = r.repairSecret(ctx, seen)
+		}
+		failed = errors.Join(failed, err)
+		if errors.Is(err, write.ErrConflict) {
+			break
+		}
+	}
+	if failed == nil {
+		return busy
+	}
+	// A failed step is retried sooner than one that has to wait.
+	return failed
+}
+
+// rereadKey reads the key once more after a publication: meanwhile it may have been revoked or deleted, or have another request. It sets seen.Key
+// to nil if the key is gone, or was created anew.
+func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	if err != nil {
+		return err
+	}
+	if !found || key.UID != seen.Key.UID {
+		seen.Key = nil
+		return nil
+	}
+	seen.Key, seen.keyConfirmed = key, true
+	return nil
+}
+
+// confirmKey reads the key again before its records are curtailed. They were read after it: in between a user may have enabled the key or given
+// it more time, and another instance may have issued the revision that is about to be revoked for good. Reading the key last instead was
+// refused: a status that is newer than the records makes a revision due that another instance has just issued.
+func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []steps.Step) error {
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, curtails) {
+		return nil
+	}
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(seen.Key), key)
+	switch {
+	case err != nil:
+		return err
+	case !found || key.UID != seen.Key.UID:
+		seen.Key = nil
+	case key.Generation != seen.Key.Generation || !key.DeletionTimestamp.IsZero() ||
+		!slices.Equal(requestsIn(key), requestsIn(seen.Key)):
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	}
+	seen.keyConfirmed = true
+	return nil
+}
+
+func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
+	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
+}
+
+// curtails reports whether a step shortens the time for which a record is accepted.
+func curtails(step steps.Step) bool {
+	amend, ok := step.(steps.AmendRecord)
+	return ok && (amend.NotAfter != nil || amend.State == v1alpha1.StateRevoked || amend.State == v1alpha1.StateDisabled)
 }
 
 // failed ends a pass that did not converge. It reports the conditions, so that a key whose writes time out for an hour shows that it is in

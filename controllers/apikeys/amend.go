@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/published"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+)
+
+// repairPause is how long a Secret or a record is not written after something undid a write of it: what undoes it may change something each
+// time, which would cause the next attempt at once.
+const repairPause = time.Minute
+
+// amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
+// a second instance writes the same, or is rejected, which means that another one went further.
+func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
+	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
+	if r.attempts.LastFailure(change).Within(repairPause, r.Clock.Now()) {
+		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
+	}
+	patch, err := amendment(step)
+	if err != nil {
+		return err
+	}
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
+		// The CRD's transition rules rejected the patch: another instance already went further.
+		write.Conflicts.Inc()
+		return write.ErrConflict
+	}
+	if err := write.Classify(err, v1alpha1.RecordWriteRefusedReason); err != nil {
+		return fmt.Errorf("changing record %s: %w", step.Name, err)
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
+	for i := range seen.Records {
+		if seen.Records[i].UID == record.UID {
+			seen.Records[i] = *record
+		}
+	}
+	if step.ChatbotID != nil && record.Spec.Hash == seen.Secret.Hash {
+		seen.Secret.Drifted = true // it has the ID as well
+	}
+	if err := checkAmendment(record, step); err != nil {
+		r.attempts.Fail(change, r.Clock.Now())
+		return err
+	}
+	r.attempts.Succeed(change)
+	return nil
+}
+
+// checkAmendment returns a rejection if a record that was just amended is not as the step asked for.
+func checkAmendment(record *v1alpha1.DGbotAPIKeyRecord, step steps.AmendRecord) error {
+	wanted := record.DeepCopy()
+	step.ApplyTo(wanted)
+	// Another instance may have gone further.
+	if wanted.Spec.State != v1alpha1.StateRevoked && record.Spec.State == v1alpha1.StateRevoked {
+		wanted.Spec.State = record.Spec.State
+	}
+	if end := record.Spec.NotAfter; end != nil && wanted.Spec.NotAfter != nil && end.Before(wanted.Spec.NotAfter) {
+		wanted.Spec.NotAfter = end
+	}
+	return checkWritten(record, wanted, "changed")
+}
+
+// changedSince reports whether the record changed after the step was planned.
+func (r *Reconciler) changedSince(ctx context.Context, seen *observed, step steps.AmendRecord) bool {
+	now := &v1alpha1.DGbotAPIKeyRecord{}
+	found, err := read.Get(ctx, r.Live, types.NamespacedName{Namespace: seen.Key.Namespace, Name: step.Name}, now)
+	if err != nil || !found {
+		return err == nil
+	}
+	return !slices.ContainsFunc(seen.Records, func(then v1alpha1.DGbotAPIKeyRecord) bool {
+		return then.UID == now.UID && then.ResourceVersion == now.ResourceVersion
+	})
+}
+
+// amendment returns the merge patch of a step. Because of the uid in it, the API server rejects the patch for another object of the name.
+func amendment(step steps.AmendRecord) ([]byte, error) {
+	metadata := map[string]any{"uid": step.UID}
+	if step.Version != "" {
+		metadata["resourceVersion"] = step.Version
+	}
+	annotations := map[string]any{}
+	if step.SupersededBy != 0 {
+		annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(step.SupersededBy, 10)
+	}
+	if step.Audit != nil {
+		annotations[v1alpha1.AuditAnnotation] = cleared(*step.Audit)
+	}
+	if len(annotations) > 0 {
+		metadata["annotations"] = annotations
+	}
+	spec := map[string]any{}
+	if step.State != "" {
+		spec["state"] = step.State
+	}
+	if step.NotAfter != nil {
+		spec["notAfter"] = step.NotAfter
+	}
+	if step.Label != "" {
+		spec["label"] = step.Label
+	}
+	if step.ChatbotID != nil {
+		spec["chatbotID"] = cleared(*step.ChatbotID)
+	}
+	if step.Scopes != nil {
+		spec["scopes"] = *step.Scopes
+	}
+	patch := map[string]any{"metadata": metadata}
+	if len(spec) > 0 {
+		patch["spec"] = spec
+	}
+	return json.Marshal(patch)
+}
+
+// cleared returns a value for a merge patch: null for an empty one, which removes it.
+func cleared(value string) any {
+	if value == "" {
+		return nil
+	}
+	return value
+}
+
+func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step steps.DeleteRecord) error {
+	record := &v1alpha1.DGbotAPIKeyRecord{}
+	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	err := client.IgnoreNotFound(r.Client.Delete(ctx, record, client.Preconditions{UID: &step.UID}))
+	var rejected *write.RejectedError
+	switch err = write.Classify(err, v1alpha1.RecordWriteRefusedReason); {
+	case errors.As(err, &rejected):
+		// A record that is kept for longer does no harm.
+		ctrl.LoggerFrom(ctx).Info("The API server rejects the deletion of an ended record: it is kept", "record", step.Name, "message", rejected.Rejection.Message)
+		seen.KeepEnded = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("deleting record %s: %w", step.Name, err)
+	}
+	kept := seen.Records[:0]
+	for _, other := range seen.Records {
+		if other.UID != step.UID {
+			kept = append(kept, other)
+		}
+	}
+	seen.Records = kept
+	return nil
+}
+
+// repairSecret restores what the operator publishes in the Secret. It is a patch of the differences and no write.Put: the key is not among them,
+// so that it is not written again.
+func (r *Reconciler) repairSecret(ctx context.Context, seen *observed) error {
+	if seen.secret == nil {
+		return write.ErrConflict
+	}
+	name := client.ObjectKeyFromObject(seen.Key)
+	altered := published.AlteredSecret(seen.secret.Name)
+	if r.attempts.LastFailure(write.Attempt{Object: name, What: repairing}).Within(repairPause, r.Clock.Now()) {
+		return altered // and not counted again: nothing has been written
+	}
+	repaired := seen.secret.DeepCopy()
+	record := seen.recordOf(seen.Secret.Hash)
+	if record != nil {
+		dress(repaired, seen.Key, record)
+	} else {
+		published.SetOwner(repaired, seen.Key, v1alpha1.APIKeyKind)
+		record = &v1alpha1.DGbotAPIKeyRecord{}
+	}
+	if err := r.Client.Patch(ctx, repaired, client.MergeFromWithOptions(seen.secret, client.MergeFromWithOptimisticLock{})); err != nil {
+		err = r.withoutPluginText(ctx, seen, record, err)
+		return write.Classify(write.Redact(err, seen.publishedText()), v1alpha1.SecretWriteRefusedReason)
+	}
+	ctrl.LoggerFrom(ctx).Info("Repaired Secret", "secret", repaired.Name)
+	if err := r.observeWritten(ctx, seen, repaired); err != nil {
+		return err
+	}
+	if seen.Secret.Drifted {
+		r.attempts.Fail(write.Attempt{Object: name, What: repairing}, r.Clock.Now())
+		return write.Count(altered)
+	}
+	return nil
+}
