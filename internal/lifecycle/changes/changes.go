@@ -4,6 +4,8 @@
 package changes
 
 import (
+	"slices"
+
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
@@ -16,17 +18,28 @@ type Amendment struct {
 	steps.AmendRecord
 }
 
-// Apply changes the revision. What only API keys have follows the key, and no policy depends on it.
-func (a *Amendment) Apply() {
-	if a.State != "" {
-		a.of.State = a.State
+// Apply returns revisions as the amendments make them. Those that were given do not change: conclusions may have been drawn from them. What only
+// API keys have follows the key, and no policy depends on it.
+func Apply(amendments []Amendment, to []*revisions.Revision) []*revisions.Revision {
+	amended := slices.Clone(to)
+	for _, a := range amendments {
+		at := slices.Index(amended, a.of)
+		if at < 0 {
+			continue // it was pruned
+		}
+		r := *a.of
+		if a.State != "" {
+			r.State = a.State
+		}
+		if a.NotAfter != nil {
+			r.NotAfter = a.NotAfter
+		}
+		if a.SupersededBy != 0 {
+			r.SupersededBy = a.SupersededBy
+		}
+		amended[at] = &r
 	}
-	if a.NotAfter != nil {
-		a.of.NotAfter = a.NotAfter
-	}
-	if a.SupersededBy != 0 {
-		a.of.SupersededBy = a.SupersededBy
-	}
+	return amended
 }
 
 // Changes are what happens to the revisions that an owner has, in this order.

@@ -191,10 +191,8 @@ func (o *Observation) settle(f facts.Facts) (p *gates.Gated, issue *steps.IssueR
 		if len(amendments) == 0 && len(c.Pruned) == 0 {
 			break
 		}
-		for i := range amendments {
-			amendments[i].Apply()
-		}
-		f.Revisions = slices.DeleteFunc(slices.Clone(f.Revisions), func(r *revisions.Revision) bool { return slices.Contains(c.Pruned, r) })
+		kept := slices.DeleteFunc(slices.Clone(f.Revisions), func(r *revisions.Revision) bool { return slices.Contains(c.Pruned, r) })
+		f.Revisions = changes.Apply(amendments, kept)
 	}
 	return p, issue
 }

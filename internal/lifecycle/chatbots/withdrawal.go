@@ -30,9 +30,7 @@ func (o *Observation) planWithdrawal(now time.Time) hmacPlan {
 		f.Revisions = append(f.Revisions, revisionInLedger(r, nil))
 	}
 	p := gates.Assess(f)
-	for _, a := range changes.Of(p, p.Issue()).Amendments {
-		a.Apply()
-	}
+	f.Revisions = changes.Apply(changes.Of(p, p.Issue()).Amendments, f.Revisions)
 	plan := hmacPlan{conclusions: gates.Assess(f), ledger: before.revoking(f.Revisions), withdrawal: true}
 	if o.HMAC.Replica.Unknown {
 		o.planUnseen(&plan, before)
