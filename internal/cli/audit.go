@@ -96,16 +96,16 @@ func (a *audit) check(c *cobra.Command, arguments []string) error {
 }
 
 func (a *audit) run(ctx context.Context) error {
-	keys, where, err := a.listed(ctx, &a.listing)
+	keys, where, err := a.list(ctx, a.session)
 	if err != nil {
 		return err
 	}
 	unusedAfter := time.Duration(a.unusedAfter)
 	all := auditOf(keys, unusedAfter, a.clock.Now())
 	if a.page != "" {
-		err = a.writePage(a.page, all, where, unusedAfter)
+		err = a.writePage(all, where)
 	} else {
-		err = a.printAudit(a.output, all)
+		err = a.print(all)
 	}
 	if n := atLeast(a.limit, all); err == nil && a.limit != none && n > 0 {
 		err = no("%d of %d keys have the risk %s or a higher one", n, len(all), a.limit)
@@ -182,35 +182,35 @@ func (a *keyAudit) why() string {
 }
 
 var auditColumns = []column[keyAudit]{
-	{"RISK", false, func(a *keyAudit, _ time.Time) string { return a.Risk.String() }},
-	{"NAMESPACE", false, func(a *keyAudit, _ time.Time) string { return a.Namespace }},
-	{"NAME", false, func(a *keyAudit, _ time.Time) string { return a.Name }},
-	{"ENVIRONMENT", false, func(a *keyAudit, _ time.Time) string { return a.Environment }},
-	{"LABEL", true, func(a *keyAudit, _ time.Time) string { return a.Label }},
-	{"STATE", false, func(a *keyAudit, _ time.Time) string { return a.stateText }},
-	{"ISSUED", false, func(a *keyAudit, now time.Time) string { return timeText(a.IssuedAt, now) }},
-	{"LAST-USED", false, func(a *keyAudit, now time.Time) string { return timeText(a.LastUsedAt, now) }},
-	{"KEY-ID", true, func(a *keyAudit, _ time.Time) string { return a.KeyID }},
-	{"REVISION", true, func(a *keyAudit, _ time.Time) string {
+	{heading: "RISK", cell: func(a *keyAudit, _ time.Time) string { return a.Risk.String() }},
+	{heading: "NAMESPACE", cell: func(a *keyAudit, _ time.Time) string { return a.Namespace }},
+	{heading: "NAME", cell: func(a *keyAudit, _ time.Time) string { return a.Name }},
+	{heading: "ENVIRONMENT", cell: func(a *keyAudit, _ time.Time) string { return a.Environment }},
+	{heading: "LABEL", wide: true, cell: func(a *keyAudit, _ time.Time) string { return a.Label }},
+	{heading: "STATE", cell: func(a *keyAudit, _ time.Time) string { return a.stateText }},
+	{heading: "ISSUED", cell: func(a *keyAudit, now time.Time) string { return timeText(a.IssuedAt, now) }},
+	{heading: "LAST-USED", cell: func(a *keyAudit, now time.Time) string { return timeText(a.LastUsedAt, now) }},
+	{heading: "KEY-ID", wide: true, cell: func(a *keyAudit, _ time.Time) string { return a.KeyID }},
+	{heading: "REVISION", wide: true, cell: func(a *keyAudit, _ time.Time) string {
 		if a.Revision == 0 {
 			return ""
 		}
 		return strconv.FormatInt(a.Revision, 10)
 	}},
-	{"STAGE", true, func(a *keyAudit, _ time.Time) string { return string(a.Stage) }},
-	{"NEXT-STAGE", true, func(a *keyAudit, now time.Time) string { return timeText(a.NextStageAt, now) }},
-	{"NEXT-ROTATION", true, func(a *keyAudit, now time.Time) string { return timeText(a.NextRotation, now) }},
-	{"EXPIRES", true, func(a *keyAudit, now time.Time) string { return timeText(a.ExpiresAt, now) }},
-	{"WHY", false, func(a *keyAudit, _ time.Time) string { return a.why() }},
+	{heading: "STAGE", wide: true, cell: func(a *keyAudit, _ time.Time) string { return string(a.Stage) }},
+	{heading: "NEXT-STAGE", wide: true, cell: func(a *keyAudit, now time.Time) string { return timeText(a.NextStageAt, now) }},
+	{heading: "NEXT-ROTATION", wide: true, cell: func(a *keyAudit, now time.Time) string { return timeText(a.NextRotation, now) }},
+	{heading: "EXPIRES", wide: true, cell: func(a *keyAudit, now time.Time) string { return timeText(a.ExpiresAt, now) }},
+	{heading: "WHY", cell: func(a *keyAudit, _ time.Time) string { return a.why() }},
 }
 
-func (s *session) printAudit(output string, all []keyAudit) error {
-	now := s.clock.Now()
-	if output == "json" || output == "yaml" {
-		return printValue(s.streams.Out, output, report{At: metav1.Time{Time: now.UTC()}, Keys: all})
+func (a *audit) print(all []keyAudit) error {
+	now := a.clock.Now()
+	if a.output == "json" || a.output == "yaml" {
+		return printValue(a.streams.Out, a.output, report{At: metav1.Time{Time: now.UTC()}, Keys: all})
 	}
-	if len(all) == 0 && output != "csv" {
-		return writef(s.streams.ErrOut, "No DGbotAPIKeys\n")
+	if len(all) == 0 && a.output != "csv" {
+		return writef(a.streams.ErrOut, "No DGbotAPIKeys\n")
 	}
-	return printTable(s.streams.Out, output, auditColumns, all, now)
+	return printTable(a.streams.Out, a.output, auditColumns, all, now)
 }

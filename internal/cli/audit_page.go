@@ -79,21 +79,21 @@ const (
 	mostBars = 40
 )
 
-// writePage writes the audit as a page, to standard output for -. It is rendered first, so that a file is not begun in vain; it is
-// written in place and not renamed, because the path may be a link, or no file at all.
-func (s *session) writePage(path string, all []keyAudit, where string, unusedAfter time.Duration) error {
+// writePage writes the audit as a page to the file of --html, or to standard output for -. It renders the page first, so that an error
+// leaves no partial file. It writes in place and does not rename, because the path may be a link or a device.
+func (a *audit) writePage(all []keyAudit, where string) error {
 	var page bytes.Buffer
-	if err := renderPage(harmless{&page}, all, where, unusedAfter, s.clock.Now()); err != nil {
+	if err := renderPage(newWriter(&page), all, where, time.Duration(a.unusedAfter), a.clock.Now()); err != nil {
 		return fmt.Errorf("rendering the page: %w", err)
 	}
-	if path == "-" {
-		_, err := page.WriteTo(s.streams.Out)
+	if a.page == "-" {
+		_, err := page.WriteTo(a.streams.Out)
 		return err
 	}
-	if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(a.page, page.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
-	return writef(s.streams.Out, "%s in %s\n", counted(len(all), "key"), path)
+	return writef(a.streams.Out, "%s in %s\n", counted(len(all), "key"), a.page)
 }
 
 func renderPage(out io.Writer, all []keyAudit, where string, unusedAfter time.Duration, now time.Time) error {

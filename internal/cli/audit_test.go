@@ -92,7 +92,7 @@ var risky = map[string]struct {
 	}, high, "the same key for 400d; may do everything: its scopes have *"},
 }
 
-func TestWhatAnAuditFinds(t *testing.T) {
+func TestAuditOf_FindsRisks(t *testing.T) {
 	for name, tc := range risky {
 		k := healthy(name)
 		tc.change(k)
@@ -116,7 +116,7 @@ func riskyKeys() []v1alpha1.DGbotAPIKey {
 	return append(keys, unissued)
 }
 
-func TestTheRiskiestComesFirst(t *testing.T) {
+func TestAuditOf_SortsByRisk(t *testing.T) {
 	all := auditOf(riskyKeys(), quarter, now)
 	if all[0].Name != "two-at-once" || all[len(all)-1].Risk != none {
 		t.Errorf("%s first, %s last", all[0].Name, all[len(all)-1].Name)

@@ -20,7 +20,7 @@ var now = time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
 
 func at(d time.Duration) *metav1.Time { return &metav1.Time{Time: now.Add(d)} }
 
-func TestTheList(t *testing.T) {
+func TestPrintKeys_HasEveryForm(t *testing.T) {
 	key := v1alpha1.DGbotAPIKey{}
 	key.Name, key.Namespace, key.CreationTimestamp = "web", "support", *at(-48 * time.Hour)
 	key.Spec = v1alpha1.DGbotAPIKeySpec{Label: "Web, \"server\"", Environment: "production", ExpiresAt: at(400 * 24 * time.Hour)}
@@ -47,7 +47,7 @@ func TestTheList(t *testing.T) {
 	}
 }
 
-func TestExitCodes(t *testing.T) {
+func TestExit_ReturnsTheCode(t *testing.T) {
 	for want, err := range map[int]error{0: nil, ExitFailed: errors.New("refused"), ExitUsage: usage("say which"), ExitNo: no("not in time")} {
 		var said bytes.Buffer
 		if got := Exit(&said, err); got != want || (err != nil) != (said.Len() > 0) {
@@ -60,8 +60,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestARequestIsNeverOlderThanTheRevisionInUse, which would not be replaced then.
-func TestARequestIsNeverOlderThanTheRevisionInUse(t *testing.T) {
+// TestRequestTime_IsNotBeforeTheRevisionInUse, or the operator would not issue another one.
+func TestRequestTime_IsNotBeforeTheRevisionInUse(t *testing.T) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if got := requestTime(key, now); !got.Equal(at(0)) {
 		t.Errorf("%s", got)
@@ -81,8 +81,8 @@ func TestARequestIsNeverOlderThanTheRevisionInUse(t *testing.T) {
 	}
 }
 
-// TestEveryKeyIsTried, and one line says what came of it.
-func TestEveryKeyIsTried(t *testing.T) {
+// TestEach_TriesEveryKey, and returns one error for all.
+func TestEach_TriesEveryKey(t *testing.T) {
 	keys := make([]v1alpha1.DGbotAPIKey, 3)
 	for i, name := range []string{"a", "b", "c"} {
 		keys[i].Name = name
@@ -91,7 +91,7 @@ func TestEveryKeyIsTried(t *testing.T) {
 	var said bytes.Buffer
 	s := &session{}
 	s.streams.ErrOut = &said
-	err := s.each(keys, func(k *v1alpha1.DGbotAPIKey) error {
+	err := each(s, keys, func(k *v1alpha1.DGbotAPIKey) error {
 		tried = append(tried, k.Name)
 		if k.Name == "b" {
 			return nil

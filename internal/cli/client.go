@@ -66,12 +66,16 @@ func (c *cluster) forPolling() *cluster {
 	return &polling
 }
 
-func (s *session) connect() (*cluster, error) {
-	config, err := s.flags.ToRESTConfig()
+// connect returns a client of the cluster that s.flags name. It asks the cluster nothing yet.
+func (s *session) connect() (*cluster, error) { return connect(s.flags) }
+
+// connect returns a client of the cluster that flags name. It asks the cluster nothing yet.
+func connect(flags *genericclioptions.ConfigFlags) (*cluster, error) {
+	config, err := flags.ToRESTConfig()
 	if err != nil {
 		return nil, fmt.Errorf("no cluster to talk to: %w", err)
 	}
-	namespace, _, err := s.flags.ToRawKubeConfigLoader().Namespace()
+	namespace, _, err := flags.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +106,22 @@ func (c *cluster) core() (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
+// key returns the DGbotAPIKey of a name.
 func (c *cluster) key(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotAPIKey, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	return key, c.client.Get().MaxRetries(c.retries).Namespace(name.Namespace).Resource(keyResource).Name(name.Name).Do(ctx).Into(key)
+}
+
+// chatbot returns the DGbotChatbot of a name.
+func (c *cluster) chatbot(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotChatbot, error) {
+	chatbot := &v1alpha1.DGbotChatbot{}
+	return chatbot, c.client.Get().Namespace(name.Namespace).Resource(chatbotResource).Name(name.Name).Do(ctx).Into(chatbot)
+}
+
+// environment returns the DGbotEnvironment of a name.
+func (c *cluster) environment(ctx context.Context, name string) (*v1alpha1.DGbotEnvironment, error) {
+	environment := &v1alpha1.DGbotEnvironment{}
+	return environment, c.client.Get().Resource(environmentResource).Name(name).Do(ctx).Into(environment)
 }
 
 // pageSize bounds what one answer of the API server holds.

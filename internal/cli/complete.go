@@ -60,8 +60,8 @@ func (s *session) completeNamespaces(c *cobra.Command, _ []string, _ string) ([]
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeFlags says what flags of a verb may be set to.
-func (s *session) completeFlags(c *cobra.Command) {
+// completeFlags registers the values that the flags of a verb may have.
+func completeFlags(c *cobra.Command) {
 	for flag, values := range map[string][]cobra.Completion{"output": listOutputs, "fail-on": {"low", "medium", "high"}} {
 		if c.Flags().Lookup(flag) != nil {
 			// It fails for a flag that does not exist, or that has this already.

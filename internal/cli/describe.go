@@ -59,11 +59,11 @@ What you may not read is left out, and said.`,
 			if err := checkOutput(output, []string{"", "json", "yaml"}); err != nil {
 				return err
 			}
-			cluster, keys, err := s.choose(c.Context(), &which, names)
+			cluster, keys, err := which.choose(c.Context(), s, names)
 			if err != nil {
 				return err
 			}
-			return s.describeAll(c.Context(), cluster, keys, output)
+			return describeAll(c.Context(), s, cluster, keys, output)
 		},
 	}
 	which.addFlags(c)
@@ -71,8 +71,8 @@ What you may not read is left out, and said.`,
 	return c
 }
 
-// describeAll describes keys of one namespace, each as soon as it is known where people read it.
-func (s *session) describeAll(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, output string) error {
+// describeAll describes keys of one namespace. For people, it prints each key as soon as it has read it.
+func describeAll(ctx context.Context, s *session, c *cluster, keys []v1alpha1.DGbotAPIKey, output string) error {
 	core, err := c.core()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *session) describeAll(ctx context.Context, c *cluster, keys []v1alpha1.D
 	}
 	var all []description
 	for i := range keys {
-		d, err := c.describe(ctx, core, &keys[i], s.clock.Now())
+		d, err := describe(ctx, c, core, &keys[i], s.clock.Now())
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (s *session) describeAll(ctx context.Context, c *cluster, keys []v1alpha1.D
 	return nil
 }
 
-func (c *cluster) describe(ctx context.Context, core kubernetes.Interface, key *v1alpha1.DGbotAPIKey, now time.Time) (*description, error) {
+func describe(ctx context.Context, c *cluster, core kubernetes.Interface, key *v1alpha1.DGbotAPIKey, now time.Time) (*description, error) {
 	d := &description{Key: key, now: now}
 	key.TypeMeta, key.ManagedFields = typeMeta(v1alpha1.APIKeyKind), nil
 	records, err := c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID))

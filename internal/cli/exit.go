@@ -37,10 +37,12 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// usage returns an error for a call that is wrong, which ends with ExitUsage.
 func usage(format string, arguments ...any) error {
 	return &exitError{ExitUsage, fmt.Errorf(format, arguments...)}
 }
 
+// no returns an error for the answer no, which ends with ExitNo.
 func no(format string, arguments ...any) error {
 	return &exitError{ExitNo, fmt.Errorf(format, arguments...)}
 }
@@ -54,7 +56,7 @@ func Exit(stderr io.Writer, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return ExitFailed // the reader of the output closed it, as head does
 	}
-	_ = writef(harmless{stderr}, "error: %s%s\n", explain(err), advice(err))
+	_ = writef(newWriter(stderr), "error: %s%s\n", explain(err), advice(err))
 	if errors.As(err, &exit) {
 		return exit.code
 	}
@@ -93,7 +95,12 @@ func addressOf(err error) string {
 	return "the API server"
 }
 
-// lateError is the error for a deadline of --wait. Its message is complete.
+// late returns an error for a deadline that has passed. explain adds nothing to its message. It ends with ExitFailed, unless it is wrapped.
+func late(format string, arguments ...any) error {
+	return &lateError{fmt.Sprintf(format, arguments...)}
+}
+
+// lateError is an error with a complete message.
 type lateError struct{ message string }
 
 func (e *lateError) Error() string { return e.message }
@@ -117,3 +124,15 @@ func advice(err error) string {
 	}
 	return ""
 }
+
+// ofKey returns an error of one key, explained, with text in front that names the key. It ends with the exit code of err.
+func ofKey(text string, err error) error { return &keyError{text, err} }
+
+// keyError is an error of one key, explained, with the key's name in front.
+type keyError struct {
+	which string
+	err   error
+}
+
+func (e *keyError) Error() string { return e.which + explain(e.err) }
+func (e *keyError) Unwrap() error { return e.err }

@@ -43,12 +43,6 @@ type follower struct {
 	failures []failure
 }
 
-// failure is the error of one key.
-type failure struct {
-	name string
-	err  error
-}
-
 // all polls until the requests for all keys are handled or cannot be. It returns an error that names the keys whose request was not
 // handled within timeout.
 func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout time.Duration) error {
@@ -77,7 +71,7 @@ func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout
 	for i := range pending {
 		f.fail(&pending[i], f.late(&pending[i], timeout))
 	}
-	return f.tellFailures(f.failures, total)
+	return reportFailures(f.session, f.failures, total)
 }
 
 // retry returns nil for an error that the next poll may not meet, and reports it once; it returns all others. The request is in force
@@ -119,8 +113,8 @@ func (f *follower) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error 
 	if f.unanswered != "" {
 		state += "; the last read failed: " + f.unanswered
 	}
-	return &exitError{ExitNo, &lateError{fmt.Sprintf("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see: %s",
-		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, shellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace))}}
+	return no("%w", late("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see: %s",
+		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, shellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace)))
 }
 
 // look reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
@@ -169,7 +163,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 }
 
 func (f *follower) fail(key *v1alpha1.DGbotAPIKey, err error) {
-	f.failures = append(f.failures, failure{key.Name, err})
+	f.failures = append(f.failures, failure{name: key.Name, err: err})
 }
 
 // withheld returns why the operator issues nothing for a key until a user changes the key; empty if the operator may issue.

@@ -33,6 +33,10 @@ import (
 // masks keys, too: a user may have pasted one where a name belongs.
 type harmless struct{ out io.Writer }
 
+// newWriter returns a writer to out that makes text harmless. It looks at each write alone, so a write must not end within a character or a
+// key.
+func newWriter(out io.Writer) io.Writer { return harmless{out} }
+
 func (h harmless) Write(text []byte) (int, error) {
 	if _, err := io.WriteString(h.out, apikey.Redact(strings.Map(visible, string(text)))); err != nil {
 		return 0, err

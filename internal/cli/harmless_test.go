@@ -10,15 +10,15 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// TestTextsOfOthersAreHarmless in a terminal, in a table and in a spreadsheet.
-func TestTextsOfOthersAreHarmless(t *testing.T) {
+// TestPrintKeys_KeepsHostileTextFromActing in a terminal, in a table and in a spreadsheet.
+func TestPrintKeys_KeepsHostileTextFromActing(t *testing.T) {
 	const nasty = "=cmd()\x1b[2J\r\nsecond\tline\u202eevil\u009bx\x00"
 	key := healthy("web")
 	key.Spec.Label = nasty
 	keys := []v1alpha1.DGbotAPIKey{*key}
 	for _, output := range []string{"table", "csv"} {
 		var out bytes.Buffer
-		if err := printKeys(harmless{&out}, output, keys, now); err != nil {
+		if err := printKeys(newWriter(&out), output, keys, now); err != nil {
 			t.Fatal(err)
 		}
 		text := out.String()
@@ -32,9 +32,15 @@ func TestTextsOfOthersAreHarmless(t *testing.T) {
 			t.Errorf("a formula in %q", text)
 		}
 	}
+}
+
+// TestDescription_KeepsHostileTextFromActing in a terminal.
+func TestDescription_KeepsHostileTextFromActing(t *testing.T) {
+	key := healthy("web")
+	key.Spec.Label = "=cmd()\x1b[2J\r\nsecond\tline\u202eevil\u009bx\x00"
 	var out bytes.Buffer
 	d := &description{Key: key, now: now}
-	if err := d.print(harmless{&out}); err != nil {
+	if err := d.print(newWriter(&out)); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(out.String(), "\x1b\r\x00") || strings.Contains(out.String(), "\nsecond") {
@@ -42,8 +48,8 @@ func TestTextsOfOthersAreHarmless(t *testing.T) {
 	}
 }
 
-// TestCommaSeparatedValuesKeepTheirLetters, however many there are.
-func TestCommaSeparatedValuesKeepTheirLetters(t *testing.T) {
+// TestPrintKeys_KeepsEveryLetterInCSV in a list that is longer than a buffer.
+func TestPrintKeys_KeepsEveryLetterInCSV(t *testing.T) {
 	var keys []v1alpha1.DGbotAPIKey
 	for i := range 500 {
 		key := healthy("web")
@@ -51,7 +57,7 @@ func TestCommaSeparatedValuesKeepTheirLetters(t *testing.T) {
 		keys = append(keys, *key)
 	}
 	var out bytes.Buffer
-	if err := printKeys(harmless{&out}, "csv", keys, now); err != nil {
+	if err := printKeys(newWriter(&out), "csv", keys, now); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "\ufffd"); n > 0 || strings.Count(out.String(), "ü") < 500*50 {

@@ -54,7 +54,7 @@ That form and checksum are right says nothing about whether the key is good.`,
 			}
 			it := identification{Key: key.Masked(), Environment: key.Environment(), KeyID: key.ID(), Hash: key.Hash()}
 			if !offline {
-				s.lookUp(c.Context(), key, &it)
+				lookUp(c.Context(), s, key, &it)
 			}
 			if output != "" {
 				return printValue(s.streams.Out, output, it)
@@ -76,8 +76,8 @@ func noKeys(_ *cobra.Command, arguments []string) error {
 	return nil
 }
 
-// lookUp adds what the cluster says. That it cannot be asked is no failure.
-func (s *session) lookUp(ctx context.Context, key apikey.Key, it *identification) {
+// lookUp adds what the cluster says to it. If the cluster does not answer, lookUp notes that on standard error.
+func lookUp(ctx context.Context, s *session, key apikey.Key, it *identification) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	err := func() error {

@@ -10,36 +10,36 @@ import (
 )
 
 var leakColumns = []column[leak]{
-	{"STANDING", false, func(l *leak, _ time.Time) string { return string(l.Standing) }},
-	{"WHERE", false, func(l *leak, _ time.Time) string { return l.where() }},
-	{"KEY", false, func(l *leak, _ time.Time) string { return l.Key }},
-	{"OF", false, func(l *leak, _ time.Time) string {
+	{heading: "STANDING", cell: func(l *leak, _ time.Time) string { return string(l.Standing) }},
+	{heading: "WHERE", cell: func(l *leak, _ time.Time) string { return l.where() }},
+	{heading: "KEY", cell: func(l *leak, _ time.Time) string { return l.Key }},
+	{heading: "OF", cell: func(l *leak, _ time.Time) string {
 		if l.Holder == nil {
 			return ""
 		}
 		return l.Holder.Namespace + "/" + l.Holder.Name
 	}},
-	{"REVISION", false, func(l *leak, _ time.Time) string {
+	{heading: "REVISION", cell: func(l *leak, _ time.Time) string {
 		if l.Holder == nil {
 			return ""
 		}
 		return strconv.FormatInt(l.Holder.Revision, 10)
 	}},
-	{"LABEL", true, func(l *leak, _ time.Time) string {
+	{heading: "LABEL", wide: true, cell: func(l *leak, _ time.Time) string {
 		if l.Holder == nil {
 			return ""
 		}
 		return l.Holder.Label
 	}},
-	{"VERDICT", true, func(l *leak, _ time.Time) string {
+	{heading: "VERDICT", wide: true, cell: func(l *leak, _ time.Time) string {
 		if l.Holder == nil {
 			return ""
 		}
 		return string(l.Holder.Verdict)
 	}},
-	{"BASE64", true, func(l *leak, _ time.Time) string { return strconv.FormatBool(l.Base64) }},
-	{"COMMIT", true, func(l *leak, _ time.Time) string { return l.Commit }},
-	{"FILE", true, func(l *leak, _ time.Time) string { return l.File }},
+	{heading: "BASE64", wide: true, cell: func(l *leak, _ time.Time) string { return strconv.FormatBool(l.Base64) }},
+	{heading: "COMMIT", wide: true, cell: func(l *leak, _ time.Time) string { return l.Commit }},
+	{heading: "FILE", wide: true, cell: func(l *leak, _ time.Time) string { return l.File }},
 }
 
 // shortCommit is how much of a commit's hash is shown to people.

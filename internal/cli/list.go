@@ -26,7 +26,7 @@ func newList(s *session) *cobra.Command {
 		Short:   "Show keys, with their last use and what comes next",
 		Args:    func(_ *cobra.Command, arguments []string) error { return l.check("list", arguments) },
 		RunE: func(c *cobra.Command, _ []string) error {
-			keys, where, err := s.listed(c.Context(), &l)
+			keys, where, err := l.list(c.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -68,33 +68,33 @@ func typeMeta(kind string) metav1.TypeMeta {
 }
 
 var keyColumns = []column[v1alpha1.DGbotAPIKey]{
-	{"NAMESPACE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Namespace }},
-	{"NAME", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Name }},
-	{"KEY-ID", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
+	{heading: "NAMESPACE", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Namespace }},
+	{heading: "NAME", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Name }},
+	{heading: "KEY-ID", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Current == nil {
 			return ""
 		}
 		return k.Status.Current.KeyID
 	}},
-	{"ENVIRONMENT", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
-	{"LABEL", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
-	{"STATE", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateText(stateOf(k), k) }},
-	{"LAST-USED", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.LastUsedAt, now) }},
-	{"UNUSED", false, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
+	{heading: "ENVIRONMENT", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
+	{heading: "LABEL", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
+	{heading: "STATE", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return stateText(stateOf(k), k) }},
+	{heading: "LAST-USED", cell: func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.LastUsedAt, now) }},
+	{heading: "UNUSED", cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Audit == nil {
 			return ""
 		}
 		return string(k.Status.Audit.Stage)
 	}},
-	{"NEXT-ROTATION", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.NextRotationAt, now) }},
-	{"REVISION", true, func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
+	{heading: "NEXT-ROTATION", cell: func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Status.NextRotationAt, now) }},
+	{heading: "REVISION", wide: true, cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Current == nil {
 			return ""
 		}
 		return strconv.FormatInt(k.Status.Current.Revision, 10)
 	}},
-	{"EXPIRES", true, func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Spec.ExpiresAt, now) }},
-	{"AGE", false, func(k *v1alpha1.DGbotAPIKey, now time.Time) string {
+	{heading: "EXPIRES", wide: true, cell: func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return timeText(k.Spec.ExpiresAt, now) }},
+	{heading: "AGE", cell: func(k *v1alpha1.DGbotAPIKey, now time.Time) string {
 		if now.IsZero() {
 			return timeText(&k.CreationTimestamp, now)
 		}

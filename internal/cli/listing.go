@@ -18,13 +18,14 @@ type listing struct {
 	everywhere       bool
 }
 
+// addFlags adds the flags of a listing to a verb.
 func (l *listing) addFlags(c *cobra.Command) {
 	c.Flags().StringVarP(&l.output, "output", "o", "table", "One of "+strings.Join(listOutputs, ", "))
 	c.Flags().StringVarP(&l.selector, "selector", "l", "", "Labels of the keys to show, such as team=crm")
 	c.Flags().BoolVarP(&l.everywhere, "all-namespaces", "A", false, "Those of all namespaces")
 }
 
-// check refuses what cannot be meant, before anything is asked.
+// check rejects a call that is wrong before the cluster is asked.
 func (l *listing) check(verb string, arguments []string) error {
 	if len(arguments) > 0 {
 		return usage("%s takes no names: use --selector, or 'kubectl dgbot describe NAME'", verb)
@@ -35,8 +36,8 @@ func (l *listing) check(verb string, arguments []string) error {
 	return checkOutput(l.output, listOutputs)
 }
 
-// listed returns the keys, and where they were looked for.
-func (s *session) listed(ctx context.Context, l *listing) (keys []v1alpha1.DGbotAPIKey, where string, err error) {
+// list returns the selected keys, and names the namespaces that it read them from.
+func (l *listing) list(ctx context.Context, s *session) (keys []v1alpha1.DGbotAPIKey, where string, err error) {
 	cluster, err := s.connect()
 	if err != nil {
 		return nil, "", err

@@ -49,12 +49,13 @@ type finder struct {
 	namespace string
 }
 
+// newFinder returns a finder for a cluster. It asks the API server for its time.
 func newFinder(ctx context.Context, c *cluster) (*finder, error) {
 	now, err := c.now(ctx)
 	return &finder{cluster: c, now: now}, err
 }
 
-// where says where is looked.
+// where names the part of the cluster that find looks at.
 func (f *finder) where() string {
 	if f.namespace == "" {
 		return "in this cluster"
@@ -95,6 +96,9 @@ func holderOf(record *v1alpha1.DGbotAPIKeyRecord, now time.Time) *holder {
 	}
 	return h
 }
+
+// isOf reports whether the record of the holder belongs to this very key, and not to an earlier one of the same name.
+func (h *holder) isOf(key *v1alpha1.DGbotAPIKey) bool { return key.UID == h.record.Spec.APIKeyRef.UID }
 
 // sentence describes the holder and whether the key verifies.
 func (h *holder) sentence(now time.Time) string {

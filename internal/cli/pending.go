@@ -28,7 +28,7 @@ func pendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
 }
 
 // warnPending warns of the requests of a key that lie in the future.
-func (s *session) warnPending(key *v1alpha1.DGbotAPIKey, now time.Time) {
+func warnPending(s *session, key *v1alpha1.DGbotAPIKey, now time.Time) {
 	for _, line := range pendingRequests(key, now) {
 		_ = writef(s.streams.ErrOut, "warning: %s: %s\n", key.Name, line)
 	}

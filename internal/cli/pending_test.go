@@ -24,7 +24,7 @@ func TestWarnPending_NamesEachRequestInTheFuture(t *testing.T) {
 	var warned bytes.Buffer
 	s := &session{}
 	s.streams.ErrOut = &warned
-	s.warnPending(key, now)
+	warnPending(s, key, now)
 	want := "warning: crm: the revocation request in annotation keys.dgbot.io/revoke-issued-before lies in the future: until 2026-11-27T19:00:00Z, nothing is revoked because of it\n" +
 		"warning: crm: the rotation request in spec.rotation.requestedAt lies in the future: until 2026-11-29T10:00:00Z, nothing is issued because of it\n"
 	if warned.String() != want {
@@ -32,7 +32,7 @@ func TestWarnPending_NamesEachRequestInTheFuture(t *testing.T) {
 	}
 
 	warned.Reset()
-	s.warnPending(key, now.Add(72*time.Hour))
+	warnPending(s, key, now.Add(72*time.Hour))
 	if warned.Len() > 0 {
 		t.Errorf("warned of requests that are due: %s", warned.String())
 	}
@@ -50,7 +50,7 @@ func TestDescribe_ShowsPendingRequests(t *testing.T) {
 	}
 }
 
-func TestStanding_NamesARequestInTheFuture(t *testing.T) {
+func TestWhyWaiting_NamesARequestInTheFuture(t *testing.T) {
 	key, now := &v1alpha1.DGbotAPIKey{}, *at(0)
 	key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(time.Hour).UTC().Format(time.RFC3339)}
 	key.Status.Conditions = []metav1.Condition{{Type: v1alpha1.RequestPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.RevocationPendingReason, Message: "later"}}
@@ -70,7 +70,7 @@ func TestWarnJumped_ExplainsARevisionFromTheFuture(t *testing.T) {
 	var warned bytes.Buffer
 	s := &session{}
 	s.streams.ErrOut = &warned
-	s.warnJumped(key, now)
+	warnJumped(s, key, now)
 	for _, want := range []string{"warning: crm: revision 2 is dated", "the operator's clock was ahead", "for " + at(0).UTC().Format(time.RFC3339), "covers it"} {
 		if !strings.Contains(warned.String(), want) {
 			t.Errorf("%q lacks %q", warned.String(), want)
@@ -78,7 +78,7 @@ func TestWarnJumped_ExplainsARevisionFromTheFuture(t *testing.T) {
 	}
 	warned.Reset()
 	key.Status.Current.IssuedAt = *at(time.Second)
-	if s.warnJumped(key, now); warned.Len() > 0 {
+	if warnJumped(s, key, now); warned.Len() > 0 {
 		t.Errorf("warned: %s", warned.String())
 	}
 }

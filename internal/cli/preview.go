@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
@@ -43,8 +44,8 @@ type happening struct {
 // preview shows what a request would do, by the operator's own policy.
 func (a *requestCall) preview(ctx context.Context, c *cluster, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
 	all := make([]foresight, 0, len(keys))
-	err := a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
-		seen, notes, err := c.observe(ctx, key)
+	err := each(a.session, keys, func(key *v1alpha1.DGbotAPIKey) error {
+		seen, notes, err := observe(ctx, c, key)
 		if err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (a *requestCall) show(f *foresight) error {
 
 // observe puts together what the policy looks at, as far as the user may read it. The Secret is not read: it is taken to hold
 // what the status says.
-func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen lifecycle.Observation, notes []string, err error) {
+func observe(ctx context.Context, c *cluster, key *v1alpha1.DGbotAPIKey) (seen lifecycle.Observation, notes []string, err error) {
 	seen = lifecycle.Observation{Key: key, Secret: revisions.Secret{State: revisions.SecretAbsent}}
 	if seen.Records, err = c.records(ctx, key.Namespace, v1alpha1.SelectableAPIKeyUID, string(key.UID)); err != nil {
 		return seen, nil, err
@@ -104,15 +105,13 @@ func (c *cluster) observe(ctx context.Context, key *v1alpha1.DGbotAPIKey) (seen 
 		}
 	}
 	if ref := key.Spec.ChatbotRef; ref != nil {
-		chatbot := &v1alpha1.DGbotChatbot{}
-		err := c.client.Get().Namespace(key.Namespace).Resource(chatbotResource).Name(ref.Name).Do(ctx).Into(chatbot)
+		chatbot, err := c.chatbot(ctx, types.NamespacedName{Namespace: key.Namespace, Name: ref.Name})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return seen, nil, err
 		}
 		seen.Chatbot = effective.Chatbot{ID: chatbot.Status.ChatbotID, Missing: err != nil}
 	}
-	rules := &v1alpha1.DGbotEnvironment{}
-	switch err := c.client.Get().Resource(environmentResource).Name(key.Spec.Environment).Do(ctx).Into(rules); {
+	switch rules, err := c.environment(ctx, key.Spec.Environment); {
 	case apierrors.IsForbidden(err):
 		notes = append(notes, fmt.Sprintf("you may not read DGbotEnvironment %q: its rules are not taken into account", key.Spec.Environment))
 	case apierrors.IsNotFound(err):

@@ -27,7 +27,7 @@ func issued(t *testing.T, change func(*v1alpha1.DGbotAPIKey)) lifecycle.Observat
 	return sim.Observation
 }
 
-func TestWhatARequestWouldDo(t *testing.T) {
+func TestForesee_ShowsWhatARequestDoes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		annotation string
 		change     func(*v1alpha1.DGbotAPIKey)
@@ -77,8 +77,8 @@ func TestWhatARequestWouldDo(t *testing.T) {
 	}
 }
 
-// TestWhatADryRunLeavesOut and what it adds: revisions that ended before are no news, and what keeps a key from being issued is.
-func TestWhatADryRunLeavesOutAndAdds(t *testing.T) {
+// TestForesee_LeavesOutEndedRevisionsAndNotesObstacles: a revision that ended before is not news; a reason why the operator issues nothing is.
+func TestForesee_LeavesOutEndedRevisionsAndNotesObstacles(t *testing.T) {
 	seen := issued(t, func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.SecretWriteRefusedReason, Message: "quota",

@@ -104,7 +104,7 @@ func (a *requestCall) check(names []string) error {
 }
 
 func (a *requestCall) run(ctx context.Context, names []string) error {
-	cluster, keys, err := a.choose(ctx, &a.which, names)
+	cluster, keys, err := a.which.choose(ctx, a.session, names)
 	if err != nil || len(keys) == 0 {
 		return err
 	}
@@ -116,18 +116,18 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 		return a.preview(ctx, cluster, keys, now)
 	}
 	asked := map[types.UID]metav1.Time{}
-	err = a.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+	err = each(a.session, keys, func(key *v1alpha1.DGbotAPIKey) error {
 		if reason := withheld(key); reason != "" && !a.always {
 			// The operator would handle the request as soon as a user enables the key, perhaps long after it was made.
 			return fmt.Errorf("nothing was requested: %s", reason)
 		}
 		at := requestTime(key, now)
-		a.warnJumped(key, now)
+		warnJumped(a.session, key, now)
 		if err := cluster.patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err
 		}
 		asked[key.UID] = at
-		a.warnPending(key, now)
+		warnPending(a.session, key, now)
 		return writef(a.streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 	})
 	if !a.waits || len(asked) == 0 {
@@ -154,7 +154,7 @@ func issuedAhead(key *v1alpha1.DGbotAPIKey, now time.Time) bool {
 }
 
 // warnJumped explains a request that seems to lie before the revision that it is about.
-func (s *session) warnJumped(key *v1alpha1.DGbotAPIKey, now time.Time) {
+func warnJumped(s *session, key *v1alpha1.DGbotAPIKey, now time.Time) {
 	if !issuedAhead(key, now) {
 		return
 	}

@@ -11,11 +11,14 @@ import (
 	"dgbot.io/key-operator/internal/version"
 )
 
-// NewCommand returns kubectl dgbot with all its verbs.
-func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
+// verb makes the command of one verb for a session.
+type verb func(*session) *cobra.Command
+
+// newRoot returns kubectl dgbot with some verbs. All that the verbs write to streams passes through newWriter.
+func newRoot(streams genericiooptions.IOStreams, verbs ...verb) *cobra.Command {
 	flags := genericclioptions.NewConfigFlags(true)
 	terminal := streams.ErrOut
-	streams.Out, streams.ErrOut = harmless{streams.Out}, harmless{streams.ErrOut}
+	streams.Out, streams.ErrOut = newWriter(streams.Out), newWriter(streams.ErrOut)
 	root := &cobra.Command{
 		Use:   "kubectl-dgbot",
 		Short: "Work with DGbot API keys",
@@ -46,10 +49,10 @@ said no.`,
 	})
 	flags.AddFlags(root.PersistentFlags())
 	s := &session{flags: flags, streams: streams, terminal: terminal, clock: clock.RealClock{}}
-	root.AddCommand(newList(s), newDescribe(s), newAudit(s), newRotate(s), newCompromise(s), newRevoke(s), newDisable(s), newEnable(s),
-		newIdentify(s), newVerify(s), newScan(s), newVersion(s))
-	for _, verb := range root.Commands() {
-		s.completeFlags(verb)
+	for _, verb := range verbs {
+		c := verb(s)
+		completeFlags(c)
+		root.AddCommand(c)
 	}
 	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces)
 	return root

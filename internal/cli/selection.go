@@ -33,6 +33,7 @@ func (s *selection) fromKey(names []string) bool {
 	return s.takesKey && len(names) == 1 && names[0] == "-"
 }
 
+// addFlags adds the flags of a selection to a verb.
 func (s *selection) addFlags(c *cobra.Command) {
 	c.Flags().StringVarP(&s.selector, "selector", "l", "", "Labels that select keys, such as team=crm, instead of names")
 	c.Flags().BoolVar(&s.all, "all", false, "All keys of the namespace, instead of names")
@@ -41,7 +42,7 @@ func (s *selection) addFlags(c *cobra.Command) {
 	}
 }
 
-// check refuses what does not say which keys are meant, or says it twice, before anything is done.
+// check rejects a call that names no keys, or names them in two ways, before the cluster is asked.
 func (s *selection) check(names []string) error {
 	for _, name := range names {
 		if strings.HasPrefix(name, "dgbot_") {
@@ -77,26 +78,26 @@ func (s *selection) check(names []string) error {
 	return nil
 }
 
-// choose connects, and returns the keys once it is clear that something is to be done with them: none where a key on standard input
-// does not verify any more.
-func (s *session) choose(ctx context.Context, which *selection, names []string) (*cluster, []v1alpha1.DGbotAPIKey, error) {
-	cluster, err := s.connect()
+// choose connects, and returns the selected keys after the user has confirmed what cannot be undone. It returns no keys if the key on
+// standard input does not verify any more.
+func (s *selection) choose(ctx context.Context, in *session, names []string) (*cluster, []v1alpha1.DGbotAPIKey, error) {
+	cluster, err := in.connect()
 	if err != nil {
 		return nil, nil, err
 	}
-	if which.fromKey(names) {
-		keys, err := s.keyOf(ctx, cluster)
+	if s.fromKey(names) {
+		keys, err := keyOnInput(ctx, in, cluster)
 		return cluster, keys, err
 	}
-	keys, err := which.keys(ctx, cluster, names)
-	if err == nil && which.final != "" && !which.yes {
-		err = s.confirm(keys, which.final)
+	keys, err := s.keys(ctx, cluster, names)
+	if err == nil && s.final != "" && !s.yes {
+		err = confirm(in, keys, s.final)
 	}
 	return cluster, keys, err
 }
 
-// keyOf returns the DGbotAPIKey of the key on standard input.
-func (s *session) keyOf(ctx context.Context, c *cluster) ([]v1alpha1.DGbotAPIKey, error) {
+// keyOnInput returns the DGbotAPIKey of the key on standard input.
+func keyOnInput(ctx context.Context, s *session, c *cluster) ([]v1alpha1.DGbotAPIKey, error) {
 	text, err := readKey(s.streams.In, "kubectl dgbot compromise - --yes")
 	if err != nil {
 		return nil, err
@@ -117,14 +118,14 @@ func (s *session) keyOf(ctx context.Context, c *cluster) ([]v1alpha1.DGbotAPIKey
 		return nil, writef(s.streams.Out, "It does not verify any more: nothing was done\n")
 	}
 	key, err := c.key(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name})
-	if apierrors.IsNotFound(err) || err == nil && key.UID != h.record.Spec.APIKeyRef.UID {
+	if apierrors.IsNotFound(err) || err == nil && !h.isOf(key) {
 		return nil, no("DGbotAPIKey %s/%s is gone, and its records go with it", h.Namespace, h.Name)
 	}
 	return []v1alpha1.DGbotAPIKey{*key}, err
 }
 
 // confirm asks before something that cannot be taken back.
-func (s *session) confirm(keys []v1alpha1.DGbotAPIKey, final string) error {
+func confirm(s *session, keys []v1alpha1.DGbotAPIKey, final string) error {
 	var names []string
 	for i := range keys {
 		names = append(names, keys[i].Name)
@@ -165,36 +166,33 @@ func (s *selection) keys(ctx context.Context, c *cluster, names []string) ([]v1a
 	return keys, nil
 }
 
-// each does something with every key, whatever becomes of the others.
-func (s *session) each(keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
+// failure is the error of one key.
+type failure struct {
+	name string
+	err  error
+}
+
+// each calls do for every key, also after an error, and returns one error for all.
+func each(s *session, keys []v1alpha1.DGbotAPIKey, do func(*v1alpha1.DGbotAPIKey) error) error {
 	var failures []failure
 	for i := range keys {
 		if err := do(&keys[i]); err != nil {
-			failures = append(failures, failure{keys[i].Name, err})
+			failures = append(failures, failure{name: keys[i].Name, err: err})
 		}
 	}
-	return s.tellFailures(failures, len(keys))
+	return reportFailures(s, failures, len(keys))
 }
 
-// tellFailures returns one error for the failures of several keys. If there were several keys, it prints each failure in a line.
-func (s *session) tellFailures(failures []failure, of int) error {
+// reportFailures returns one error for the failures of several keys. If there were several keys, it prints each failure in a line.
+func reportFailures(s *session, failures []failure, of int) error {
 	switch {
 	case len(failures) == 0:
 		return nil
 	case of == 1:
-		return &keyError{failures[0].name + ": ", failures[0].err}
+		return ofKey(failures[0].name+": ", failures[0].err)
 	}
 	for _, f := range failures {
 		_ = writef(s.streams.ErrOut, "%s: %s\n", f.name, explain(f.err))
 	}
-	return &keyError{fmt.Sprintf("%d of %d keys, the first %s: ", len(failures), of, failures[0].name), failures[0].err}
+	return ofKey(fmt.Sprintf("%d of %d keys, the first %s: ", len(failures), of, failures[0].name), failures[0].err)
 }
-
-// keyError is an error of one key, explained, with the key's name in front.
-type keyError struct {
-	which string
-	err   error
-}
-
-func (e *keyError) Error() string { return e.which + explain(e.err) }
-func (e *keyError) Unwrap() error { return e.err }

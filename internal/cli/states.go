@@ -52,7 +52,7 @@ func newTransition(s *session, t transition) *cobra.Command {
 		Args:              func(_ *cobra.Command, names []string) error { return which.check(names) },
 		ValidArgsFunction: s.completeKeys,
 		RunE: func(c *cobra.Command, names []string) error {
-			cluster, keys, err := s.choose(c.Context(), &which, names)
+			cluster, keys, err := which.choose(c.Context(), s, names)
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,7 @@ func newTransition(s *session, t transition) *cobra.Command {
 				}
 				annotations[v1alpha1.KeptAtAnnotation] = now.Format(time.RFC3339)
 			}
-			return s.each(keys, func(key *v1alpha1.DGbotAPIKey) error {
+			return each(s, keys, func(key *v1alpha1.DGbotAPIKey) error {
 				if err := cluster.patch(c.Context(), key, annotations, map[string]any{"state": t.state}); err != nil {
 					return err
 				}

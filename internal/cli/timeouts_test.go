@@ -37,9 +37,9 @@ func apiServer(t *testing.T, isSlow func(*http.Request) bool) string {
 		switch {
 		case request.URL.Path == "/version":
 			object = map[string]string{}
-		case strings.HasSuffix(request.URL.Path, "/"+keyResource):
+		case strings.HasSuffix(request.URL.Path, "/"+"dgbotapikeys"):
 			object = v1alpha1.DGbotAPIKeyList{TypeMeta: typeMeta(v1alpha1.APIKeyKind + "List"), Items: []v1alpha1.DGbotAPIKey{*key}}
-		case strings.HasSuffix(request.URL.Path, "/"+recordResource):
+		case strings.HasSuffix(request.URL.Path, "/"+"dgbotapikeyrecords"):
 			object = v1alpha1.DGbotAPIKeyRecordList{TypeMeta: typeMeta(v1alpha1.APIKeyRecordKind + "List")}
 		}
 		_ = json.NewEncoder(answer).Encode(object)
@@ -142,31 +142,46 @@ func TestEveryVerb_ExplainsAServerThatDoesNotAnswer(t *testing.T) {
 	noInnards(t, "a busy server", said, "error: the API server did not complete the request in time")
 }
 
-// TestList_ReportsWhatIsNotYetObserved, and audit likewise.
+// TestList_ReportsWhatIsNotYetObserved in every form for people, and in comma-separated values.
 func TestList_ReportsWhatIsNotYetObserved(t *testing.T) {
 	for observed, want := range map[int64]bool{-1: true, 1: true, 2: false, 3: false} {
 		key := healthy("web")
 		key.Generation, key.Status.ObservedGeneration = 2, observed
 		for _, output := range []string{"table", "wide", "csv"} {
-			var list, audit, page strings.Builder
+			var list strings.Builder
 			if err := printKeys(&list, output, []v1alpha1.DGbotAPIKey{*key}, now); err != nil {
 				t.Fatal(err)
 			}
-			all := auditOf([]v1alpha1.DGbotAPIKey{*key}, quarter, now)
-			if err := printTable(&audit, output, auditColumns, all, now); err != nil {
+			if got := strings.Contains(list.String(), "Ready (generation 2 not yet observed)"); got != want {
+				t.Errorf("%s, observed %d: %s", output, observed, list.String())
+			}
+		}
+	}
+}
+
+// TestAudit_ReportsWhatIsNotYetObserved in every form for people, in comma-separated values, on the page and for programs.
+func TestAudit_ReportsWhatIsNotYetObserved(t *testing.T) {
+	for observed, want := range map[int64]bool{-1: true, 1: true, 2: false, 3: false} {
+		key := healthy("web")
+		key.Generation, key.Status.ObservedGeneration = 2, observed
+		all := auditOf([]v1alpha1.DGbotAPIKey{*key}, quarter, now)
+		texts := map[string]*strings.Builder{"page": {}}
+		if err := renderPage(texts["page"], all, "support", quarter, now); err != nil {
+			t.Fatal(err)
+		}
+		for _, output := range []string{"table", "wide", "csv"} {
+			texts[output] = &strings.Builder{}
+			if err := printTable(texts[output], output, auditColumns, all, now); err != nil {
 				t.Fatal(err)
 			}
-			if err := renderPage(&page, all, "support", quarter, now); err != nil {
-				t.Fatal(err)
+		}
+		for name, text := range texts {
+			if got := strings.Contains(text.String(), "Ready (generation 2 not yet observed)"); got != want {
+				t.Errorf("%s, observed %d: %s", name, observed, text)
 			}
-			for name, text := range map[string]string{"list": list.String(), "audit": audit.String(), "page": page.String()} {
-				if got := strings.Contains(text, "Ready (generation 2 not yet observed)"); got != want {
-					t.Errorf("%s, %s, observed %d: %s", name, output, observed, text)
-				}
-			}
-			if all[0].Observed == want {
-				t.Errorf("observed %d: the report has %t", observed, all[0].Observed)
-			}
+		}
+		if all[0].Observed == want {
+			t.Errorf("observed %d: the report has %t", observed, all[0].Observed)
 		}
 	}
 }
@@ -174,7 +189,7 @@ func TestList_ReportsWhatIsNotYetObserved(t *testing.T) {
 // TestTimeSpan_TakesDays beside what Go takes.
 func TestTimeSpan_TakesDays(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"30d": 30 * day, "1d12h": 36 * time.Hour, "1d0.5h": 24*time.Hour + 30*time.Minute, "90m": 90 * time.Minute, "2160h": 90 * day, "0d": 0, "-1d": -day, "-1d12h": -36 * time.Hour,
+		"30d": 30 * oneDay, "1d12h": 36 * time.Hour, "1d0.5h": 24*time.Hour + 30*time.Minute, "90m": 90 * time.Minute, "2160h": 90 * oneDay, "0d": 0, "-1d": -oneDay, "-1d12h": -36 * time.Hour,
 	} {
 		if got, err := parseTimeSpan(text); err != nil || got != want {
 			t.Errorf("%s: %s, %v", text, got, err)
@@ -185,11 +200,15 @@ func TestTimeSpan_TakesDays(t *testing.T) {
 			t.Errorf("%q: %s", text, got)
 		}
 	}
-	for d, want := range map[time.Duration]string{90 * day: "90d", time.Minute: "1m0s", 36 * time.Hour: "36h0m0s", 0: "0s"} {
+	for d, want := range map[time.Duration]string{90 * oneDay: "90d", time.Minute: "1m0s", 36 * time.Hour: "36h0m0s", 0: "0s"} {
 		if span := timeSpan(d); span.String() != want {
 			t.Errorf("%s is shown as %s", d, span.String())
 		}
 	}
+}
+
+// TestFlags_TakeDays where a verb has a duration, and reject durations that it cannot mean.
+func TestFlags_TakeDays(t *testing.T) {
 	server := apiServer(t, never)
 	if out, said, code := call(t, "", "audit", "--unused-after=30d", "-o", "csv", "--server="+server); code != 0 {
 		t.Errorf("exit code %d, %s%s", code, out, said)

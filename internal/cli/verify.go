@@ -59,12 +59,12 @@ Exit code 3: it is not good, or not for these scopes.`,
 			if address != "" {
 				v, err = askVerifier(c.Context(), address, key, scopes)
 			} else {
-				v, err = s.verifyByRecords(c.Context(), key, scopes)
+				v, err = verifyByRecords(c.Context(), s, key, scopes)
 			}
 			if err != nil {
 				return err
 			}
-			return s.tell(&v, output)
+			return tell(s, &v, output)
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")
@@ -73,7 +73,7 @@ Exit code 3: it is not good, or not for these scopes.`,
 	return c
 }
 
-func (s *session) tell(v *verification, output string) error {
+func tell(s *session, v *verification, output string) error {
 	if output != "" {
 		if err := printValue(s.streams.Out, output, v); err != nil {
 			return err
@@ -101,7 +101,7 @@ func (v *verification) explain(rejected string) {
 	}
 }
 
-func (s *session) verifyByRecords(ctx context.Context, key apikey.Key, scopes []string) (verification, error) {
+func verifyByRecords(ctx context.Context, s *session, key apikey.Key, scopes []string) (verification, error) {
 	cluster, err := s.connect()
 	if err != nil {
 		return verification{}, err
@@ -181,7 +181,7 @@ func askVerifier(parent context.Context, address string, key apikey.Key, scopes 
 func verifierError(ctx context.Context, target *url.URL, err error) error {
 	var timeout net.Error
 	if ctx.Err() == nil && errors.As(err, &timeout) && timeout.Timeout() {
-		return &lateError{fmt.Sprintf("no answer within %s from the verifier at %s: check that it can be reached", lookupTime, target.Redacted())}
+		return late("no answer within %s from the verifier at %s: check that it can be reached", lookupTime, target.Redacted())
 	}
 	return fmt.Errorf("asking the verifier: %w", err)
 }

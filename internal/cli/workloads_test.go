@@ -113,7 +113,7 @@ func mounting(subPath string, source corev1.VolumeSource) corev1.PodSpec {
 	return p
 }
 
-func TestHowAPodReadsASecret(t *testing.T) {
+func TestUsesOf_FindsEveryWayToReadASecret(t *testing.T) {
 	for name, tc := range reading {
 		uses, restart := usesOf(&tc.pod, "web")
 		if strings.Join(uses, "; ") != tc.uses || restart != tc.restart {
@@ -161,8 +161,8 @@ func TestConsumersIn_MergesUsesAndKeepsTheWorstEffect(t *testing.T) {
 	}
 }
 
-// TestWhoReadsASecret: every workload once, by the name that people know it by.
-func TestWhoReadsASecret(t *testing.T) {
+// TestConsumersIn_NamesEveryWorkloadOnce, by the name that kubectl shows.
+func TestConsumersIn_NamesEveryWorkloadOnce(t *testing.T) {
 	variable, volume := corev1.PodTemplateSpec{Spec: reading["a variable"].pod}, corev1.PodTemplateSpec{Spec: reading["a volume"].pod}
 	reloaded := meta("reloaded", "", "")
 	reloaded.Annotations = map[string]string{reloaderSecrets: "db, web"}
