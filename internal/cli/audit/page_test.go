@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"dgbot.io/key-operator/internal/cli/clitest"
+)
+
+// TestRenderPage_HasEveryKeyOnce in the table and once in a picture, and nothing that runs or comes from elsewhere.
+func TestRenderPage_HasEveryKeyOnce(t *testing.T) {
+	keys := riskyKeys()
+	for i := range 2 * mostBars {
+		k := clitest.Healthy(fmt.Sprintf("more-%d", i))
+		k.Spec.Environment = "development"
+		keys = append(keys, *k)
+	}
+	all := auditOf(keys, quarter, clitest.Now)
+	var out bytes.Buffer
+	if err := renderPage(&out, all, "support", quarter, clitest.Now); err != nil {
+		t.Fatal(err)
+	}
+	page := out.String()
+	for _, never := range []string{"<script", "http:", "https:", "ZgotmplZ", "NaN", "%!"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+	if rows := strings.Count(page, `<tr><td class="risk`); rows != len(keys) {
+		t.Errorf("%d rows for %d keys", rows, len(keys))
+	}
+	if bars := strings.Count(page, `<rect class="bar"`); bars != len(risky)-2+mostBars { // two are revoked
+		t.Errorf("%d bars", bars)
+	}
+	for _, want := range []string{fmt.Sprintf("%d more with a lower risk", mostBars), "None of its keys is in use", "never used, in at least 100d", "<h2>staging</h2>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, p := range []environmentPicture{draw("production", all, quarter, clitest.Now), draw("staging", all, quarter, clitest.Now)} {
+		for _, b := range p.Bars {
+			if b.X < 0 || b.X+b.Length > nowAt+0.3 || b.Used < 0 || b.Used > nowAt {
+				t.Errorf("%s lies outside of the picture: %+v", b.Name, b)
+			}
+		}
+		if len(p.Bars) > 0 && (len(p.Ticks) < 3 || p.Bound == nil) {
+			t.Errorf("%d ticks, bound %v", len(p.Ticks), p.Bound)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package change
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/cli/display"
+	"dgbot.io/key-operator/internal/cli/exit"
+	"dgbot.io/key-operator/internal/cli/flags"
+	"dgbot.io/key-operator/internal/cli/session"
+	"dgbot.io/key-operator/internal/cli/status"
+	"dgbot.io/key-operator/internal/cli/target"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+)
+
+// request describes a verb that makes a request by annotation. It leaves spec alone, which may come from Git.
+type request struct {
+	use, short, long string
+	annotation       string
+	// final describes the effect that cannot be undone; empty if all can.
+	final string
+	// TakesKey is true if a key on standard input may name the DGbotAPIKey.
+	takesKey bool
+	// always is true if the operator handles the request also for a disabled, revoked or expired key.
+	always bool
+	// done describes the request in the past tense. handled returns the time of the latest request that the operator has handled.
+	done    string
+	handled func(*v1alpha1.HandledRequest) *metav1.Time
+}
+
+func NewRotate(s *session.Session) *cobra.Command {
+	return newRequest(s, request{
+		use: "rotate", short: "Issue a new revision; the earlier one verifies on for the overlap",
+		long: `Asks for a new revision, by the annotation keys.dgbot.io/rotate-requested-at: spec is not touched, so nothing drifts from Git.
+The new key is in the same Secret. The earlier one goes on verifying for spec.rotation.overlap.`,
+		annotation: v1alpha1.RotateRequestedAtAnnotation, done: "rotation requested",
+		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RotateRequestedAt },
+	})
+}
+
+func NewCompromise(s *session.Session) *cobra.Command {
+	return newRequest(s, request{
+		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,
+		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
+keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.
+
+With - the leaked key itself says which one is meant, in whatever namespace, if you may list records in all of them:
+
+    kubectl dgbot compromise - --yes --wait <leaked.txt`,
+		final:      "all revisions that were issued until now are revoked for good, whoever still uses them",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, done: "revocation of all that was issued requested",
+		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
+	})
+}
+
+// requestCall is one call of a verb that makes a request.
+type requestCall struct {
+	*session.Session
+	request
+	which         target.Selection
+	waits, dryRun bool
+	timeout       flags.Duration
+	output        string
+}
+
+func newRequest(s *session.Session, r request) *cobra.Command {
+	a := &requestCall{Session: s, request: r, which: target.Selection{Final: r.final, TakesKey: r.takesKey}}
+	names := "NAME..."
+	if r.takesKey {
+		names += " | -"
+	}
+	c := &cobra.Command{
+		Use: r.use + " (" + names + " | -l SELECTOR | --all)", Short: r.short, Long: r.long,
+		Args:              func(_ *cobra.Command, names []string) error { return a.check(names) },
+		ValidArgsFunction: s.CompleteKeys,
+		RunE:              func(c *cobra.Command, names []string) error { return a.run(c.Context(), names) },
+	}
+	a.which.AddFlags(c)
+	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until it is done, and show what is going on")
+	a.timeout = flags.Duration(time.Minute)
+	c.Flags().Var(&a.timeout, "timeout", "How long to wait at most, with --wait, such as 90s")
+	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen when")
+	c.Flags().StringVarP(&a.output, "output", "o", "", "json or yaml, for what --dry-run shows in a form for programs")
+	return c
+}
+
+func (a *requestCall) check(names []string) error {
+	if err := flags.CheckOutput(a.output, []string{"", "json", "yaml"}); err != nil {
+		return err
+	}
+	switch {
+	case a.output != "" && !a.dryRun:
+		return exit.Usage("--output goes with --dry-run")
+	case a.timeout <= 0:
+		return exit.Usage("--timeout is %s: want more than nothing", a.timeout.String())
+	}
+	if a.dryRun {
+		a.which.Yes = true // nothing is done that could not be taken back
+	}
+	return a.which.Check(names)
+}
+
+func (a *requestCall) run(ctx context.Context, names []string) error {
+	cluster, keys, err := a.which.Choose(ctx, a.Session, names)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	now, err := cluster.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if a.dryRun {
+		return a.preview(ctx, cluster, keys, now)
+	}
+	asked := map[types.UID]metav1.Time{}
+	err = target.Each(a.Session, keys, func(key *v1alpha1.DGbotAPIKey) error {
+		if reason := status.Withheld(key); reason != "" && !a.always {
+			// The operator would handle the request as soon as a user enables the key, perhaps long after it was made.
+			return fmt.Errorf("nothing was requested: %s", reason)
+		}
+		at := requestTime(key, now)
+		warnJumped(a.Session, key, now)
+		if err := cluster.Patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
+			return err
+		}
+		asked[key.UID] = at
+		warnPending(a.Session, key, now)
+		return display.Writef(a.Streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
+	})
+	if !a.waits || len(asked) == 0 {
+		return err
+	}
+	f := &follower{Session: a.Session, cluster: cluster.ForPolling(), handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
+	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
+}
+
+// requestTime returns now, or the time at which the current revision was issued if that is later: the operator handles a request with a
+// revision that is issued after it. A revision that was issued while the operator's clock was ahead is the exception: a request in the
+// future would revoke nothing until then, and the operator counts such a revision as issued when its record was created.
+func requestTime(key *v1alpha1.DGbotAPIKey, now time.Time) metav1.Time {
+	if current := key.Status.Current; current != nil && current.IssuedAt.After(now) && !issuedAhead(key, now) {
+		now = current.IssuedAt.Time
+	}
+	return metav1.Time{Time: now.UTC()}
+}
+
+// issuedAhead reports whether the revision in use was issued while the operator's clock was ahead.
+func issuedAhead(key *v1alpha1.DGbotAPIKey, now time.Time) bool {
+	current := key.Status.Current
+	return current != nil && current.IssuedAt.After(now.Add(revisions.MaxIssuedAhead))
+}

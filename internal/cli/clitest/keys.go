@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clitest
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/apikey"
+)
+
+const Day = 24 * time.Hour
+
+// Healthy is a key of which nothing is to be said.
+func Healthy(name string) *v1alpha1.DGbotAPIKey {
+	k := &v1alpha1.DGbotAPIKey{}
+	k.Name, k.Namespace, k.CreationTimestamp = name, "support", *At(-200 * Day)
+	k.Spec = v1alpha1.DGbotAPIKeySpec{
+		Label: name, Environment: "production", State: v1alpha1.StateActive, Rotation: &v1alpha1.Rotation{Interval: &metav1.Duration{Duration: 90 * Day}},
+	}
+	k.Status = v1alpha1.DGbotAPIKeyStatus{
+		Current: &v1alpha1.RevisionStatus{Revision: 3, KeyID: "7Hq2xV0aBcD9", IssuedAt: *At(-40 * Day)}, LastUsedAt: At(-time.Hour), TrackedSince: At(-40 * Day),
+		NextRotationAt: At(50 * Day), Conditions: []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.IssuedReason}},
+	}
+	return k
+}
+
+var Now = time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
+
+func At(d time.Duration) *metav1.Time { return &metav1.Time{Time: Now.Add(d)} }
+
+func Mint(t *testing.T, environment string) string {
+	t.Helper()
+	key, err := apikey.Mint(environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.Reveal()
+}

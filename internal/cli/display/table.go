@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package display
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Column is a column of a table with rows of type T. For programs, now is zero, and times are formatted in RFC 3339.
+type Column[T any] struct {
+	Heading string
+	Wide    bool
+	Cell    func(row *T, now time.Time) string
+}
+
+// PrintTable prints rows as a table, as a table with the wide columns, or as comma-separated values with all columns.
+func PrintTable[T any](out io.Writer, output string, columns []Column[T], rows []T, now time.Time) error {
+	if output == "csv" {
+		// harmless, which out may be, inspects each write alone: csv.Writer's buffer may end within a letter or a key.
+		var text bytes.Buffer
+		table := csv.NewWriter(&text)
+		_ = table.Write(headings(columns))
+		for i := range rows {
+			row := cells(columns, &rows[i], time.Time{})
+			for at := range row {
+				row[at] = spreadsheetCell(row[at])
+			}
+			_ = table.Write(row)
+		}
+		table.Flush()
+		_, err := text.WriteTo(out)
+		return cmp.Or(table.Error(), err)
+	}
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c Column[T]) bool { return c.Wide && output != "wide" })
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	writeRow(table, headings(columns))
+	for i := range rows {
+		writeRow(table, cells(columns, &rows[i], now))
+	}
+	return table.Flush()
+}
+
+func headings[T any](columns []Column[T]) []string {
+	var all []string
+	for _, c := range columns {
+		all = append(all, c.Heading)
+	}
+	return all
+}
+
+func cells[T any](columns []Column[T], row *T, now time.Time) []string {
+	var all []string
+	for _, c := range columns {
+		all = append(all, c.Cell(row, now))
+	}
+	return all
+}
+
+// PrintValue prints a value as JSON or YAML.
+func PrintValue(out io.Writer, output string, value any) error {
+	text, err := json.MarshalIndent(value, "", "    ")
+	text = escapeInvisible(text, output == "yaml")
+	if err == nil && output == "yaml" {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		text = append(text, '\n')
+	}
+	_, err = out.Write(text)
+	return err
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package display
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+)
+
+// TimeText formats a time relative to now, or in RFC 3339 if now is zero.
+func TimeText(at *metav1.Time, now time.Time) string {
+	switch {
+	case at == nil:
+		return ""
+	case now.IsZero():
+		return at.UTC().Format(time.RFC3339)
+	case at.After(now.Add(instant.ClockTolerance)):
+		return "in " + duration.HumanDuration(at.Sub(now))
+	}
+	return duration.HumanDuration(max(0, now.Sub(at.Time))) + " ago"
+}
+
+// Counted returns a number with its noun, such as "2 keys".
+func Counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// WereCounted returns a number with its noun and verb, such as "2 files were".
+func WereCounted(n int, what string) string {
+	if n == 1 {
+		return Counted(n, what) + " was"
+	}
+	return Counted(n, what) + " were"
+}

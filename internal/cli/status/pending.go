@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"fmt"
+	"time"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/requests"
+)
+
+// PendingRequests describes the requests of a key that lie in the future at now by more than clocks differ, one a line.
+func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
+	var lines []string
+	for _, request := range requests.PendingOf(key, now) {
+		if !request.At.After(now.Add(instant.ClockTolerance)) {
+			continue
+		}
+		effect := map[requests.Kind]string{
+			requests.Revocation: "nothing is revoked", requests.Rotation: "nothing is issued", requests.Keep: "the audit ignores it",
+		}[request.Kind]
+		lines = append(lines, fmt.Sprintf("the %s request in %s lies in the future: until %s, %s because of it", request.Kind, request.Source(),
+			request.At.UTC().Format(time.RFC3339), effect))
+	}
+	return lines
+}
