@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package audit has the verb audit: it judges keys by risk, and shows them as a table or as an HTML page.
 package audit
 
 import (
@@ -63,6 +64,7 @@ type audit struct {
 	limit risk
 }
 
+// New returns the verb audit.
 func New(s *session.Session) *cobra.Command {
 	a := &audit{Session: s}
 	c := &cobra.Command{

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package change has the verbs that change keys. rotate and compromise make a request by annotation, with --wait and --dry-run; revoke, disable
+// and enable set spec.state.
 package change
 
 import (
@@ -37,6 +39,7 @@ type request struct {
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
 }
 
+// NewRotate returns the verb rotate.
 func NewRotate(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
 		use: "rotate", short: "Issue a new revision; the earlier one verifies on for the overlap",
@@ -47,6 +50,7 @@ The new key is in the same Secret. The earlier one goes on verifying for spec.ro
 	})
 }
 
+// NewCompromise returns the verb compromise.
 func NewCompromise(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
 		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,

@@ -23,6 +23,7 @@ type transition struct {
 	final string
 }
 
+// NewDisable returns the verb disable.
 func NewDisable(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
 		use: "disable", short: "Keep all revisions from verifying until the key is enabled again", done: "disabled", state: v1alpha1.StateDisabled,
@@ -31,6 +32,7 @@ set it there.`,
 	})
 }
 
+// NewEnable returns the verb enable.
 func NewEnable(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
 		use: "enable", short: "Let a disabled key verify again, and keep an unused one", done: "enabled", state: v1alpha1.StateActive, keeps: true,
@@ -39,6 +41,7 @@ whom ever it was, and the audit of unused keys counts from now. A key that was r
 	})
 }
 
+// NewRevoke returns the verb revoke.
 func NewRevoke(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
 		use: "revoke", short: "Revoke all revisions for good, and issue none", done: "revoked", state: v1alpha1.StateRevoked,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package clitest has the fixtures of the plugin's tests. It imports no verb, so the tests of each verb can use it.
 package clitest
 
 import (

@@ -12,9 +12,10 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
+// Day is 24 hours.
 const Day = 24 * time.Hour
 
-// Healthy is a key of which nothing is to be said.
+// Healthy returns a key in namespace support in which an audit finds no risk at Now.
 func Healthy(name string) *v1alpha1.DGbotAPIKey {
 	k := &v1alpha1.DGbotAPIKey{}
 	k.Name, k.Namespace, k.CreationTimestamp = name, "support", *At(-200 * Day)
@@ -28,10 +29,13 @@ func Healthy(name string) *v1alpha1.DGbotAPIKey {
 	return k
 }
 
+// Now is the present time of tests with a fixed clock.
 var Now = time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
 
+// At returns the time d after Now.
 func At(d time.Duration) *metav1.Time { return &metav1.Time{Time: Now.Add(d)} }
 
+// Mint returns the text of a new key.
 func Mint(t *testing.T, environment string) string {
 	t.Helper()
 	key, err := apikey.Mint(environment)

@@ -16,8 +16,8 @@ import (
 	"dgbot.io/key-operator/internal/cli/cluster"
 )
 
-// APIServer answers as an API server does that has one key, whose operator does nothing. What isSlow answers only when the client has
-// gone.
+// APIServer starts a server that answers as an API server does, and returns its URL. It has one key, web, which no operator reconciles. A
+// request for which isSlow is true gets no answer: the server holds it until the client closes the connection.
 func APIServer(t *testing.T, isSlow func(*http.Request) bool) string {
 	t.Helper()
 	key := Healthy("web")
@@ -27,7 +27,7 @@ func APIServer(t *testing.T, isSlow func(*http.Request) bool) string {
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
 		if isSlow(request) {
-			// Only when the body has been read does the server notice that the client has gone.
+			// The server notices a closed connection only after it has read the body.
 			_, _ = io.Copy(io.Discard, request.Body)
 			<-request.Context().Done()
 			return
@@ -48,4 +48,5 @@ func APIServer(t *testing.T, isSlow func(*http.Request) bool) string {
 	return server.URL
 }
 
+// Never reports false for every request.
 func Never(*http.Request) bool { return false }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package cluster reads and patches the operator's objects, with the rights of the user. It is the only package of the plugin with a client of
+// its own; describe reads workloads through Core.
 package cluster
 
 import (
@@ -83,20 +85,20 @@ func Connect(flags *genericclioptions.ConfigFlags) (*Client, error) {
 	return &Client{client: client, config: config, Namespace: namespace, retries: defaultRetries}, nil
 }
 
-// Core is the client for kinds of Kubernetes itself.
+// Core returns the client for kinds of Kubernetes itself.
 func (c *Client) Core() (kubernetes.Interface, error) {
 	config := rest.CopyConfig(c.config)
 	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = nil, "", nil
 	return kubernetes.NewForConfig(config)
 }
 
-// Key returns the DGbotAPIKey of a name.
+// Key returns the DGbotAPIKey of a name, or the API server's error, which may be NotFound.
 func (c *Client) Key(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotAPIKey, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	return key, c.client.Get().MaxRetries(c.retries).Namespace(name.Namespace).Resource(keyResource).Name(name.Name).Do(ctx).Into(key)
 }
 
-// Chatbot returns the DGbotChatbot of a name.
+// Chatbot returns the DGbotChatbot of a name; an empty one with an error.
 func (c *Client) Chatbot(ctx context.Context, name types.NamespacedName) (*v1alpha1.DGbotChatbot, error) {
 	chatbot := &v1alpha1.DGbotChatbot{}
 	return chatbot, c.client.Get().Namespace(name.Namespace).Resource(chatbotResource).Name(name.Name).Do(ctx).Into(chatbot)
@@ -111,7 +113,7 @@ func (c *Client) Environment(ctx context.Context, name string) (*v1alpha1.DGbotE
 // pageSize bounds what one answer of the API server holds.
 const pageSize = 500
 
-// Keys lists the keys of a namespace; of all namespaces if it is empty.
+// Keys returns the keys of a namespace that a label selector selects; of all namespaces if namespace is empty. It reads page by page.
 func (c *Client) Keys(ctx context.Context, namespace, selector string) ([]v1alpha1.DGbotAPIKey, error) {
 	var all []v1alpha1.DGbotAPIKey
 	for token := ""; ; {
@@ -126,7 +128,7 @@ func (c *Client) Keys(ctx context.Context, namespace, selector string) ([]v1alph
 	}
 }
 
-// Records lists the records whose selectable field has a value.
+// Records returns the records of a namespace whose selectable field has a value; of all namespaces if namespace is empty.
 func (c *Client) Records(ctx context.Context, namespace, field, value string) ([]v1alpha1.DGbotAPIKeyRecord, error) {
 	var all []v1alpha1.DGbotAPIKeyRecord
 	for token := ""; ; {
@@ -150,7 +152,7 @@ func (c *Client) page(resource, namespace, token string) *rest.Request {
 // such managers when it applies Git the next time.
 const fieldManager = "dgbot"
 
-// Patch changes annotations and spec of a key. The API server rejects it if the key was deleted and created again since it was read.
+// Patch changes annotations of a key and, unless spec is nil, its spec. It replaces key by the answer. The API server rejects it if the key was deleted and created again since it was read.
 func (c *Client) Patch(ctx context.Context, key *v1alpha1.DGbotAPIKey, annotations map[string]string, spec map[string]any) error {
 	change := map[string]any{"metadata": map[string]any{"uid": key.UID, "annotations": annotations}}
 	if spec != nil {
@@ -187,6 +189,7 @@ func (c *Client) Now(ctx context.Context) (time.Time, error) {
 	return at.UTC(), nil
 }
 
+// TypeMeta returns the type of one of the operator's kinds, which answers of the API server leave out.
 func TypeMeta(kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind}
 }

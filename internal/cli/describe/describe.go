@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package describe has the verb describe: one key with its revisions, events and the workloads that read its Secret.
 package describe
 
 import (
@@ -49,6 +50,7 @@ type eventRow struct {
 	Count   int32       `json:"count"`
 }
 
+// New returns the verb describe.
 func New(s *session.Session) *cobra.Command {
 	var output string
 	which := target.Selection{}

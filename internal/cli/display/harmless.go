@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package display writes what users and programs read: lines, tables, JSON and YAML. It holds every rule that keeps text from the cluster and
+// from files from acting on a terminal, in a spreadsheet or in a shell.
 package display
 
 import (
@@ -17,8 +19,8 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// Labels, messages, mount paths, names of files and answers of servers are written by others than the user who reads them. This file
-// holds every rule that keeps such text from acting on the reader's side:
+// Labels, messages, mount paths, names of files and answers of servers come from other authors than the user who reads them. This file
+// holds every rule that keeps such text from acting where it is shown:
 //
 //   - harmless wraps both streams, for terminals;
 //   - writef and writeRow write the lines and the cells of texts and tables;
@@ -37,6 +39,7 @@ type harmless struct{ out io.Writer }
 // key.
 func NewWriter(out io.Writer) io.Writer { return harmless{out} }
 
+// Write implements io.Writer.
 func (h harmless) Write(text []byte) (int, error) {
 	if _, err := io.WriteString(h.out, apikey.Redact(strings.Map(visible, string(text)))); err != nil {
 		return 0, err
@@ -79,13 +82,14 @@ func escapeInvisible(text []byte, forYAML bool) []byte {
 	return escaped
 }
 
-// OneLine keeps a text in its line and in its cell. Runs of white space become one space: a line break would begin a line of its own, and
+// OneLine returns a text that stays in its line and in its cell. Runs of white space become one space: a line break would begin a line of its own, and
 // several spaces would imitate the columns of a table. Invalid bytes are replaced: tabwriter takes 0xff for a sign of its own.
 func OneLine(text string) string {
 	return strings.Join(strings.Fields(strings.ToValidUTF8(text, string(utf8.RuneError))), " ")
 }
 
-// Writef writes a text of this package's own. Every argument that is a text is put on one line; line breaks and tabs come from the format.
+// Writef formats a text that the plugin itself is the author of, as fmt.Fprintf does, and writes it at once. It puts every argument that is a
+// text, an error or a fmt.Stringer on one line; line breaks and tabs come from the format alone. All packages of the plugin write through it.
 func Writef(out io.Writer, format string, arguments ...any) error {
 	for i, argument := range arguments {
 		switch value := argument.(type) {

@@ -18,11 +18,13 @@ import (
 // Column is a column of a table with rows of type T. For programs, now is zero, and times are formatted in RFC 3339.
 type Column[T any] struct {
 	Heading string
-	Wide    bool
-	Cell    func(row *T, now time.Time) string
+	// Wide columns are left out of the output table.
+	Wide bool
+	// Cell returns the text of the column in a row.
+	Cell func(row *T, now time.Time) string
 }
 
-// PrintTable prints rows as a table, as a table with the wide columns, or as comma-separated values with all columns.
+// PrintTable prints rows in the output table, wide (a table with the wide columns) or csv (comma-separated values with all columns).
 func PrintTable[T any](out io.Writer, output string, columns []Column[T], rows []T, now time.Time) error {
 	if output == "csv" {
 		// harmless, which out may be, inspects each write alone: csv.Writer's buffer may end within a letter or a key.
@@ -65,7 +67,7 @@ func cells[T any](columns []Column[T], row *T, now time.Time) []string {
 	return all
 }
 
-// PrintValue prints a value as JSON or YAML.
+// PrintValue prints a value in the output json or yaml. It escapes what NewWriter would replace.
 func PrintValue(out io.Writer, output string, value any) error {
 	text, err := json.MarshalIndent(value, "", "    ")
 	text = escapeInvisible(text, output == "yaml")

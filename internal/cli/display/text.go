@@ -12,7 +12,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 )
 
-// TimeText formats a time relative to now, or in RFC 3339 if now is zero.
+// TimeText formats a time relative to now, or in RFC 3339 if now is zero. It returns an empty text for nil.
 func TimeText(at *metav1.Time, now time.Time) string {
 	switch {
 	case at == nil:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package exit has the exit codes of the plugin, the errors that carry them, and the message that a user sees.
 package exit
 
 import (
@@ -13,16 +14,16 @@ import (
 
 // Exit codes, for scripts.
 const (
-	// CodeFailed: it could not be done, or not for all of the keys.
+	// CodeFailed means that the verb failed, for all or for some of the keys.
 	CodeFailed = 1
-	// CodeUsage: it was called wrongly, and nothing has been done.
+	// CodeUsage means that the call is wrong. The verb has done nothing.
 	CodeUsage = 2
-	// CodeNo: it was done, and the answer is no: what was given is no key, or to verify not a good one; keys were found where none
-	// should be; one has the risk that was asked about; what was waited for has not come in time, or will not; the user said no.
+	// CodeNo means that the verb was carried out and the answer is no: the input is no key, or not a valid one; scan has found keys; a key
+	// has the risk of --fail-on; what --wait waits for has not come in time, or will not come; the user did not confirm.
 	CodeNo = 3
 )
 
-// exitError is an error with the code to end with.
+// exitError is an error with its exit code.
 type exitError struct {
 	code int
 	err  error
@@ -42,7 +43,7 @@ func No(format string, arguments ...any) error {
 	return &exitError{CodeNo, fmt.Errorf(format, arguments...)}
 }
 
-// Report prints an error in one line, with keys in it masked, and returns the exit code for it.
+// Report prints an error in one line, masks keys in it, and returns its exit code: 0 for nil, and CodeFailed for an error that carries none.
 func Report(stderr io.Writer, err error) int {
 	var exit *exitError
 	switch {

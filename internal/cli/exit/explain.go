@@ -16,7 +16,7 @@ import (
 )
 
 // Explain returns the message of an error. For a deadline or an interrupt, libraries name their own parts, such as a rate limiter;
-// explain names the server and what to do instead.
+// Explain names the server and what to do instead.
 func Explain(err error) string {
 	var status apierrors.APIStatus
 	var timeout net.Error
@@ -47,7 +47,7 @@ func addressOf(err error) string {
 	return "the API server"
 }
 
-// Late returns an error for a deadline that has passed. explain adds nothing to its message. It ends with CodeFailed, unless it is wrapped.
+// Late returns an error for a deadline that has passed. Explain adds nothing to its message. It ends with CodeFailed, unless it is wrapped.
 func Late(format string, arguments ...any) error {
 	return &lateError{fmt.Sprintf(format, arguments...)}
 }

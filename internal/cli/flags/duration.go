@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package flags has the kinds of flag values that several verbs share.
 package flags
 
 import (
@@ -13,7 +14,7 @@ import (
 // Duration is the value of a duration flag. Beside Go's units it accepts days of 24 hours: 30d, 1d12h, 90m.
 type Duration time.Duration
 
-// Day is the unit d.
+// Day is the unit d, 24 hours.
 const Day = 24 * time.Hour
 
 // withDays matches a duration that begins with days: sign, days, rest.

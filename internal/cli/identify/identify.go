@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package identify has the verb identify, which names the DGbotAPIKey of a key text.
 package identify
 
 import (
@@ -30,6 +31,7 @@ type identification struct {
 	Holder *lookup.Holder `json:"holder,omitempty"`
 }
 
+// New returns the verb identify.
 func New(s *session.Session) *cobra.Command {
 	var output string
 	var offline bool

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package list has the verb list.
 package list
 
 import (
@@ -20,6 +21,7 @@ import (
 	"dgbot.io/key-operator/internal/cli/target"
 )
 
+// New returns the verb list.
 func New(s *session.Session) *cobra.Command {
 	var l target.Listing
 	c := &cobra.Command{

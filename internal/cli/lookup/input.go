@@ -14,7 +14,8 @@ import (
 	"dgbot.io/key-operator/internal/cli/search"
 )
 
-// NoArguments refuses arguments of verbs that take a key from standard input.
+// NoArguments returns a usage error for arguments of a verb that reads a key from standard input: an argument is visible to other users of
+// the machine.
 func NoArguments(_ *cobra.Command, arguments []string) error {
 	if len(arguments) > 0 {
 		return exit.Usage("a key does not belong on the command line, where others can see it: give it on standard input")
@@ -25,7 +26,8 @@ func NoArguments(_ *cobra.Command, arguments []string) error {
 // longestInput is how much is read where one key is expected: what is longer is for scan.
 const longestInput = 64 << 10
 
-// ReadKey reads one key, alone or in a text such as a line of a log.
+// ReadKey reads one key, alone or in a text such as a line of a log, of at most longestInput bytes. command is shown where in is empty. It
+// returns an error with exit.CodeNo for no key or several.
 func ReadKey(in io.Reader, command string) (apikey.Key, error) {
 	text, err := io.ReadAll(io.LimitReader(in, longestInput))
 	if err != nil {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package lookup finds the DGbotAPIKey and revision that a key text belongs to, by the records of a cluster.
 package lookup
 
 import (
@@ -20,13 +21,13 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// Timeout bounds how long a cluster is waited for that only adds to an answer.
+// Timeout bounds the wait for a cluster or a verifier that only adds to an answer.
 const Timeout = 10 * time.Second
 
 // selectableKeyID is the field of records by which a key is found.
 const selectableKeyID = "spec.keyID"
 
-// Holder is the DGbotAPIKey and revision of a key text, by the records of a cluster.
+// Holder describes the DGbotAPIKey and revision of a key text, by the records of a cluster.
 type Holder struct {
 	Valid bool `json:"valid"`
 	// Verdict is why it does not verify: Revoked, Disabled, Ended or Orphaned; Admitted where it does.
@@ -49,7 +50,8 @@ type Holder struct {
 // Finder looks key texts up in the records that the user may list.
 type Finder struct {
 	cluster *cluster.Client
-	Now     time.Time
+	// Now is the API server's time when the finder was made.
+	Now time.Time
 	// namespace is where to look once it is clear that not everywhere may be looked; empty before that.
 	namespace string
 }

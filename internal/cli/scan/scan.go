@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package scan has the verb scan: it reads files, folders, archives and standard input, and reports the keys in them.
 package scan
 
 import (
@@ -92,6 +93,7 @@ type scan struct {
 	result   scanReport
 }
 
+// New returns the verb scan.
 func New(s *session.Session) *cobra.Command {
 	v := &scan{Session: s, result: scanReport{NotSearched: []omission{}, GitHistories: []omission{}, Leaks: []leak{}}}
 	c := &cobra.Command{

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package search finds key texts in data of any length: as they stand, in encodings and in Git histories. It opens no file and no archive.
 package search
 
 import (
@@ -14,15 +15,15 @@ import (
 // Match is a key in something that was searched.
 type Match struct {
 	Key apikey.Key
-	// Line and column count from 1, the column in characters of one byte, or of two in UTF-16; both are 0 in what is no text. offset
+	// Line and column count from 1, the column in characters of one byte, or of two in UTF-16; both are 0 in what is no text. Offset
 	// counts bytes from 0.
 	Line, Column int
 	Offset       int64
 	// Encoded: it is in base64, as in the manifest of a Secret.
 	Encoded bool
-	// Commit and file are where the change that adds or removes the key is, in the output of git log -p and its like.
+	// Commit and File are where the change that adds or removes the key is, in the output of git log -p and its like.
 	Commit, File string
-	// IsInOtherHistory is true in a text that may be a Git history in a form that has no commit for search.
+	// IsInOtherHistory is true in a text that may be a Git history in a form that has no commit for Keys.
 	IsInOtherHistory bool
 }
 
@@ -37,8 +38,8 @@ const (
 	sniffed = 8000
 )
 
-// Keys finds the keys with a right checksum in something of any length, and returns how much of it was searched. After an error that
-// is what was read before. Memory is for one chunk.
+// Keys calls found for each key with a valid checksum, in the order of their offsets, and returns how many bytes it has searched. It needs
+// memory for one chunk, however long in is. It returns the first error of in except io.EOF; found has then been called for what came before.
 func Keys(in io.Reader, found func(Match)) (size int64, err error) {
 	return searchIn(in, make([]byte, chunk), found)
 }

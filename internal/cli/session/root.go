@@ -16,7 +16,7 @@ import (
 // Verb makes the command of one verb for a session.
 type Verb func(*Session) *cobra.Command
 
-// NewRoot returns kubectl dgbot with some verbs. All that the verbs write to streams passes through display.NewWriter.
+// NewRoot returns kubectl dgbot with some verbs, of one new session. All that the verbs write to streams passes through display.NewWriter.
 func NewRoot(streams genericiooptions.IOStreams, verbs ...Verb) *cobra.Command {
 	flags := genericclioptions.NewConfigFlags(true)
 	terminal := streams.ErrOut

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package session has what every verb of the plugin starts from: the streams, the flags of kubectl, the clock and the root command.
 package session
 
 import (

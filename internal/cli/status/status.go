@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package status puts the status of a DGbotAPIKey into words.
 package status
 
 import (
@@ -41,10 +42,10 @@ func WhyWaiting(key *v1alpha1.DGbotAPIKey, asked metav1.Time) string {
 	return "waiting for the operator"
 }
 
-// IsObserved reports whether the status of a key is about its present spec. It is not from a change on until the operator has seen it.
+// IsObserved reports whether the operator has observed the present spec of a key. If not, the status is of an earlier spec.
 func IsObserved(k *v1alpha1.DGbotAPIKey) bool { return k.Status.ObservedGeneration >= k.Generation }
 
-// Text is a state for people, with what makes it out of date.
+// Text returns a state for people, with a note if the status is not of the present spec.
 func Text(state string, k *v1alpha1.DGbotAPIKey) string {
 	if IsObserved(k) {
 		return state
@@ -52,7 +53,7 @@ func Text(state string, k *v1alpha1.DGbotAPIKey) string {
 	return fmt.Sprintf("%s (generation %d not yet observed)", state, k.Generation)
 }
 
-// State is whether a key is ready, or why it is not.
+// State returns New for a key without a status, Ready, or the reason why the key is not ready.
 func State(k *v1alpha1.DGbotAPIKey) string {
 	ready := apimeta.FindStatusCondition(k.Status.Conditions, v1alpha1.ReadyCondition)
 	switch {

@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/internal/cli/session"
 )
 
-// Listing are the keys that a verb shows, and in which form: all of a namespace, or of all namespaces.
+// Listing holds which keys a verb shows, of one or of all namespaces, and in which output.
 type Listing struct {
 	Output, selector string
 	everywhere       bool

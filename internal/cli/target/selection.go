@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package target determines which keys a verb is about. A Selection names keys of one namespace that a verb acts on; a Listing has the keys of
+// one or all namespaces that a verb shows.
 package target
 
 import (
@@ -22,11 +24,11 @@ import (
 	"dgbot.io/key-operator/internal/cli/session"
 )
 
-// Selection are the keys that a verb is about: by name, by label, or all of the namespace.
+// Selection holds which keys of one namespace a verb acts on: by name, by label, or all.
 type Selection struct {
 	selector string
 	all      bool
-	// Final is what cannot be taken back about the verb; empty where it can. Then it is asked first, unless yes.
+	// Final describes the effect of the verb that cannot be undone; empty if all can. With an effect, Choose asks the user to confirm unless Yes.
 	Final string
 	Yes   bool
 	// TakesKey: instead of names there may be - for the key on standard input.

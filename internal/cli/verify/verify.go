@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package verify has the verb verify, which reports whether a key verifies: by the records of a cluster, or by asking a verifier.
 package verify
 
 import (
@@ -38,6 +39,7 @@ type verification struct {
 	Answer json.RawMessage `json:"answer,omitempty"`
 }
 
+// New returns the verb verify.
 func New(s *session.Session) *cobra.Command {
 	var output, address string
 	var scopes []string
