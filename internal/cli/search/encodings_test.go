@@ -105,7 +105,7 @@ var encodings = map[string]func(before, key, after string) string{
 
 // TestSearch_FindsEveryEncoding in every alignment, alone and between others, and with other line breaks around it.
 func TestSearch_FindsEveryEncoding(t *testing.T) {
-	key := clitest.Mint(t, "my-env")
+	key, buffer := clitest.Mint(t, "my-env"), make([]byte, chunk)
 	for name, encode := range encodings {
 		for _, before := range []string{"", "k", "KEY=", "ok:", "user: ", "abcde,", `"`, "\u00fc ", "Authorization: Bearer "} {
 			for _, after := range []string{"", "\n", "\" ", "\r\nnext line", "; and so on, for more than a line of any length that mail has"} {
@@ -114,7 +114,7 @@ func TestSearch_FindsEveryEncoding(t *testing.T) {
 					if strings.Contains(text, "\x00") {
 						around = [2]string{strings.Repeat("\x00", 4*len(around[0])), strings.Repeat("\x00", 4*len(around[1]))}
 					}
-					all := found(t, strings.NewReader(around[0]+text+around[1]))
+					all := foundWith(t, strings.NewReader(around[0]+text+around[1]), buffer)
 					if len(all) != 1 || all[0].Key.Reveal() != key {
 						t.Errorf("%s, before %q, after %q, around %q: %d found", name, before, after, around, len(all))
 					}
@@ -124,32 +124,41 @@ func TestSearch_FindsEveryEncoding(t *testing.T) {
 	}
 }
 
-// TestSearch_FindsKeysWhereverChunksEnd puts every encoding at every place around the ends of chunks.
+// TestSearch_FindsKeysWhereverChunksEnd puts every encoding at every place around the end of a chunk: one place at the end of each chunk of
+// one long input.
 func TestSearch_FindsKeysWhereverChunksEnd(t *testing.T) {
-	const small = 2*window + 2*lead
-	key, buffer := clitest.Mint(t, strings.Repeat("e", 32)), make([]byte, small)
+	// step is the distance between the ends of two chunks. It has to be longer than every text.
+	const step, spare = 2 << 10, 8
+	key, buffer := clitest.Mint(t, strings.Repeat("e", 32)), make([]byte, window+lead+step)
 	for name, encode := range encodings {
 		for shift := range 3 {
 			if shift > 0 && !strings.Contains(name, "base64") {
 				continue
 			}
-			text := encode(strings.Repeat(":", shift), key, "\n")
+			text := " " + encode(strings.Repeat(":", shift), key, "\n") + " "
+			if len(text)+2*spare > step {
+				t.Fatalf("%s has %d bytes: raise step", name, len(text))
+			}
 			filler := []byte("0123456789 abcd\n")
 			if strings.Contains(text, "\x00") {
 				filler = make([]byte, 16)
 			}
-			data := bytes.Repeat(filler, (small+2*window)/16)
-			for at := small - window - len(text) - 8; at <= small-window+8; at++ {
-				copy(data[at:], " "+text+" ")
-				var all []Match
-				if _, err := searchIn(bytes.NewReader(data), buffer, func(m Match) { all = append(all, m) }); err != nil {
-					t.Fatal(err)
-				}
-				if len(all) != 1 || all[0].Key.Reveal() != key || all[0].Offset < int64(at) || all[0].Offset > int64(at+len(text)) {
-					t.Fatalf("%s, shifted by %d, at %d: %d found: %+v", name, shift, at, len(all), all)
-				}
-				for i := at; i < at+len(text)+2; i++ {
-					data[i] = filler[i%16]
+			var places []int
+			for end := lead + step; len(places) <= len(text)+2*spare; end += step {
+				places = append(places, end-len(text)-spare+len(places))
+			}
+			data := bytes.Repeat(filler, (places[len(places)-1]+2*window)/16)
+			for _, at := range places {
+				copy(data[at:], text)
+			}
+			all := foundWith(t, bytes.NewReader(data), buffer)
+			if len(all) != len(places) {
+				t.Errorf("%s, shifted by %d: %d found, want %d", name, shift, len(all), len(places))
+				continue
+			}
+			for i, at := range places {
+				if m := all[i]; m.Key.Reveal() != key || m.Offset < int64(at) || m.Offset > int64(at+len(text)) {
+					t.Errorf("%s, shifted by %d, at %d: %+v", name, shift, at, m)
 				}
 			}
 		}
@@ -198,7 +207,7 @@ func TestSearch_FindsNothingElse(t *testing.T) {
 			t.Errorf("%s, one character more: %d found", name, len(all))
 		}
 	}
-	files := 0
+	files, buffer := 0, make([]byte, chunk)
 	for _, folder := range []string{"encoding", "crypto", "net/http", "archive/zip", "html"} {
 		err := filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src", folder), func(path string, entry os.DirEntry, err error) error { //nolint:staticcheck // the sources are there where the tests are built
 			if err != nil || entry.IsDir() {
@@ -206,7 +215,7 @@ func TestSearch_FindsNothingElse(t *testing.T) {
 			}
 			content, err := os.ReadFile(path)
 			files++
-			for _, m := range found(t, bytes.NewReader(content)) {
+			for _, m := range foundWith(t, bytes.NewReader(content), buffer) {
 				t.Errorf("%s:%d: %s", path, m.Line, m.Key)
 			}
 			return err

@@ -16,10 +16,21 @@ import (
 	"dgbot.io/key-operator/internal/cli/clitest"
 )
 
+// found returns the keys in what in holds.
 func found(t *testing.T, in io.Reader) []Match {
 	t.Helper()
 	var all []Match
 	if _, err := Keys(in, func(m Match) { all = append(all, m) }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// foundWith returns what found returns. It uses a buffer again, where a test searches thousands of texts.
+func foundWith(t *testing.T, in io.Reader, buffer []byte) []Match {
+	t.Helper()
+	var all []Match
+	if _, err := searchIn(in, buffer, func(m Match) { all = append(all, m) }); err != nil {
 		t.Fatal(err)
 	}
 	return all
