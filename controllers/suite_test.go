@@ -23,7 +23,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 var (

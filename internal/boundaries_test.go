@@ -54,6 +54,13 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 			module + "/internal/version", "k8s.io/client-go", "k8s.io/klog/v2", "github.com/go-logr/logr", "go.uber.org/zap", "sigs.k8s.io/controller-runtime",
 		},
 	},
+	"internal/scratch": {},
+	"internal/testenv": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/scratch", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go",
+			"sigs.k8s.io/controller-runtime", "github.com/go-logr/logr",
+		},
+	},
 	"internal/continuity": {
 		may:     []string{"k8s.io/apimachinery/pkg/util/resourceversion"},
 		noClock: true,
@@ -141,13 +148,13 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	"hack/demo": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/test/controlplane", module + "/hack/scratch", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			module + "/internal/scratch", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 		},
 	},
 	"test": {
 		may: []string{
-			module + "/hack/scratch", module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
-			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"github.com/evanphx/json-patch/v5", "github.com/go-logr/logr",
 		},
 	},
@@ -155,20 +162,20 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	"test/rules": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/test/controlplane", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
+			module + "/internal/testenv", "k8s.io/apimachinery", "sigs.k8s.io/yaml",
 		},
 	},
 	// It copies our CRDs, to compare with kinds that no rule is about.
 	"test/policy": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/test/controlplane",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/testenv",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 		},
 	},
 	// It reads the schemas of the CRDs.
 	"test/api": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/controllers", module + "/internal/lifecycle", module + "/test/controlplane",
+			module + "/api/v1alpha1", module + "/controllers", module + "/internal/lifecycle", module + "/internal/testenv",
 			"k8s.io/api", "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime",
 			"sigs.k8s.io/yaml", "github.com/evanphx/json-patch/v5",
 		},
@@ -176,7 +183,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// It runs scripts as Argo CD does, and asks kstatus as Flux does.
 	"test/gitops": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/test/controlplane",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/testenv",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/discovery", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 			"sigs.k8s.io/cli-utils/pkg/kstatus", "sigs.k8s.io/structured-merge-diff/v6", "github.com/evanphx/json-patch/v5", "github.com/google/cel-go",
 			"github.com/yuin/gopher-lua",
@@ -185,14 +192,14 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// It attacks the verifier.
 	"test/starvation": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/util/cert",
+			module + "/api/v1alpha1", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/util/cert",
 			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
 		},
 	},
 	// It asks as Envoy does, and reads Envoy's configuration.
 	"test/verifier": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery",
 			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "sigs.k8s.io/yaml",
 		},
 	},
@@ -200,36 +207,35 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	"test/e2e/storm": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/test/controlplane", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"go.etcd.io/etcd/client/v3",
 		},
 	},
 	"hack/bench": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
-			module + "/hack/figures", module + "/test/controlplane", module + "/test/starvation", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+			module + "/hack/figures", module + "/internal/testenv", module + "/test/starvation", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
 			"github.com/prometheus/common",
 		},
 	},
 	// It asks as Envoy does, and stands in for an API server.
 	"hack/benchverifier": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/hack/figures", module + "/test/controlplane",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/hack/figures", module + "/internal/testenv",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "golang.org/x/sync/errgroup",
 			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc",
 		},
 	},
 	"hack/figures":  {},
-	"hack/plugin":   {may: []string{module + "/hack/progress", module + "/hack/scratch", "sigs.k8s.io/yaml"}},
+	"hack/plugin":   {may: []string{module + "/hack/progress", module + "/internal/scratch", "sigs.k8s.io/yaml"}},
 	"hack/progress": {},
-	"hack/scratch":  {},
 	"hack/verify":   {},
 	// These rules themselves.
 	"internal": {},
 })
 
 // forTests are what tests may import beside their package's rule.
-var forTests = []string{module + "/test/controlplane"}
+var forTests = []string{module + "/internal/testenv"}
 
 func TestImportsKeepToTheirBoundaries(t *testing.T) {
 	for path, file := range sources(t) {
@@ -329,7 +335,7 @@ func TestFunctionsAndFilesStayShort(t *testing.T) {
 const maxPackageFiles = 15
 
 // tooLarge are packages that are yet to be divided, with the files that they may have until then.
-var tooLarge = map[string]int{"test/controlplane": 18}
+var tooLarge = map[string]int{"internal/testenv/controlplane": 18}
 
 func TestPackagesStaySmall(t *testing.T) {
 	count := map[string]int{}

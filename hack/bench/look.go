@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // sample is what has been used up to a moment.

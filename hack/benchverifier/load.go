@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dgbot.io/key-operator/hack/figures"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // asker asks one question after the other, each with the next key, and fails where a good key is not admitted.

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/hack/figures"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // settled is how long a verifier has to give memory back that it needed for something else.

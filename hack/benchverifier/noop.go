@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // noOpCommand makes this program serve answers that nothing was decided for, in a process of its own as the verifier is.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // instructions are what a user needs to try a running stack.

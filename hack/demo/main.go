@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"dgbot.io/key-operator/hack/scratch"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/scratch"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 func main() {

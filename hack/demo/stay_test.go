@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestStay_EndsWithEverythingItStarted runs the demo as `make run` does, its temporary files in a folder with a space, and

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // terminal shows commands as a user types them, runs them, and shows what they print.

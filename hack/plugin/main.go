@@ -24,7 +24,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/hack/progress"
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 //go:embed krew.yaml.tmpl

@@ -23,7 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/controllers"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 var (

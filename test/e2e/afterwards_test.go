@@ -13,7 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // What is checked when all tests have run: what the suite as a whole must have left, or not left.

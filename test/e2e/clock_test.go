@@ -13,7 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestManager_FollowsTheAPIServersClock: a manager whose clock is ahead of the API server's by ten minutes, as far as it can know, dates

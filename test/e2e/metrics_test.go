@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // samples are the values of a scrape by series.

@@ -19,7 +19,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // gives asserts that a call with something on standard input ends with a code and says something, and never the key.

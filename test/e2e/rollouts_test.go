@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")

@@ -11,7 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 var update = flag.Bool("update", false, "write the test data of config/integrations/argocd anew, from what the policy says of each state")

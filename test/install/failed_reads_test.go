@@ -15,7 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // soon bounds how long a revocation takes: a second, and room for a machine that is busy.

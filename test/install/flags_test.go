@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestFlagsAreRefusedWithAWordOnWhatIsWrong: before anything is asked of an API server.

@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // hardened is a control plane as docs/threat-model.md asks for it: with its audit policy, and its encryption of Secrets.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestListeners_NameFlagAndAddressOfATakenPort, of each listener of manager and verifier.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestOverlaysRunWithExactlyTheirRights installs each overlay, runs the manager under its account, and takes a key through

@@ -20,7 +20,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // started bounds how long the controllers take to start while a cache cannot be filled: 4 s, and room for a machine that is busy.

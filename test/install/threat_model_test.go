@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // people are who docs/threat-model.md speaks of. "owner" is a namespace's owner with every right in it, "keeper" has the

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestFirstIssue_WaitsForTheRightToReadRules: a manager that works in some namespaces, and may not read the rules of environments or the

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // createTwinKinds creates the CRDs of twinGroup.

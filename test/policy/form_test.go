@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 var inText = regexp.MustCompile(apikey.InText)

@@ -19,7 +19,7 @@ import (
 
 	"k8s.io/client-go/util/cert"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // shares are the parts of the memory limit that the connections of each listener may take, in bytes at the shipped limit, and requests that

@@ -19,7 +19,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // nginxOrSkip returns the path of NGINX. Where CI has installed it, it must be there.

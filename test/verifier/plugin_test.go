@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"dgbot.io/key-operator/internal/apikey"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestThePluginAsksAVerifier with the key from standard input, and passes on what it says.

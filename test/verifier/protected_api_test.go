@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // TestTheExampleAPIIsProtected: the program that docs/protect-an-api.md tells newcomers to start.

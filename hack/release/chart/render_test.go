@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"dgbot.io/key-operator/hack/release/kustomization"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // values are given to the chart; object is one of Kubernetes.

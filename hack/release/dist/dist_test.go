@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 
 	"dgbot.io/key-operator/hack/release/kustomization"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

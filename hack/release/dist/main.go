@@ -19,7 +19,7 @@ import (
 
 	"dgbot.io/key-operator/hack/progress"
 	"dgbot.io/key-operator/hack/release/reference"
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 // release is what is released, and whence.

@@ -10,7 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 // programs are those in the image, and in the Dockerfile. The first is what it runs.

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 // Build returns the objects of a folder in the order in which kubectl applies them: namespaces first, and what needs others after them.

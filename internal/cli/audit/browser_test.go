@@ -17,7 +17,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/clitest"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // widths are those of a phone, of half a screen and of a screen, in pixels of CSS.

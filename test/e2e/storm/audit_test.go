@@ -17,7 +17,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // The environment of a storm has an audit all the time, with times so short that keys which nobody replaces for a while go. Nobody

@@ -17,7 +17,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // troupe are two managers without leader election, each behind a proxy of its own.

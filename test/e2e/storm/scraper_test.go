@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"dgbot.io/key-operator/test/controlplane"
+	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // scraped is where the metrics of the second manager are. The first has none: making a certificate takes a good part of

@@ -22,7 +22,7 @@ const (
 // Repository is the root of this repository.
 func Repository() string {
 	_, self, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(self), "..", "..")
+	return filepath.Join(filepath.Dir(self), "..", "..", "..")
 }
 
 // Install applies config/default and config/environments as a user does.

@@ -23,7 +23,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 // Cluster is a running control plane.
@@ -106,7 +106,7 @@ func Assets() (string, error) {
 	hint := "KUBEBUILDER_ASSETS names this folder; unset it to use the one 'make controlplane' builds"
 	if folder == "" {
 		_, self, _, _ := runtime.Caller(0)
-		folder = filepath.Join(filepath.Dir(self), "..", "..", "bin", "k8s")
+		folder = filepath.Join(filepath.Dir(self), "..", "..", "..", "bin", "k8s")
 		hint = "run 'make controlplane'"
 	}
 	for _, program := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"} {

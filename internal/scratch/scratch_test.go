@@ -72,7 +72,7 @@ func TestScripts_NameFolderAndVariableOfAFullDisk(t *testing.T) {
 		want  string
 	}{
 		"the build of the control plane": {
-			args: []string{filepath.Join("..", "controlplane", "build.sh"), t.TempDir()},
+			args: []string{filepath.Join("..", "..", "hack", "controlplane", "build.sh"), t.TempDir()},
 			fakes: map[string]string{"go": `case "$1" in
 list) echo v1.37.0 ;;
 env) echo /cache ;;
@@ -81,7 +81,7 @@ esac`},
 			want: "no space left: the build writes to " + temporary + " (TMPDIR), /cache (GOCACHE) and ",
 		},
 		"make verify": {
-			args:  []string{filepath.Join("..", "verify", "verify.sh")},
+			args:  []string{filepath.Join("..", "..", "hack", "verify", "verify.sh")},
 			fakes: map[string]string{"df": `echo "Filesystem 1024-blocks Used Available Capacity Mounted on"; echo "tmpfs 65536 60000 5536 92% /small"`},
 			want:  "verify: " + temporary + " (TMPDIR) has 5 MiB free and 1024 MiB are needed: set TMPDIR to a folder with more space",
 		},

@@ -14,7 +14,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"dgbot.io/key-operator/hack/scratch"
+	"dgbot.io/key-operator/internal/scratch"
 )
 
 // Program is a running manager or verifier.
