@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // sample is what has been used up to a moment.
@@ -36,7 +36,7 @@ func (w *world) look(ctx context.Context) (sample, error) {
 		numbers[program] = number
 	}
 	for name, number := range numbers {
-		used, err := controlplane.ProcessorSeconds(number)
+		used, err := process.ProcessorSeconds(number)
 		if err != nil {
 			return s, err
 		}
@@ -86,7 +86,7 @@ func (w *world) requests(ctx context.Context) (map[string]float64, error) {
 
 // idle waits until a process has done nothing for a second, and returns when that began.
 func idle(ctx context.Context, number int) (time.Time, error) {
-	last, err := controlplane.ProcessorSeconds(number)
+	last, err := process.ProcessorSeconds(number)
 	since := time.Now()
 	for err == nil && time.Since(since) < time.Second {
 		select {
@@ -96,7 +96,7 @@ func idle(ctx context.Context, number int) (time.Time, error) {
 		}
 		var used float64
 		// A tick now and then is the runtime's own.
-		if used, err = controlplane.ProcessorSeconds(number); used > last+0.015 {
+		if used, err = process.ProcessorSeconds(number); used > last+0.015 {
 			last, since = used, time.Now()
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 	"dgbot.io/key-operator/test/starvation"
 )
 
@@ -24,7 +24,7 @@ func (w *world) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
 	if _, err := idle(ctx, w.manager.ProcessNumber()); err != nil {
 		return 0, err
 	}
-	mib, err := controlplane.ResidentMiB(w.manager.ProcessNumber())
+	mib, err := process.ResidentMiB(w.manager.ProcessNumber())
 	if err != nil {
 		return 0, err
 	}
@@ -45,7 +45,7 @@ func (w *world) restartAndCrowd(ctx context.Context, result *report) error {
 	if err := starvation.CreateSecrets(ctx, w.user, "crowd", w.foreign, w.large); err != nil {
 		return err
 	}
-	running, err := controlplane.ResidentMiB(w.manager.ProcessNumber())
+	running, err := process.ResidentMiB(w.manager.ProcessNumber())
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (w *world) restart(ctx context.Context) (seconds, mib float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	mib, err = controlplane.ResidentMiB(w.manager.ProcessNumber())
+	mib, err = process.ResidentMiB(w.manager.ProcessNumber())
 	return rest.Sub(began).Seconds(), mib, err
 }
 

@@ -19,6 +19,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // namespace holds the keys that are measured.
@@ -32,7 +33,7 @@ type world struct {
 	account client.Client
 	raw     *kubernetes.Clientset
 	log     *os.File
-	manager *controlplane.Program
+	manager *process.Program
 }
 
 func newWorld(ctx context.Context, s settings) (*world, error) {

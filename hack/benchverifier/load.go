@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dgbot.io/key-operator/hack/figures"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // asker asks one question after the other, each with the next key, and fails where a good key is not admitted.
@@ -90,7 +90,7 @@ func (w *world) load(ctx context.Context, s server, into *series) error {
 	if _, err := w.ask(ctx, s, warmUp); err != nil {
 		return err
 	}
-	before, err := controlplane.ProcessorSeconds(s.processNumber)
+	before, err := process.ProcessorSeconds(s.processNumber)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (w *world) load(ctx context.Context, s server, into *series) error {
 		return err
 	}
 	elapsed := time.Since(began).Seconds()
-	after, err := controlplane.ProcessorSeconds(s.processNumber)
+	after, err := process.ProcessorSeconds(s.processNumber)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/hack/figures"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // settled is how long a verifier has to give memory back that it needed for something else.
@@ -40,7 +40,7 @@ func (w *world) remember(ctx context.Context, r *report) error {
 // while it answers.
 func (w *world) stream(ctx context.Context, r *report) error {
 	figures.Progress("streaming %d records", w.streamed)
-	address, err := controlplane.FreeAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,6 @@ func (w *world) start(ctx context.Context, mib, ready *[]float64) error {
 // occupies takes down a verifier's resident memory once it has had the time to give some back.
 func (v *verifier) occupies(mib *float64) (err error) {
 	time.Sleep(settled)
-	*mib, err = controlplane.ResidentMiB(v.ProcessNumber())
+	*mib, err = process.ResidentMiB(v.ProcessNumber())
 	return err
 }

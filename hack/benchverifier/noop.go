@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // noOpCommand makes this program serve answers that nothing was decided for, in a process of its own as the verifier is.
@@ -65,7 +65,7 @@ type noOp struct {
 func startNoOp(ctx context.Context) (*noOp, error) {
 	n := &noOp{}
 	for _, address := range []*string{&n.http, &n.grpc} {
-		free, err := controlplane.FreeAddress()
+		free, err := process.FreeAddress()
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 
 	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // namespace holds the keys and records that are measured with.
@@ -76,7 +77,7 @@ func (w *world) stop() error {
 
 // verifier is one that runs, and is ready.
 type verifier struct {
-	*controlplane.Program
+	*process.Program
 	http, grpc string
 	// readyAfter is how long it took.
 	readyAfter time.Duration
@@ -85,10 +86,10 @@ type verifier struct {
 // startVerifier runs the built verifier: against the API server, or against what a config leads to.
 func (w *world) startVerifier(ctx context.Context, config *rest.Config) (v *verifier, err error) {
 	v = &verifier{}
-	if v.http, err = controlplane.FreeAddress(); err != nil {
+	if v.http, err = process.FreeAddress(); err != nil {
 		return nil, err
 	}
-	if v.grpc, err = controlplane.FreeAddress(); err != nil {
+	if v.grpc, err = process.FreeAddress(); err != nil {
 		return nil, err
 	}
 	if config == nil {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // instructions are what a user needs to try a running stack.
@@ -23,6 +23,6 @@ func (i instructions) commands() string {
 
   key=$(kubectl get secret dgbot-production -n support -o jsonpath='{.data.api-key}' | base64 -d)
   curl -X POST -H "Authorization: Bearer $key" %s/v1/verify
-`, controlplane.Quote(i.kubeconfig), controlplane.Quote(i.assets), controlplane.Quote(filepath.Join(i.repository, "bin")),
-		controlplane.Quote(filepath.Join(i.repository, "config", "samples")), i.verifierURL)
+`, process.Quote(i.kubeconfig), process.Quote(i.assets), process.Quote(filepath.Join(i.repository, "bin")),
+		process.Quote(filepath.Join(i.repository, "config", "samples")), i.verifierURL)
 }

@@ -16,6 +16,7 @@ import (
 
 	"dgbot.io/key-operator/internal/scratch"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 func main() {
@@ -23,7 +24,7 @@ func main() {
 	verbose := flag.Bool("verbose", false, "show the logs of operator and verifier")
 	parent := flag.Int("parent", 0, "stop when this process, which started the demo, has ended")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), controlplane.StopSignals()...)
+	ctx, stop := signal.NotifyContext(context.Background(), process.StopSignals()...)
 	if *parent != 0 {
 		go func() {
 			waitForParent(*parent)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // stack is a control plane with operator and verifier as they are installed: CRDs, policies, RBAC, and each under its own
@@ -25,8 +26,8 @@ type stack struct {
 
 	cluster  *controlplane.Cluster
 	folder   string
-	operator *controlplane.Program
-	verifier *controlplane.Program
+	operator *process.Program
+	verifier *process.Program
 	// verifierURL is where the verifier answers.
 	verifierURL string
 	// logPaths are those of the programs that were started.
@@ -35,7 +36,7 @@ type stack struct {
 
 func (s *stack) start(ctx context.Context) error {
 	var err error
-	if s.folder, err = controlplane.TempDir("logs"); err != nil {
+	if s.folder, err = process.TempDir("logs"); err != nil {
 		return err
 	}
 	steps := []struct {
@@ -80,7 +81,7 @@ func (s *stack) startVerifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := controlplane.FreeAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (s *stack) wait(ctx context.Context) error {
 
 func (s *stack) stop() error {
 	var err error
-	for _, program := range []*controlplane.Program{s.verifier, s.operator} {
+	for _, program := range []*process.Program{s.verifier, s.operator} {
 		if program != nil {
 			err = errors.Join(err, program.Stop())
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // TestStay_EndsWithEverythingItStarted runs the demo as `make run` does, its temporary files in a folder with a space, and
@@ -58,7 +59,7 @@ func TestStay_EndsWithEverythingItStarted(t *testing.T) {
 			test.end(t, w)
 			_ = w.command.Wait() // its exit code is that of the signal
 			for name, number := range numbers {
-				eventually(t, name+" has ended", func() bool { return !controlplane.IsRunning(number) })
+				eventually(t, name+" has ended", func() bool { return !process.IsRunning(number) })
 			}
 			eventually(t, "all temporary files are removed", func() bool {
 				left, err := os.ReadDir(w.temporary)
@@ -157,7 +158,7 @@ func (w *world) processNumbers(t *testing.T) map[string]int {
 			t.Fatal(err)
 		}
 		number, err := strconv.Atoi(strings.TrimSpace(string(content)))
-		if err != nil || !controlplane.IsRunning(number) {
+		if err != nil || !process.IsRunning(number) {
 			t.Fatalf("%s: process %q does not run (%v)", file, content, err)
 		}
 		numbers[filepath.Base(file)] = number

@@ -12,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"dgbot.io/key-operator/internal/lifecycle/standing"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 func (t *tour) loseSecret() error {
@@ -62,7 +62,7 @@ func (t *tour) compromise() error {
 	if err != nil {
 		return err
 	}
-	folder, err := controlplane.TempDir("demo")
+	folder, err := process.TempDir("demo")
 	if err != nil {
 		return err
 	}

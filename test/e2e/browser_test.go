@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -17,19 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/browser"
 )
-
-// browserOrSkip returns the path of a Chromium that starts. If CI has found one, it must be there.
-func browserOrSkip(t *testing.T) string {
-	t.Helper()
-	browser, err := controlplane.Browser(t.Context())
-	if errors.Is(err, controlplane.ErrNoBrowser) {
-		t.Skipf("nothing is tried in a browser: %v", err)
-	}
-	must(t, err)
-	return browser
-}
 
 // website serves a page with a snippet in it, and the script that the snippet loads, and keeps what it has sent.
 type website struct {
@@ -55,7 +43,7 @@ func (w *website) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 
 // TestABrowserFindsTheChatbotID in a page with the published snippet, and gets nothing secret with it.
 func TestABrowserFindsTheChatbotID(t *testing.T) {
-	browser := browserOrSkip(t)
+	chromium := browser.FindOrSkip(t)
 	site := &website{}
 	server := httptest.NewTLSServer(site)
 	t.Cleanup(server.Close)
@@ -79,7 +67,7 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	site.snippet = widget.Data[v1alpha1.WidgetSnippet]
 	site.mutex.Unlock()
 
-	page, err := controlplane.DumpPage(t.Context(), browser, server.URL+"/shop")
+	page, err := browser.DumpPage(t.Context(), chromium, server.URL+"/shop")
 	must(t, err)
 	if want := fmt.Sprintf("I am %s at /shop", id); !strings.Contains(page, want) {
 		t.Errorf("the page does not say %q:\n%s", want, page)

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // kubectl runs kubectl as the cluster admin, in the place's namespace.
@@ -119,7 +119,7 @@ func TestEnvironments_UpgradeFromAManagerThatDidNotRequireThem(t *testing.T) {
 	text := p.text("old")
 	must(t, earlier.Stop())
 
-	var instances [2]*controlplane.Program
+	var instances [2]*process.Program
 	for i := range instances {
 		instances[i] = startOperator(t, "--leader-elect=false")
 	}

@@ -22,6 +22,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // samples are the values of a scrape by series.
@@ -108,7 +109,7 @@ func (p *place) seriesOf(name string, scraped map[string]float64) map[string]flo
 
 func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 	addresses := []string{"127.0.0.1:18444", "127.0.0.1:18445"}
-	managers := map[string]*controlplane.Program{}
+	managers := map[string]*process.Program{}
 	for _, address := range addresses {
 		managers[address] = startOperator(t, "--metrics-bind-address="+address)
 	}

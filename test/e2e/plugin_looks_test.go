@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/browser"
 )
 
 // deploy creates a Deployment that nobody runs.
@@ -109,7 +109,7 @@ func TestTheAuditOfANamespace(t *testing.T) {
 		t.Error("the page lacks a finding, or has a key")
 	}
 	t.Run("in a browser", func(t *testing.T) {
-		shown, err := controlplane.DumpPage(t.Context(), browserOrSkip(t), "file://"+page)
+		shown, err := browser.DumpPage(t.Context(), browser.FindOrSkip(t), "file://"+page)
 		must(t, err)
 		if strings.Count(shown, `<rect class="bar"`) != 2 || !strings.Contains(shown, s.name+"/mighty") {
 			t.Errorf("%s", shown)

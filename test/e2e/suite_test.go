@@ -26,13 +26,14 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
 	cluster *controlplane.Cluster
 	admin   client.WithWatch
 	// operatorLog is everything that every manager of the suite printed, at the highest verbosity.
-	operatorLog controlplane.Log
+	operatorLog process.Log
 )
 
 // within bounds every wait; nothing takes nearly as long on an idle machine.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	folder, err := controlplane.TempDir("audit")
+	folder, err := process.TempDir("audit")
 	var audit map[string][]string
 	if err == nil {
 		defer func() { _ = os.RemoveAll(folder) }()
@@ -69,7 +70,7 @@ func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 }
 
 // startOperator runs a manager for the test.
-func startOperator(t *testing.T, args ...string) *controlplane.Program {
+func startOperator(t *testing.T, args ...string) *process.Program {
 	t.Helper()
 	operator, err := cluster.StartOperator(t.Context(), &operatorLog, append([]string{"--zap-log-level=10"}, args...)...)
 	if err != nil {

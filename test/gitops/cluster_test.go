@@ -23,6 +23,7 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // within bounds every wait; nothing takes nearly as long on an idle machine.
@@ -33,7 +34,7 @@ type site struct {
 	t       *testing.T
 	cluster *controlplane.Cluster
 	admin   client.Client
-	log     controlplane.Log
+	log     process.Log
 	// kinds are all that objects in a namespace can have.
 	kinds []schema.GroupVersionKind
 }

@@ -16,6 +16,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // soon bounds how long a revocation takes: a second, and room for a machine that is busy.
@@ -178,7 +179,7 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 		out, err := h.run("", "get", "secrets", "-n", "default")
 		return err != nil, out
 	})
-	address, err := controlplane.FreeAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

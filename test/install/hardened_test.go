@@ -23,13 +23,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // hardened is a control plane as docs/threat-model.md asks for it: with its audit policy, and its encryption of Secrets.
 type hardened struct {
 	admin
 	folder string
-	log    controlplane.Log
+	log    process.Log
 	// texts are the keys that were seen in Secrets.
 	texts []string
 }
@@ -101,7 +102,7 @@ func (h *hardened) encryption(t *testing.T) string {
 }
 
 // operate runs the manager under its account with the arguments of the installed Deployment, and with others after them.
-func (h *hardened) operate(env map[string]string, others ...string) *controlplane.Program {
+func (h *hardened) operate(env map[string]string, others ...string) *process.Program {
 	h.t.Helper()
 	config, err := h.cluster.ServiceAccountConfig(h.t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	if err != nil {
@@ -111,7 +112,7 @@ func (h *hardened) operate(env map[string]string, others ...string) *controlplan
 }
 
 // operateWith runs the manager with a config that may lead through a proxy.
-func (h *hardened) operateWith(config *rest.Config, env map[string]string, others ...string) *controlplane.Program {
+func (h *hardened) operateWith(config *rest.Config, env map[string]string, others ...string) *process.Program {
 	h.t.Helper()
 	container := h.deployment().Spec.Template.Spec.Containers[0]
 	values := map[string]string{}
@@ -141,7 +142,7 @@ func (h *hardened) operateWith(config *rest.Config, env map[string]string, other
 	return operator
 }
 
-func (h *hardened) stop(operator *controlplane.Program) {
+func (h *hardened) stop(operator *process.Program) {
 	h.t.Helper()
 	select {
 	case <-operator.Exited():

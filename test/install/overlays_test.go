@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // TestOverlaysRunWithExactlyTheirRights installs each overlay, runs the manager under its account, and takes a key through
@@ -27,7 +28,7 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 			if test.namespaced {
 				h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", folder, "watched"), "-n", "support")
 			}
-			address, err := controlplane.FreeAddress()
+			address, err := process.FreeAddress()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +61,7 @@ func (h *hardened) mayNot(verb, resource, namespace string) {
 }
 
 // readsSecretsAndNothingElse: of an unchanged world the manager asks for the Secrets when they are due, and for its lease.
-func (h *hardened) readsSecretsAndNothingElse() (running *controlplane.Program) {
+func (h *hardened) readsSecretsAndNothingElse() (running *process.Program) {
 	h.t.Helper()
 	const keys = 3
 	for i := range keys {
@@ -148,7 +149,7 @@ func (h *hardened) hasNothingIn(namespace string) {
 
 // servesNamespacesFromWhenItMay: neither a namespace that does not exist nor one without the Role keeps the others waiting,
 // both are named in the log, and served when they can be, without a restart.
-func (h *hardened) servesNamespacesFromWhenItMay(operator *controlplane.Program, watched string) {
+func (h *hardened) servesNamespacesFromWhenItMay(operator *process.Program, watched string) {
 	h.t.Helper()
 	h.stop(operator)
 	h.must("", "create", "namespace", "sales")

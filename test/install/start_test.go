@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // started bounds how long the controllers take to start while a cache cannot be filled: 4 s, and room for a machine that is busy.
@@ -183,7 +184,7 @@ func TestStart_WithoutCaches(t *testing.T) {
 			outer := h.t
 			h.t = t
 			defer func() { h.t = outer }()
-			address, err := controlplane.FreeAddress()
+			address, err := process.FreeAddress()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,6 +25,7 @@ import (
 
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 const (
@@ -49,7 +50,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	folder, err := controlplane.TempDir("policy")
+	folder, err := process.TempDir("policy")
 	if err == nil {
 		audit = filepath.Join(folder, "audit.log")
 		err = os.WriteFile(filepath.Join(folder, "policy.yaml"),

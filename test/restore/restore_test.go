@@ -27,6 +27,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // writes is how far the old history goes beyond the backup.
@@ -62,7 +63,7 @@ type world struct {
 	namespace string
 	proxy     *proxy
 	manager   *deployment
-	verifier  *controlplane.Program
+	verifier  *process.Program
 	address   string
 	backup    string
 	// reached is the revision up to which the old history goes.
@@ -114,7 +115,7 @@ func (w *world) through(account string) *rest.Config {
 func (w *world) startVerifier() {
 	w.t.Helper()
 	var err error
-	w.address, err = controlplane.FreeAddress()
+	w.address, err = process.FreeAddress()
 	must(w.t, err)
 	w.verifier, err = cluster.StartVerifierWith(w.through(controlplane.VerifierAccount), &printed, "--http-bind-address="+w.address,
 		"--drain-delay=0s", "--max-staleness=10m")

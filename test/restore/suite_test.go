@@ -19,12 +19,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
 	cluster *controlplane.Cluster
 	admin   client.WithWatch
-	printed controlplane.Log
+	printed process.Log
 )
 
 // within bounds every wait. The longest is for an informer that has backed off for up to a minute.
@@ -120,7 +121,7 @@ type proxy struct {
 
 func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	address, err := controlplane.FreeAddress()
+	address, err := process.FreeAddress()
 	must(t, err)
 	p := &proxy{address: address, target: target}
 	p.open(t)

@@ -20,6 +20,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
@@ -93,9 +94,9 @@ func createLargeObjects(t *testing.T, namespace string) {
 }
 
 // stayedBelow checks the most memory that the manager has had.
-func stayedBelow(t *testing.T, manager *controlplane.Program, limit int, when string) {
+func stayedBelow(t *testing.T, manager *process.Program, limit int, when string) {
 	t.Helper()
-	most, err := controlplane.MostResidentMiB(manager.ProcessNumber())
+	most, err := process.MostResidentMiB(manager.ProcessNumber())
 	must(t, err)
 	t.Logf("the manager had up to %.0f MiB of %d %s", most, limit>>20, when)
 	if int(most) >= limit>>20 {

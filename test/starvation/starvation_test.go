@@ -20,6 +20,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
@@ -35,7 +36,7 @@ var (
 	cluster  *controlplane.Cluster
 	admin    client.WithWatch
 	auditLog string
-	printed  controlplane.Log
+	printed  process.Log
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	folder, err := controlplane.TempDir("audit")
+	folder, err := process.TempDir("audit")
 	var audit map[string][]string
 	if err == nil {
 		defer func() { _ = os.RemoveAll(folder) }()
@@ -71,7 +72,7 @@ func must(t *testing.T, err error) {
 
 func lastOf(text string, n int) string { return text[max(0, len(text)-n):] }
 
-func startManager(t *testing.T, arguments ...string) *controlplane.Program {
+func startManager(t *testing.T, arguments ...string) *process.Program {
 	t.Helper()
 	manager, err := cluster.StartOperator(t.Context(), &printed, arguments...)
 	must(t, err)
@@ -262,12 +263,12 @@ var perMinute = map[string]int{
 }
 
 // nothingSpins: for a minute nothing is written, and what cannot go on costs a few requests and hardly any processor time.
-func nothingSpins(t *testing.T, manager *controlplane.Program) {
+func nothingSpins(t *testing.T, manager *process.Program) {
 	t.Helper()
-	before, err := controlplane.ProcessorSeconds(manager.ProcessNumber())
+	before, err := process.ProcessorSeconds(manager.ProcessNumber())
 	must(t, err)
 	offset := minute(t, auditEnd(t))
-	after, err := controlplane.ProcessorSeconds(manager.ProcessNumber())
+	after, err := process.ProcessorSeconds(manager.ProcessNumber())
 	must(t, err)
 	requests, _ := operatorRequests(t, offset)
 	counts := map[string]int{}

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
@@ -46,7 +47,7 @@ const (
 // attacked is a verifier with the shipped memory limit.
 type attacked struct {
 	t                   *testing.T
-	program             *controlplane.Program
+	program             *process.Program
 	http, grpc, metrics string
 	// secured is set if it serves TLS.
 	secured *tls.Config
@@ -63,7 +64,7 @@ func startAttackedWith(t *testing.T, secured *tls.Config, args ...string) *attac
 	v := &attacked{t: t, secured: secured}
 	for _, address := range []*string{&v.http, &v.grpc, &v.metrics} {
 		var err error
-		*address, err = controlplane.FreeAddress()
+		*address, err = process.FreeAddress()
 		must(t, err)
 	}
 	var err error

@@ -24,14 +24,15 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
 	cluster *controlplane.Cluster
 	admin   client.WithWatch
-	printed controlplane.Log
+	printed process.Log
 	// operator runs all the time.
-	operator *controlplane.Program
+	operator *process.Program
 )
 
 // within bounds every wait; nothing takes nearly as long on an idle machine.
@@ -57,7 +58,7 @@ func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
 // verifier is one that runs.
 type verifier struct {
 	t       *testing.T
-	program *controlplane.Program
+	program *process.Program
 	address string
 	client  *http.Client
 	scheme  string
@@ -86,7 +87,7 @@ func startVerifier(t *testing.T, args ...string) *verifier {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	address, err := controlplane.FreeAddress()
+	address, err := process.FreeAddress()
 	must(t, err)
 	return address
 }

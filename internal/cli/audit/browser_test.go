@@ -5,7 +5,6 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html"
 	"net/http"
@@ -17,7 +16,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/clitest"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/browser"
 )
 
 // widths are those of a phone, of half a screen and of a screen, in pixels of CSS.
@@ -42,13 +41,7 @@ addEventListener("load", () => {
 
 // TestRenderPage_FitsEveryWidth: nothing is outside of the page, names stay in their place, and no text is too small to read.
 func TestRenderPage_FitsEveryWidth(t *testing.T) {
-	browser, err := controlplane.Browser(t.Context())
-	if errors.Is(err, controlplane.ErrNoBrowser) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	chromium := browser.FindOrSkip(t)
 	var page bytes.Buffer
 	if err := renderPage(&page, auditOf(longNamedKeys(), quarter, clitest.Now), "all namespaces", quarter, clitest.Now); err != nil {
 		t.Fatal(err)
@@ -68,7 +61,7 @@ func TestRenderPage_FitsEveryWidth(t *testing.T) {
 		_, _ = fmt.Fprintf(answer, measuring, list)
 	}))
 	defer server.Close()
-	dom, err := controlplane.DumpPage(t.Context(), browser, server.URL)
+	dom, err := browser.DumpPage(t.Context(), chromium, server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

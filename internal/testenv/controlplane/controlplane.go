@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"dgbot.io/key-operator/internal/scratch"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // Cluster is a running control plane.
@@ -33,7 +34,7 @@ type Cluster struct {
 	// Kubeconfig is the path of a file with the same.
 	Kubeconfig string
 
-	run               *run
+	run               *process.Run
 	assets            string
 	folder            string
 	environment       *envtest.Environment
@@ -69,10 +70,10 @@ func Start(options Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{assets: assets}
-	if c.run, err = currentRun(); err != nil {
+	if c.run, err = process.CurrentRun(); err != nil {
 		return nil, err
 	}
-	if c.folder, err = TempDir("controlplane"); err != nil {
+	if c.folder, err = process.TempDir("controlplane"); err != nil {
 		return nil, err
 	}
 	c.Kubeconfig = filepath.Join(c.folder, "admin.kubeconfig")
@@ -147,7 +148,7 @@ func (c *Cluster) StartControllerManager(ctx context.Context, log io.Writer) err
 		return fmt.Errorf("the API server's service account key: %w", err)
 	}
 	const program = "kube-controller-manager"
-	c.controllerManager = c.run.command(c.processName(program), filepath.Join(c.assets, program), args...)
+	c.controllerManager = c.run.Command(c.processName(program), filepath.Join(c.assets, program), args...)
 	c.controllerManager.Stdout, c.controllerManager.Stderr = log, log
 	if err := c.controllerManager.Start(); err != nil {
 		return err

@@ -23,8 +23,8 @@ func (c *Cluster) keepFiles() error {
 	etcd.DataDir, apiServer.CertDir = filepath.Join(c.folder, "etcd-data"), filepath.Join(c.folder, "apiserver-certs")
 	etcd.Path, apiServer.Path = filepath.Join(c.folder, "etcd"), filepath.Join(c.folder, "kube-apiserver")
 	return errors.Join(
-		c.run.script(etcd.Path, c.processName("etcd"), filepath.Join(c.assets, "etcd")),
-		c.run.script(apiServer.Path, c.processName("kube-apiserver"), filepath.Join(c.assets, "kube-apiserver")),
+		c.run.Script(etcd.Path, c.processName("etcd"), filepath.Join(c.assets, "etcd")),
+		c.run.Script(apiServer.Path, c.processName("kube-apiserver"), filepath.Join(c.assets, "kube-apiserver")),
 		os.Mkdir(etcd.DataDir, 0o700), os.Mkdir(apiServer.CertDir, 0o700),
 	)
 }
@@ -92,7 +92,7 @@ func (c *Cluster) whileStopped(change func(data string) error) error {
 
 // ProcessNumber returns that of etcd or kube-apiserver.
 func (c *Cluster) ProcessNumber(program string) (int, error) {
-	content, err := os.ReadFile(c.run.processFile(c.processName(program)))
+	content, err := os.ReadFile(c.run.ProcessFile(c.processName(program)))
 	if err != nil {
 		return 0, fmt.Errorf("reading the process number of %s: %w", program, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // The operator's namespace and service account as config/default installs them.
@@ -57,13 +59,13 @@ func (c *Cluster) InstallFrom(ctx context.Context, folder string) error {
 func BuildOperator() error { return build("manager") }
 
 // StartOperator runs bin/manager under the service account that config/default installs.
-func (c *Cluster) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Program, error) {
+func (c *Cluster) StartOperator(ctx context.Context, log io.Writer, args ...string) (*process.Program, error) {
 	return c.StartOperatorAs(ctx, OperatorNamespace, OperatorAccount, log, args...)
 }
 
 // StartOperatorAs runs bin/manager under a service account with the shipped RBAC, so that a missing right shows. The
 // health and metrics listeners are off unless args say otherwise.
-func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string, log io.Writer, args ...string) (*Program, error) {
+func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string, log io.Writer, args ...string) (*process.Program, error) {
 	config, err := c.ServiceAccountConfig(ctx, namespace, account)
 	if err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func (c *Cluster) StartOperatorAs(ctx context.Context, namespace, account string
 }
 
 // StartOperatorWith runs bin/manager with a config that is not the cluster's own, such as one that leads through a proxy.
-func (c *Cluster) StartOperatorWith(config *rest.Config, namespace string, log io.Writer, args ...string) (*Program, error) {
+func (c *Cluster) StartOperatorWith(config *rest.Config, namespace string, log io.Writer, args ...string) (*process.Program, error) {
 	return c.start("manager", config, log, append([]string{
 		"--leader-election-namespace=" + namespace, "--health-probe-bind-address=0", "--metrics-bind-address=0",
 	}, args...))

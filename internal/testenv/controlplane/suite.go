@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // RunSuite starts a control plane for the tests of a package, lets prepare set it up, runs them, and stops it. It returns
@@ -42,18 +43,8 @@ func runSuite(options Options, prepare func(context.Context, *Cluster) error, ru
 // stopOnSignal keeps an interrupted test run from leaving a control plane behind: deferred calls do not run then.
 func stopOnSignal(cluster *Cluster) {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, StopSignals()...)
+	signal.Notify(signals, process.StopSignals()...)
 	<-signals
 	_ = cluster.Stop()
 	os.Exit(1)
-}
-
-// StopSignals returns the signals by which users stop a program. SIGHUP, which a closed terminal sends, is missing where it is
-// ignored, as with nohup: Notify would take it all the same.
-func StopSignals() []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		signals = append(signals, syscall.SIGHUP)
-	}
-	return signals
 }

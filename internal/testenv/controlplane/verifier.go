@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"k8s.io/client-go/rest"
+
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // VerifierAccount is the service account of config/verifier, in OperatorNamespace.
@@ -17,7 +19,7 @@ func BuildVerifier() error { return build("verifier") }
 
 // StartVerifier runs bin/verifier under the service account that config/verifier installs. Its listeners are off unless
 // args say otherwise.
-func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...string) (*Program, error) {
+func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...string) (*process.Program, error) {
 	config, err := c.ServiceAccountConfig(ctx, OperatorNamespace, VerifierAccount)
 	if err != nil {
 		return nil, err
@@ -26,6 +28,6 @@ func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...stri
 }
 
 // StartVerifierWith runs bin/verifier with a config that is not the cluster's own, such as one that leads to a stub.
-func (c *Cluster) StartVerifierWith(config *rest.Config, log io.Writer, args ...string) (*Program, error) {
+func (c *Cluster) StartVerifierWith(config *rest.Config, log io.Writer, args ...string) (*process.Program, error) {
 	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--grpc-bind-address=0", "--metrics-bind-address=0"}, args...))
 }

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // actor is somebody who does things to a few keys, one after the other, without waiting for what comes of them.
@@ -47,7 +47,7 @@ type tally struct {
 	seen    atomic.Int64
 	removed map[types.UID]bool
 	// refusals are the errors that the API server answered with, admission messages among them.
-	refusals controlplane.Log
+	refusals process.Log
 }
 
 func (t *tally) count(deed string) {

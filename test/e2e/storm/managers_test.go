@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // troupe are two managers without leader election, each behind a proxy of its own.
@@ -76,7 +77,7 @@ func (t *troupe) said(complaints []string) []string {
 	return all
 }
 
-func (t *troupe) start(i int) (*controlplane.Program, error) {
+func (t *troupe) start(i int) (*process.Program, error) {
 	args := []string{"--leader-elect=false", "--zap-log-level=10"}
 	if i == 1 {
 		args = append(args, "--metrics-bind-address="+scraped)

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controlplane
+package browser
 
 import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // fakeBrowser writes a script in the place of a browser.
@@ -25,21 +26,21 @@ func fakeBrowser(t *testing.T, script string) string {
 
 // TestDumpPage_StartsAProgramOfTheRun, so that the cleanup process ends it, and leaves no file of it.
 func TestDumpPage_StartsAProgramOfTheRun(t *testing.T) {
-	r, err := currentRun()
+	r, err := process.CurrentRun()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := DumpPage(t.Context(), fakeBrowser(t, `echo "$@"; cat "`+r.folder+`/`+processesName+`"/browser-*; echo " is $$"`), "about:blank")
+	page, err := DumpPage(t.Context(), fakeBrowser(t, `echo "$@"; cat "`+r.ProcessFile("browser-")+`"*; echo " is $$"`), "about:blank")
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(page), "\n")
 	number := lines[len(lines)-2]
-	if !strings.Contains(page, "--user-data-dir="+r.folder+"/browser-") || !strings.HasSuffix(page, "is "+number+"\n") {
-		t.Errorf("the browser is no program of %s: %s", r.folder, page)
+	if !strings.Contains(page, "--user-data-dir="+r.Folder()+"/browser-") || !strings.HasSuffix(page, "is "+number+"\n") {
+		t.Errorf("the browser is no program of %s: %s", r.Folder(), page)
 	}
-	left, err := filepath.Glob(filepath.Join(r.folder, "*", "browser-*"))
-	profiles, profilesErr := filepath.Glob(filepath.Join(r.folder, "browser-*"))
+	left, err := filepath.Glob(filepath.Join(r.Folder(), "*", "browser-*"))
+	profiles, profilesErr := filepath.Glob(filepath.Join(r.Folder(), "browser-*"))
 	if err := errors.Join(err, profilesErr); err != nil || len(left)+len(profiles) > 0 {
 		t.Errorf("%v are left, %v", append(left, profiles...), err)
 	}
@@ -48,18 +49,5 @@ func TestDumpPage_StartsAProgramOfTheRun(t *testing.T) {
 	defer cancel()
 	if _, err := DumpPage(ctx, fakeBrowser(t, "sleep 1000 & wait"), "about:blank"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a browser that does not end: %v", err)
-	}
-}
-
-// TestNewRun_LeavesNothingWhenItFails to start its cleanup process.
-func TestNewRun_LeavesNothingWhenItFails(t *testing.T) {
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
-	broken := errors.New("no more processes")
-	if r, err := newRun(func(*exec.Cmd) error { return broken }); !errors.Is(err, broken) || r != nil {
-		t.Errorf("%v, %v", r, err)
-	}
-	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
-		t.Errorf("%v are left, %v", left, err)
 	}
 }

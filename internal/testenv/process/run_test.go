@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controlplane
+package process_test
 
 import (
 	"bufio"
@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dgbot.io/key-operator/internal/testenv/controlplane"
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // runAs has the test binary act as a program that starts others and is then killed: "control plane" or "loops".
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 func liveUntilKilled(world string) error {
 	switch world {
 	case "control plane":
-		cluster, err := Start(Options{})
+		cluster, err := controlplane.Start(controlplane.Options{})
 		if err != nil {
 			return err
 		}
@@ -49,7 +52,7 @@ func liveUntilKilled(world string) error {
 			}
 		}
 	}
-	r, err := currentRun()
+	r, err := process.CurrentRun()
 	if err != nil {
 		return err
 	}
@@ -59,7 +62,7 @@ func liveUntilKilled(world string) error {
 		close(ended)
 	}()
 	for {
-		fmt.Println(r.folder)
+		fmt.Println(r.Folder())
 		select {
 		case <-ended:
 			return nil
@@ -70,11 +73,11 @@ func liveUntilKilled(world string) error {
 
 // startLoop starts a program that never ends by itself.
 func startLoop(name string) (*exec.Cmd, error) {
-	r, err := currentRun()
+	r, err := process.CurrentRun()
 	if err != nil {
 		return nil, err
 	}
-	command := r.command(name, "/bin/sh", "-c", "while :; do sleep 0.2; done", r.folder)
+	command := r.Command(name, "/bin/sh", "-c", "while :; do sleep 0.2; done", r.Folder())
 	return command, command.Start()
 }
 
@@ -99,9 +102,9 @@ func TestRun_ProgramsEndWithTheProcessThatStartedThem(t *testing.T) {
 			}
 			_ = c.command.Wait() // it was killed
 			for program, number := range numbers {
-				eventually(t, program+" has ended", func() bool { return !IsRunning(number) })
+				eventually(t, program+" has ended", func() bool { return !process.IsRunning(number) })
 			}
-			eventually(t, "the folder is removed", func() bool { return isRemoved(c.folder) })
+			eventually(t, "the folder is removed", func() bool { return process.IsRemoved(c.folder) })
 		})
 	}
 }
@@ -125,96 +128,17 @@ func TestRun_RemovesDeadRunsAtStart(t *testing.T) {
 	_ = dead.command.Wait() // it was killed
 	next := startChild(t, "loops")
 	for program, number := range numbers {
-		if IsRunning(number) {
+		if process.IsRunning(number) {
 			t.Errorf("%s of the dead run still runs", program)
 		}
 	}
 	for program, number := range aliveNumbers {
-		if !IsRunning(number) {
+		if !process.IsRunning(number) {
 			t.Errorf("%s of the run that lives has ended", program)
 		}
 	}
-	if !isRemoved(dead.folder) || isRemoved(alive.folder) || isRemoved(next.folder) {
-		t.Errorf("removed: %t (dead), %t (alive), %t (next); want the dead one only", isRemoved(dead.folder), isRemoved(alive.folder), isRemoved(next.folder))
-	}
-}
-
-// TestRemoveDeadRuns_LeavesForeignFolders: a name alone makes no folder ours.
-func TestRemoveDeadRuns_LeavesForeignFolders(t *testing.T) {
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
-	other := filepath.Join(temporary, "other")
-	young, old, locked, link := filepath.Join(temporary, runPrefix+"young"), filepath.Join(temporary, runPrefix+"old"),
-		filepath.Join(temporary, runPrefix+"locked"), filepath.Join(temporary, runPrefix+"link")
-	for _, folder := range []string{other, young, old, locked} {
-		if err := os.Mkdir(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lock, err := lockFile(filepath.Join(locked, lockName), os.O_CREATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = lock.Close() }()
-	if err := errors.Join(
-		os.WriteFile(filepath.Join(other, lockName), nil, 0o600), os.Symlink(other, link),
-		os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)),
-	); err != nil {
-		t.Fatal(err)
-	}
-	removeDeadRuns()
-	for folder, want := range map[string]bool{other: false, young: false, old: true, locked: false, link: false, filepath.Join(other, lockName): false} {
-		if got := isRemoved(folder); got != want {
-			t.Errorf("%s is removed: %t, want %t", folder, got, want)
-		}
-	}
-}
-
-// TestCleanup_KillsNoForeignProcess: a process number that was written by a program of ours may be another program's now.
-func TestCleanup_KillsNoForeignProcess(t *testing.T) {
-	folder := filepath.Join(t.TempDir(), runPrefix+"ended")
-	foreign := exec.CommandContext(t.Context(), "sleep", "60")
-	if err := errors.Join(os.MkdirAll(filepath.Join(folder, processesName), 0o700), foreign.Start()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _, _ = foreign.Process.Kill(), foreign.Wait() }()
-	for name, content := range map[string]string{"reused": strconv.Itoa(foreign.Process.Pid), "empty": "", "broken": "x"} {
-		if err := os.WriteFile(filepath.Join(folder, processesName, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := cleanupCommand(folder).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if !isRemoved(folder) || !IsRunning(foreign.Process.Pid) {
-		t.Errorf("folder removed: %t, foreign process runs: %t; want both", isRemoved(folder), IsRunning(foreign.Process.Pid))
-	}
-}
-
-// TestLauncher_StartsNothingOnceTheRunHasEnded: the cleanup process has read the process numbers by then.
-func TestLauncher_StartsNothingOnceTheRunHasEnded(t *testing.T) {
-	r := &run{folder: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(r.folder, processesName), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	script := filepath.Join(r.folder, "it's a script")
-	if err := r.script(script, "script", "/bin/echo"); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		_, missing := os.Stat(filepath.Join(r.folder, openName))
-		for name, command := range map[string]*exec.Cmd{"command": r.command("command", "/bin/echo", "$HOME", "a b"), "script": exec.Command(script, "$HOME", "a b")} {
-			out, err := command.Output()
-			if want := "$HOME a b\n"; missing == nil && (err != nil || string(out) != want) {
-				t.Errorf("%s: printed %q, %v; want %q", name, out, err, want)
-			}
-			if missing != nil && (err == nil || len(out) > 0) {
-				t.Errorf("%s: started after the run ended and printed %q", name, out)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(r.folder, openName), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if !process.IsRemoved(dead.folder) || process.IsRemoved(alive.folder) || process.IsRemoved(next.folder) {
+		t.Errorf("removed: %t (dead), %t (alive), %t (next); want the dead one only", process.IsRemoved(dead.folder), process.IsRemoved(alive.folder), process.IsRemoved(next.folder))
 	}
 }
 
@@ -262,10 +186,10 @@ func (c *child) processNumbers(t *testing.T, want int) map[string]int {
 	t.Helper()
 	numbers := map[string]int{}
 	eventually(t, fmt.Sprintf("%d programs run", want), func() bool {
-		files, _ := filepath.Glob(filepath.Join(c.folder, processesName, "*"))
+		files, _ := filepath.Glob(filepath.Join(c.folder, process.ProcessesName, "*"))
 		for _, file := range files {
 			content, _ := os.ReadFile(file)
-			if number, err := strconv.Atoi(strings.TrimSpace(string(content))); err == nil && IsRunning(number) {
+			if number, err := strconv.Atoi(strings.TrimSpace(string(content))); err == nil && process.IsRunning(number) {
 				numbers[filepath.Base(file)] = number
 			}
 		}
@@ -283,12 +207,7 @@ func kill(t *testing.T, number string) {
 	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "process "+number+" has ended", func() bool { return !IsRunning(n) })
-}
-
-func isRemoved(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, os.ErrNotExist)
+	eventually(t, "process "+number+" has ended", func() bool { return !process.IsRunning(n) })
 }
 
 func eventually(t *testing.T, what string, condition func() bool) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controlplane
+// Package browser shows pages in a real browser, where there is one.
+package browser
 
 import (
 	"bytes"
@@ -12,19 +13,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"testing"
 	"time"
+
+	"dgbot.io/key-operator/internal/testenv/process"
 )
 
-// ErrNoBrowser is returned by Browser if there is none, and by the rules of this machine there need not be one.
-var ErrNoBrowser = errors.New("there is no chromium on this machine that starts")
+// ErrMissing is returned by Find if there is none, and by the rules of this machine there need not be one.
+var ErrMissing = errors.New("there is no chromium on this machine that starts")
 
-// browserTime bounds how long a page may take.
-const browserTime = time.Minute
+// pageTime bounds how long a page may take.
+const pageTime = time.Minute
 
-// Browser returns the path of a Chromium that starts. With REQUIRE_CHROMIUM set, which CI does after it has found one, any error is
-// another one than ErrNoBrowser.
-func Browser(ctx context.Context) (string, error) {
-	err := ErrNoBrowser
+// Find returns the path of a Chromium that starts. With REQUIRE_CHROMIUM set, which CI does after it has found one, any error is
+// another one than ErrMissing.
+func Find(ctx context.Context) (string, error) {
+	err := ErrMissing
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		path, lookupErr := exec.LookPath(name)
 		if lookupErr != nil {
@@ -34,7 +38,7 @@ func Browser(ctx context.Context) (string, error) {
 		if startErr == nil {
 			return path, nil
 		}
-		err = fmt.Errorf("%w: %s", ErrNoBrowser, startErr.Error())
+		err = fmt.Errorf("%w: %s", ErrMissing, startErr.Error())
 	}
 	if os.Getenv("REQUIRE_CHROMIUM") != "" {
 		return "", fmt.Errorf("REQUIRE_CHROMIUM is set, and %s", err.Error())
@@ -42,23 +46,36 @@ func Browser(ctx context.Context) (string, error) {
 	return "", err
 }
 
+// FindOrSkip returns the path of a Chromium that starts, and skips the test where Find allows that there is none.
+func FindOrSkip(t testing.TB) string {
+	t.Helper()
+	path, err := Find(t.Context())
+	if errors.Is(err, ErrMissing) {
+		t.Skipf("no page is shown in a browser: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // DumpPage returns a page as a browser has it once its scripts have run. The certificate of its server is not checked. The browser is a
 // program of the run: it ends with this process.
 func DumpPage(ctx context.Context, browser, url string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, browserTime)
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
-	r, err := currentRun()
+	r, err := process.CurrentRun()
 	if err != nil {
 		return "", err
 	}
-	profile, err := TempDir("browser")
+	profile, err := process.TempDir("browser")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(profile) }()
 	name := filepath.Base(profile)
-	defer func() { _ = os.Remove(r.processFile(name)) }()
-	command := r.command(name, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	defer func() { _ = os.Remove(r.ProcessFile(name)) }()
+	command := r.Command(name, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
 		"--user-data-dir="+profile, "--virtual-time-budget=10000", "--dump-dom", url)
 	var page, complaints bytes.Buffer

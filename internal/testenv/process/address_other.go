@@ -2,7 +2,7 @@
 
 //go:build !linux
 
-package controlplane
+package process
 
 import "net"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controlplane
+// Package process runs programs that end with this process, whatever ends it, and tells what they use. It also makes temporary folders and
+// reserves addresses for them.
+package process
 
 import (
 	"errors"
@@ -14,12 +16,12 @@ import (
 	"time"
 )
 
-// run represents the lifetime of this process. Its folder holds all temporary files; its cleanup process ends every program
+// Run represents the lifetime of this process. Its folder holds all temporary files; its cleanup process ends every program
 // that was started here and removes the folder, as soon as this process has ended for whatever reason, SIGKILL included.
 //
 // The kernel closes the pipe that the cleanup process reads. Linux alone has Pdeathsig, which fires when the thread that
 // started the program ends, and which envtest does not set for etcd and the API server.
-type run struct {
+type Run struct {
 	folder string
 	// lock stays open as long as the process lives: another run removes a folder only if it can lock this file.
 	lock *os.File
@@ -57,14 +59,15 @@ rm -rf "$1"
 // before it reads the numbers: either it finds this one, or the program does not start.
 const launcher = `echo $$ >"$1" && [ -e "$2" ] && shift 2 && exec "$@"` + "\n"
 
-var currentRun = sync.OnceValues(func() (*run, error) {
+// CurrentRun returns the run of this process, and starts its cleanup process at the first call.
+var CurrentRun = sync.OnceValues(func() (*Run, error) {
 	removeDeadRuns()
 	return newRun((*exec.Cmd).Start)
 })
 
 // TempDir creates a folder that is removed at the latest when this process has ended, whatever ends it.
 func TempDir(name string) (string, error) {
-	r, err := currentRun()
+	r, err := CurrentRun()
 	if err != nil {
 		return "", err
 	}
@@ -72,12 +75,12 @@ func TempDir(name string) (string, error) {
 }
 
 // newRun creates the folder of a run, and starts its cleanup process by start. If it fails, it leaves nothing behind.
-func newRun(start func(*exec.Cmd) error) (r *run, err error) {
+func newRun(start func(*exec.Cmd) error) (r *Run, err error) {
 	folder, err := os.MkdirTemp("", runPrefix)
 	if err != nil {
 		return nil, err
 	}
-	r = &run{folder: folder}
+	r = &Run{folder: folder}
 	defer func() {
 		if err != nil {
 			err, r = errors.Join(err, r.discard()), nil
@@ -110,7 +113,7 @@ func newRun(start func(*exec.Cmd) error) (r *run, err error) {
 }
 
 // discard removes what newRun has created of a run that has no cleanup process.
-func (r *run) discard() error {
+func (r *Run) discard() error {
 	var errs []error
 	for _, file := range []*os.File{r.lock, r.alive} {
 		if file != nil {
@@ -178,22 +181,25 @@ func removeDeadRun(folder string) error {
 	return nil
 }
 
-// processFile is where a program writes its process number.
-func (r *run) processFile(name string) string { return filepath.Join(r.folder, processesName, name) }
+// Folder returns the folder with all temporary files of the run.
+func (r *Run) Folder() string { return r.folder }
 
-// command returns a command that runs a program until it ends, or this process does. The name is that of its process file.
+// ProcessFile returns the path of the file to which the program of a name writes its process number.
+func (r *Run) ProcessFile(name string) string { return filepath.Join(r.folder, processesName, name) }
+
+// Command returns a command that runs a program until it ends, or this process does. The name is that of its process file.
 // Ctrl-C reaches this process only, which stops programs in the right order.
-func (r *run) command(name, program string, args ...string) *exec.Cmd {
-	script := []string{"-c", launcher, "dgbot-launcher", r.processFile(name), filepath.Join(r.folder, openName), program}
+func (r *Run) Command(name, program string, args ...string) *exec.Cmd {
+	script := []string{"-c", launcher, "dgbot-launcher", r.ProcessFile(name), filepath.Join(r.folder, openName), program}
 	command := exec.Command("/bin/sh", append(script, args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return command
 }
 
-// script writes an executable file that runs a program in the same way, for callers that take a path only.
-func (r *run) script(path, name, program string) error {
+// Script writes an executable file that runs a program in the same way, for callers that take a path only.
+func (r *Run) Script(path, name, program string) error {
 	words := []string{"set", "--"}
-	for _, word := range []string{r.processFile(name), filepath.Join(r.folder, openName), program} {
+	for _, word := range []string{r.ProcessFile(name), filepath.Join(r.folder, openName), program} {
 		words = append(words, Quote(word))
 	}
 	return os.WriteFile(path, []byte("#!/bin/sh\n"+strings.Join(words, " ")+` "$@"`+"\n"+launcher), 0o700)
