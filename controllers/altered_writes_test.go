@@ -44,7 +44,7 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 		"of another revision": func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision += 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour} })
 			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, _ bool) { alter(r) }))
 			for range 10 { // each of them woken by what the one before has done
@@ -82,7 +82,7 @@ func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
 		"of another revision":  func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision = 7 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			minted := 0
 			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, dryRun bool) {
@@ -125,12 +125,12 @@ func alteringRecords(alter func(record *v1alpha1.DGbotAPIKeyRecord, dryRun bool)
 }
 
 // deleteStrays does what the record controller does.
-func (w *world) deleteStrays() {
-	w.t.Helper()
+func (w *fixture) deleteStrays() {
+	w.T.Helper()
 	for _, record := range w.records() {
 		if standing.IsOrphan(&record) {
-			if err := live.Delete(w.t.Context(), &record); err != nil {
-				w.t.Fatal(err)
+			if err := live.Delete(w.T.Context(), &record); err != nil {
+				w.T.Fatal(err)
 			}
 		}
 	}
@@ -211,7 +211,7 @@ func TestARefusalInTheWordsOfARival(t *testing.T) {
 		"a record that is nowhere": {isRecord, apierrors.NewNotFound(kind, "x"), v1alpha1.RecordWriteRefusedReason},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			tries := 0
 			operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
@@ -249,7 +249,7 @@ func TestASecretThatIsRefusedLikeARivalsIsTold(t *testing.T) {
 		"as nowhere": apierrors.NewNotFound(kind, "the words"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			w.restWith(w.operator(failing(func(*corev1.Secret) error { return answer })))
 			w.stalled(v1alpha1.SecretWriteRefusedReason, "the words")
@@ -262,7 +262,7 @@ func TestASecretThatIsRefusedLikeARivalsIsTold(t *testing.T) {
 
 // TestAStatusThatIsAlwaysOutrunIsBackedOffFrom: the work queue spaces what ends in an error.
 func TestAStatusThatIsAlwaysOutrunIsBackedOffFrom(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
 		SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
@@ -285,7 +285,7 @@ func TestAStatusThatIsAlwaysOutrunIsBackedOffFrom(t *testing.T) {
 
 // TestAStatusDoesNotWakeItsKey: a refusal that is worded differently each time would end its own back-off.
 func TestAStatusDoesNotWakeItsKey(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	before := w.key()
 	wakes := func(change func(*v1alpha1.DGbotAPIKey)) bool {
@@ -312,15 +312,15 @@ func TestAStatusDoesNotWakeItsKey(t *testing.T) {
 // TestAnAttemptThatIsKnownToHaveFailedEnds: an answer that leaves open whether the Secret was written leaves it open for half
 // a minute only.
 func TestAnAttemptThatIsKnownToHaveFailedEnds(t *testing.T) {
-	for name, prepare := range map[string]func(*world){
-		"before anything was published": func(*world) {},
-		"while something else stands in the Secret": func(w *world) {
+	for name, prepare := range map[string]func(*fixture){
+		"before anything was published": func(*fixture) {},
+		"while something else stands in the Secret": func(w *fixture) {
 			w.rest()
 			w.editSecret(func(s *corev1.Secret) { s.Data[v1alpha1.DefaultSecretKey] = []byte("something else") })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			prepare(w)
 			before := len(w.records())

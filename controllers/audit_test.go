@@ -23,7 +23,7 @@ import (
 
 // TestAnUnusedKeyGoes stage by stage, each told by an event and counted, and at rest without a write.
 func TestAnUnusedKeyGoes(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.unused()
 	if s := w.key().Status; s.Audit != nil {
 		t.Errorf("nobody reports uses, and the status says %+v", s.Audit)
@@ -62,17 +62,17 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 		idle := &faults{}
 		for range 3 {
 			w.advance(4 * time.Minute)
-			w.vouch(w.namespace, &w.first().Spec.IssuedAt)
+			w.vouch(w.Name, &w.first().Spec.IssuedAt)
 			w.restWith(w.operator(idle.wrap(live)))
 		}
 		if idle.writes != 0 {
 			t.Errorf("at rest at stage %s: %v", stage.stage, idle.sites)
 		}
-		if _, err := environment.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: w.namespace}}); err != nil {
+		if _, err := environment.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: w.Name}}); err != nil {
 			t.Fatal(err)
 		}
 		env := &v1alpha1.DGbotEnvironment{}
-		if err := live.Get(t.Context(), types.NamespacedName{Name: w.namespace}, env); err != nil {
+		if err := live.Get(t.Context(), types.NamespacedName{Name: w.Name}, env); err != nil {
 			t.Fatal(err)
 		}
 		if s := env.Status.Audit; s == nil || s.Unused != 1 || s.NeverUsed != 1 || s.NeverRotated != 1 || s.Disabled != stage.disabled || s.Revoked != stage.revoked || (s.NextStageAt != nil) != stage.nextStage {
@@ -86,7 +86,7 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 
 // TestAUseAtTheLastMoment is reported between the look at the record and the write that disables it: the key is enabled again.
 func TestAUseAtTheLastMoment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.unused(91)
 	w.unusedFor(31)
 	disabled := false
@@ -109,16 +109,16 @@ func TestAUseAtTheLastMoment(t *testing.T) {
 
 // TestAnEnvironmentWithoutKeysToAuditIsWrittenOnce: a summary of zeros is a summary.
 func TestAnEnvironmentWithoutKeysToAuditIsWrittenOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.audit()
 	operator := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	env := &v1alpha1.DGbotEnvironment{}
 	var versions []string
 	for range 2 {
-		if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: w.namespace}}); err != nil {
+		if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: w.Name}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := live.Get(t.Context(), types.NamespacedName{Name: w.namespace}, env); err != nil {
+		if err := live.Get(t.Context(), types.NamespacedName{Name: w.Name}, env); err != nil {
 			t.Fatal(err)
 		}
 		versions = append(versions, env.ResourceVersion)
@@ -130,7 +130,7 @@ func TestAnEnvironmentWithoutKeysToAuditIsWrittenOnce(t *testing.T) {
 
 // TestAnAnnotationThatCannotBeRead keeps nothing, and says so.
 func TestAnAnnotationThatCannotBeRead(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.unused(91, 31)
 	w.edit(func(k *v1alpha1.DGbotAPIKey) {
 		metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.KeptAtAnnotation, "2026-11-27")

@@ -43,7 +43,7 @@ func stripping(reads client.WithWatch) client.WithWatch {
 
 // TestPublish_KeepsWhatUsersAdded: the cache does not hold what users add to a chatbot's ConfigMap, and a repair leaves it there.
 func TestPublish_KeepsWhatUsersAdded(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	plainBot(w)
 	reads := stripping(live)
 	w.restBots(reads, botName)
@@ -51,7 +51,7 @@ func TestPublish_KeepsWhatUsersAdded(t *testing.T) {
 		widget.Labels["team"], widget.Annotations = "support", map[string]string{"note": "theirs"}
 		widget.Data["theirs"], widget.Data[v1alpha1.WidgetSnippet] = "stays", strings.Repeat("spoiled ", 1000)
 		widget.BinaryData = map[string][]byte{"logo": {1, 2}}
-		widget.OwnerReferences = append(widget.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: w.namespace, UID: "other"})
+		widget.OwnerReferences = append(widget.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Namespace", Name: w.Name, UID: "other"})
 		widget.Finalizers = []string{"example.com/theirs"}
 	})
 	w.restBots(reads, botName)
@@ -72,7 +72,7 @@ func TestPublish_KeepsWhatUsersAdded(t *testing.T) {
 // TestReconcile_PublishesALargeTemplateThatIsNotCached: the cache holds the hash of a large template. The Secret gets the template all the
 // same, follows its changes, and a key at rest is not read live.
 func TestReconcile_PublishesALargeTemplateThatIsNotCached(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	reads := 0
 	operator := w.operator(stripping(live))
 	operator.Live = interceptor.NewClient(live, interceptor.Funcs{

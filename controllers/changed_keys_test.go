@@ -39,7 +39,7 @@ func changing(dryRunToo bool) client.WithWatch {
 }
 
 func TestNoKeyIsMintedThatSomethingWouldChangeOnTheWay(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.restWith(w.operator(changing(true)))
 	w.stalled(v1alpha1.SecretWriteRefusedReason, `changes entry "api-key" in the write`)

@@ -15,7 +15,7 @@ import (
 )
 
 // interrupted is a reader that is stopped once between the key and its records, while something happens.
-func (w *world) interrupted(meanwhile func()) client.Reader {
+func (w *fixture) interrupted(meanwhile func()) client.Reader {
 	once := meanwhile
 	return interceptor.NewClient(live, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
@@ -34,31 +34,31 @@ func (w *world) interrupted(meanwhile func()) client.Reader {
 func TestARevisionIsNotEndedOnTheWordOfAnOlderKey(t *testing.T) {
 	// since is what the key says when it is read, then what it says when the records are.
 	for name, tc := range map[string]struct {
-		since, then func(*v1alpha1.DGbotAPIKey, *world)
+		since, then func(*v1alpha1.DGbotAPIKey, *fixture)
 	}{
 		"it was revoked, and is active again": {
-			since: func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Spec.State = v1alpha1.StateRevoked },
-			then:  func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Spec.State = v1alpha1.StateActive },
+			since: func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Spec.State = v1alpha1.StateRevoked },
+			then:  func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Spec.State = v1alpha1.StateActive },
 		},
 		"it was disabled, and is active again": {
-			since: func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Spec.State = v1alpha1.StateDisabled },
-			then:  func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Spec.State = v1alpha1.StateActive },
+			since: func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Spec.State = v1alpha1.StateDisabled },
+			then:  func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Spec.State = v1alpha1.StateActive },
 		},
 		"it was to expire, and is not": {
-			since: func(k *v1alpha1.DGbotAPIKey, w *world) {
+			since: func(k *v1alpha1.DGbotAPIKey, w *fixture) {
 				k.Spec.ExpiresAt = &metav1.Time{Time: w.second().Add(time.Minute)}
 			},
-			then: func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Spec.ExpiresAt = nil },
+			then: func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Spec.ExpiresAt = nil },
 		},
 		"a request to revoke was withdrawn": {
-			since: func(k *v1alpha1.DGbotAPIKey, w *world) {
+			since: func(k *v1alpha1.DGbotAPIKey, w *fixture) {
 				k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().Add(5 * time.Second).UTC().Format(time.RFC3339)}
 			},
-			then: func(k *v1alpha1.DGbotAPIKey, _ *world) { k.Annotations = nil },
+			then: func(k *v1alpha1.DGbotAPIKey, _ *fixture) { k.Annotations = nil },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { tc.since(k, w) })
 			stopped := w.operator(live)
 			var want []v1alpha1.DGbotAPIKeyRecord

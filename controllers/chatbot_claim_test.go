@@ -21,7 +21,7 @@ import (
 // TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
 func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
 	for range 10 {
-		w := newWorld(t)
+		w := newFixture(t)
 		names := []string{botName, "other"}
 		for _, name := range names {
 			w.createBot(name, w.adopting)
@@ -29,7 +29,7 @@ func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
 		done := make(chan error, len(names))
 		for _, name := range names {
 			go func() {
-				_, err := w.chatbots(live).Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+				_, err := w.chatbots(live).Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: name}})
 				done <- err
 			}()
 		}
@@ -49,16 +49,16 @@ func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
 
 // TestTheClaimsOfAnotherOperator, which works in other namespaces, are left alone, and are no error.
 func TestTheClaimsOfAnotherOperator(t *testing.T) {
-	theirs, w := newWorld(t), newWorld(t)
+	theirs, w := newFixture(t), newFixture(t)
 	theirs.createBot("theirs", func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); bot.Spec.ChatbotID = w.ownID() })
 	theirs.restBots(live, "theirs")
 	w.createBot(botName, w.adopting)
 	operator := w.chatbots(live)
-	operator.Namespaces = []string{w.namespace}
+	operator.Namespaces = []string{w.Name}
 	// It has no rights there, and its cache knows nothing of the namespace.
 	blind := interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
-			if name.Namespace == theirs.namespace {
+			if name.Namespace == theirs.Name {
 				return errors.New("unknown namespace for the cache")
 			}
 			return c.Get(ctx, name, o, options...)
@@ -66,11 +66,11 @@ func TestTheClaimsOfAnotherOperator(t *testing.T) {
 	})
 	operator.Client, operator.Live = blind, blind
 	// It is asked for what no event names: releasing fails no second time beside the read of the chatbot.
-	_, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: theirs.namespace, Name: "theirs"}})
+	_, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: theirs.Name, Name: "theirs"}})
 	if err == nil || strings.Count(err.Error(), "unknown namespace") != 1 {
 		t.Error(err)
 	}
-	if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}}); err != nil {
+	if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}}); err != nil {
 		t.Error(err)
 	}
 	if got := w.botReason(botName); got != v1alpha1.ChatbotIDConflictReason {

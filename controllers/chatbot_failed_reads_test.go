@@ -28,22 +28,22 @@ import (
 
 // chatbotReads are the reads that an observation of a chatbot makes, beside that of the chatbot itself.
 var chatbotReads = map[string]struct {
-	fails func(*world) readOf
+	fails func(*fixture) readOf
 	// named is how the condition names it.
 	named string
 	// issues: the HMAC secret does not depend on it, and is replaced as usual.
 	issues bool
 }{
 	"the Secret": {
-		fails: func(w *world) readOf {
+		fails: func(w *fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
-				return isSecret(o) && name.Namespace == w.namespace
+				return isSecret(o) && name.Namespace == w.Name
 			}
 		},
 		named: `Secret "support-bot-identity"`,
 	},
 	"the replica's bytes": {
-		fails: func(*world) readOf {
+		fails: func(*fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				_, typed := o.(*corev1.Secret)
 				return typed && name.Namespace == v1alpha1.IdentityNamespace
@@ -52,7 +52,7 @@ var chatbotReads = map[string]struct {
 		named: "the replica of the HMAC secret",
 	},
 	"the replica and its metadata": { // as with a cache that was never filled
-		fails: func(*world) readOf {
+		fails: func(*fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				list, ok := o.(*metav1.PartialObjectMetadataList)
 				return isSecret(o) && name.Namespace == v1alpha1.IdentityNamespace || ok && list.Kind == "SecretList"
@@ -61,7 +61,7 @@ var chatbotReads = map[string]struct {
 		named: "the replica of the HMAC secret",
 	},
 	"the claim": {
-		fails: func(*world) readOf {
+		fails: func(*fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				_, ok := o.(*corev1.ConfigMap)
 				return ok && name.Namespace == v1alpha1.IdentityNamespace
@@ -70,16 +70,16 @@ var chatbotReads = map[string]struct {
 		named: "ConfigMap dgbot-identity/",
 	},
 	"the widget": {
-		fails: func(w *world) readOf {
+		fails: func(w *fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				_, ok := o.(*corev1.ConfigMap)
-				return ok && name.Namespace == w.namespace
+				return ok && name.Namespace == w.Name
 			}
 		},
 		named: `ConfigMap "support-bot-widget"`, issues: true,
 	},
 	"every ConfigMap and Secret": {
-		fails: func(*world) readOf {
+		fails: func(*fixture) readOf {
 			return func(o runtime.Object, _ client.ObjectKey) bool {
 				switch o := o.(type) {
 				case *corev1.ConfigMap, *corev1.ConfigMapList, *corev1.Secret:
@@ -94,13 +94,13 @@ var chatbotReads = map[string]struct {
 	},
 }
 
-func (w *world) failingChatbots(fails readOf) (*chatbots.Reconciler, *faults) {
+func (w *fixture) failingChatbots(fails readOf) (*chatbots.Reconciler, *faults) {
 	reads, count := unreadable(errUndecryptable, fails)
 	return &chatbots.Reconciler{Client: reads, Live: reads, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}, count
 }
 
-func (w *world) reconcileBot(operator *chatbots.Reconciler) {
-	w.t.Helper()
+func (w *fixture) reconcileBot(operator *chatbots.Reconciler) {
+	w.T.Helper()
 	w.restBotsWith(operator, botName)
 }
 
@@ -109,7 +109,7 @@ func (w *world) reconcileBot(operator *chatbots.Reconciler) {
 func TestChatbot_EveryReadFails(t *testing.T) {
 	for name, read := range chatbotReads {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			hmacBot(w)
 			w.restBots(live, botName)
 			text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
@@ -161,30 +161,30 @@ func TestChatbot_EveryReadFails(t *testing.T) {
 
 // TestChatbot_WithdrawalNeedsNoOtherRead: identity verification ends where it is taken away, and where the chatbot is deleted.
 func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
-	for name, withdraw := range map[string]func(*world){
-		"identityVerification removed": func(w *world) {
+	for name, withdraw := range map[string]func(*fixture){
+		"identityVerification removed": func(w *fixture) {
 			bot := w.bot(botName)
 			bot.Spec.IdentityVerification = nil
-			if err := live.Update(w.t.Context(), bot); err != nil {
-				w.t.Fatal(err)
+			if err := live.Update(w.T.Context(), bot); err != nil {
+				w.T.Fatal(err)
 			}
 		},
-		"deleted, and held by a finalizer": func(w *world) {
+		"deleted, and held by a finalizer": func(w *fixture) {
 			bot := w.bot(botName)
 			bot.Finalizers = []string{"example.com/held"}
-			if err := live.Update(w.t.Context(), bot); err != nil {
-				w.t.Fatal(err)
+			if err := live.Update(w.T.Context(), bot); err != nil {
+				w.T.Fatal(err)
 			}
 			w.deleteBot(botName)
-			w.t.Cleanup(func() {
-				_ = live.Patch(w.t.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+			w.T.Cleanup(func() {
+				_ = live.Patch(w.T.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
 			})
 		},
-		"deleted": func(w *world) { w.deleteBot(botName) },
+		"deleted": func(w *fixture) { w.deleteBot(botName) },
 	} {
 		for _, read := range []string{"the Secret", "the replica's bytes", "the replica and its metadata", "the claim", "the widget"} {
 			t.Run(name+", "+read, func(t *testing.T) {
-				w := newWorld(t)
+				w := newFixture(t)
 				hmacBot(w)
 				w.restBots(live, botName)
 				copied := w.hmacCopy()
@@ -193,7 +193,7 @@ func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
 				operator, _ := w.failingChatbots(chatbotReads[read].fails(w))
 				if name == "deleted" {
 					// Replicas that cannot be listed are an error, which is retried: others may be left over.
-					_, _ = operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+					_, _ = operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}})
 				} else {
 					w.reconcileBot(operator)
 				}
@@ -212,7 +212,7 @@ func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
 
 // TestChatbot_OnlyTheEarlierSecretIsRevoked: from a replica that cannot be read, the revoked one is removed and the one in use stays.
 func TestChatbot_OnlyTheEarlierSecretIsRevoked(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	earlier := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
@@ -245,7 +245,7 @@ func TestChatbot_OnlyTheEarlierSecretIsRevoked(t *testing.T) {
 // TestChatbot_ReplicaNeitherReadNorWritten: as while the KMS is down. The condition says that what was revoked may verify, the
 // request stays open, and the revocation is done once the replica can be written.
 func TestChatbot_ReplicaNeitherReadNorWritten(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
@@ -282,9 +282,9 @@ func TestChatbot_ReplicaNeitherReadNorWritten(t *testing.T) {
 
 // TestChatbot_ImportSourceUnreadable: only the first HMAC secret depends on it.
 func TestChatbot_ImportSourceUnreadable(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	source := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "existing"}, Data: map[string][]byte{"hmac": []byte("0123456789abcdef0123456789abcdef")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: "existing"}, Data: map[string][]byte{"hmac": []byte("0123456789abcdef0123456789abcdef")},
 	}
 	if err := live.Create(t.Context(), source); err != nil {
 		t.Fatal(err)
@@ -326,9 +326,9 @@ func TestEnvironment_FailedReads(t *testing.T) {
 		}, "the list of namespaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			env := w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
-				s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}}
+				s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.Name}}
 			})
 			request := ctrl.Request{NamespacedName: types.NamespacedName{Name: env}}
 			ready := func(reads client.Client) *metav1.Condition {

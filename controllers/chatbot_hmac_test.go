@@ -30,15 +30,15 @@ func withHMAC(bot *v1alpha1.DGbotChatbot) {
 	}
 }
 
-func hmacBot(w *world) { w.createBot(botName, withHMAC) }
+func hmacBot(w *fixture) { w.createBot(botName, withHMAC) }
 
 // secretOf returns a Secret; nil where there is none.
-func (w *world) secretOf(namespace, name string) *corev1.Secret {
-	w.t.Helper()
+func (w *fixture) secretOf(namespace, name string) *corev1.Secret {
+	w.T.Helper()
 	secret := &corev1.Secret{}
-	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	found, err := read.Get(w.T.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, secret)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if !found {
 		return nil
@@ -46,15 +46,15 @@ func (w *world) secretOf(namespace, name string) *corev1.Secret {
 	return secret
 }
 
-func (w *world) hmacSecret() *corev1.Secret { return w.secretOf(w.namespace, botName+"-identity") }
+func (w *fixture) hmacSecret() *corev1.Secret { return w.secretOf(w.Name, botName+"-identity") }
 
 // hmacCopy returns the copy of support-bot's HMAC secret; nil where there is none.
-func (w *world) hmacCopy() *corev1.Secret {
-	w.t.Helper()
+func (w *fixture) hmacCopy() *corev1.Secret {
+	w.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot)
+	found, err := read.Get(w.T.Context(), live, types.NamespacedName{Namespace: w.Name, Name: botName}, bot)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if !found {
 		return nil
@@ -63,10 +63,10 @@ func (w *world) hmacCopy() *corev1.Secret {
 	return w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(id).Name)
 }
 
-func (w *world) hmacRevision() int64 {
-	w.t.Helper()
+func (w *fixture) hmacRevision() int64 {
+	w.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	if found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: w.namespace, Name: botName}, bot); err != nil || !found || bot.Status.Current == nil {
+	if found, err := read.Get(w.T.Context(), live, types.NamespacedName{Namespace: w.Name, Name: botName}, bot); err != nil || !found || bot.Status.Current == nil {
 		return 0
 	}
 	return bot.Status.Current.Revision
@@ -99,8 +99,8 @@ func verifiesHMAC(copied *corev1.Secret, text []byte, now time.Time) bool {
 }
 
 // unverified says what is wrong where the Secret holds something as the present HMAC secret that does not verify.
-func (w *world) unverified() string {
-	w.t.Helper()
+func (w *fixture) unverified() string {
+	w.T.Helper()
 	secret := w.hmacSecret()
 	if secret == nil || secret.Labels[v1alpha1.ChatbotLabel] == "" {
 		return ""
@@ -111,15 +111,15 @@ func (w *world) unverified() string {
 	return ""
 }
 
-func (w *world) checkHMAC(s botScenario, began int64) {
-	w.t.Helper()
+func (w *fixture) checkHMAC(s botScenario, began int64) {
+	w.T.Helper()
 	if s.reason == "" {
 		return
 	}
 	// A crash may leave a number that nobody has the secret of.
 	if minted := w.hmacRevision() - began; s.minted == 0 && minted != 0 && s.reason == v1alpha1.PublishedReason && w.bot(botName).Status.Current != nil ||
 		s.minted > 0 && (minted < int64(s.minted) || minted > int64(s.minted)+2) {
-		w.t.Errorf("revision %d became %d, want %d more", began, w.hmacRevision(), s.minted)
+		w.T.Errorf("revision %d became %d, want %d more", began, w.hmacRevision(), s.minted)
 	}
 	bot := w.bot(botName)
 	if bot.Spec.IdentityVerification == nil || s.reason != v1alpha1.PublishedReason {
@@ -129,50 +129,50 @@ func (w *world) checkHMAC(s botScenario, began int64) {
 	text := secret.Data[v1alpha1.IdentitySecretKey]
 	switch {
 	case current == nil || bot.Status.Pending != nil || bot.Status.Binding == nil || bot.Status.Binding.Name != secret.Name:
-		w.t.Errorf("the status is %+v", bot.Status)
+		w.T.Errorf("the status is %+v", bot.Status)
 	case identity.Hash(text) != current.Hash, string(secret.Data[v1alpha1.IdentityKID]) != current.KID, identity.KID(text) != current.KID,
 		string(secret.Data[v1alpha1.IdentityChatbotID]) != bot.Status.ChatbotID:
-		w.t.Error("the Secret is not what the status says")
+		w.T.Error("the Secret is not what the status says")
 	case !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()):
-		w.t.Error("what is in the Secret does not verify")
+		w.T.Error("what is in the Secret does not verify")
 	}
 	if before := secret.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; before != nil && !verifiesHMAC(w.hmacCopy(), before, w.clock.Now()) {
-		w.t.Error("what is in the Secret as the one before does not verify")
+		w.T.Error("what is in the Secret as the one before does not verify")
 	}
 }
 
-func (w *world) editBot(change func(*v1alpha1.DGbotChatbot)) {
-	w.t.Helper()
+func (w *fixture) editBot(change func(*v1alpha1.DGbotChatbot)) {
+	w.T.Helper()
 	bot := w.bot(botName)
 	before := bot.DeepCopy()
 	change(bot)
-	if err := live.Patch(w.t.Context(), bot, client.MergeFrom(before)); err != nil {
-		w.t.Fatal(err)
+	if err := live.Patch(w.T.Context(), bot, client.MergeFrom(before)); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) editSecretOf(secret *corev1.Secret, change func(*corev1.Secret)) {
-	w.t.Helper()
+func (w *fixture) editSecretOf(secret *corev1.Secret, change func(*corev1.Secret)) {
+	w.T.Helper()
 	change(secret)
-	if err := live.Update(w.t.Context(), secret); err != nil {
-		w.t.Fatal(err)
+	if err := live.Update(w.T.Context(), secret); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) deleteObject(o client.Object) {
-	w.t.Helper()
-	if err := live.Delete(w.t.Context(), o); err != nil {
-		w.t.Fatal(err)
+func (w *fixture) deleteObject(o client.Object) {
+	w.T.Helper()
+	if err := live.Delete(w.T.Context(), o); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) existing(content string) {
-	w.t.Helper()
+func (w *fixture) existing(content string) {
+	w.T.Helper()
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "existing"}, Data: map[string][]byte{"hmac": []byte(content)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: "existing"}, Data: map[string][]byte{"hmac": []byte(content)},
 	}
-	if err := live.Create(w.t.Context(), secret); err != nil {
-		w.t.Fatal(err)
+	if err := live.Create(w.T.Context(), secret); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
@@ -196,14 +196,14 @@ func TestImportsThatCannotBe(t *testing.T) {
 		"an API key":   {leakedKey + "\n", "it is an API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			switch tc.content {
 			case "":
 			case "-":
 				w.existing("")
 			case "+":
 				w.existing("")
-				w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data = map[string][]byte{"other": []byte(theirs)} })
+				w.editSecretOf(w.secretOf(w.Name, "existing"), func(s *corev1.Secret) { s.Data = map[string][]byte{"other": []byte(theirs)} })
 			default:
 				w.existing(tc.content)
 			}
@@ -225,11 +225,11 @@ func TestImportsThatCannotBe(t *testing.T) {
 
 // TestALaterChangeOfWhatWasImported is told, and ignored.
 func TestALaterChangeOfWhatWasImported(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.existing(theirs)
 	w.createBot(botName, importing)
 	w.restBots(live, botName)
-	w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
+	w.editSecretOf(w.secretOf(w.Name, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
 	w.restBots(live, botName)
 	ignored := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ImportIgnoredCondition)
 	if ignored == nil || ignored.Reason != v1alpha1.ImportChangedReason || w.botReason(botName) != v1alpha1.PublishedReason {
@@ -238,7 +238,7 @@ func TestALaterChangeOfWhatWasImported(t *testing.T) {
 	if got := string(w.hmacSecret().Data[v1alpha1.IdentitySecretKey]); got != theirs {
 		t.Error("the change was taken over")
 	}
-	w.deleteObject(w.secretOf(w.namespace, "existing"))
+	w.deleteObject(w.secretOf(w.Name, "existing"))
 	w.restBots(live, botName)
 	if c := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ImportIgnoredCondition); c != nil {
 		t.Errorf("%+v", c)
@@ -247,8 +247,8 @@ func TestALaterChangeOfWhatWasImported(t *testing.T) {
 
 // crashAfterAnnouncing lets an instance announce an HMAC secret, and nothing more: the status has its ledger, and nothing else yet. late is
 // called before the instance ends, with the write of the replica that it had in mind.
-func (w *world) crashAfterAnnouncing(late func(write func() error)) {
-	w.t.Helper()
+func (w *fixture) crashAfterAnnouncing(late func(write func() error)) {
+	w.T.Helper()
 	crashing := interceptor.NewClient(live, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
 			if _, isSecret := o.(*corev1.Secret); !isSecret || o.GetNamespace() != v1alpha1.IdentityNamespace {
@@ -260,16 +260,16 @@ func (w *world) crashAfterAnnouncing(late func(write func() error)) {
 			return errInjected
 		},
 	})
-	_, err := w.chatbots(crashing).Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+	_, err := w.chatbots(crashing).Reconcile(w.T.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}})
 	if pending := w.bot(botName).Status.Pending; !errors.Is(err, errInjected) || late == nil && pending == nil {
-		w.t.Fatalf("the instance did not end after announcing: %v, pending %+v", err, pending)
+		w.T.Fatalf("the instance did not end after announcing: %v, pending %+v", err, pending)
 	}
 }
 
 // TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid: with its ledger the status loses all that is in it. Of such a status the API
 // server makes null, and refuses it, unless the kind has a default for it.
 func TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.crashAfterAnnouncing(nil)
 	if err := live.Status().Patch(t.Context(), w.bot(botName), client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedGeneration":null}}`))); err != nil {
@@ -285,7 +285,7 @@ func TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid(t *testing.T) {
 
 // TestAPendingSecretNobodyHas is given up for another one, and the instance that announced it can no longer bring it in.
 func TestAPendingSecretNobodyHas(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	var announced string
 	asked := false
@@ -308,7 +308,7 @@ func TestAPendingSecretNobodyHas(t *testing.T) {
 
 // TestACopyThatCannotBeChanged is replaced: it is the operator's own.
 func TestACopyThatCannotBeChanged(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	yes := true
@@ -324,7 +324,7 @@ func TestACopyThatCannotBeChanged(t *testing.T) {
 
 // TestACopyWithoutLabelsGoesAsWell when its chatbot is to have no HMAC secret any more: the cache does not know it.
 func TestACopyWithoutLabelsGoesAsWell(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil })
@@ -337,7 +337,7 @@ func TestACopyWithoutLabelsGoesAsWell(t *testing.T) {
 
 // TestAnOrphanedConfigMapIsTakenOver, as an orphaned Secret is.
 func TestAnOrphanedConfigMapIsTakenOver(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot(botName, nil)
 	w.restBots(live, botName)
 	w.editWidget(func(m *corev1.ConfigMap) {
@@ -358,13 +358,13 @@ func TestAnOrphanedConfigMapIsTakenOver(t *testing.T) {
 
 // TestWhatIsImportedIsLookedAtAgain without anything else happening.
 func TestWhatIsImportedIsLookedAtAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.existing(theirs)
 	w.createBot(botName, importing)
 	operator := w.chatbots(live)
 	reconcile := func() ctrl.Result {
 		t.Helper()
-		result, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+		result, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,7 +372,7 @@ func TestWhatIsImportedIsLookedAtAgain(t *testing.T) {
 	}
 	reconcile()
 	reconcile()
-	w.editSecretOf(w.secretOf(w.namespace, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
+	w.editSecretOf(w.secretOf(w.Name, "existing"), func(s *corev1.Secret) { s.Data["hmac"] = []byte("another secret of theirs") })
 	after := reconcile().RequeueAfter
 	if after <= 0 || after > time.Minute {
 		t.Fatalf("looked at again after %s", after)

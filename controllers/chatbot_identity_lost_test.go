@@ -41,7 +41,7 @@ func TestChatbot_NamesEverythingToApplyWhenTheIdentityNamespaceIsLost(t *testing
 		"no right to the replica":          {withoutIdentity[*corev1.Secret](forbidden("no such right")), v1alpha1.CopyWriteRefusedReason},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			hmacBot(w)
 			w.restBots(test.writes, botName)
 			for _, folder := range []string{"config/identity", "config/verifier/identity", "config/overlays"} {

@@ -13,13 +13,13 @@ import (
 
 // TestSeriesOfAChatbot: as those of a key.
 func TestSeriesOfAChatbot(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot("first", w.adopting)
 	w.restBots(live, "first")
 	w.createBot(botName, w.adopting)
 	series := func(want string) {
 		t.Helper()
-		if err := testutil.CollectAndCompare(w.collector(), strings.NewReader(strings.ReplaceAll(want, "NAMESPACE", w.namespace)), "dgbot_chatbot_ready_status", "dgbot_chatbot_abnormal_condition"); err != nil {
+		if err := testutil.CollectAndCompare(w.collector(), strings.NewReader(strings.ReplaceAll(want, "NAMESPACE", w.Name)), "dgbot_chatbot_ready_status", "dgbot_chatbot_abnormal_condition"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -47,7 +47,7 @@ dgbot_chatbot_abnormal_condition{condition="Stalled",environment="production",na
 
 // TestIssuedHMACSecretsAreCounted by their cause, and a repaired one is not.
 func TestIssuedHMACSecretsAreCounted(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	count := func(cause v1alpha1.Cause) float64 {
 		return seriesValue(t, "dgbot_chatbot_secrets_issued_total", string(cause))
 	}

@@ -16,7 +16,7 @@ import (
 // TestAKeyFollowsItsChatbot: it waits for one that is not there, has its ID on the record and in the Secret, and loses it with
 // the reference.
 func TestAKeyFollowsItsChatbot(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
 	w.rest()
 	stalled := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.StalledCondition)
@@ -65,7 +65,7 @@ func TestAKeyFollowsItsChatbot(t *testing.T) {
 // TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved: the key of the tenant that had the ID does not answer with it any more, in
 // no revision.
 func TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved(t *testing.T) {
-	w, other := newWorld(t), newWorld(t)
+	w, other := newFixture(t), newFixture(t)
 	w.createBot(botName, w.adopting)
 	w.restBots(live, botName)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
@@ -105,7 +105,7 @@ func TestReconcile_RemovesAChatbotIDThatAnotherChatbotReserved(t *testing.T) {
 
 // TestReconcile_RemovesAChatbotIDThatMovedWithinTheNamespace: the ID belongs to another chatbot since, of the same environment.
 func TestReconcile_RemovesAChatbotIDThatMovedWithinTheNamespace(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot(botName, w.adopting)
 	w.restBots(live, botName)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
@@ -128,7 +128,7 @@ func TestReconcile_RemovesAChatbotIDThatMovedWithinTheNamespace(t *testing.T) {
 // TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone: a reference to a chatbot that does not exist, or is of another environment,
 // does not widen a key to every chatbot.
 func TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot(botName, nil)
 	w.createBot("staging-bot", func(b *v1alpha1.DGbotChatbot) { b.Spec.Environment = "staging" })
 	w.restBots(live, botName)
@@ -154,7 +154,7 @@ func TestReconcile_KeepsTheChatbotIDWhereTheNewReferenceGivesNone(t *testing.T) 
 
 // TestReconcile_RemovesTheIDOfAChatbotThatIsOfAnotherEnvironmentSince: a chatbot of the same name took the ID, for another environment.
 func TestReconcile_RemovesTheIDOfAChatbotThatIsOfAnotherEnvironmentSince(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot(botName, w.adopting)
 	w.restBots(live, botName)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })
@@ -175,7 +175,7 @@ func TestReconcile_RemovesTheIDOfAChatbotThatIsOfAnotherEnvironmentSince(t *test
 
 // TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment, and gives an issued key no ID of one.
 func TestReconcile_IssuesNothingForAChatbotOfAnotherEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.createBot(botName, func(b *v1alpha1.DGbotChatbot) { b.Spec.Environment = "staging" })
 	w.restBots(live, botName)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: botName} })

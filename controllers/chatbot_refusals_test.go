@@ -49,32 +49,32 @@ func refusing(webhook func(secret *corev1.Secret, dry bool) error) client.WithWa
 func isCopy(secret *corev1.Secret) bool { return secret.Namespace == v1alpha1.IdentityNamespace }
 
 // botStalled asserts why the chatbot is not Ready.
-func (w *world) botStalled(reason, says string) {
-	w.t.Helper()
+func (w *fixture) botStalled(reason, says string) {
+	w.T.Helper()
 	ready := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.ReadyCondition)
 	stalled := apimeta.FindStatusCondition(w.bot(botName).Status.Conditions, v1alpha1.StalledCondition)
 	if ready.Reason != reason || !strings.Contains(ready.Message, says) || stalled == nil || stalled.Reason != reason {
-		w.t.Errorf("Ready is %s (%s), want %s (…%s…)", ready.Reason, ready.Message, reason, says)
+		w.T.Errorf("Ready is %s (%s), want %s (…%s…)", ready.Reason, ready.Message, reason, says)
 	}
 }
 
-func (w *world) revokeHMAC() {
-	w.t.Helper()
+func (w *fixture) revokeHMAC() {
+	w.T.Helper()
 	w.advance(time.Minute)
 	w.editBot(func(bot *v1alpha1.DGbotChatbot) {
 		bot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.second()
 	})
 }
 
-func (w *world) rotateHMAC() {
-	w.t.Helper()
+func (w *fixture) rotateHMAC() {
+	w.T.Helper()
 	w.advance(time.Minute)
 	w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification.Rotation.RequestedAt = w.second() })
 }
 
 // TestARefusedSecretCostsNoHMACSecret, and keeps neither the widget nor a revocation waiting.
 func TestARefusedSecretCostsNoHMACSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	no := refusing(func(s *corev1.Secret, _ bool) error {
 		if isCopy(s) {
@@ -105,7 +105,7 @@ func TestARefusedSecretCostsNoHMACSecret(t *testing.T) {
 }
 
 func TestAnImmutableSecretOfAChatbot(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	yes := true
@@ -127,7 +127,7 @@ func TestAnImmutableSecretOfAChatbot(t *testing.T) {
 
 // TestARefusedCopy: nothing is published, and a revocation is not said to be done.
 func TestARefusedCopy(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	no := refusing(func(s *corev1.Secret, _ bool) error {
 		if !isCopy(s) {
@@ -165,7 +165,7 @@ func TestNobodyIsToldAnHMACSecret(t *testing.T) {
 		"spelled":   func(text []byte) string { return `admission webhook "quoting" denied the request: ` + spelled(text) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			hmacBot(w)
 			w.restBots(live, botName)
 			text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
@@ -203,7 +203,7 @@ func TestAWebhookThatChangesAnHMACSecret(t *testing.T) {
 		"in the copy":   {true, v1alpha1.CopyWriteRefusedReason, "changed it in the same write"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			hmacBot(w)
 			w.restBots(refusing(func(s *corev1.Secret, _ bool) error {
 				if isCopy(s) == tc.copies && s.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPendingSuffix] != nil == tc.copies {
@@ -226,7 +226,7 @@ func TestAWebhookThatChangesAnHMACSecret(t *testing.T) {
 // TestARevocationDoesNotWaitForAnAnswer: where nobody knows what came of an attempt to replace it, a leaked secret ends all the
 // same.
 func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
@@ -237,7 +237,7 @@ func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
 		}
 		return errors.New("the API server does not answer")
 	}))
-	_, err := silent.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}})
+	_, err := silent.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}})
 	if err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("the error is lost: %v", err)
 	}
@@ -253,7 +253,7 @@ func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
 
 // TestAChatbotAtRestCostsNoRequests: neither a look that nothing has come of, nor one after a while.
 func TestAChatbotAtRestCostsNoRequests(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	hmacBot(w)
 	requests := 0
 	counting := interceptor.NewClient(live, interceptor.Funcs{
@@ -264,7 +264,7 @@ func TestAChatbotAtRestCostsNoRequests(t *testing.T) {
 	})
 	operator := w.chatbots(live)
 	operator.Live = counting
-	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: botName}}
+	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}}
 	reconcile := func() {
 		t.Helper()
 		if _, err := operator.Reconcile(t.Context(), request); err != nil {
@@ -279,7 +279,7 @@ func TestAChatbotAtRestCostsNoRequests(t *testing.T) {
 		reconcile()
 	}
 	if requests != 0 {
-		t.Errorf("%d requests of a world at rest", requests)
+		t.Errorf("%d requests of objects at rest", requests)
 	}
 	w.editSecretOf(w.hmacSecret(), func(s *corev1.Secret) { s.Data[v1alpha1.IdentityKID] = []byte("other") })
 	reconcile()

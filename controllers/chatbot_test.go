@@ -28,52 +28,52 @@ import (
 
 const botName = "support-bot"
 
-func (w *world) chatbots(writes client.Client) *chatbots.Reconciler {
+func (w *fixture) chatbots(writes client.Client) *chatbots.Reconciler {
 	return &chatbots.Reconciler{Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock}
 }
 
-func (w *world) createBot(name string, change func(*v1alpha1.DGbotChatbot)) {
-	w.t.Helper()
+func (w *fixture) createBot(name string, change func(*v1alpha1.DGbotChatbot)) {
+	w.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: name},
 		Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production"},
 	}
 	if change != nil {
 		change(bot)
 	}
-	if err := live.Create(w.t.Context(), bot); err != nil {
-		w.t.Fatal(err)
+	if err := live.Create(w.T.Context(), bot); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
 // adopting lets a chatbot adopt an ID that is the test's own.
-func (w *world) adopting(bot *v1alpha1.DGbotChatbot) { bot.Spec.ChatbotID = w.ownID() }
+func (w *fixture) adopting(bot *v1alpha1.DGbotChatbot) { bot.Spec.ChatbotID = w.ownID() }
 
-func (w *world) ownID() string { return "cb_" + w.namespace }
+func (w *fixture) ownID() string { return "cb_" + w.Name }
 
-func (w *world) bot(name string) *v1alpha1.DGbotChatbot {
-	w.t.Helper()
+func (w *fixture) bot(name string) *v1alpha1.DGbotChatbot {
+	w.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	if err := live.Get(w.t.Context(), types.NamespacedName{Namespace: w.namespace, Name: name}, bot); err != nil {
-		w.t.Fatal(err)
+	if err := live.Get(w.T.Context(), types.NamespacedName{Namespace: w.Name, Name: name}, bot); err != nil {
+		w.T.Fatal(err)
 	}
 	return bot
 }
 
-func (w *world) deleteBot(name string) {
-	w.t.Helper()
-	if err := live.Delete(w.t.Context(), w.bot(name)); err != nil {
-		w.t.Fatal(err)
+func (w *fixture) deleteBot(name string) {
+	w.T.Helper()
+	if err := live.Delete(w.T.Context(), w.bot(name)); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
 // configMap returns the one of a name; nil where there is none.
-func (w *world) configMap(namespace, name string) *corev1.ConfigMap {
-	w.t.Helper()
+func (w *fixture) configMap(namespace, name string) *corev1.ConfigMap {
+	w.T.Helper()
 	m := &corev1.ConfigMap{}
-	found, err := read.Get(w.t.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, m)
+	found, err := read.Get(w.T.Context(), live, types.NamespacedName{Namespace: namespace, Name: name}, m)
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if !found {
 		return nil
@@ -81,28 +81,28 @@ func (w *world) configMap(namespace, name string) *corev1.ConfigMap {
 	return m
 }
 
-func (w *world) widget() *corev1.ConfigMap {
-	w.t.Helper()
-	return w.configMap(w.namespace, botName+"-widget")
+func (w *fixture) widget() *corev1.ConfigMap {
+	w.T.Helper()
+	return w.configMap(w.Name, botName+"-widget")
 }
 
 // lock returns the claim of an ID; nil where there is none.
-func (w *world) lock(id string) *corev1.ConfigMap {
-	w.t.Helper()
+func (w *fixture) lock(id string) *corev1.ConfigMap {
+	w.T.Helper()
 	return w.configMap(v1alpha1.IdentityNamespace, reservation.NameOf(id).Name)
 }
 
-func (w *world) editWidget(change func(*corev1.ConfigMap)) {
-	w.t.Helper()
+func (w *fixture) editWidget(change func(*corev1.ConfigMap)) {
+	w.T.Helper()
 	m := w.widget()
 	change(m)
-	if err := live.Update(w.t.Context(), m); err != nil {
-		w.t.Fatal(err)
+	if err := live.Update(w.T.Context(), m); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) botReason(name string) string {
-	w.t.Helper()
+func (w *fixture) botReason(name string) string {
+	w.T.Helper()
 	ready := apimeta.FindStatusCondition(w.bot(name).Status.Conditions, v1alpha1.ReadyCondition)
 	if ready == nil {
 		return "none"
@@ -111,21 +111,21 @@ func (w *world) botReason(name string) string {
 }
 
 // restBots brings chatbots to rest, whether they are there or not.
-func (w *world) restBots(writes client.Client, names ...string) {
-	w.t.Helper()
+func (w *fixture) restBots(writes client.Client, names ...string) {
+	w.T.Helper()
 	w.restBotsWith(w.chatbots(writes), names...)
 }
 
-func (w *world) restBotsWith(operator *chatbots.Reconciler, names ...string) {
-	w.t.Helper()
+func (w *fixture) restBotsWith(operator *chatbots.Reconciler, names ...string) {
+	w.T.Helper()
 	for _, name := range names {
 		for turn := 0; ; turn++ {
-			result, err := operator.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+			result, err := operator.Reconcile(w.T.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: name}})
 			if errors.Is(err, errInjected) {
 				continue
 			}
 			if err != nil || turn > 20 {
-				w.t.Fatalf("%s does not come to rest: %v", name, err)
+				w.T.Fatalf("%s does not come to rest: %v", name, err)
 			}
 			if result.RequeueAfter != write.YieldDelay {
 				break
@@ -136,7 +136,7 @@ func (w *world) restBotsWith(operator *chatbots.Reconciler, names ...string) {
 
 // botScenario is something that happens to a chatbot at rest, and what must have come of it.
 type botScenario struct {
-	prepare, happen func(*world)
+	prepare, happen func(*fixture)
 	// bots are those that are reconciled.
 	bots []string
 	// interrupts: what happens ends the HMAC secret in use, so that it need not verify on the way.
@@ -147,126 +147,126 @@ type botScenario struct {
 	unclaims bool
 	// reason is that of Ready of support-bot; empty where it is gone.
 	reason string
-	check  func(*world)
+	check  func(*fixture)
 	// unreadable are reads that fail until the operator has come to rest; nil for none.
-	unreadable func(*world) readOf
+	unreadable func(*fixture) readOf
 	// unread checks what the operator has done without them.
-	unread func(*world)
+	unread func(*fixture)
 }
 
-func plainBot(w *world) { w.createBot(botName, nil) }
+func plainBot(w *fixture) { w.createBot(botName, nil) }
 
 var botScenarios = map[string]botScenario{
 	"a chatbot is created": {
-		prepare: func(*world) {}, happen: plainBot,
+		prepare: func(*fixture) {}, happen: plainBot,
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,
 	},
 	"a chatbot adopts an ID": {
-		prepare: func(*world) {}, happen: func(w *world) { w.createBot(botName, w.adopting) },
+		prepare: func(*fixture) {}, happen: func(w *fixture) { w.createBot(botName, w.adopting) },
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if got := w.bot(botName).Status.ChatbotID; got != w.ownID() {
-				w.t.Errorf("its ID is %q", got)
+				w.T.Errorf("its ID is %q", got)
 			}
 		},
 	},
 	"the script changes": {
 		prepare: plainBot,
-		happen: func(w *world) {
+		happen: func(w *fixture) {
 			bot := w.bot(botName)
 			bot.Spec.Widget = &v1alpha1.WidgetSpec{ScriptURL: "https://cdn.example.com/w.js?a=1&b=2"}
-			if err := live.Update(w.t.Context(), bot); err != nil {
-				w.t.Fatal(err)
+			if err := live.Update(w.T.Context(), bot); err != nil {
+				w.T.Fatal(err)
 			}
 		},
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if got := w.widget().Data[v1alpha1.WidgetSnippet]; !strings.Contains(got, `src="https://cdn.example.com/w.js?a=1&amp;b=2"`) {
-				w.t.Errorf("the snippet is %s", got)
+				w.T.Errorf("the snippet is %s", got)
 			}
 		},
 	},
 	"the ConfigMap is altered, and gets an entry of somebody's": {
 		prepare: plainBot,
-		happen: func(w *world) {
+		happen: func(w *fixture) {
 			w.editWidget(func(m *corev1.ConfigMap) {
 				m.OwnerReferences, m.Data[v1alpha1.WidgetChatbotID], m.Data["theirs"] = nil, "cb_other", "stays"
 			})
 		},
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if m := w.widget(); len(m.OwnerReferences) != 1 || m.Data["theirs"] != "stays" {
-				w.t.Errorf("%+v", m)
+				w.T.Errorf("%+v", m)
 			}
 		},
 	},
 	"the ConfigMap is deleted": {
 		prepare: plainBot,
-		happen: func(w *world) {
-			if err := live.Delete(w.t.Context(), w.widget()); err != nil {
-				w.t.Fatal(err)
+		happen: func(w *fixture) {
+			if err := live.Delete(w.T.Context(), w.widget()); err != nil {
+				w.T.Fatal(err)
 			}
 		},
 		bots: []string{botName}, reason: v1alpha1.PublishedReason,
 	},
 	"the chatbot is deleted": {
-		prepare: func(w *world) { w.createBot(botName, w.adopting) },
-		happen:  func(w *world) { w.deleteBot(botName) },
+		prepare: func(w *fixture) { w.createBot(botName, w.adopting) },
+		happen:  func(w *fixture) { w.deleteBot(botName) },
 		bots:    []string{botName},
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if w.lock(w.ownID()) != nil {
-				w.t.Error("its ID is still claimed")
+				w.T.Error("its ID is still claimed")
 			}
 		},
 	},
 	"another one takes the ID over when its holder is gone": {
-		prepare: func(w *world) { w.createBot("first", w.adopting) },
-		happen: func(w *world) {
+		prepare: func(w *fixture) { w.createBot("first", w.adopting) },
+		happen: func(w *fixture) {
 			w.deleteBot("first")
 			w.createBot(botName, w.adopting)
 		},
 		bots: []string{botName, "first"}, reason: v1alpha1.PublishedReason,
 	},
 	"another one wants the same ID": {
-		prepare: func(w *world) { w.createBot("first", w.adopting) },
-		happen:  func(w *world) { w.createBot(botName, w.adopting) },
+		prepare: func(w *fixture) { w.createBot("first", w.adopting) },
+		happen:  func(w *fixture) { w.createBot(botName, w.adopting) },
 		bots:    []string{botName, "first"}, reason: v1alpha1.ChatbotIDConflictReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if w.widget() != nil || w.bot(botName).Status.ChatbotID != "" || w.botReason("first") != v1alpha1.PublishedReason {
-				w.t.Error("the second has something, or the first has lost something")
+				w.T.Error("the second has something, or the first has lost something")
 			}
 		},
 	},
 	"the claim is deleted while another one waits for the ID": {
-		prepare: func(w *world) {
+		prepare: func(w *fixture) {
 			w.createBot(botName, w.adopting)
 			w.restBots(live, botName)
 			w.createBot("second", w.adopting)
 		},
-		happen: func(w *world) {
-			if err := live.Delete(w.t.Context(), w.lock(w.ownID())); err != nil {
-				w.t.Fatal(err)
+		happen: func(w *fixture) {
+			if err := live.Delete(w.T.Context(), w.lock(w.ownID())); err != nil {
+				w.T.Fatal(err)
 			}
 		},
 		bots: []string{"second", botName}, unclaims: true, reason: v1alpha1.PublishedReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if got := w.botReason("second"); got != v1alpha1.ChatbotIDConflictReason {
-				w.t.Errorf("the second is %s", got)
+				w.T.Errorf("the second is %s", got)
 			}
 		},
 	},
 	"the name of its ConfigMap is taken": {
-		prepare: func(w *world) {
-			m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: botName + "-widget"}, Data: map[string]string{"a": "b"}}
-			if err := live.Create(w.t.Context(), m); err != nil {
-				w.t.Fatal(err)
+		prepare: func(w *fixture) {
+			m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: botName + "-widget"}, Data: map[string]string{"a": "b"}}
+			if err := live.Create(w.T.Context(), m); err != nil {
+				w.T.Fatal(err)
 			}
 		},
 		happen: plainBot,
 		bots:   []string{botName}, reason: v1alpha1.ConfigMapConflictReason,
-		check: func(w *world) {
+		check: func(w *fixture) {
 			if m := w.widget(); !maps.Equal(m.Data, map[string]string{"a": "b"}) || len(m.Labels)+len(m.OwnerReferences) > 0 {
-				w.t.Errorf("somebody's ConfigMap is now %+v", m)
+				w.T.Errorf("somebody's ConfigMap is now %+v", m)
 			}
 		},
 	},
@@ -284,7 +284,7 @@ func TestChatbotCrashMatrix(t *testing.T) {
 }
 
 func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
-	w := newWorld(t)
+	w := newFixture(t)
 	s.prepare(w)
 	others := slices.Clone(s.bots)
 	slices.Reverse(others)
@@ -332,24 +332,24 @@ func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
 	}
 }
 
-func (w *world) checkBot(reason string) {
-	w.t.Helper()
+func (w *fixture) checkBot(reason string) {
+	w.T.Helper()
 	bot := w.bot(botName)
 	if got := w.botReason(botName); got != reason {
-		w.t.Errorf("Ready has the reason %s, want %s", got, reason)
+		w.T.Errorf("Ready has the reason %s, want %s", got, reason)
 	}
 	if reason != v1alpha1.PublishedReason {
 		return
 	}
 	id := bot.Status.ChatbotID
 	if want := identity.ChatbotIDOf(string(bot.UID)); bot.Spec.ChatbotID == "" && id != want {
-		w.t.Errorf("its ID is %q, want %q", id, want)
+		w.T.Errorf("its ID is %q, want %q", id, want)
 	}
 	if lock := w.lock(id); lock == nil || lock.Data[reservation.EntryUID] != string(bot.UID) {
-		w.t.Errorf("the claim of %s is %+v", id, lock)
+		w.T.Errorf("the claim of %s is %+v", id, lock)
 	}
 	m := w.widget()
 	if m == nil || m.Data[v1alpha1.WidgetChatbotID] != id || !strings.Contains(m.Data[v1alpha1.WidgetSnippet], fmt.Sprintf("data-chatbot-id=%q", id)) {
-		w.t.Errorf("published is %+v", m)
+		w.T.Errorf("published is %+v", m)
 	}
 }

@@ -90,31 +90,31 @@ func crashMatrix(t *testing.T, names []string, run func(t *testing.T, name strin
 }
 
 // rest lets an undisturbed operator come to rest.
-func (w *world) rest() {
-	w.t.Helper()
+func (w *fixture) rest() {
+	w.T.Helper()
 	w.restWith(w.operator(w.client))
 }
 
-func (w *world) restWith(operator *apikeys.Reconciler) {
-	w.t.Helper()
+func (w *fixture) restWith(operator *apikeys.Reconciler) {
+	w.T.Helper()
 	for range 30 {
-		result, err := operator.Reconcile(w.t.Context(), w.request())
+		result, err := operator.Reconcile(w.T.Context(), w.request())
 		switch {
 		case errors.Is(err, errInjected):
 			operator = w.operator(operator.Client) // it crashed: nothing in its memory survives
 		case err != nil:
-			w.t.Fatalf("reconciling: %v", err)
+			w.T.Fatalf("reconciling: %v", err)
 		case result.RequeueAfter != write.YieldDelay:
 			return
 		}
 	}
-	w.t.Fatal("the operator does not come to rest")
+	w.T.Fatal("the operator does not come to rest")
 }
 
 func runScenario(t *testing.T, s scenario, f *faults, how interruption) {
-	w := newWorld(t)
+	w := newFixture(t)
 	if s.prepare == nil {
-		s.prepare = func(w *world) { w.create(nil) }
+		s.prepare = func(w *fixture) { w.create(nil) }
 	}
 	s.prepare(w)
 	w.rest()
@@ -158,14 +158,14 @@ func runScenario(t *testing.T, s scenario, f *faults, how interruption) {
 	}
 }
 
-func (w *world) checkOutcome(s scenario, before map[types.UID]bool) {
-	w.t.Helper()
+func (w *fixture) checkOutcome(s scenario, before map[types.UID]bool) {
+	w.T.Helper()
 	if ready := w.ready(); ready.Reason != s.reason {
-		w.t.Errorf("Ready is %s, reason %s (%s), want %s", ready.Status, ready.Reason, ready.Message, s.reason)
+		w.T.Errorf("Ready is %s, reason %s (%s), want %s", ready.Status, ready.Reason, ready.Message, s.reason)
 	}
 	if s.reason == v1alpha1.IssuedReason && w.key().DeletionTimestamp.IsZero() {
 		if verdict := w.verifies(); verdict != standing.Admitted {
-			w.t.Errorf("Ready, but the key in the Secret is %s", verdict)
+			w.T.Errorf("Ready, but the key in the Secret is %s", verdict)
 		}
 	}
 	published, minted := w.published(), 0
@@ -173,16 +173,16 @@ func (w *world) checkOutcome(s scenario, before map[types.UID]bool) {
 		if !before[record.UID] {
 			minted++
 			if !slices.Contains(s.causes, record.Spec.Cause) {
-				w.t.Errorf("record %s has the cause %s, want one of %v", record.Name, record.Spec.Cause, s.causes)
+				w.T.Errorf("record %s has the cause %s, want one of %v", record.Name, record.Spec.Cause, s.causes)
 			}
 		}
 		// One record more than was published per crash and per operator at most, and none without an end.
 		if published != nil && record.Spec.Revision < published.Spec.Revision && record.Spec.NotAfter == nil && record.Spec.State == v1alpha1.StateActive {
-			w.t.Errorf("record %s is superseded and has no end", record.Name)
+			w.T.Errorf("record %s is superseded and has no end", record.Name)
 		}
 	}
 	if len(s.causes) > 0 && (minted < 1 || minted > 3) {
-		w.t.Errorf("%d revisions were minted, want one, and at most two attempts that were given up", minted)
+		w.T.Errorf("%d revisions were minted, want one, and at most two attempts that were given up", minted)
 	}
 }
 

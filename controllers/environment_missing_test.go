@@ -25,16 +25,16 @@ import (
 )
 
 // requestRotation asks for a new revision a minute later.
-func (w *world) requestRotation() {
-	w.t.Helper()
+func (w *fixture) requestRotation() {
+	w.T.Helper()
 	w.advance(time.Minute)
 	w.edit(func(k *v1alpha1.DGbotAPIKey) {
 		metav1.SetMetaDataAnnotation(&k.ObjectMeta, v1alpha1.RotateRequestedAtAnnotation, w.second().Format(time.RFC3339))
 	})
 }
 
-func (w *world) condition(kind string) *metav1.Condition {
-	w.t.Helper()
+func (w *fixture) condition(kind string) *metav1.Condition {
+	w.T.Helper()
 	return apimeta.FindStatusCondition(w.key().Status.Conditions, kind)
 }
 
@@ -57,11 +57,11 @@ func cachedEnvironment(exists bool) client.WithWatch {
 
 // TestReconcile_ReportsAMisspelledEnvironmentAfterAMinute, with the names to choose from.
 func TestReconcile_ReportsAMisspelledEnvironmentAfterAMinute(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.requireEnvironment = true
 	name := w.environment(unrestricted)
 	w.create(w.ofEnvironment(name + "x"))
-	// The clock of the world may be some seconds behind the API server's.
+	// The clock of the fixture may be some seconds behind the API server's.
 	w.clock.SetTime(w.key().CreationTimestamp.Time)
 	operator := w.operator(live)
 	result, err := operator.Reconcile(t.Context(), w.request())
@@ -91,12 +91,12 @@ func TestReconcile_ReportsAMisspelledEnvironmentAfterAMinute(t *testing.T) {
 
 // TestReconcile_KeysFirst: keys that are applied together with their environment, and before it, do not escape its rules.
 func TestReconcile_KeysFirst(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.requireEnvironment = true
 	const count = 15
 	operators := []*apikeys.Reconciler{w.operator(live), w.operator(live)}
 	look := func(i int) {
-		request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("key-%02d", i)}}
+		request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: fmt.Sprintf("key-%02d", i)}}
 		for _, operator := range operators {
 			if _, err := operator.Reconcile(t.Context(), request); err != nil {
 				t.Fatal(err)
@@ -109,8 +109,8 @@ func TestReconcile_KeysFirst(t *testing.T) {
 			scopes = []v1alpha1.Scope{"conversations.read"}
 		}
 		if err := live.Create(t.Context(), &v1alpha1.DGbotAPIKey{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("key-%02d", i)},
-			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "One of many", Environment: w.namespace, Scopes: scopes},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: fmt.Sprintf("key-%02d", i)},
+			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "One of many", Environment: w.Name, Scopes: scopes},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -133,10 +133,10 @@ func TestReconcile_KeysFirst(t *testing.T) {
 func TestReconcile_ReadsTheEnvironmentLiveBeforeAFirstIssue(t *testing.T) {
 	t.Run("the cache has none yet", func(t *testing.T) {
 		for _, required := range []bool{false, true} {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.requireEnvironment = required
 			w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
-			w.create(w.ofEnvironment(w.namespace))
+			w.create(w.ofEnvironment(w.Name))
 			w.restWith(w.operator(cachedEnvironment(false)))
 			if w.ready().Reason != v1alpha1.EnvironmentPolicyReason {
 				t.Errorf("required %t: Ready is %s", required, w.ready().Reason)
@@ -145,9 +145,9 @@ func TestReconcile_ReadsTheEnvironmentLiveBeforeAFirstIssue(t *testing.T) {
 		}
 	})
 	t.Run("the cache still has one", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFixture(t)
 		w.requireEnvironment = true
-		w.create(w.ofEnvironment(w.namespace))
+		w.create(w.ofEnvironment(w.Name))
 		w.restWith(w.operator(cachedEnvironment(true)))
 		if w.ready().Reason != v1alpha1.EnvironmentUnknownReason {
 			t.Errorf("Ready is %s", w.ready().Reason)
@@ -158,8 +158,8 @@ func TestReconcile_ReadsTheEnvironmentLiveBeforeAFirstIssue(t *testing.T) {
 
 // TestReconcile_UpgradeToRequiredEnvironments: keys that were issued by a manager that did not require environments go on.
 func TestReconcile_UpgradeToRequiredEnvironments(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.ofEnvironment(w.namespace))
+	w := newFixture(t)
+	w.create(w.ofEnvironment(w.Name))
 	w.rest()
 	text := string(w.secret().Data[v1alpha1.DefaultSecretKey])
 	w.requireEnvironment = true

@@ -12,75 +12,75 @@ import (
 // unrestricted are rules that forbid nothing.
 func unrestricted(*v1alpha1.DGbotEnvironmentSpec) {}
 
-// removeEnvironment deletes the environment of the world.
-func (w *world) removeEnvironment() {
-	w.t.Helper()
-	if err := live.Delete(w.t.Context(), &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}); err != nil {
-		w.t.Fatal(err)
+// removeEnvironment deletes the environment of the fixture.
+func (w *fixture) removeEnvironment() {
+	w.T.Helper()
+	if err := live.Delete(w.T.Context(), &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
 // nothingIssued asserts that there is neither a record nor a Secret.
-func nothingIssued(w *world) {
-	w.t.Helper()
+func nothingIssued(w *fixture) {
+	w.T.Helper()
 	if len(w.records()) != 0 || w.secret() != nil {
-		w.t.Errorf("%d records, and a Secret: %t", len(w.records()), w.secret() != nil)
+		w.T.Errorf("%d records, and a Secret: %t", len(w.records()), w.secret() != nil)
 	}
 }
 
 // missing asserts the condition EnvironmentMissing.
-func missing(w *world) {
-	w.t.Helper()
+func missing(w *fixture) {
+	w.T.Helper()
 	if !apimeta.IsStatusConditionTrue(w.key().Status.Conditions, v1alpha1.EnvironmentMissingCondition) {
-		w.t.Errorf("no condition EnvironmentMissing: %+v", w.key().Status.Conditions)
+		w.T.Errorf("no condition EnvironmentMissing: %+v", w.key().Status.Conditions)
 	}
 }
 
 // environmentScenarios are those of a manager that requires environments.
 var environmentScenarios = map[string]scenario{
 	"a key is created before its environment": {
-		prepare: func(w *world) { w.requireEnvironment = true },
-		happen:  func(w *world) { w.create(w.ofEnvironment(w.namespace)) },
+		prepare: func(w *fixture) { w.requireEnvironment = true },
+		happen:  func(w *fixture) { w.create(w.ofEnvironment(w.Name)) },
 		reason:  v1alpha1.EnvironmentUnknownReason,
 		check:   nothingIssued,
 	},
 	"the environment appears that a key waits for": {
-		prepare: func(w *world) {
+		prepare: func(w *fixture) {
 			w.requireEnvironment = true
-			w.create(w.ofEnvironment(w.namespace))
+			w.create(w.ofEnvironment(w.Name))
 		},
-		happen: func(w *world) { w.environment(unrestricted) },
+		happen: func(w *fixture) { w.environment(unrestricted) },
 		causes: []v1alpha1.Cause{v1alpha1.CauseFirstIssue},
 		reason: v1alpha1.IssuedReason,
 	},
 	"the environment appears that a key waits for, and forbids it": {
-		prepare: func(w *world) {
+		prepare: func(w *fixture) {
 			w.requireEnvironment = true
-			w.create(w.ofEnvironment(w.namespace))
+			w.create(w.ofEnvironment(w.Name))
 		},
-		happen: func(w *world) {
+		happen: func(w *fixture) {
 			w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
 		},
 		reason: v1alpha1.EnvironmentPolicyReason,
 		check:  nothingIssued,
 	},
 	"the environment of an issued key is deleted": {
-		prepare: func(w *world) {
+		prepare: func(w *fixture) {
 			w.requireEnvironment = true
 			w.environment(unrestricted)
-			w.create(w.ofEnvironment(w.namespace))
+			w.create(w.ofEnvironment(w.Name))
 		},
-		happen: (*world).removeEnvironment,
+		happen: (*fixture).removeEnvironment,
 		reason: v1alpha1.IssuedReason,
 		check:  missing,
 	},
 	"a key without an environment is rotated": {
-		prepare: func(w *world) {
-			w.create(w.ofEnvironment(w.namespace))
+		prepare: func(w *fixture) {
+			w.create(w.ofEnvironment(w.Name))
 			w.rest()
 			w.requireEnvironment = true
 		},
-		happen: (*world).requestRotation,
+		happen: (*fixture).requestRotation,
 		causes: []v1alpha1.Cause{v1alpha1.CauseRequest},
 		reason: v1alpha1.IssuedReason,
 		check:  missing,

@@ -23,43 +23,43 @@ import (
 )
 
 // environment is one of the test's own; keys are to be of it. It is gone after the test.
-func (w *world) environment(change func(*v1alpha1.DGbotEnvironmentSpec)) string {
-	w.t.Helper()
-	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
+func (w *fixture) environment(change func(*v1alpha1.DGbotEnvironmentSpec)) string {
+	w.T.Helper()
+	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}
 	change(&env.Spec)
-	if err := live.Create(w.t.Context(), env); err != nil {
-		w.t.Fatal(err)
+	if err := live.Create(w.T.Context(), env); err != nil {
+		w.T.Fatal(err)
 	}
 	return env.Name
 }
 
-func (w *world) changeRules(change func(*v1alpha1.DGbotEnvironmentSpec)) {
-	w.t.Helper()
+func (w *fixture) changeRules(change func(*v1alpha1.DGbotEnvironmentSpec)) {
+	w.T.Helper()
 	env := &v1alpha1.DGbotEnvironment{}
-	if err := live.Get(w.t.Context(), types.NamespacedName{Name: w.namespace}, env); err != nil {
-		w.t.Fatal(err)
+	if err := live.Get(w.T.Context(), types.NamespacedName{Name: w.Name}, env); err != nil {
+		w.T.Fatal(err)
 	}
 	change(&env.Spec)
-	if err := live.Update(w.t.Context(), env); err != nil {
-		w.t.Fatal(err)
+	if err := live.Update(w.T.Context(), env); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) ofEnvironment(name string) func(*v1alpha1.DGbotAPIKey) {
+func (w *fixture) ofEnvironment(name string) func(*v1alpha1.DGbotAPIKey) {
 	return func(k *v1alpha1.DGbotAPIKey) { k.Spec.Environment = name }
 }
 
 // restOf brings another key of the namespace to rest.
-func (w *world) restOf(name string) *v1alpha1.DGbotAPIKey {
-	w.t.Helper()
+func (w *fixture) restOf(name string) *v1alpha1.DGbotAPIKey {
+	w.T.Helper()
 	w.advance(time.Minute) // until all of its second are counted
 	key := &v1alpha1.DGbotAPIKey{}
-	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}}
-	if _, err := w.operator(live).Reconcile(w.t.Context(), request); err != nil {
-		w.t.Fatal(err)
+	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: name}}
+	if _, err := w.operator(live).Reconcile(w.T.Context(), request); err != nil {
+		w.T.Fatal(err)
 	}
-	if err := live.Get(w.t.Context(), request.NamespacedName, key); err != nil {
-		w.t.Fatal(err)
+	if err := live.Get(w.T.Context(), request.NamespacedName, key); err != nil {
+		w.T.Fatal(err)
 	}
 	return key
 }
@@ -70,7 +70,7 @@ func readyOf(key *v1alpha1.DGbotAPIKey) *metav1.Condition {
 
 // TestRulesOfAnEnvironment are kept to, from the labels of the namespace to the age of other keys.
 func TestRulesOfAnEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	limit := int32(2)
 	env := w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
 		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "crm"}}
@@ -82,7 +82,7 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	if ready := w.ready(); ready.Reason != v1alpha1.EnvironmentPolicyReason || !strings.Contains(ready.Message, "team=crm") || len(w.records()) != 0 || w.secret() != nil {
 		t.Fatalf("%s: %s", ready.Reason, ready.Message)
 	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.Name}}
 	if err := live.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"team":"crm"}}}`))); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	}
 	w.edit(bot)
 	for i, change := range []func(*v1alpha1.DGbotAPIKey){bot, nil, nil} {
-		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("key-%d", i)},
+		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: fmt.Sprintf("key-%d", i)},
 			Spec: v1alpha1.DGbotAPIKeySpec{Label: "Another", Environment: env}}
 		if change != nil {
 			change(key)
@@ -149,8 +149,8 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 
 // TestRulesThatComeLater hold a key, and take nothing from it.
 func TestRulesThatComeLater(t *testing.T) {
-	w := newWorld(t)
-	w.create(w.ofEnvironment(w.namespace))
+	w := newFixture(t)
+	w.create(w.ofEnvironment(w.Name))
 	w.rest()
 	text := string(w.secret().Data[v1alpha1.DefaultSecretKey])
 	w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) { s.AllowedScopes = []v1alpha1.Scope{"reports.*"} })
@@ -172,16 +172,16 @@ func TestRulesThatComeLater(t *testing.T) {
 
 // TestTheStatusOfAnEnvironment sums up its keys, and says what of its rules cannot be kept to.
 func TestTheStatusOfAnEnvironment(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
 		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"nobody": "has-it"}}
 	})
-	w.create(w.ofEnvironment(w.namespace))
+	w.create(w.ofEnvironment(w.Name))
 	w.rest()
 	operator := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	env := func() *v1alpha1.DGbotEnvironmentStatus {
 		t.Helper()
-		name := types.NamespacedName{Name: w.namespace}
+		name := types.NamespacedName{Name: w.Name}
 		if _, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: name}); err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestTheStatusOfAnEnvironment(t *testing.T) {
 	}
 	version := func() string {
 		env := &v1alpha1.DGbotEnvironment{}
-		if err := live.Get(t.Context(), types.NamespacedName{Name: w.namespace}, env); err != nil {
+		if err := live.Get(t.Context(), types.NamespacedName{Name: w.Name}, env); err != nil {
 			t.Fatal(err)
 		}
 		return env.ResourceVersion

@@ -61,7 +61,7 @@ func failingWith(answer error, base client.Client, fails readOf) client.WithWatc
 }
 
 // failingOperator returns an operator whose live reads fail, and unless the cache knows the objects the cached ones as well.
-func (w *world) failingOperator(answer error, fails readOf, cached bool) (*apikeys.Reconciler, *faults) {
+func (w *fixture) failingOperator(answer error, fails readOf, cached bool) (*apikeys.Reconciler, *faults) {
 	reads, count := unreadable(answer, fails)
 	operator := w.operator(reads)
 	operator.Live = reads
@@ -86,7 +86,7 @@ func anyOf[T runtime.Object]() readOf {
 var keyReads = map[string]struct {
 	fails readOf
 	// prepare makes the observation read it.
-	prepare func(*world)
+	prepare func(*fixture)
 	// named is how the condition names it.
 	named string
 	// cached: the cache knows what the API server does not answer.
@@ -99,7 +99,7 @@ var keyReads = map[string]struct {
 	"the chatbot":         {fails: anyOf[*v1alpha1.DGbotChatbot](), named: `DGbotChatbot "support-bot"`},
 	"the reservation": {
 		fails:   anyOf[*corev1.ConfigMap](),
-		prepare: func(w *world) { w.deleteBot(botName) },
+		prepare: func(w *fixture) { w.deleteBot(botName) },
 		named:   "ConfigMap " + v1alpha1.IdentityNamespace + "/chatbot-",
 	},
 	"the environment":   {fails: anyOf[*v1alpha1.DGbotEnvironment](), named: "DGbotEnvironment "},
@@ -110,7 +110,7 @@ var keyReads = map[string]struct {
 			metadata, ok := o.(*metav1.PartialObjectMetadata)
 			return ok && metadata.Kind == v1alpha1.APIKeyKind
 		},
-		prepare: func(w *world) {
+		prepare: func(w *fixture) {
 			w.editSecret(func(s *corev1.Secret) {
 				s.OwnerReferences, s.Labels[v1alpha1.APIKeyLabel] = nil, "another"
 			})
@@ -127,11 +127,11 @@ func anyOfMetadata(kind string) readOf {
 }
 
 // issuedEverywhere creates a key that depends on everything a key can depend on, and has it issued.
-func (w *world) issuedEverywhere() {
-	w.t.Helper()
+func (w *fixture) issuedEverywhere() {
+	w.T.Helper()
 	limit := int32(5)
 	env := w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
-		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}}
+		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.Name}}
 		s.MaxKeysPerNamespace = &limit
 		s.Audit = &v1alpha1.EnvironmentAudit{UnusedAfter: &metav1.Duration{Duration: 2160 * time.Hour}}
 	})
@@ -143,7 +143,7 @@ func (w *world) issuedEverywhere() {
 	w.advance(time.Minute) // until all keys of its second are counted
 	w.rest()
 	if w.verifies() != standing.Admitted {
-		w.t.Fatalf("the key is %s: %s", w.verifies(), w.ready().Message)
+		w.T.Fatalf("the key is %s: %s", w.verifies(), w.ready().Message)
 	}
 	w.advance(time.Minute)
 }
@@ -155,14 +155,14 @@ func TestObserve_EveryReadFails(t *testing.T) {
 		"forbidden": apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "x", errors.New("no such right")),
 		"KMS":       apierrors.NewInternalError(errors.New("unable to transform key: KMS is down")),
 	}
-	asks := map[string]func(*world, *v1alpha1.DGbotAPIKey){
-		"Revoked":            func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
-		"Disabled":           func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
-		"revokeIssuedBefore": func(w *world, k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() },
-		"annotation": func(w *world, k *v1alpha1.DGbotAPIKey) {
+	asks := map[string]func(*fixture, *v1alpha1.DGbotAPIKey){
+		"Revoked":            func(_ *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
+		"Disabled":           func(_ *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
+		"revokeIssuedBefore": func(w *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() },
+		"annotation": func(w *fixture, k *v1alpha1.DGbotAPIKey) {
 			k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().UTC().Format(time.RFC3339)}
 		},
-		"expiresAt": func(w *world, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
+		"expiresAt": func(w *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
 	}
 	for name, read := range keyReads {
 		for kind, answer := range answers {
@@ -171,7 +171,7 @@ func TestObserve_EveryReadFails(t *testing.T) {
 					continue
 				}
 				t.Run(strings.Join([]string{name, kind, ask}, ", "), func(t *testing.T) {
-					w := newWorld(t)
+					w := newFixture(t)
 					w.issuedEverywhere()
 					if read.prepare != nil {
 						read.prepare(w)
@@ -217,7 +217,7 @@ func TestObserve_NothingIsGrantedWithoutARead(t *testing.T) {
 	answer := apierrors.NewInternalError(errors.New("KMS is down"))
 	for name, read := range keyReads {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.issuedEverywhere()
 			if read.prepare != nil {
 				read.prepare(w)
@@ -253,7 +253,7 @@ func mustOperator(operator *apikeys.Reconciler, _ *faults) *apikeys.Reconciler {
 
 // TestObserve_ANewKeyWaitsForItsReads: it is issued once they succeed, and not before.
 func TestObserve_ANewKeyWaitsForItsReads(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	operator, _ := w.failingOperator(apierrors.NewInternalError(errors.New("KMS is down")), anyOf[*corev1.Secret](), false)
 	w.restWith(operator)
@@ -267,7 +267,7 @@ func TestObserve_ANewKeyWaitsForItsReads(t *testing.T) {
 
 // TestObserve_DeletionNeedsNoOtherRead: all records are revoked, whatever finalizers others hold.
 func TestObserve_DeletionNeedsNoOtherRead(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"example.com/held"} })
 	w.rest()
 	if err := live.Delete(t.Context(), w.key()); err != nil {
@@ -288,7 +288,7 @@ func TestObserve_DeletionNeedsNoOtherRead(t *testing.T) {
 
 // TestObserve_ADroppedConnectionIsRetriedFirst: what is taken away does not wait, and the condition comes only where it lasts.
 func TestObserve_ADroppedConnectionIsRetriedFirst(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked })
@@ -326,7 +326,7 @@ func TestObserve_ADroppedConnectionIsRetriedFirst(t *testing.T) {
 
 // TestObserve_AReadWithoutAnAnswerIsBounded: a KMS that does not answer must not hold up a revocation.
 func TestObserve_AReadWithoutAnAnswerIsBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked })
@@ -353,7 +353,7 @@ func TestObserve_AReadWithoutAnAnswerIsBounded(t *testing.T) {
 
 // TestObserve_ADifferentlyWordedAnswerWritesNothing: a KMS may put another request ID into each of its answers.
 func TestObserve_ADifferentlyWordedAnswerWritesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.issuedEverywhere()
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
 	request := 0

@@ -51,8 +51,8 @@ func TestForeignSecret_OneReadServesAllKeys(t *testing.T) {
 		"no labels":                                        {nil, false, requestCount{gets: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "shared", Labels: test.labels}}
+			w := newFixture(t)
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: "shared", Labels: test.labels}}
 			if test.owned {
 				owner := w.createOwner()
 				secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID}}
@@ -70,12 +70,12 @@ func TestForeignSecret_OneReadServesAllKeys(t *testing.T) {
 			operator.Live = counting(live, &count)
 			reconcileAll := func() {
 				for i := range keys {
-					_, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("key-%d", i)}})
+					_, err := operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: fmt.Sprintf("key-%d", i)}})
 					must(err)
 				}
 			}
 			for i := range keys {
-				must(live.Create(t.Context(), &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("key-%d", i)},
+				must(live.Create(t.Context(), &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: fmt.Sprintf("key-%d", i)},
 					Spec: v1alpha1.DGbotAPIKeySpec{Label: "CRM", Environment: "production", Secret: &v1alpha1.SecretSpec{Name: "shared"}}}))
 			}
 			reconcileAll()
@@ -95,7 +95,7 @@ func TestForeignSecret_OneReadServesAllKeys(t *testing.T) {
 			}
 			for i := range keys {
 				key := &v1alpha1.DGbotAPIKey{}
-				must(live.Get(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprintf("key-%d", i)}, key))
+				must(live.Get(t.Context(), types.NamespacedName{Namespace: w.Name, Name: fmt.Sprintf("key-%d", i)}, key))
 				if ready := readyOf(key); ready == nil || ready.Reason != v1alpha1.SecretConflictReason {
 					t.Errorf("key %d is %+v, want %s", i, ready, v1alpha1.SecretConflictReason)
 				}
@@ -105,7 +105,7 @@ func TestForeignSecret_OneReadServesAllKeys(t *testing.T) {
 			w.advance(time.Minute)
 			reconcileAll()
 			key := &v1alpha1.DGbotAPIKey{}
-			must(live.Get(t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "key-0"}, key))
+			must(live.Get(t.Context(), types.NamespacedName{Namespace: w.Name, Name: "key-0"}, key))
 			if key.Status.Current == nil {
 				t.Errorf("the Secret is gone, and the key is not issued: %+v", readyOf(key))
 			}

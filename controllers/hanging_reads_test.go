@@ -45,18 +45,18 @@ const withdrawalTime = read.AttemptTimeout + 3*time.Second
 // TestObserve_WithdrawsWhileAReadHangs gives a pass less time than one read without an answer may take on its own: what only takes away must not
 // wait for it.
 func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
-	asks := map[string]func(*world, *v1alpha1.DGbotAPIKey){
-		"Revoked":   func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
-		"Disabled":  func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
-		"expiresAt": func(w *world, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
-		"revokeIssuedBefore": func(w *world, k *v1alpha1.DGbotAPIKey) {
+	asks := map[string]func(*fixture, *v1alpha1.DGbotAPIKey){
+		"Revoked":   func(_ *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
+		"Disabled":  func(_ *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled },
+		"expiresAt": func(w *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = w.second() },
+		"revokeIssuedBefore": func(w *fixture, k *v1alpha1.DGbotAPIKey) {
 			k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: w.second().UTC().Format(time.RFC3339)}
 		},
 	}
 	for name, missing := range keyReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
-				w := newWorld(t)
+				w := newFixture(t)
 				w.issuedEverywhere()
 				if missing.prepare != nil {
 					missing.prepare(w)
@@ -90,16 +90,16 @@ func listing(reads client.WithWatch) client.WithWatch {
 
 // TestChatbot_WithdrawsWhileAReadHangs is the same for HMAC secrets.
 func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
-	asks := map[string]func(*world, *v1alpha1.DGbotChatbot){
-		"revokeIssuedBefore": func(w *world, b *v1alpha1.DGbotChatbot) {
+	asks := map[string]func(*fixture, *v1alpha1.DGbotChatbot){
+		"revokeIssuedBefore": func(w *fixture, b *v1alpha1.DGbotChatbot) {
 			b.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = w.second()
 		},
-		"identityVerification removed": func(_ *world, b *v1alpha1.DGbotChatbot) { b.Spec.IdentityVerification = nil },
+		"identityVerification removed": func(_ *fixture, b *v1alpha1.DGbotChatbot) { b.Spec.IdentityVerification = nil },
 	}
 	for name, missing := range chatbotReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
-				w := newWorld(t)
+				w := newFixture(t)
 				hmacBot(w)
 				w.restBots(live, botName)
 				replica := w.hmacCopy()

@@ -31,25 +31,25 @@ import (
 	"dgbot.io/key-operator/controllers/objectmetrics"
 )
 
-// collector collects the keys of the world's namespace.
-func (w *world) collector() *objectmetrics.Collector {
-	return &objectmetrics.Collector{Reader: client.NewNamespacedClient(live, w.namespace), Clock: w.clock}
+// collector collects the keys of the fixture's namespace.
+func (w *fixture) collector() *objectmetrics.Collector {
+	return &objectmetrics.Collector{Reader: client.NewNamespacedClient(live, w.Name), Clock: w.clock}
 }
 
-// exports asserts all series of the world's keys, given as metric{labels} value without the labels that are the same in all.
-func (w *world) exports(want ...string) {
-	w.t.Helper()
+// exports asserts all series of the fixture's keys, given as metric{labels} value without the labels that are the same in all.
+func (w *fixture) exports(want ...string) {
+	w.T.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(w.collector())
 	families, err := registry.Gather()
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	var got []string
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {
 			series := []string{strings.TrimPrefix(family.GetName(), "dgbot_apikey_")}
-			same := map[string]string{"namespace": w.namespace, "name": keyName, "environment": "production"}
+			same := map[string]string{"namespace": w.Name, "name": keyName, "environment": "production"}
 			for _, label := range metric.GetLabel() {
 				if value, ok := same[label.GetName()]; ok && value == label.GetValue() {
 					delete(same, label.GetName())
@@ -58,7 +58,7 @@ func (w *world) exports(want ...string) {
 				}
 			}
 			if len(same) > 0 {
-				w.t.Errorf("%v lacks the labels %v", series, same)
+				w.T.Errorf("%v lacks the labels %v", series, same)
 			}
 			got = append(got, fmt.Sprintf("%s %d", strings.Join(series, " "), int64(metric.GetGauge().GetValue())))
 		}
@@ -66,14 +66,14 @@ func (w *world) exports(want ...string) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		w.t.Errorf("exported\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		w.T.Errorf("exported\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
 func at(when metav1.Time) string { return strconv.FormatInt(when.Unix(), 10) }
 
 func TestSeriesFollowAKeyThroughItsLife(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.exports()
 	end := metav1.Time{Time: w.clock.Now().Add(48 * time.Hour)}
 	w.create(func(k *v1alpha1.DGbotAPIKey) {
@@ -111,15 +111,15 @@ func TestSeriesFollowAKeyThroughItsLife(t *testing.T) {
 
 func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 	for name, test := range map[string]struct {
-		happen func(*world)
+		happen func(*fixture)
 		want   []string
 	}{
 		"disabled": {
-			func(w *world) { w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }) },
+			func(w *fixture) { w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }) },
 			[]string{"ready_status False 1", "ready_status True 0", "abnormal_condition Stalled Disabled 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 0"},
 		},
 		"an unreadable request": {
-			func(w *world) {
+			func(w *fixture) {
 				w.edit(func(k *v1alpha1.DGbotAPIKey) {
 					k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: "now"}
 				})
@@ -127,7 +127,7 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 			[]string{"ready_status False 0", "ready_status True 1", "abnormal_condition RequestInvalid AnnotationUnreadable 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 1"},
 		},
 		"an earlier revision that nobody vouches for": {
-			func(w *world) {
+			func(w *fixture) {
 				w.edit(func(k *v1alpha1.DGbotAPIKey) {
 					k.Spec.Rotation.Retire, k.Spec.Rotation.MaxOverlap = v1alpha1.RetireWhenUnused, &metav1.Duration{Duration: 48 * time.Hour}
 					k.Spec.Rotation.RequestedAt = w.second()
@@ -138,12 +138,12 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 			[]string{"ready_status False 0", "ready_status True 1", "abnormal_condition PreviousRevisionInUse UsageUnknown 1", "last_rotation_timestamp_seconds Request", "verifying_revisions 2"},
 		},
 		"a lost Secret": {
-			func(w *world) { w.deleteSecret() },
+			func(w *fixture) { w.deleteSecret() },
 			[]string{"ready_status False 0", "ready_status True 1", "last_rotation_timestamp_seconds SecretLost", "verifying_revisions 2"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			w.rest()
 			w.advance(time.Second)
@@ -163,7 +163,7 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 
 // TestAKeyWhoseRecordIsGoneHasNoCause: until the next pass its status names a record that does not exist.
 func TestAKeyWhoseRecordIsGoneHasNoCause(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	issuedAt := at(w.published().Spec.IssuedAt)
@@ -289,7 +289,7 @@ func unstarted(t *testing.T) client.Reader {
 
 // TestOnlyAManagerAtWorkExportsKeys: one that waits for the lease would double every sum.
 func TestOnlyAManagerAtWorkExportsKeys(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	collector := w.collector()

@@ -66,7 +66,7 @@ func TestEachMintIsCountedByItsCause(t *testing.T) {
 	var total float64
 	for name, s := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			if s.prepare != nil {
 				s.prepare(w)
 			} else {
@@ -95,7 +95,7 @@ func TestEachMintIsCountedByItsCause(t *testing.T) {
 }
 
 // interfering is a client before whose write of a kind somebody else is faster.
-func (w *world) interfering(kind client.Object, somebody func()) client.Client {
+func (w *fixture) interfering(kind client.Object, somebody func()) client.Client {
 	done := false
 	once := func(o client.Object, dry []string) {
 		if _, secret := kind.(*corev1.Secret); !done && len(dry) == 0 {
@@ -122,7 +122,7 @@ func (w *world) interfering(kind client.Object, somebody func()) client.Client {
 }
 
 func TestALostCompareAndSwapIsCounted(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	touch := func() {
@@ -143,7 +143,7 @@ func TestALostCompareAndSwapIsCounted(t *testing.T) {
 
 // TestARecordThatAnotherOperatorCreatedFirstIsCounted: the name is the lock.
 func TestARecordThatAnotherOperatorCreatedFirstIsCounted(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	before := counts(t)
 	other := w.operator(live)
@@ -153,32 +153,32 @@ func TestARecordThatAnotherOperatorCreatedFirstIsCounted(t *testing.T) {
 
 func TestRefusalsAreCountedByTheirReason(t *testing.T) {
 	for name, test := range map[string]struct {
-		arrange func(*world)
+		arrange func(*fixture)
 		reason  string
 	}{
 		"a Secret that cannot be written": {
-			func(w *world) {
+			func(w *fixture) {
 				w.create(func(k *v1alpha1.DGbotAPIKey) {
 					k.Spec.Secret = &v1alpha1.SecretSpec{Template: &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"not a label": "x"}}}
 				})
 			}, v1alpha1.SecretWriteRefusedReason,
 		},
 		"a record's name that is taken": {
-			func(w *world) {
+			func(w *fixture) {
 				w.create(nil)
 				taken := steps.NewRecord(w.key(), steps.IssueRevision{
 					RecordName: revisions.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
 				}, "abcdefABCDEF", "sha256:"+strings.Repeat("0", 64))
 				taken.Spec.APIKeyRef = v1alpha1.APIKeyReference{Name: "other", UID: "other"}
 				taken.OwnerReferences = nil
-				if err := live.Create(w.t.Context(), &taken); err != nil {
-					w.t.Fatal(err)
+				if err := live.Create(w.T.Context(), &taken); err != nil {
+					w.T.Fatal(err)
 				}
 			}, v1alpha1.RecordConflictReason,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			test.arrange(w)
 			before := counts(t)
 			// One pass: rest looks as often as it takes.
@@ -210,7 +210,7 @@ func TestRefusedAmendmentsAndDeletionsAreCountedOnceEach(t *testing.T) {
 }
 
 func TestDampedReplacementsAreCountedOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	lose := func() {
@@ -238,7 +238,7 @@ func TestDampedReplacementsAreCountedOnce(t *testing.T) {
 }
 
 func TestStrayRecordsAreCountedByWhatMadeThemStray(t *testing.T) {
-	_, record := strayWorld(t)
+	_, record := strayFixture(t)
 	detach(t, record)
 	before := counts(t)
 	if _, err := reconcileRecord(t, live, record); err != nil {
@@ -246,9 +246,9 @@ func TestStrayRecordsAreCountedByWhatMadeThemStray(t *testing.T) {
 	}
 	counted(t, before, map[string]float64{"stray_records_deleted_total Orphaned": 1})
 
-	w, record := strayWorld(t)
+	w, record := strayFixture(t)
 	other := record.DeepCopy()
-	other.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "restored", OwnerReferences: record.OwnerReferences}
+	other.ObjectMeta = metav1.ObjectMeta{Namespace: w.Name, Name: "restored", OwnerReferences: record.OwnerReferences}
 	other.OwnerReferences[0].UID, other.Spec.APIKeyRef.UID = "earlier", "earlier"
 	if err := live.Create(t.Context(), other); err != nil {
 		t.Fatal(err)

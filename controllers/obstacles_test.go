@@ -29,23 +29,23 @@ import (
 )
 
 // stalled asserts that the key waits for a person, for a reason, and that nothing was minted.
-func (w *world) stalled(reason, message string) {
-	w.t.Helper()
+func (w *fixture) stalled(reason, message string) {
+	w.T.Helper()
 	conditions := w.key().Status.Conditions
 	ready, stalled := w.ready(), apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
 	if ready.Status != metav1.ConditionFalse || ready.Reason != reason || !strings.Contains(ready.Message, message) {
-		w.t.Errorf("Ready is %s, %s: %s; want %s with %q", ready.Status, ready.Reason, ready.Message, reason, message)
+		w.T.Errorf("Ready is %s, %s: %s; want %s with %q", ready.Status, ready.Reason, ready.Message, reason, message)
 	}
 	if stalled == nil || stalled.Reason != reason {
-		w.t.Errorf("Stalled is %+v", stalled)
+		w.T.Errorf("Stalled is %+v", stalled)
 	}
 }
 
-func (w *world) nothingMinted() {
-	w.t.Helper()
+func (w *fixture) nothingMinted() {
+	w.T.Helper()
 	for _, record := range w.records() {
 		if record.Spec.APIKeyRef.UID == w.key().UID {
-			w.t.Errorf("record %s was minted", record.Name)
+			w.T.Errorf("record %s was minted", record.Name)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func failing(err func(*corev1.Secret) error) client.Client {
 }
 
 func TestARecordsNameTakenByAnotherKeyIsSaid(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	taken := steps.NewRecord(w.key(), steps.IssueRevision{
 		RecordName: revisions.RecordName(keyName, w.key().UID, 1), Revision: 1, Cause: v1alpha1.CauseFirstIssue, IssuedAt: *w.second(),
@@ -91,7 +91,7 @@ func TestARecordsNameTakenByAnotherKeyIsSaid(t *testing.T) {
 }
 
 func TestTemplatesThatTheAPIServerRefusesAreSaidAndSpinNot(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Secret = &v1alpha1.SecretSpec{Template: &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"not a label": "x"}}}
 	})
@@ -111,7 +111,7 @@ func TestTemplatesThatTheAPIServerRefusesAreSaidAndSpinNot(t *testing.T) {
 
 // TestAWebhookThatQuotesTheKeyDoesNotPublishIt: what a webhook says stands in a condition, which anybody may read.
 func TestAWebhookThatQuotesTheKeyDoesNotPublishIt(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	var keys []string
 	quoting := failing(func(secret *corev1.Secret) error {
@@ -151,11 +151,11 @@ func TestAWebhookThatQuotesTheKeyDoesNotPublishIt(t *testing.T) {
 }
 
 func TestATerminatingNamespaceIsNoError(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	terminating := interceptor.NewClient(live, interceptor.Funcs{
 		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
-			err := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, keyName, fmt.Errorf("namespace %s is being terminated", w.namespace))
+			err := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, keyName, fmt.Errorf("namespace %s is being terminated", w.Name))
 			err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{Type: corev1.NamespaceTerminatingCause})
 			return err
 		},
@@ -175,7 +175,7 @@ func TestATerminatingNamespaceIsNoError(t *testing.T) {
 
 // TestAnotherOperatorsFreshAttemptIsWaitedFor: a second record would be one of a key that nobody holds.
 func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	other := w.operator(live)
@@ -203,7 +203,7 @@ func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
 }
 
 func TestASecretThatCannotBeChangedSaysWhatHelps(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	yes := true
@@ -232,8 +232,8 @@ func TestAForeignSecretIsNeverTouched(t *testing.T) {
 		"of another type, with bytes": {Type: corev1.SecretTypeBasicAuth, Data: map[string][]byte{"username": []byte("x"), "password": []byte("y")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			foreign.Namespace, foreign.Name = w.namespace, keyName
+			w := newFixture(t)
+			foreign.Namespace, foreign.Name = w.Name, keyName
 			for i := range foreign.OwnerReferences {
 				foreign.OwnerReferences[i].UID = w.createOwner().UID
 			}
@@ -259,9 +259,9 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 		}
 	}
 	t.Run("without an owner", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFixture(t)
 		secret := leftOver()
-		secret.Namespace = w.namespace
+		secret.Namespace = w.Name
 		if err := live.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
@@ -272,10 +272,10 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 		}
 	})
 	t.Run("with an owner", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFixture(t)
 		owner := w.createOwner()
 		secret := leftOver(metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID})
-		secret.Namespace = w.namespace
+		secret.Namespace = w.Name
 		if err := live.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
@@ -296,11 +296,11 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 }
 
 // createOwner creates something that may own a Secret: of an owner that does not exist, garbage collection takes it.
-func (w *world) createOwner() *corev1.ConfigMap {
-	w.t.Helper()
-	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "owner"}}
-	if err := live.Create(w.t.Context(), owner); err != nil {
-		w.t.Fatal(err)
+func (w *fixture) createOwner() *corev1.ConfigMap {
+	w.T.Helper()
+	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: "owner"}}
+	if err := live.Create(w.T.Context(), owner); err != nil {
+		w.T.Fatal(err)
 	}
 	return owner
 }

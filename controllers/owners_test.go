@@ -17,16 +17,16 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// replicate copies a Secret into the world's namespace, as a replicator does, under the name of its key.
-func (w *world) replicate(from *corev1.Secret, change func(*corev1.Secret)) {
-	w.t.Helper()
+// replicate copies a Secret into the fixture's namespace, as a replicator does, under the name of its key.
+func (w *fixture) replicate(from *corev1.Secret, change func(*corev1.Secret)) {
+	w.T.Helper()
 	replica := from.DeepCopy()
-	replica.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: from.Name, Labels: from.Labels, Annotations: from.Annotations}
+	replica.ObjectMeta = metav1.ObjectMeta{Namespace: w.Name, Name: from.Name, Labels: from.Labels, Annotations: from.Annotations}
 	if change != nil {
 		change(replica)
 	}
-	if err := live.Create(w.t.Context(), replica); err != nil {
-		w.t.Fatal(err)
+	if err := live.Create(w.T.Context(), replica); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
@@ -41,7 +41,7 @@ func TestReconcile_LeavesReplicasAlone(t *testing.T) {
 		"with an owner":           nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, w := newWorld(t), newWorld(t)
+			source, w := newFixture(t), newFixture(t)
 			source.create(nil)
 			source.rest()
 			if name == "with an owner" {
@@ -73,17 +73,17 @@ func TestReconcile_LeavesReplicasAlone(t *testing.T) {
 }
 
 // inOneNamespace reads like an operator that may read nothing of ours in other namespaces.
-func (w *world) inOneNamespace() client.WithWatch {
+func (w *fixture) inOneNamespace() client.WithWatch {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Group: v1alpha1.GroupVersion.Group}, "", errors.New("no such right"))
 	return interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
-			if name.Namespace != w.namespace && name.Namespace != "" {
+			if name.Namespace != w.Name && name.Namespace != "" {
 				return forbidden
 			}
 			return c.Get(ctx, name, o, options...)
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in != w.namespace {
+			if in := (&client.ListOptions{}).ApplyOptions(options).Namespace; in != w.Name {
 				return forbidden
 			}
 			return c.List(ctx, list, options...)
@@ -96,7 +96,7 @@ func (w *world) inOneNamespace() client.WithWatch {
 func TestReconcile_WithoutProofASecretIsForeign(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){"with its annotations": nil, "without its annotations": withoutAnnotations} {
 		t.Run(name, func(t *testing.T) {
-			source, w := newWorld(t), newWorld(t)
+			source, w := newFixture(t), newFixture(t)
 			source.create(nil)
 			source.rest()
 			w.replicate(source.secret(), change)
@@ -110,7 +110,7 @@ func TestReconcile_WithoutProofASecretIsForeign(t *testing.T) {
 		})
 	}
 	t.Run("of its own namespace", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFixture(t)
 		w.create(nil)
 		w.rest()
 		w.editSecret(func(s *corev1.Secret) { s.OwnerReferences, s.Labels[v1alpha1.APIKeyLabel] = nil, "gone" })
@@ -133,10 +133,10 @@ func TestReconcile_LeavesAReplicaAloneWhileTheCacheCannotBeListed(t *testing.T) 
 		"another error":     errors.New("the cache is closed"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, w := newWorld(t), newWorld(t)
+			source, w := newFixture(t), newFixture(t)
 			source.create(nil)
 			source.rest()
-			w.replicate(source.secret(), func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = w.namespace + "/elsewhere" })
+			w.replicate(source.secret(), func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = w.Name + "/elsewhere" })
 			version := w.secret().ResourceVersion
 			w.create(nil)
 			broken := interceptor.NewClient(live, interceptor.Funcs{
@@ -163,7 +163,7 @@ func TestReconcile_LeavesAReplicaAloneWhileTheCacheCannotBeListed(t *testing.T) 
 
 // TestChatbot_LeavesReplicasAlone: the same for HMAC secrets and widgets.
 func TestChatbot_LeavesReplicasAlone(t *testing.T) {
-	source, w := newWorld(t), newWorld(t)
+	source, w := newFixture(t), newFixture(t)
 	source.createBot(botName, func(b *v1alpha1.DGbotChatbot) { b.Spec.IdentityVerification = &v1alpha1.IdentityVerification{} })
 	source.restBots(live, botName)
 	w.replicate(source.hmacSecret(), nil)
@@ -174,8 +174,8 @@ func TestChatbot_LeavesReplicasAlone(t *testing.T) {
 		t.Errorf("Ready is %s", w.botReason(botName))
 	}
 	widget := source.widget()
-	other := newWorld(t)
-	widget.ObjectMeta = metav1.ObjectMeta{Namespace: other.namespace, Name: widget.Name, Labels: widget.Labels, Annotations: widget.Annotations}
+	other := newFixture(t)
+	widget.ObjectMeta = metav1.ObjectMeta{Namespace: other.Name, Name: widget.Name, Labels: widget.Labels, Annotations: widget.Annotations}
 	if err := live.Create(t.Context(), widget); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestChatbot_LeavesReplicasAlone(t *testing.T) {
 // TestReconcile_ExportsNoSecret: labels and annotations by which replicators copy Secrets are not set, also where the key has them from
 // before the API server rejected them, and those that were set are removed.
 func TestReconcile_ExportsNoSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Secret = &v1alpha1.SecretSpec{Template: &v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{"team": "crm"}}}
 	})

@@ -17,7 +17,7 @@ import (
 
 // warningsOf returns the Warning events of a reason that a recorder holds, and empties it.
 func warningsOf(recorder any, reason string) (found []string) {
-	events := recorder.(*clientevents.FakeRecorder).Events //nolint:forcetypeassert // newWorld's
+	events := recorder.(*clientevents.FakeRecorder).Events //nolint:forcetypeassert // newFixture made it
 	for len(events) > 0 {
 		if event := <-events; strings.HasPrefix(event, "Warning "+reason+" ") {
 			found = append(found, event)
@@ -28,7 +28,7 @@ func warningsOf(recorder any, reason string) (found []string) {
 
 // TestReconcile_ReportsARevocationInTheFuture: until it is due the key verifies, and the key says so.
 func TestReconcile_ReportsARevocationInTheFuture(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	operator := w.operator(live)
 	w.restWith(operator)
@@ -62,14 +62,14 @@ func TestReconcile_ReportsARevocationInTheFuture(t *testing.T) {
 
 // TestReconcile_NeverIssuesAKeyThatIsRevokedOrExpiredFromTheStart: as Git creates it anew.
 func TestReconcile_NeverIssuesAKeyThatIsRevokedOrExpiredFromTheStart(t *testing.T) {
-	for reason, change := range map[string]func(*world, *v1alpha1.DGbotAPIKey){
-		v1alpha1.RevokedReason: func(_ *world, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
-		v1alpha1.ExpiredReason: func(w *world, k *v1alpha1.DGbotAPIKey) {
+	for reason, change := range map[string]func(*fixture, *v1alpha1.DGbotAPIKey){
+		v1alpha1.RevokedReason: func(_ *fixture, k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked },
+		v1alpha1.ExpiredReason: func(w *fixture, k *v1alpha1.DGbotAPIKey) {
 			k.Spec.ExpiresAt = &metav1.Time{Time: w.second().Add(-time.Hour)}
 		},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { change(w, k) })
 			w.rest()
 			w.advance(48 * time.Hour)
@@ -95,7 +95,7 @@ func TestReconcileChatbot_ReportsWhiteSpaceAroundAnImport(t *testing.T) {
 		"neither":        {theirs, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.existing(test.content)
 			w.createBot(botName, importing)
 			w.restBots(live, botName)

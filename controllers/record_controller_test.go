@@ -18,10 +18,10 @@ import (
 	"dgbot.io/key-operator/controllers/records"
 )
 
-// strayWorld is a world with a published key and its record.
-func strayWorld(t *testing.T) (*world, *v1alpha1.DGbotAPIKeyRecord) {
+// strayFixture is a fixture with a published key and its record.
+func strayFixture(t *testing.T) (*fixture, *v1alpha1.DGbotAPIKeyRecord) {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	return w, w.first()
@@ -42,7 +42,7 @@ func detach(t *testing.T, record *v1alpha1.DGbotAPIKeyRecord) {
 }
 
 func TestARecordThatItsKeyOwnsIsLeftAlone(t *testing.T) {
-	w, record := strayWorld(t)
+	w, record := strayFixture(t)
 	if _, err := reconcileRecord(t, live, record); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestStrayRecordsAreDeletedWhateverBreaks(t *testing.T) {
 		"the deletion's answer is lost": {breakAt: 1, lost: true},
 	} {
 		t.Run(how, func(t *testing.T) {
-			w, record := strayWorld(t)
+			w, record := strayFixture(t)
 			detach(t, record)
 			f.before, f.after = nil, nil
 			writes := f.wrap(live)
@@ -78,9 +78,9 @@ func TestStrayRecordsAreDeletedWhateverBreaks(t *testing.T) {
 }
 
 func TestARecordOfAnEarlierKeyOfTheNameIsDeleted(t *testing.T) {
-	w, record := strayWorld(t)
+	w, record := strayFixture(t)
 	other := record.DeepCopy()
-	other.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "restored", OwnerReferences: record.OwnerReferences}
+	other.ObjectMeta = metav1.ObjectMeta{Namespace: w.Name, Name: "restored", OwnerReferences: record.OwnerReferences}
 	other.OwnerReferences[0].UID, other.Spec.APIKeyRef.UID = "earlier", "earlier"
 	if err := live.Create(t.Context(), other); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestARecordOfAnEarlierKeyOfTheNameIsDeleted(t *testing.T) {
 
 // TestACacheThatDoesNotKnowTheKeyYetCostsNothing: deleting the record of a key created a moment ago would cost a key.
 func TestACacheThatDoesNotKnowTheKeyYetCostsNothing(t *testing.T) {
-	w, record := strayWorld(t)
+	w, record := strayFixture(t)
 	behind := interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			if _, ok := o.(*v1alpha1.DGbotAPIKey); ok {
@@ -114,7 +114,7 @@ func TestACacheThatDoesNotKnowTheKeyYetCostsNothing(t *testing.T) {
 
 // TestARecordThatChangesMeanwhileIsLookedAtAgain: its owner may just have been put back.
 func TestARecordThatChangesMeanwhileIsLookedAtAgain(t *testing.T) {
-	w, record := strayWorld(t)
+	w, record := strayFixture(t)
 	owners := record.OwnerReferences
 	detach(t, record)
 	racing := interceptor.NewClient(live, interceptor.Funcs{

@@ -23,10 +23,10 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// rotated is a world whose key has two revisions that verify.
-func rotated(t *testing.T) *world {
+// rotated is a fixture whose key has two revisions that verify.
+func rotated(t *testing.T) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.advance(time.Minute)
@@ -43,17 +43,17 @@ func forbidden(format string, args ...any) error {
 
 // TestAWebhookThatQuotesTheKeyInUseDoesNotPublishIt: it is shown the Secret as it was, too.
 func TestAWebhookThatQuotesTheKeyInUseDoesNotPublishIt(t *testing.T) {
-	for name, happen := range map[string]func(*world){
-		"when a label is put back": func(w *world) {
+	for name, happen := range map[string]func(*fixture){
+		"when a label is put back": func(w *fixture) {
 			w.editSecret(func(s *corev1.Secret) { delete(s.Labels, v1alpha1.ManagedByLabel) })
 		},
-		"when the key is rotated": func(w *world) {
+		"when the key is rotated": func(w *fixture) {
 			w.advance(time.Minute)
 			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			w.rest()
 			key := string(w.secret().Data[v1alpha1.DefaultSecretKey])
@@ -88,7 +88,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		text := base64.StdEncoding.EncodeToString(secret.Data[v1alpha1.DefaultSecretKey])
 		return forbidden(denied+"see %s", strings.Join(strings.Split(text, ""), "-"))
 	}
-	spelled := func(w *world) string {
+	spelled := func(w *fixture) string {
 		return strings.Join(strings.Split(base64.StdEncoding.EncodeToString(w.secret().Data[v1alpha1.DefaultSecretKey]), ""), "-")
 	}
 	update := func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.UpdateOption) error {
@@ -107,7 +107,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		}}, "see "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			w.rest()
 			w.advance(time.Minute)
@@ -121,7 +121,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		})
 	}
 	t.Run("who lets a dry run pass", func(t *testing.T) {
-		w := newWorld(t)
+		w := newFixture(t)
 		w.create(nil)
 		w.restWith(w.operator(failing(func(s *corev1.Secret) error { return quote(s) })))
 		w.stalled(v1alpha1.SecretWriteRefusedReason, denied+"(what it says is left out")
@@ -196,7 +196,7 @@ func TestAKeyThatIsDeletedWhileAWriteIsRefusedIsLeftAlone(t *testing.T) {
 
 // TestARecordThatMayNotBeDeletedIsInNobodysWay: tidying up is no reason to stop.
 func TestARecordThatMayNotBeDeletedIsInNobodysWay(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Overlap = &metav1.Duration{} })
 	w.rest()
 	keeping := interceptor.NewClient(live, interceptor.Funcs{
@@ -216,7 +216,7 @@ func TestARecordThatMayNotBeDeletedIsInNobodysWay(t *testing.T) {
 
 // TestAMutatingWebhookThatUndoesARepairIsSaidAndNotFought: it may change the Secret each time.
 func TestAMutatingWebhookThatUndoesARepairIsSaidAndNotFought(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	writes := 0
@@ -267,7 +267,7 @@ func hanging() client.Client {
 // TestALeakedKeyIsRevokedAlthoughItsReplacementHangs: one attempt to publish it, of PublishTimeout.
 func TestALeakedKeyIsRevokedAlthoughItsReplacementHangs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.advance(time.Minute)
@@ -287,7 +287,7 @@ func TestALeakedKeyIsRevokedAlthoughItsReplacementHangs(t *testing.T) {
 // TestAKeyWhoseWritesHangSaysThatItIsInProgress: an empty status would leave its user in the dark.
 func TestAKeyWhoseWritesHangSaysThatItIsInProgress(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	if _, err := w.operator(hanging()).Reconcile(t.Context(), w.request()); err == nil {
 		t.Error("no error: it would not be tried again")
@@ -301,7 +301,7 @@ func TestAKeyWhoseWritesHangSaysThatItIsInProgress(t *testing.T) {
 
 // TestAStatusThatWentBackIsReportedAgain: as after a restore of etcd, when resourceVersions are lower than remembered.
 func TestAStatusThatWentBackIsReportedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	restored := false
 	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{

@@ -78,7 +78,7 @@ func TestAWriteThatIsAnsweredWrongly(t *testing.T) {
 		"both are written twice":                         {func(o client.Object) bool { return isSecret(o) || isRecord(o) }, repeated},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			for _, cause := range []v1alpha1.Cause{v1alpha1.CauseFirstIssue, v1alpha1.CauseRequest} {
 				w.client = happening(test.picked, test.answer)
@@ -104,7 +104,7 @@ func TestAWriteThatIsAnsweredWrongly(t *testing.T) {
 // TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears: what the minter finds in the Secret then is a newer key, and its
 // own may be in use all the same. It has its overlap from the newer one on.
 func TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.advance(time.Minute)
@@ -137,7 +137,7 @@ func TestAPublishedRevisionThatIsReplacedBeforeItsMinterHears(t *testing.T) {
 
 // TestAKeyThatIsDeletedWhileItIsIssued ends the pass, and nothing more is written for it.
 func TestAKeyThatIsDeletedWhileItIsIssued(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	key := w.key()
 	operator := w.operator(happening(func(o client.Object) bool {
@@ -154,7 +154,7 @@ func TestAKeyThatIsDeletedWhileItIsIssued(t *testing.T) {
 
 // TestAStatusIsNotForTheNextKeyOfTheName: what was observed of a deleted key is no news about the one created after it.
 func TestAStatusIsNotForTheNextKeyOfTheName(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
 	recreated := false
 	slow := interceptor.NewClient(live, interceptor.Funcs{
@@ -186,7 +186,7 @@ func TestAStatusIsNotForTheNextKeyOfTheName(t *testing.T) {
 
 // TestARevisionsNumberIsNotUsedAgain: not even where its record was deleted and the key revoked meanwhile.
 func TestARevisionsNumberIsNotUsedAgain(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	if err := live.Delete(t.Context(), w.published()); err != nil {

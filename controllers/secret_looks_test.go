@@ -61,34 +61,34 @@ func (l *looks) reader(t *testing.T) client.Reader {
 func (l *looks) since(secrets, others int) (int, int) { return l.secrets - secrets, l.others - others }
 
 // getOnly returns an operator that may only get Secrets, and stays: what it remembers is what the tests are about.
-func (w *world) getOnly(writes client.WithWatch) (*apikeys.Reconciler, *looks) {
-	w.t.Helper()
+func (w *fixture) getOnly(writes client.WithWatch) (*apikeys.Reconciler, *looks) {
+	w.T.Helper()
 	count := &looks{}
 	operator := w.operator(interceptor.NewClient(writes, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			switch o.(type) {
 			case *corev1.Secret, *metav1.PartialObjectMetadata:
-				w.t.Error("a Secret is read from the cache, which has none")
+				w.T.Error("a Secret is read from the cache, which has none")
 			}
 			return c.Get(ctx, name, o, options...)
 		},
 	}))
-	operator.Live, operator.SecretCheckInterval = count.reader(w.t), checkInterval
+	operator.Live, operator.SecretCheckInterval = count.reader(w.T), checkInterval
 	return operator, count
 }
 
 // pass runs one pass of a healthy operator and returns when it wants to look again.
-func (w *world) pass(operator *apikeys.Reconciler) time.Duration {
-	w.t.Helper()
-	result, err := operator.Reconcile(w.t.Context(), w.request())
+func (w *fixture) pass(operator *apikeys.Reconciler) time.Duration {
+	w.T.Helper()
+	result, err := operator.Reconcile(w.T.Context(), w.request())
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return result.RequeueAfter
 }
 
 func TestGetOnlyLooksOnceAnInterval(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	writes := &faults{}
 	operator, count := w.getOnly(writes.wrap(live))
@@ -134,17 +134,17 @@ func TestGetOnlyLooksOnceAnInterval(t *testing.T) {
 }
 
 func TestGetOnlyNoticesLossWithinTheInterval(t *testing.T) {
-	for name, lose := range map[string]func(*world){
-		"deleted": (*world).deleteSecret,
-		"altered": func(w *world) {
+	for name, lose := range map[string]func(*fixture){
+		"deleted": (*fixture).deleteSecret,
+		"altered": func(w *fixture) {
 			w.editSecret(func(s *corev1.Secret) { s.Data[v1alpha1.DefaultSecretKey] = []byte("not a key") })
 		},
-		"stripped of label and entries": func(w *world) {
+		"stripped of label and entries": func(w *fixture) {
 			w.editSecret(func(s *corev1.Secret) { s.Labels, s.Data[v1alpha1.SecretKeyID] = nil, nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(nil)
 			operator, _ := w.getOnly(live)
 			w.restWith(operator)
@@ -160,8 +160,8 @@ func TestGetOnlyNoticesLossWithinTheInterval(t *testing.T) {
 }
 
 func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
-	w := newWorld(t)
-	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: keyName}}
+	w := newFixture(t)
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: keyName}}
 	if err := live.Create(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
 // TestGetOnlyLooksAnewForAnotherKeyOfTheName: what was seen of one key's Secret says nothing for a key that was created
 // under the name since, with its text in another entry.
 func TestGetOnlyLooksAnewForAnotherKeyOfTheName(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	operator, _ := w.getOnly(live)
 	w.restWith(operator)
@@ -215,8 +215,8 @@ func TestGetOnlyLooksAnewForAnotherKeyOfTheName(t *testing.T) {
 	}
 }
 
-func (w *world) recordWith(hash string) *v1alpha1.DGbotAPIKeyRecord {
-	w.t.Helper()
+func (w *fixture) recordWith(hash string) *v1alpha1.DGbotAPIKeyRecord {
+	w.T.Helper()
 	for _, record := range w.records() {
 		if record.Spec.Hash == hash && record.Spec.APIKeyRef.UID == w.key().UID {
 			return &record
@@ -227,13 +227,13 @@ func (w *world) recordWith(hash string) *v1alpha1.DGbotAPIKeyRecord {
 
 // truthful is a client that asserts after each status it writes that the revision it calls current is the one in the
 // Secret: nothing else writes meanwhile.
-func (w *world) truthful() client.WithWatch {
+func (w *fixture) truthful() client.WithWatch {
 	return interceptor.NewClient(live, interceptor.Funcs{
 		SubResourceApply: func(ctx context.Context, c client.Client, sub string, configuration runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
 			err := c.SubResource(sub).Apply(ctx, configuration, options...)
 			current, published := w.key().Status.Current, w.published()
 			if (current == nil) != (published == nil) || current != nil && current.KeyID != published.Spec.KeyID {
-				w.t.Errorf("the status says that %+v is current, and the Secret holds %+v", current, published)
+				w.T.Errorf("the status says that %+v is current, and the Secret holds %+v", current, published)
 			}
 			return err
 		},
@@ -252,7 +252,7 @@ func TestGetOnlyIsNotMisledByAnotherOperator(t *testing.T) {
 			for _, lost := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, crash at write %d, written %t", name, at, lost), func(t *testing.T) {
 					t.Parallel()
-					w := newWorld(t)
+					w := newFixture(t)
 					if s.prepare == nil {
 						w.create(nil)
 					} else {

@@ -19,8 +19,8 @@ import (
 
 // behind is a client that reads as a cache does which has stopped at a moment: the key, the records and the Secret's
 // metadata as they were then. What it writes is counted.
-func (w *world) behind() (client.Client, *faults) {
-	w.t.Helper()
+func (w *fixture) behind() (client.Client, *faults) {
+	w.T.Helper()
 	key, records, secret := w.key(), w.records(), w.secret()
 	count := &faults{}
 	return interceptor.NewClient(count.wrap(live), interceptor.Funcs{
@@ -48,42 +48,42 @@ func (w *world) behind() (client.Client, *faults) {
 
 // TestACacheThatIsBehindWritesNothing: minting, revoking and repairing are decided from live reads.
 func TestACacheThatIsBehindWritesNothing(t *testing.T) {
-	for name, test := range map[string]struct{ before, since func(*world) }{
+	for name, test := range map[string]struct{ before, since func(*fixture) }{
 		"the key was issued since": {
-			before: func(w *world) { w.create(nil) },
-			since:  func(*world) {},
+			before: func(w *fixture) { w.create(nil) },
+			since:  func(*fixture) {},
 		},
 		"the key was rotated since": {
-			before: func(w *world) {
+			before: func(w *fixture) {
 				w.create(nil)
 				w.rest()
 				w.advance(time.Minute)
 				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 			},
-			since: func(*world) {},
+			since: func(*fixture) {},
 		},
 		"the Secret was replaced since": {
-			before: func(w *world) {
+			before: func(w *fixture) {
 				w.create(nil)
 				w.rest()
 				w.deleteSecret()
 			},
-			since: func(*world) {},
+			since: func(*fixture) {},
 		},
 		"the request was withdrawn since": {
-			before: func(w *world) {
+			before: func(w *fixture) {
 				w.create(nil)
 				w.rest()
 				w.advance(time.Minute)
 				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 			},
-			since: func(w *world) {
+			since: func(w *fixture) {
 				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = nil })
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			test.before(w)
 			stale, writes := w.behind()
 			test.since(w)

@@ -20,9 +20,8 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/apikeys"
-	"dgbot.io/key-operator/controllers/internal/read"
-	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -53,121 +52,89 @@ func prepare(ctx context.Context, started *controlplane.Cluster) error {
 	return live.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.IdentityNamespace}})
 }
 
-// world is a namespace with one key, operators that share a clock, and what tests ask about them.
-type world struct {
-	t         *testing.T
-	namespace string
-	clock     *clocktesting.FakePassiveClock
-	client    client.Client
+// fixture is a namespace with one key, reconcilers that share a clock, and what tests ask about them.
+type fixture struct {
+	*testenv.Namespace
+	clock  *clocktesting.FakePassiveClock
+	client client.Client
 	// requireEnvironment is the manager's flag.
 	requireEnvironment bool
 	// onCreate is called after a record was created, once.
 	onCreate func()
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "matrix-"}}
-	if err := live.Create(t.Context(), namespace); err != nil {
-		t.Fatal(err)
-	}
+	world := &testenv.World{Cluster: cluster, Admin: live}
 	now := time.Now().UTC().Truncate(time.Second)
-	return &world{t: t, namespace: namespace.Name, clock: clocktesting.NewFakePassiveClock(now), client: live}
+	return &fixture{Namespace: world.NewNamespace(t, "matrix-"), clock: clocktesting.NewFakePassiveClock(now), client: live}
 }
 
 // operator returns a freshly started operator that writes through the given client.
-func (w *world) operator(writes client.Client) *apikeys.Reconciler {
+func (w *fixture) operator(writes client.Client) *apikeys.Reconciler {
 	return &apikeys.Reconciler{
 		Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock,
-		UsageNamespace: w.namespace, RequireEnvironment: w.requireEnvironment,
+		UsageNamespace: w.Name, RequireEnvironment: w.requireEnvironment,
 	}
 }
 
 const keyName = "production-server"
 
-func (w *world) request() ctrl.Request {
-	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: keyName}}
+func (w *fixture) request() ctrl.Request {
+	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: keyName}}
 }
 
-func (w *world) create(change func(*v1alpha1.DGbotAPIKey)) {
-	w.t.Helper()
-	key := &v1alpha1.DGbotAPIKey{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: keyName},
-		Spec: v1alpha1.DGbotAPIKeySpec{
-			Label: "Production server", Environment: "production", Scopes: []v1alpha1.Scope{"conversations.read"},
-			Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
-		},
-	}
-	if change != nil {
-		change(key)
-	}
-	if err := live.Create(w.t.Context(), key); err != nil {
-		w.t.Fatal(err)
-	}
+func (w *fixture) create(change func(*v1alpha1.DGbotAPIKey)) {
+	w.T.Helper()
+	w.CreateKey(keyName, func(key *v1alpha1.DGbotAPIKey) {
+		key.Spec.Scopes = []v1alpha1.Scope{"conversations.read"}
+		if change != nil {
+			change(key)
+		}
+	})
 }
 
 // edit changes the key as a user does.
-func (w *world) edit(change func(*v1alpha1.DGbotAPIKey)) {
-	w.t.Helper()
-	key := w.key()
-	before := key.DeepCopy()
-	change(key)
-	if err := live.Patch(w.t.Context(), key, client.MergeFrom(before)); err != nil {
-		w.t.Fatal(err)
-	}
+func (w *fixture) edit(change func(*v1alpha1.DGbotAPIKey)) {
+	w.T.Helper()
+	w.EditKey(keyName, change)
 }
 
-func (w *world) key() *v1alpha1.DGbotAPIKey {
-	w.t.Helper()
-	key := &v1alpha1.DGbotAPIKey{}
-	if err := live.Get(w.t.Context(), w.request().NamespacedName, key); err != nil {
-		w.t.Fatal(err)
-	}
-	return key
+func (w *fixture) key() *v1alpha1.DGbotAPIKey {
+	w.T.Helper()
+	return w.Key(keyName)
 }
 
 // secret returns the Secret of the key's name; nil where there is none.
-func (w *world) secret() *corev1.Secret {
-	w.t.Helper()
-	secret := &corev1.Secret{}
-	found, err := read.Get(w.t.Context(), live, w.request().NamespacedName, secret)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if !found {
-		return nil
-	}
-	return secret
+func (w *fixture) secret() *corev1.Secret {
+	w.T.Helper()
+	return w.Secret(keyName)
 }
 
-func (w *world) editSecret(change func(*corev1.Secret)) {
-	w.t.Helper()
+func (w *fixture) editSecret(change func(*corev1.Secret)) {
+	w.T.Helper()
 	secret := w.secret()
 	change(secret)
-	if err := live.Update(w.t.Context(), secret); err != nil {
-		w.t.Fatal(err)
+	if err := live.Update(w.T.Context(), secret); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) deleteSecret() {
-	w.t.Helper()
-	if err := live.Delete(w.t.Context(), w.secret()); err != nil {
-		w.t.Fatal(err)
+func (w *fixture) deleteSecret() {
+	w.T.Helper()
+	if err := live.Delete(w.T.Context(), w.secret()); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
-func (w *world) records() []v1alpha1.DGbotAPIKeyRecord {
-	w.t.Helper()
-	var list v1alpha1.DGbotAPIKeyRecordList
-	if err := live.List(w.t.Context(), &list, client.InNamespace(w.namespace)); err != nil {
-		w.t.Fatal(err)
-	}
-	return list.Items
+func (w *fixture) records() []v1alpha1.DGbotAPIKeyRecord {
+	w.T.Helper()
+	return w.Records("")
 }
 
 // first returns the record of revision 1; nil where there is none.
-func (w *world) first() *v1alpha1.DGbotAPIKeyRecord {
-	w.t.Helper()
+func (w *fixture) first() *v1alpha1.DGbotAPIKeyRecord {
+	w.T.Helper()
 	for _, record := range w.records() {
 		if record.Spec.Revision == 1 {
 			return &record
@@ -177,33 +144,23 @@ func (w *world) first() *v1alpha1.DGbotAPIKeyRecord {
 }
 
 // published returns the record of the key that the Secret holds; nil where there is none.
-func (w *world) published() *v1alpha1.DGbotAPIKeyRecord {
-	w.t.Helper()
+func (w *fixture) published() *v1alpha1.DGbotAPIKeyRecord {
+	w.T.Helper()
 	secret := w.secret()
 	if secret == nil {
 		return nil
 	}
-	hash := apikey.Hash(secret.Data[v1alpha1.DefaultSecretKey])
-	for _, record := range w.records() {
-		if record.Spec.Hash == hash {
-			return &record
-		}
-	}
-	return nil
+	return testenv.RecordOf(w.records(), string(secret.Data[v1alpha1.DefaultSecretKey]))
 }
 
-// verifies says what a verifier would say of the key in the Secret.
-func (w *world) verifies() standing.Verdict {
-	w.t.Helper()
-	record := w.published()
-	if record == nil {
-		return "Unknown"
-	}
-	return standing.Admit(record, w.clock.Now())
+// verifies returns the verdict of a verifier on the key in the Secret.
+func (w *fixture) verifies() standing.Verdict {
+	w.T.Helper()
+	return testenv.VerdictOf(w.published(), w.clock.Now())
 }
 
-func (w *world) ready() *metav1.Condition {
-	w.t.Helper()
+func (w *fixture) ready() *metav1.Condition {
+	w.T.Helper()
 	for _, condition := range w.key().Status.Conditions {
 		if condition.Type == v1alpha1.ReadyCondition {
 			return &condition
@@ -212,8 +169,8 @@ func (w *world) ready() *metav1.Condition {
 	return &metav1.Condition{Reason: "none"}
 }
 
-func (w *world) advance(by time.Duration) { w.clock.SetTime(w.clock.Now().Add(by)) }
+func (w *fixture) advance(by time.Duration) { w.clock.SetTime(w.clock.Now().Add(by)) }
 
-func (w *world) second() *metav1.Time {
+func (w *fixture) second() *metav1.Time {
 	return &metav1.Time{Time: w.clock.Now().UTC().Truncate(time.Second)}
 }

@@ -18,33 +18,33 @@ import (
 )
 
 // vouch renews the Lease of an environment as a verifier does.
-func (w *world) vouch(environment string, since *metav1.Time) *coordinationv1.Lease {
-	w.t.Helper()
+func (w *fixture) vouch(environment string, since *metav1.Time) *coordinationv1.Lease {
+	w.T.Helper()
 	seconds := int32(60)
 	lease := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.namespace, Name: "dgbot-usage-" + environment,
+			Namespace: w.Name, Name: "dgbot-usage-" + environment,
 			Annotations: map[string]string{"keys.dgbot.io/tracked-since": since.UTC().Format(time.RFC3339)},
 		},
 		Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: w.clock.Now()}, LeaseDurationSeconds: &seconds},
 	}
 	there := &coordinationv1.Lease{}
-	found, err := read.Get(w.t.Context(), live, client.ObjectKeyFromObject(lease), there)
+	found, err := read.Get(w.T.Context(), live, client.ObjectKeyFromObject(lease), there)
 	switch {
 	case found:
 		lease.ResourceVersion = there.ResourceVersion
-		err = live.Update(w.t.Context(), lease)
+		err = live.Update(w.T.Context(), lease)
 	case err == nil:
-		err = live.Create(w.t.Context(), lease)
+		err = live.Create(w.T.Context(), lease)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return lease
 }
 
 func TestTrackingIsCarriedAndRenewalsWriteNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	issued := w.second()
@@ -90,7 +90,7 @@ func TestTrackingIsCarriedAndRenewalsWriteNothing(t *testing.T) {
 func TestAUseThatIsReportedAtTheLastMomentKeepsTheRevision(t *testing.T) {
 	for name, used := range map[string]bool{"used": true, "not used": false} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) {
 				k.Spec.Rotation = &v1alpha1.Rotation{Retire: v1alpha1.RetireWhenUnused, Overlap: &metav1.Duration{Duration: time.Hour}, MaxOverlap: &metav1.Duration{Duration: 48 * time.Hour}}
 			})

@@ -30,16 +30,16 @@ import (
 const deletionRetry = 10 * time.Minute
 
 // collect reconciles a Lease and returns when it is to be reconciled again; nil stands for a Lease that is gone afterwards.
-func (w *world) collect(r *leases.Reconciler, name string) (again *time.Duration) {
-	w.t.Helper()
-	key := client.ObjectKey{Namespace: w.namespace, Name: name}
-	result, err := r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+func (w *fixture) collect(r *leases.Reconciler, name string) (again *time.Duration) {
+	w.T.Helper()
+	key := client.ObjectKey{Namespace: w.Name, Name: name}
+	result, err := r.Reconcile(w.T.Context(), ctrl.Request{NamespacedName: key})
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	found, err := read.Get(w.t.Context(), live, key, &coordinationv1.Lease{})
+	found, err := read.Get(w.T.Context(), live, key, &coordinationv1.Lease{})
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if !found {
 		return nil
@@ -49,7 +49,7 @@ func (w *world) collect(r *leases.Reconciler, name string) (again *time.Duration
 
 func TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem(t *testing.T) {
 	const name = "dgbot-usage-invented"
-	w := newWorld(t)
+	w := newFixture(t)
 	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	w.vouch("invented", w.second())
 	if again := w.collect(r, name); again == nil || *again != tracking.UsageLeaseRetention {
@@ -97,7 +97,7 @@ func (c *jumpingClock) Since(from time.Time) time.Duration {
 
 func TestUsageLeases_SurviveJumpsOfClocks(t *testing.T) {
 	const name, year = "dgbot-usage-production", 365 * 24 * time.Hour
-	w := newWorld(t)
+	w := newFixture(t)
 	for what, tc := range map[string]struct{ verifier, operator time.Duration }{
 		"the verifiers' clock is a year behind":    {verifier: -year},
 		"the verifiers' clock is a year ahead":     {verifier: year},
@@ -129,7 +129,7 @@ func TestUsageLeases_SurviveJumpsOfClocks(t *testing.T) {
 // TestUsageLeases_StaleCacheDeletesNothing: the manager was stopped, or its watch hung, while verifiers renewed the Lease.
 func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 	const name = "dgbot-usage-production"
-	w := newWorld(t)
+	w := newFixture(t)
 	stale := w.vouch("production", w.second())
 	cached := interceptor.NewClient(live, interceptor.Funcs{
 		Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
@@ -156,7 +156,7 @@ func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 
 // TestUsageLeases_OthersAreLeftAlone: the operator's own, those by which verifiers register, and others' with a similar name.
 func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	r := &leases.Reconciler{Client: live, Clock: w.clock}
 	since := map[string]string{v1alpha1.TrackedSinceAnnotation: "2026-01-01T00:00:00Z"}
 	others := []*coordinationv1.Lease{
@@ -166,7 +166,7 @@ func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 		{ObjectMeta: metav1.ObjectMeta{Name: "dgbot-usage-exporter"}},
 	}
 	for _, lease := range others {
-		lease.Namespace = w.namespace
+		lease.Namespace = w.Name
 		if err := live.Create(t.Context(), lease); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 
 func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 	const lost = 40
-	w := newWorld(t)
+	w := newFixture(t)
 	var lines []string
 	log := funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})
 	ctx, deletions := ctrl.LoggerInto(t.Context(), log), 0
@@ -201,7 +201,7 @@ func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 	})}
 	pass := func() {
 		for i := range lost {
-			name := client.ObjectKey{Namespace: w.namespace, Name: fmt.Sprintf("dgbot-usage-invented-%d", i)}
+			name := client.ObjectKey{Namespace: w.Name, Name: fmt.Sprintf("dgbot-usage-invented-%d", i)}
 			if result, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: name}); err != nil || result.RequeueAfter < deletionRetry {
 				t.Fatalf("%+v, %v", result, err)
 			}
@@ -228,7 +228,7 @@ func TestUsageLeases_MissingRightIsLoggedOnceAnHour(t *testing.T) {
 // TestUsageLeases_NoUseIsLostWithThem: a key goes on counting as used when it was, and its earlier revision as in use, since nothing is
 // tracked then.
 func TestUsageLeases_NoUseIsLostWithThem(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation = &v1alpha1.Rotation{Retire: v1alpha1.RetireWhenUnused, Overlap: &metav1.Duration{Duration: time.Minute}, MaxOverlap: &metav1.Duration{Duration: 48 * time.Hour}}
 	})

@@ -13,17 +13,17 @@ import (
 )
 
 // use reports one as a verifier does.
-func (w *world) use(record *v1alpha1.DGbotAPIKeyRecord, at *metav1.Time) {
-	w.t.Helper()
+func (w *fixture) use(record *v1alpha1.DGbotAPIKeyRecord, at *metav1.Time) {
+	w.T.Helper()
 	before := record.DeepCopy()
 	record.Status.LastUsedAt = at
-	if err := live.Status().Patch(w.t.Context(), record, client.MergeFrom(before)); err != nil {
-		w.t.Fatal(err)
+	if err := live.Status().Patch(w.T.Context(), record, client.MergeFrom(before)); err != nil {
+		w.T.Fatal(err)
 	}
 }
 
 func TestTheLastUseIsCarriedInOneWrite(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.create(nil)
 	w.rest()
 	w.advance(time.Minute)

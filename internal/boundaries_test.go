@@ -58,6 +58,12 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// Nothing of it ships: only tests, the demo and benchmarks may import it. It imports nothing from hack or cmd.
 	"internal/testenv/process": {},
 	"internal/testenv/browser": {may: []string{module + "/internal/testenv/process"}},
+	"internal/testenv": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle/standing", module + "/internal/testenv",
+			"k8s.io/api/core", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime/pkg/client",
+		},
+	},
 	"internal/testenv/controlplane": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/scratch", module + "/internal/testenv/process", "k8s.io/api", "k8s.io/apimachinery",

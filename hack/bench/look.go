@@ -22,14 +22,14 @@ type sample struct {
 	requests map[string]float64
 }
 
-func (w *world) look(ctx context.Context) (sample, error) {
+func (w *measurement) look(ctx context.Context) (sample, error) {
 	s := sample{processor: map[string]float64{}}
 	numbers := map[string]int{"bench and bare client": os.Getpid()}
 	if w.manager != nil {
 		numbers["manager"] = w.manager.ProcessNumber()
 	}
 	for _, program := range []string{"etcd", "kube-apiserver"} {
-		number, err := w.cluster.ProcessNumber(program)
+		number, err := w.ProcessNumber(program)
 		if err != nil {
 			return s, err
 		}
@@ -48,7 +48,7 @@ func (w *world) look(ctx context.Context) (sample, error) {
 }
 
 // requests counts what the API server has answered, watches and its own traffic aside.
-func (w *world) requests(ctx context.Context) (map[string]float64, error) {
+func (w *measurement) requests(ctx context.Context) (map[string]float64, error) {
 	text, err := w.raw.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return nil, err

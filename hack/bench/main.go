@@ -32,7 +32,7 @@ func main() {
 }
 
 func run(ctx context.Context, s *settings) (result *report, err error) {
-	w, err := newWorld(ctx, *s)
+	w, err := startMeasurement(ctx, *s)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ const profiled = 20 * time.Second
 
 // profile has the API server profile itself while something is measured, where profiles are asked for. The returned
 // function waits for the end of it. Both sides are profiled alike, so that their ratio stays what it is.
-func (w *world) profile(ctx context.Context, what string) (done func() error) {
+func (w *measurement) profile(ctx context.Context, what string) (done func() error) {
 	if w.profiles == "" {
 		return func() error { return nil }
 	}

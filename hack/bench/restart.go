@@ -17,7 +17,7 @@ import (
 )
 
 // memoryOfAnIdleManager is what one occupies that has nothing to do.
-func (w *world) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
+func (w *measurement) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
 	if err := w.startManager(ctx); err != nil {
 		return 0, err
 	}
@@ -32,7 +32,7 @@ func (w *world) memoryOfAnIdleManager(ctx context.Context) (float64, error) {
 }
 
 // restartAndCrowd restarts the manager with all keys there, and once more when there are many Secrets of others.
-func (w *world) restartAndCrowd(ctx context.Context, result *report) error {
+func (w *measurement) restartAndCrowd(ctx context.Context, result *report) error {
 	figures.Progress("restarting the manager with %d keys", w.keys)
 	before, err := w.versions(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func (w *world) restartAndCrowd(ctx context.Context, result *report) error {
 		return err
 	}
 	figures.Progress("creating %d Secrets of 1 KiB and %d of 1 MiB", w.foreign, w.large)
-	if err := starvation.CreateSecrets(ctx, w.user, "crowd", w.foreign, w.large); err != nil {
+	if err := starvation.CreateSecrets(ctx, w.Admin, "crowd", w.foreign, w.large); err != nil {
 		return err
 	}
 	running, err := process.ResidentMiB(w.manager.ProcessNumber())
@@ -66,7 +66,7 @@ func (w *world) restartAndCrowd(ctx context.Context, result *report) error {
 	return nil
 }
 
-func (w *world) restart(ctx context.Context) (seconds, mib float64, err error) {
+func (w *measurement) restart(ctx context.Context) (seconds, mib float64, err error) {
 	if err := w.stopManager(); err != nil {
 		return 0, 0, err
 	}
@@ -83,7 +83,7 @@ func (w *world) restart(ctx context.Context) (seconds, mib float64, err error) {
 }
 
 // versions are the resourceVersions of all that the manager writes.
-func (w *world) versions(ctx context.Context) (map[string]string, error) {
+func (w *measurement) versions(ctx context.Context) (map[string]string, error) {
 	versions := map[string]string{}
 	for _, kind := range []string{v1alpha1.APIKeyKind, v1alpha1.APIKeyRecordKind, "Secret"} {
 		list := &metav1.PartialObjectMetadataList{}
@@ -92,7 +92,7 @@ func (w *world) versions(ctx context.Context) (map[string]string, error) {
 			gvk = corev1.SchemeGroupVersion.WithKind("SecretList")
 		}
 		list.SetGroupVersionKind(gvk)
-		if err := w.user.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		if err := w.Admin.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return nil, err
 		}
 		for _, item := range list.Items {

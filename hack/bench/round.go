@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -17,6 +16,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 // Who makes the writes.
@@ -27,7 +27,7 @@ const (
 
 // round applies all keys and waits until all are Ready, then asks all to rotate and waits until all have: with the manager
 // at work, or with a bare client that is told of each key by the one who applied it.
-func (w *world) round(ctx context.Context, result *report, by string) error {
+func (w *measurement) round(ctx context.Context, result *report, by string) error {
 	writer := &bareClient{account: w.account, done: map[string]*issued{}}
 	if by == operator {
 		writer = nil
@@ -36,7 +36,7 @@ func (w *world) round(ctx context.Context, result *report, by string) error {
 		}
 	}
 	figures.Progress("%s: issuing %d keys", by, w.keys)
-	err := w.measure(ctx, result.of(issue, by), w.create, writer.issue, isReady)
+	err := w.measure(ctx, result.of(issue, by), w.create, writer.issue, testenv.IsReady)
 	if err != nil {
 		return err
 	}
@@ -53,12 +53,12 @@ func (w *world) round(ctx context.Context, result *report, by string) error {
 
 // measure lets the user do something to every key, and takes the time from the first to when a watch has shown the last
 // one done. Where there is a bare client, as many workers as a manager has take over each key from the user.
-func (w *world) measure(ctx context.Context, into *series, apply func(context.Context, string) (*v1alpha1.DGbotAPIKey, error),
+func (w *measurement) measure(ctx context.Context, into *series, apply func(context.Context, string) (*v1alpha1.DGbotAPIKey, error),
 	write func(context.Context, *v1alpha1.DGbotAPIKey) error, done func(*v1alpha1.DGbotAPIKey) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	var keys v1alpha1.DGbotAPIKeyList
-	watcher, err := w.user.Watch(ctx, &keys, client.InNamespace(namespace))
+	watcher, err := w.Admin.Watch(ctx, &keys, client.InNamespace(namespace))
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (a *assembly) failure() error {
 }
 
 // assemble sets a line to work; the first failure stops it, and cancels what waits for it.
-func (w *world) assemble(ctx context.Context, cancel context.CancelFunc,
+func (w *measurement) assemble(ctx context.Context, cancel context.CancelFunc,
 	apply func(context.Context, string) (*v1alpha1.DGbotAPIKey, error), write func(context.Context, *v1alpha1.DGbotAPIKey) error) *assembly {
 	line := &assembly{failures: make(chan error, 2*w.concurrency)}
 	names, applied := make(chan string), make(chan *v1alpha1.DGbotAPIKey, w.keys)
@@ -144,7 +144,7 @@ func (w *world) assemble(ctx context.Context, cancel context.CancelFunc,
 }
 
 // await returns when a watch has shown every key done.
-func (w *world) await(ctx context.Context, watcher watch.Interface, done func(*v1alpha1.DGbotAPIKey) bool) error {
+func (w *measurement) await(ctx context.Context, watcher watch.Interface, done func(*v1alpha1.DGbotAPIKey) bool) error {
 	finished := map[types.UID]bool{}
 	for len(finished) < w.keys {
 		select {
@@ -162,23 +162,15 @@ func (w *world) await(ctx context.Context, watcher watch.Interface, done func(*v
 	return nil
 }
 
-func (w *world) create(ctx context.Context, name string) (*v1alpha1.DGbotAPIKey, error) {
-	key := &v1alpha1.DGbotAPIKey{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.DGbotAPIKeySpec{
-			Label: "Benchmark", Environment: "staging", Scopes: []v1alpha1.Scope{"conversations.read"},
-			Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
-		},
-	}
-	return key, w.user.Create(ctx, key)
+func (w *measurement) create(ctx context.Context, name string) (*v1alpha1.DGbotAPIKey, error) {
+	key := testenv.NewKey(namespace, name, func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Label, k.Spec.Environment, k.Spec.Scopes = "Benchmark", "staging", []v1alpha1.Scope{"conversations.read"}
+	})
+	return key, w.Admin.Create(ctx, key)
 }
 
-func (w *world) request(ctx context.Context, name string, at metav1.Time) (*v1alpha1.DGbotAPIKey, error) {
+func (w *measurement) request(ctx context.Context, name string, at metav1.Time) (*v1alpha1.DGbotAPIKey, error) {
 	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RotateRequestedAtAnnotation, at.UTC().Format(time.RFC3339))
-	return key, w.user.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(patch)))
-}
-
-func isReady(key *v1alpha1.DGbotAPIKey) bool {
-	return apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition)
+	return key, w.Admin.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(patch)))
 }

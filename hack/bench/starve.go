@@ -18,13 +18,13 @@ const (
 )
 
 // starve measures how long a key takes to be Ready, alone and among many that cannot be.
-func (w *world) starve(ctx context.Context, result *report) error {
+func (w *measurement) starve(ctx context.Context, result *report) error {
 	figures.Progress("issuing %d keys one by one", healthy)
 	if err := result.ready(ctx, w, "alone", &result.AloneMilliseconds); err != nil {
 		return err
 	}
 	figures.Progress("making a world in which %d keys cannot be issued", conflicting+4*blocked)
-	hard, err := starvation.Make(ctx, w.user, starvation.Size{Conflicts: conflicting, Blocked: blocked})
+	hard, err := starvation.Make(ctx, w.Admin, starvation.Size{Conflicts: conflicting, Blocked: blocked})
 	if err != nil {
 		return err
 	}
@@ -33,8 +33,8 @@ func (w *world) starve(ctx context.Context, result *report) error {
 	return result.ready(ctx, w, "among", &result.AmongMilliseconds)
 }
 
-func (r *report) ready(ctx context.Context, w *world, namespace string, into *[]float64) error {
-	took, err := starvation.TimesToReady(ctx, w.user, namespace, healthy)
+func (r *report) ready(ctx context.Context, w *measurement, namespace string, into *[]float64) error {
+	took, err := starvation.TimesToReady(ctx, w.Admin, namespace, healthy)
 	for _, time := range took {
 		*into = append(*into, float64(time.Microseconds())/1000)
 	}

@@ -35,7 +35,7 @@ type server struct {
 }
 
 // compare asks verifier and no-op server the same, in turns.
-func (w *world) compare(ctx context.Context, r *report) error {
+func (w *measurement) compare(ctx context.Context, r *report) error {
 	v, err := w.startVerifier(ctx, nil)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (w *world) compare(ctx context.Context, r *report) error {
 	for what, request := range map[string]func(string) []byte{overVerify: verifyRequest, overCheck: checkRequest} {
 		pairs[what] = [2]server{
 			{noOpServer, n.command.Process.Pid, askOverHTTP(n.http, request, w.texts)},
-			{theVerifier, v.ProcessNumber(), askOverHTTP(v.http, request, w.texts)},
+			{theVerifier, v.ProcessNumber(), askOverHTTP(v.Address, request, w.texts)},
 		}
 	}
 	toNoOp, closeNoOp, err := askOverGRPC(n.grpc, w.texts)
@@ -71,7 +71,7 @@ func (w *world) compare(ctx context.Context, r *report) error {
 }
 
 // takeTurns asks the servers of each pair one after the other, so that both meet the same machine.
-func (w *world) takeTurns(ctx context.Context, pairs map[string][2]server, r *report) error {
+func (w *measurement) takeTurns(ctx context.Context, pairs map[string][2]server, r *report) error {
 	for round := range w.rounds {
 		for _, what := range protocols {
 			figures.Progress("asking over %s: round %d of %d", what, round+1, w.rounds)
@@ -86,7 +86,7 @@ func (w *world) takeTurns(ctx context.Context, pairs map[string][2]server, r *re
 }
 
 // load keeps a server busy with as many questions at once as there are connections.
-func (w *world) load(ctx context.Context, s server, into *series) error {
+func (w *measurement) load(ctx context.Context, s server, into *series) error {
 	if _, err := w.ask(ctx, s, warmUp); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (w *world) load(ctx context.Context, s server, into *series) error {
 }
 
 // ask asks for so long, and returns how long each answer took, in microseconds.
-func (w *world) ask(ctx context.Context, s server, span time.Duration) ([]float64, error) {
+func (w *measurement) ask(ctx context.Context, s server, span time.Duration) ([]float64, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	took := make([][]float64, w.connections)
 	until := time.Now().Add(span)

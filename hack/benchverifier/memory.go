@@ -18,7 +18,7 @@ import (
 const settled = 3 * time.Second
 
 // remember measures what a verifier occupies without records and with them, and how long it takes to be ready.
-func (w *world) remember(ctx context.Context, r *report) error {
+func (w *measurement) remember(ctx context.Context, r *report) error {
 	for range w.rounds {
 		if err := w.start(ctx, &r.EmptyMiB, &r.EmptyReadySeconds); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (w *world) remember(ctx context.Context, r *report) error {
 
 // stream measures what a verifier occupies that knows more records than an API server can be filled with in minutes, also
 // while it answers.
-func (w *world) stream(ctx context.Context, r *report) error {
+func (w *measurement) stream(ctx context.Context, r *report) error {
 	figures.Progress("streaming %d records", w.streamed)
 	address, err := process.FreeAddress()
 	if err != nil {
@@ -56,7 +56,7 @@ func (w *world) stream(ctx context.Context, r *report) error {
 	return err
 }
 
-func (w *world) measureStreamed(ctx context.Context, config *rest.Config, records *recordStream, r *report) (err error) {
+func (w *measurement) measureStreamed(ctx context.Context, config *rest.Config, records *recordStream, r *report) (err error) {
 	v, err := w.startVerifier(ctx, config)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (w *world) measureStreamed(ctx context.Context, config *rest.Config, record
 	}
 	figures.Progress("asking over %s among %d records", overCheck, w.streamed)
 	for range w.rounds {
-		if err := w.load(ctx, server{theVerifier, v.ProcessNumber(), askOverHTTP(v.http, checkRequest, records.texts)}, &r.StreamedAnswers); err != nil {
+		if err := w.load(ctx, server{theVerifier, v.ProcessNumber(), askOverHTTP(v.Address, checkRequest, records.texts)}, &r.StreamedAnswers); err != nil {
 			return err
 		}
 	}
@@ -76,7 +76,7 @@ func (w *world) measureStreamed(ctx context.Context, config *rest.Config, record
 }
 
 // start starts a verifier, adds to its figures what it occupies and how long it took to be ready, and stops it.
-func (w *world) start(ctx context.Context, mib, ready *[]float64) error {
+func (w *measurement) start(ctx context.Context, mib, ready *[]float64) error {
 	v, err := w.startVerifier(ctx, nil)
 	if err != nil {
 		return err

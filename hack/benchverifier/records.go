@@ -45,7 +45,7 @@ func recordOf(i int) (*v1alpha1.DGbotAPIKeyRecord, string, error) {
 }
 
 // fill creates the records in the API server, and keeps the texts of some.
-func (w *world) fill(ctx context.Context) error {
+func (w *measurement) fill(ctx context.Context) error {
 	texts := make([]string, w.records)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(createdAtOnce)
@@ -59,7 +59,7 @@ func (w *world) fill(ctx context.Context) error {
 				return err
 			}
 			texts[i] = text
-			return w.admin.Create(ctx, record)
+			return w.Admin.Create(ctx, record)
 		})
 		if ctx.Err() != nil {
 			break

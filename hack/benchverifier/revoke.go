@@ -20,8 +20,8 @@ import (
 )
 
 // revoke measures how long it takes from when somebody sends a revocation until the verifier refuses the key.
-func (w *world) revoke(ctx context.Context, r *report) (err error) {
-	manager, err := w.cluster.StartOperator(ctx, w.log, "--leader-elect=false")
+func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
+	manager, err := w.StartOperator(ctx, w.log, "--leader-elect=false")
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (w *world) revoke(ctx context.Context, r *report) (err error) {
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("key-%d", i)},
 			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Benchmark", Environment: "staging"},
 		}
-		if err := w.admin.Create(ctx, key); err != nil {
+		if err := w.Admin.Create(ctx, key); err != nil {
 			return err
 		}
 	}
@@ -52,13 +52,13 @@ func (w *world) revoke(ctx context.Context, r *report) (err error) {
 	return nil
 }
 
-func (w *world) timeToRefusal(ctx context.Context, v *verifier, name string) (time.Duration, error) {
+func (w *measurement) timeToRefusal(ctx context.Context, v *verifier, name string) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var text string
 	err := wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		secret := &corev1.Secret{}
-		err := w.admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+		err := w.Admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
 		text = string(secret.Data["api-key"])
 		return err == nil, client.IgnoreNotFound(err)
 	})
@@ -70,7 +70,7 @@ func (w *world) timeToRefusal(ctx context.Context, v *verifier, name string) (ti
 	}
 	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	began := time.Now()
-	if err := w.admin.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))); err != nil {
+	if err := w.Admin.Patch(ctx, key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))); err != nil {
 		return 0, err
 	}
 	err = v.awaitAnswer(ctx, text, http.StatusUnauthorized)
@@ -79,7 +79,7 @@ func (w *world) timeToRefusal(ctx context.Context, v *verifier, name string) (ti
 
 func (v *verifier) awaitAnswer(ctx context.Context, text string, want int) error {
 	return wait.PollUntilContextCancel(ctx, time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.http+"/check", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+v.Address+"/check", nil)
 		if err != nil {
 			return false, err
 		}

@@ -57,7 +57,7 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 		if err != nil {
 			return err
 		}
-		i := instructions{kubeconfig: s.cluster.Kubeconfig, assets: assets, repository: controlplane.Repository(), verifierURL: s.verifierURL}
+		i := instructions{kubeconfig: s.cluster.Kubeconfig, assets: assets, repository: controlplane.Repository(), verifierURL: s.verifier.URL()}
 		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n%s\n", since(began), i.commands())
 		fmt.Printf("Logs: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", strings.Join(s.logPaths, ", "))
 		return s.wait(ctx)

@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -27,9 +25,7 @@ type stack struct {
 	cluster  *controlplane.Cluster
 	folder   string
 	operator *process.Program
-	verifier *process.Program
-	// verifierURL is where the verifier answers.
-	verifierURL string
+	verifier testenv.Verifier
 	// logPaths are those of the programs that were started.
 	logPaths []string
 }
@@ -81,26 +77,15 @@ func (s *stack) startVerifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, err := process.FreeAddress()
-	if err != nil {
+	if s.verifier.Address, err = process.FreeAddress(); err != nil {
 		return err
 	}
-	s.verifierURL = "http://" + address
-	// Nobody wants to watch for half a minute until a use is reported.
-	if s.verifier, err = s.cluster.StartVerifier(ctx, log, "--http-bind-address="+address, "--drain-delay=0s", "--usage-flush-interval=1s", "--usage-resolution=1s"); err != nil {
+	// By default a use is reported after half a minute, which is too long for a demo.
+	args := []string{"--http-bind-address=" + s.verifier.Address, "--drain-delay=0s", "--usage-flush-interval=1s", "--usage-resolution=1s"}
+	if s.verifier.Program, err = s.cluster.StartVerifier(ctx, log, args...); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.verifierURL+"/readyz", nil)
-		if err != nil {
-			return false, err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return false, nil //nolint:nilerr // it does not listen yet
-		}
-		return response.StatusCode == http.StatusOK, response.Body.Close()
-	})
+	return s.verifier.AwaitReady(ctx, 50*time.Millisecond, 30*time.Second)
 }
 
 // openLog returns where a program's log goes: a file, and the terminal if asked for.
@@ -131,7 +116,7 @@ func (s *stack) wait(ctx context.Context) error {
 
 func (s *stack) stop() error {
 	var err error
-	for _, program := range []*process.Program{s.verifier, s.operator} {
+	for _, program := range []*process.Program{s.verifier.Program, s.operator} {
 		if program != nil {
 			err = errors.Join(err, program.Stop())
 		}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -34,43 +36,43 @@ func TestStay_EndsWithEverythingItStarted(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		paste bool
-		end   func(*testing.T, *world)
+		end   func(*testing.T, *parent)
 	}{
-		{"SIGKILL, after its commands were pasted", true, func(t *testing.T, w *world) { w.signal(t, syscall.SIGKILL) }},
-		{"Ctrl-C, with a closed pipe as standard output", false, func(t *testing.T, w *world) {
-			if err := w.stdout.Close(); err != nil {
+		{"SIGKILL, after its commands were pasted", true, func(t *testing.T, p *parent) { p.signal(t, syscall.SIGKILL) }},
+		{"Ctrl-C, with a closed pipe as standard output", false, func(t *testing.T, p *parent) {
+			if err := p.stdout.Close(); err != nil {
 				t.Fatal(err)
 			}
-			w.signal(t, os.Interrupt)
+			p.signal(t, os.Interrupt)
 		}},
-		{"SIGHUP of a closed terminal", false, func(t *testing.T, w *world) { w.signal(t, syscall.SIGHUP) }},
-		{"SIGKILL of make", false, func(t *testing.T, w *world) {
-			if err := w.command.Process.Kill(); err != nil {
+		{"SIGHUP of a closed terminal", false, func(t *testing.T, p *parent) { p.signal(t, syscall.SIGHUP) }},
+		{"SIGKILL of make", false, func(t *testing.T, p *parent) {
+			if err := p.command.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := startWorld(t, program)
+			p := startParent(t, program)
 			if test.paste {
-				w.pasteCommands(t)
+				p.pasteCommands(t)
 			}
-			numbers := w.processNumbers(t)
-			test.end(t, w)
-			_ = w.command.Wait() // its exit code is that of the signal
+			numbers := p.processNumbers(t)
+			test.end(t, p)
+			_ = p.command.Wait() // its exit code is that of the signal
 			for name, number := range numbers {
-				eventually(t, name+" has ended", func() bool { return !process.IsRunning(number) })
+				testenv.Eventually(t, time.Minute, name+" has ended", func() (bool, string) { return !process.IsRunning(number), "" })
 			}
-			eventually(t, "all temporary files are removed", func() bool {
-				left, err := os.ReadDir(w.temporary)
-				return err == nil && len(left) == 0
+			testenv.Eventually(t, time.Minute, "all temporary files are removed", func() (bool, string) {
+				left, err := os.ReadDir(p.temporary)
+				return err == nil && len(left) == 0, fmt.Sprintf("%v, %v", left, err)
 			})
 		})
 	}
 }
 
-// world is a shell in the place of make, and the demo that it started.
-type world struct {
+// parent is a shell in the place of make, and the demo that it started.
+type parent struct {
 	command   *exec.Cmd
 	stdout    io.ReadCloser
 	temporary string
@@ -79,39 +81,39 @@ type world struct {
 	demo int
 }
 
-func startWorld(t *testing.T, program string) *world {
+func startParent(t *testing.T, program string) *parent {
 	t.Helper()
-	w := &world{temporary: filepath.Join(t.TempDir(), "a folder")}
-	if err := os.Mkdir(w.temporary, 0o700); err != nil {
+	p := &parent{temporary: filepath.Join(t.TempDir(), "a folder")}
+	if err := os.Mkdir(p.temporary, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	// Not exec: the shell waits for the demo, as make does.
-	w.command = exec.Command("/bin/sh", "-c", `"$0" --stay --parent=$$ & echo "process $!"; wait`, program)
-	w.command.Env = append(os.Environ(), "TMPDIR="+w.temporary)
-	w.command.Stderr = os.Stderr
+	p.command = exec.Command("/bin/sh", "-c", `"$0" --stay --parent=$$ & echo "process $!"; wait`, program)
+	p.command.Env = append(os.Environ(), "TMPDIR="+p.temporary)
+	p.command.Stderr = os.Stderr
 	var err error
-	if w.stdout, err = w.command.StdoutPipe(); err != nil {
+	if p.stdout, err = p.command.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.command.Start(); err != nil {
+	if err := p.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = w.command.Process.Kill(), w.command.Wait() })
-	w.read(t)
-	return w
+	t.Cleanup(func() { _, _ = p.command.Process.Kill(), p.command.Wait() })
+	p.read(t)
+	return p
 }
 
 // read reads what the demo prints until it waits, and keeps the commands: the indented lines.
-func (w *world) read(t *testing.T) {
+func (p *parent) read(t *testing.T) {
 	t.Helper()
-	lines := bufio.NewScanner(w.stdout)
+	lines := bufio.NewScanner(p.stdout)
 	for lines.Scan() {
 		line := lines.Text()
 		if number, ok := strings.CutPrefix(line, "process "); ok {
-			w.demo, _ = strconv.Atoi(number)
+			p.demo, _ = strconv.Atoi(number)
 		}
 		if strings.HasPrefix(line, "  ") {
-			w.commands += line + "\n"
+			p.commands += line + "\n"
 		}
 		if strings.HasPrefix(line, "Interrupt") {
 			return
@@ -120,9 +122,9 @@ func (w *world) read(t *testing.T) {
 	t.Fatalf("the demo ended before it had started everything: %v", lines.Err())
 }
 
-func (w *world) signal(t *testing.T, signal os.Signal) {
+func (p *parent) signal(t *testing.T, signal os.Signal) {
 	t.Helper()
-	process, err := os.FindProcess(w.demo)
+	process, err := os.FindProcess(p.demo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,23 +134,23 @@ func (w *world) signal(t *testing.T, signal os.Signal) {
 }
 
 // pasteCommands runs what was printed, twice, in another folder.
-func (w *world) pasteCommands(t *testing.T) {
+func (p *parent) pasteCommands(t *testing.T) {
 	t.Helper()
 	for range 2 {
-		command := exec.CommandContext(t.Context(), "/bin/sh", "-eu", "-c", w.commands)
+		command := exec.CommandContext(t.Context(), "/bin/sh", "-eu", "-c", p.commands)
 		command.Dir = t.TempDir()
 		out, err := command.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), `"valid":true`) {
-			t.Fatalf("%v\n%s\n%s", err, w.commands, out)
+			t.Fatalf("%v\n%s\n%s", err, p.commands, out)
 		}
 	}
 }
 
 // processNumbers returns the process numbers of all programs that were started, and of the demo.
-func (w *world) processNumbers(t *testing.T) map[string]int {
+func (p *parent) processNumbers(t *testing.T) map[string]int {
 	t.Helper()
-	numbers := map[string]int{"demo": w.demo}
-	files, err := filepath.Glob(filepath.Join(w.temporary, "*", "processes", "*"))
+	numbers := map[string]int{"demo": p.demo}
+	files, err := filepath.Glob(filepath.Join(p.temporary, "*", "processes", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,14 +169,4 @@ func (w *world) processNumbers(t *testing.T) map[string]int {
 		t.Fatalf("%d processes run, want %d: demo, etcd, kube-apiserver, kube-controller-manager, manager, verifier: %v", len(numbers), want, numbers)
 	}
 	return numbers
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("not within a minute: %s", what)
 }

@@ -139,7 +139,7 @@ func (t *tour) identify(what, token string, good bool) error {
 		return err == nil && (code == http.StatusOK) == good, err
 	})
 	t.say("%s:", what)
-	t.say(`  $ curl -d '{"token":"%s…%s"}' %s/v1/identity/verify`, token[:20], token[len(token)-8:], t.stack.verifierURL)
+	t.say(`  $ curl -d '{"token":"%s…%s"}' %s/v1/identity/verify`, token[:20], token[len(token)-8:], t.stack.verifier.URL())
 	t.say("    %d %s", code, bytes.TrimSpace(said))
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (t *tour) identify(what, token string, good bool) error {
 }
 
 func (t *tour) askIdentity(body []byte) (code int, said []byte, err error) {
-	request, err := http.NewRequestWithContext(t.ctx, http.MethodPost, t.stack.verifierURL+"/v1/identity/verify", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(t.ctx, http.MethodPost, t.stack.verifier.URL()+"/v1/identity/verify", bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}

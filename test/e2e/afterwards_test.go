@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,15 +22,6 @@ func afterwards(ctx context.Context) error {
 	return errors.Join(noKeyIsOutsideItsSecret(ctx), everyRightIsUsed(ctx))
 }
 
-// seenKeys are all key texts that any test has read.
-var seenKeys sync.Map
-
-func remember(text string) {
-	if text != "" {
-		seenKeys.Store(text, true)
-	}
-}
-
 // exposes says whether a text holds a key: as it is, its secret part, or either in base64 as a Secret prints it.
 func exposes(where, key string) bool {
 	secretPart := key[strings.LastIndex(key, "_")+1:]
@@ -43,27 +33,24 @@ func exposes(where, key string) bool {
 // noKeyIsOutsideItsSecret looks through all that the managers logged at the highest verbosity, and through every object
 // that the operator writes and that is not a Secret.
 func noKeyIsOutsideItsSecret(ctx context.Context) error {
-	log := operatorLog.String()
+	log := world.Log.String()
 	if !strings.Contains(log, "Issued revision") {
 		return errors.New("the log is not the operator's")
 	}
-	objects, err := cluster.Kubectl(ctx, "get", "dgkey,dgrec,dgbotcb,configmaps,events,events.events.k8s.io,leases", "-A", "-o", "json").Output()
+	objects, err := world.Kubectl(ctx, "get", "dgkey,dgrec,dgbotcb,configmaps,events,events.events.k8s.io,leases", "-A", "-o", "json").Output()
 	if err != nil {
 		return err
 	}
-	n := 0
-	seenKeys.Range(func(key, _ any) bool {
-		n++
-		text, _ := key.(string)
+	texts := world.Texts()
+	for _, text := range texts {
 		if exposes(log, text) {
 			err = errors.Join(err, errors.New("a key is in the log"))
 		}
 		if exposes(string(objects), text) {
 			err = errors.Join(err, errors.New("a key is in an object that is not its Secret"))
 		}
-		return true
-	})
-	if n < 50 {
+	}
+	if n := len(texts); n < 50 {
 		err = errors.Join(err, fmt.Errorf("only %d keys were looked for", n))
 	}
 	return err
@@ -99,7 +86,7 @@ func everyRightIsUsed(ctx context.Context) error {
 		"watch keys.dgbot.io/dgbotapikeyrecords": true,
 		"watch coordination.k8s.io/leases":       true,
 	}
-	requests, err := controlplane.ReadAudit(auditLog)
+	requests, err := controlplane.ReadAudit(world.AuditLog)
 	if err != nil {
 		return err
 	}

@@ -52,17 +52,17 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	p := newPlace(t)
 	script := server.URL + "/widget.js?theme=dark&v=2"
 	must(t, admin.Create(t.Context(), &v1alpha1.DGbotChatbot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot"},
 		Spec: v1alpha1.DGbotChatbotSpec{
 			DisplayName: `"><script>alert(1)</script>`, Environment: "production", Widget: &v1alpha1.WidgetSpec{ScriptURL: script},
 			IdentityVerification: &v1alpha1.IdentityVerification{},
 		},
 	}))
 	id := p.bot("bot", v1alpha1.PublishedReason).Status.ChatbotID
-	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
-	p.ready("key")
+	p.CreateKey("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.AwaitReady("key")
 	widget := &corev1.ConfigMap{}
-	must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.name, Name: "bot-widget"}, widget))
+	must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.Name, Name: "bot-widget"}, widget))
 	site.mutex.Lock()
 	site.snippet = widget.Data[v1alpha1.WidgetSnippet]
 	site.mutex.Unlock()
@@ -77,9 +77,9 @@ func TestABrowserFindsTheChatbotID(t *testing.T) {
 	if !strings.Contains(strings.Join(site.paths, " "), "/widget.js?theme=dark&v=2") {
 		t.Errorf("the browser asked for %q", site.paths)
 	}
-	entries := p.secret("key").Data
+	entries := p.Secret("key").Data
 	for _, name := range []string{v1alpha1.IdentitySecretKey, v1alpha1.IdentityKID} {
-		if entries[name] = p.secret("bot-identity").Data[name]; len(entries[name]) < 16 {
+		if entries[name] = p.Secret("bot-identity").Data[name]; len(entries[name]) < 16 {
 			t.Fatalf("entry %s has %d bytes", name, len(entries[name]))
 		}
 	}

@@ -16,20 +16,20 @@ import (
 )
 
 func (p *place) applyBot(name, adopts string) {
-	p.t.Helper()
+	p.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: name},
 		Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production", ChatbotID: adopts},
 	}
-	must(p.t, admin.Create(p.t.Context(), bot))
+	must(p.T, admin.Create(p.T.Context(), bot))
 }
 
 // bot waits until a chatbot's Ready has a reason, and returns the chatbot.
 func (p *place) bot(name, reason string) *v1alpha1.DGbotChatbot {
-	p.t.Helper()
+	p.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
-	p.eventually(name+" is "+reason, func() bool {
-		must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, bot))
+	p.Eventually(name+" is "+reason, func() bool {
+		must(p.T, admin.Get(p.T.Context(), types.NamespacedName{Namespace: p.Name, Name: name}, bot))
 		ready := apimeta.FindStatusCondition(bot.Status.Conditions, v1alpha1.ReadyCondition)
 		return ready != nil && ready.Reason == reason
 	})
@@ -38,12 +38,12 @@ func (p *place) bot(name, reason string) *v1alpha1.DGbotChatbot {
 
 // claims counts those of the place's chatbots.
 func (p *place) claims() int {
-	p.t.Helper()
+	p.T.Helper()
 	var claims corev1.ConfigMapList
-	must(p.t, admin.List(p.t.Context(), &claims, client.InNamespace(v1alpha1.IdentityNamespace)))
+	must(p.T, admin.List(p.T.Context(), &claims, client.InNamespace(v1alpha1.IdentityNamespace)))
 	n := 0
 	for _, claim := range claims.Items {
-		if claim.Data["namespace"] == p.name {
+		if claim.Data["namespace"] == p.Name {
 			n++
 		}
 	}
@@ -52,12 +52,12 @@ func (p *place) claims() int {
 
 // copies counts those of the place's chatbots.
 func (p *place) copies() int {
-	p.t.Helper()
+	p.T.Helper()
 	var copies corev1.SecretList
-	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
+	must(p.T, admin.List(p.T.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
 	n := 0
 	for _, copied := range copies.Items {
-		if string(copied.Data[v1alpha1.CopyNamespace]) == p.name {
+		if string(copied.Data[v1alpha1.CopyNamespace]) == p.Name {
 			n++
 		}
 	}
@@ -66,38 +66,38 @@ func (p *place) copies() int {
 
 // healHMACSecret gives a chatbot an HMAC secret, and takes it away on one side and on the other.
 func (p *place) healHMACSecret(name string) {
-	p.t.Helper()
-	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name}}
-	must(p.t, admin.Patch(p.t.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"identityVerification":{}}}`))))
-	published := types.NamespacedName{Namespace: p.name, Name: name + "-identity"}
+	p.T.Helper()
+	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: name}}
+	must(p.T, admin.Patch(p.T.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"identityVerification":{}}}`))))
+	published := types.NamespacedName{Namespace: p.Name, Name: name + "-identity"}
 	copied := types.NamespacedName{Namespace: v1alpha1.IdentityNamespace}
 	read := func(name types.NamespacedName) (text string) {
 		secret := &corev1.Secret{}
-		if err := admin.Get(p.t.Context(), name, secret); !apierrors.IsNotFound(err) {
-			must(p.t, err)
+		if err := admin.Get(p.T.Context(), name, secret); !apierrors.IsNotFound(err) {
+			must(p.T, err)
 		}
 		return string(secret.Data[v1alpha1.IdentitySecretKey])
 	}
-	p.eventually("it has an HMAC secret", func() bool { return read(published) != "" })
+	p.Eventually("it has an HMAC secret", func() bool { return read(published) != "" })
 	text := read(published)
-	remember(text)
+	world.Remember(text)
 	var copies corev1.SecretList
-	must(p.t, admin.List(p.t.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
+	must(p.T, admin.List(p.T.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
 	for _, secret := range copies.Items {
-		if string(secret.Data[v1alpha1.CopyNamespace]) == p.name && string(secret.Data[v1alpha1.CopyName]) == name {
+		if string(secret.Data[v1alpha1.CopyNamespace]) == p.Name && string(secret.Data[v1alpha1.CopyName]) == name {
 			copied.Name = secret.Name
 		}
 	}
 	for _, name := range []types.NamespacedName{published, copied} {
 		gone := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-		must(p.t, admin.Delete(p.t.Context(), gone))
-		p.eventually(name.String()+" is written anew", func() bool { return read(name) == text })
-		must(p.t, admin.Patch(p.t.Context(), gone, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"hmac-secret":"anVuaw=="}}`))))
-		p.eventually(name.String()+" is put right", func() bool { return read(name) == text })
+		must(p.T, admin.Delete(p.T.Context(), gone))
+		p.Eventually(name.String()+" is written anew", func() bool { return read(name) == text })
+		must(p.T, admin.Patch(p.T.Context(), gone, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"hmac-secret":"anVuaw=="}}`))))
+		p.Eventually(name.String()+" is put right", func() bool { return read(name) == text })
 	}
-	must(p.t, admin.Get(p.t.Context(), client.ObjectKeyFromObject(bot), bot))
+	must(p.T, admin.Get(p.T.Context(), client.ObjectKeyFromObject(bot), bot))
 	if revision := bot.Status.Current.Revision; revision != 1 {
-		p.t.Errorf("that took %d revisions", revision)
+		p.T.Errorf("that took %d revisions", revision)
 	}
 }
 
@@ -105,33 +105,33 @@ func (p *place) healHMACSecret(name string) {
 func TestAChatbotsWholeLife(t *testing.T) {
 	operator := startOperator(t)
 	p := newPlace(t)
-	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
-	p.notReady("key", v1alpha1.WaitingForChatbotReason)
+	p.CreateKey("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.AwaitNotReady("key", v1alpha1.WaitingForChatbotReason)
 	p.applyBot("bot", "")
 	id := p.bot("bot", v1alpha1.PublishedReason).Status.ChatbotID
-	p.ready("key")
-	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id || string(p.secret("key").Data[v1alpha1.SecretChatbotID]) != id {
+	p.AwaitReady("key")
+	if records := p.Records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id || string(p.Secret("key").Data[v1alpha1.SecretChatbotID]) != id {
 		t.Errorf("the key does not have chatbot ID %s: %+v", id, records)
 	}
-	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot-widget"}}
+	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot-widget"}}
 	// The label is how the operator finds it: without it, the ConfigMap is as good as gone from its cache.
 	must(t, admin.Patch(t.Context(), widget, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"chatbot-id":"cb_other"}}`))))
-	p.eventually("the ConfigMap is put right", func() bool {
+	p.Eventually("the ConfigMap is put right", func() bool {
 		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(widget), widget))
 		return widget.Data[v1alpha1.WidgetChatbotID] == id && widget.Labels[v1alpha1.ManagedByLabel] != ""
 	})
 
-	p.applyBot("first", "cb_"+p.name)
+	p.applyBot("first", "cb_"+p.Name)
 	p.bot("first", v1alpha1.PublishedReason)
-	p.applyBot("second", "cb_"+p.name)
+	p.applyBot("second", "cb_"+p.Name)
 	p.bot("second", v1alpha1.ChatbotIDConflictReason)
-	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "first"}}))
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "first"}}))
 	p.bot("second", v1alpha1.PublishedReason)
 	p.healHMACSecret("bot")
 
 	must(t, operator.Stop())
-	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotChatbot{}, client.InNamespace(p.name)))
-	p.eventually("the ConfigMaps are collected", func() bool {
+	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotChatbot{}, client.InNamespace(p.Name)))
+	p.Eventually("the ConfigMaps are collected", func() bool {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(widget), &corev1.ConfigMap{}))
 	})
 	if n := p.claims(); n != 2 {
@@ -141,9 +141,9 @@ func TestAChatbotsWholeLife(t *testing.T) {
 		t.Errorf("%d copies of HMAC secrets while no operator runs, want one", n)
 	}
 	startOperator(t)
-	p.eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 && p.copies() == 0 })
-	p.ready("key")
-	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
+	p.Eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 && p.copies() == 0 })
+	p.AwaitReady("key")
+	if records := p.Records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
 		t.Errorf("the key has changed with its chatbot gone: %+v", records)
 	}
 }
@@ -152,21 +152,21 @@ func TestAChatbotsWholeLife(t *testing.T) {
 func TestChatbotID_GoesWithItsReservation(t *testing.T) {
 	startOperator(t)
 	p, other := newPlace(t), newPlace(t)
-	id := "cb_" + p.name
+	id := "cb_" + p.Name
 	p.applyBot("bot", id)
 	p.bot("bot", v1alpha1.PublishedReason)
-	p.apply("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
-	p.ready("key")
-	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"}}))
-	p.eventually("the reservation is released", func() bool { return p.claims() == 0 })
-	if records := p.records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
+	p.CreateKey("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
+	p.AwaitReady("key")
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot"}}))
+	p.Eventually("the reservation is released", func() bool { return p.claims() == 0 })
+	if records := p.Records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
 		t.Fatalf("the key does not keep the ID of its chatbot: %+v", records)
 	}
 	other.applyBot("taker", id)
 	other.bot("taker", v1alpha1.PublishedReason)
-	p.eventually("the key loses the ID", func() bool {
-		records := p.records("key")
-		return len(records) == 1 && records[0].Spec.ChatbotID == "" && p.secret("key").Data[v1alpha1.SecretChatbotID] == nil
+	p.Eventually("the key loses the ID", func() bool {
+		records := p.Records("key")
+		return len(records) == 1 && records[0].Spec.ChatbotID == "" && p.Secret("key").Data[v1alpha1.SecretChatbotID] == nil
 	})
-	p.ready("key")
+	p.AwaitReady("key")
 }

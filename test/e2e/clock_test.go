@@ -20,9 +20,9 @@ import (
 // revisions and HMAC secrets by the API server's.
 func TestManager_FollowsTheAPIServersClock(t *testing.T) {
 	const ahead = 10 * time.Minute
-	config, err := cluster.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	config, err := world.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	must(t, err)
-	transport, err := rest.TransportFor(rest.AnonymousClientConfig(cluster.Config))
+	transport, err := rest.TransportFor(rest.AnonymousClientConfig(world.Config))
 	must(t, err)
 	target, err := url.Parse(config.Host)
 	must(t, err)
@@ -40,13 +40,13 @@ func TestManager_FollowsTheAPIServersClock(t *testing.T) {
 	behind := rest.CopyConfig(config)
 	behind.Host = proxy.URL
 	behind.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxy.Certificate().Raw})
-	operator, err := cluster.StartOperatorWith(behind, controlplane.OperatorNamespace, &operatorLog)
+	operator, err := world.StartOperatorWith(behind, controlplane.OperatorNamespace, &world.Log)
 	must(t, err)
 	t.Cleanup(func() { must(t, operator.Stop()) })
 	p := newPlace(t)
-	p.apply("crm", nil)
-	p.ready("crm")
-	record := p.records("crm")[0]
+	p.CreateKey("crm", nil)
+	p.AwaitReady("crm")
+	record := p.Records("crm")[0]
 	if off := record.CreationTimestamp.Add(-ahead).Sub(record.Spec.IssuedAt.Time).Abs(); off > 3*time.Second {
 		t.Errorf("issued at %s, created at %s: %s off", record.Spec.IssuedAt, record.CreationTimestamp, off)
 	}

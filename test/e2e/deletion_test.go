@@ -17,8 +17,8 @@ import (
 
 // gone waits until neither records nor the Secret of a key are left.
 func (p *place) gone(name string) {
-	p.t.Helper()
-	p.eventually("the records and the Secret of "+name+" are gone", func() bool { return len(p.records(name)) == 0 && p.secret(name) == nil })
+	p.T.Helper()
+	p.Eventually("the records and the Secret of "+name+" are gone", func() bool { return len(p.Records(name)) == 0 && p.Secret(name) == nil })
 }
 
 func TestDeletingAKeyEndsItInEveryWay(t *testing.T) {
@@ -29,9 +29,9 @@ func TestDeletingAKeyEndsItInEveryWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			startOperator(t)
 			p := newPlace(t)
-			p.apply("crm", nil)
-			p.ready("crm")
-			must(t, admin.Delete(t.Context(), p.key("crm"), client.PropagationPolicy(policy)))
+			p.CreateKey("crm", nil)
+			p.AwaitReady("crm")
+			must(t, admin.Delete(t.Context(), p.Key("crm"), client.PropagationPolicy(policy)))
 			p.gone("crm")
 		})
 	}
@@ -40,24 +40,24 @@ func TestDeletingAKeyEndsItInEveryWay(t *testing.T) {
 func TestOrphaningDeletionLeavesNoLivingKey(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	p.apply("crm", nil)
-	p.ready("crm")
-	text := p.text("crm")
-	must(t, admin.Delete(t.Context(), p.key("crm"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
-	p.eventually("the key does not verify", func() bool { return p.verify(text) != standing.Admitted })
-	p.eventually("its records are gone", func() bool { return len(p.records("crm")) == 0 })
-	if p.secret("crm") == nil {
+	p.CreateKey("crm", nil)
+	p.AwaitReady("crm")
+	text := p.KeyText("crm")
+	must(t, admin.Delete(t.Context(), p.Key("crm"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+	p.Eventually("the key does not verify", func() bool { return p.Verdict(text) != standing.Admitted })
+	p.Eventually("its records are gone", func() bool { return len(p.Records("crm")) == 0 })
+	if p.Secret("crm") == nil {
 		t.Error("the orphaned Secret was deleted; orphaning leaves it to its user")
 	}
 
-	p.eventually("the key is gone", func() bool {
-		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKey{Namespace: p.name, Name: "crm"}, &v1alpha1.DGbotAPIKey{}))
+	p.Eventually("the key is gone", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKey{Namespace: p.Name, Name: "crm"}, &v1alpha1.DGbotAPIKey{}))
 	})
 
 	// The name can be used again: the orphaned Secret is left over.
-	p.apply("crm", nil)
-	p.ready("crm")
-	if p.text("crm") == text {
+	p.CreateKey("crm", nil)
+	p.AwaitReady("crm")
+	if p.KeyText("crm") == text {
 		t.Error("the dead key was published again")
 	}
 }
@@ -65,49 +65,49 @@ func TestOrphaningDeletionLeavesNoLivingKey(t *testing.T) {
 func TestAForeignFinalizerDoesNotKeepAKeyAlive(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	p.apply("crm", func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"example.com/held"} })
-	p.ready("crm")
-	text := p.text("crm")
-	must(t, admin.Delete(t.Context(), p.key("crm")))
-	p.eventually("the key is revoked", func() bool { return p.verify(text) == standing.Revoked })
-	p.edit("crm", func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = nil })
+	p.CreateKey("crm", func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"example.com/held"} })
+	p.AwaitReady("crm")
+	text := p.KeyText("crm")
+	must(t, admin.Delete(t.Context(), p.Key("crm")))
+	p.Eventually("the key is revoked", func() bool { return p.Verdict(text) == standing.Revoked })
+	p.EditKey("crm", func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = nil })
 	p.gone("crm")
 }
 
 func TestDeletionWorksWhileTheOperatorIsDown(t *testing.T) {
 	operator := startOperator(t)
 	p := newPlace(t)
-	p.apply("crm", nil)
-	p.apply("orphan", nil)
-	p.ready("crm")
-	p.ready("orphan")
-	orphan := p.text("orphan")
+	p.CreateKey("crm", nil)
+	p.CreateKey("orphan", nil)
+	p.AwaitReady("crm")
+	p.AwaitReady("orphan")
+	orphan := p.KeyText("orphan")
 	must(t, operator.Stop())
-	must(t, admin.Delete(t.Context(), p.key("crm")))
+	must(t, admin.Delete(t.Context(), p.Key("crm")))
 	p.gone("crm")
 
 	// Orphaned while nobody looks: the record has no owner, so no verifier accepts it, and it goes with the next start.
-	must(t, admin.Delete(t.Context(), p.key("orphan"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
-	p.eventually("the orphaned key does not verify", func() bool { return p.verify(orphan) != standing.Admitted })
+	must(t, admin.Delete(t.Context(), p.Key("orphan"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+	p.Eventually("the orphaned key does not verify", func() bool { return p.Verdict(orphan) != standing.Admitted })
 	startOperator(t)
-	p.eventually("its record is gone", func() bool { return len(p.records("orphan")) == 0 })
+	p.Eventually("its record is gone", func() bool { return len(p.Records("orphan")) == 0 })
 }
 
 func TestDeletingTheNamespaceTakesEverything(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
 	for _, name := range []string{"a", "b", "c"} {
-		p.apply(name, nil)
-		p.ready(name)
+		p.CreateKey(name, nil)
+		p.AwaitReady(name)
 	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}
 	must(t, admin.Delete(t.Context(), namespace))
-	p.eventually("the namespace is gone", func() bool {
-		return apierrors.IsNotFound(admin.Get(t.Context(), types.NamespacedName{Name: p.name}, namespace))
+	p.Eventually("the namespace is gone", func() bool {
+		return apierrors.IsNotFound(admin.Get(t.Context(), types.NamespacedName{Name: p.Name}, namespace))
 	})
 
 	// A key in a namespace that goes away delays no other.
 	q := newPlace(t)
-	q.apply("healthy", nil)
-	q.ready("healthy")
+	q.CreateKey("healthy", nil)
+	q.AwaitReady("healthy")
 }

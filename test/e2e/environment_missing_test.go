@@ -21,9 +21,9 @@ import (
 
 // kubectl runs kubectl as the cluster admin, in the place's namespace.
 func (p *place) kubectl(args ...string) {
-	p.t.Helper()
-	if out, err := cluster.Kubectl(p.t.Context(), append(args, "-n", p.name)...).CombinedOutput(); err != nil {
-		p.t.Fatalf("kubectl %s: %v\n%s\nlast lines of the operator:\n%s", strings.Join(args, " "), err, out, tail(operatorLog.String(), 30))
+	p.T.Helper()
+	if out, err := world.Kubectl(p.T.Context(), append(args, "-n", p.Name)...).CombinedOutput(); err != nil {
+		p.T.Fatalf("kubectl %s: %v\n%s\nlast lines of the operator:\n%s", strings.Join(args, " "), err, out, world.LogTail(30))
 	}
 }
 
@@ -33,8 +33,8 @@ func of(environment string) func(*v1alpha1.DGbotAPIKey) {
 }
 
 func (p *place) has(name, condition string) bool {
-	p.t.Helper()
-	return apimeta.IsStatusConditionTrue(p.key(name).Status.Conditions, condition)
+	p.T.Helper()
+	return apimeta.IsStatusConditionTrue(p.Key(name).Status.Conditions, condition)
 }
 
 // TestEnvironments_HoldKeysThatAreAppliedWithThem: kubectl applies the keys of a kustomization before its environment.
@@ -54,23 +54,23 @@ apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotAPIKey
 metadata: {name: key-%02d, namespace: %s}
 spec: {label: One of many, environment: %s, scopes: [%q]}
-`, i, p.name, p.name, scope)
+`, i, p.Name, p.Name, scope)
 	}
 	fmt.Fprintf(&objects, `---
 apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotEnvironment
 metadata: {name: %s}
 spec: {allowedScopes: [conversations.*]}
-`, p.name)
+`, p.Name)
 	folder := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte("resources: [objects.yaml]\n"), 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, "objects.yaml"), []byte(objects.String()), 0o600))
 	p.kubectl("apply", "-k", folder)
-	p.ready("key-00")
+	p.AwaitReady("key-00")
 	for i := 1; i < count; i++ {
-		p.notReady(fmt.Sprintf("key-%02d", i), v1alpha1.EnvironmentPolicyReason)
+		p.AwaitNotReady(fmt.Sprintf("key-%02d", i), v1alpha1.EnvironmentPolicyReason)
 	}
-	for _, record := range p.records("") {
+	for _, record := range p.Records("") {
 		if record.Spec.APIKeyRef.Name != "key-00" {
 			t.Errorf("%s was issued with the scopes %q", record.Spec.APIKeyRef.Name, record.Spec.Scopes)
 		}
@@ -82,14 +82,14 @@ spec: {allowedScopes: [conversations.*]}
 func TestEnvironments_ShowAMisspelledNameAfterAMinute(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	misspelled := p.name + "x"
-	p.apply("wrong", of(misspelled))
+	misspelled := p.Name + "x"
+	p.CreateKey("wrong", of(misspelled))
 	p.kubectl("wait", "--for=condition=Reconciling", "dgkey/wrong", "--timeout=30s")
 	p.kubectl("wait", "--for=condition=Stalled", "dgkey/wrong", "--timeout=90s")
-	key := p.key("wrong")
+	key := p.Key("wrong")
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
-	if ready.Reason != v1alpha1.EnvironmentUnknownReason || len(p.records("")) != 0 {
-		t.Fatalf("Ready is %s, and there are %d records", ready.Reason, len(p.records("")))
+	if ready.Reason != v1alpha1.EnvironmentUnknownReason || len(p.Records("")) != 0 {
+		t.Fatalf("Ready is %s, and there are %d records", ready.Reason, len(p.Records("")))
 	}
 	for _, want := range []string{misspelled, "development", "production", "staging"} {
 		if !strings.Contains(ready.Message, want) {
@@ -101,10 +101,10 @@ func TestEnvironments_ShowAMisspelledNameAfterAMinute(t *testing.T) {
 		t.Errorf("Stalled %s after the creation", after)
 	}
 	// Another environment appears: the message follows.
-	p.environment(p.name, v1alpha1.DGbotEnvironmentSpec{})
-	p.eventually("the message names the new environment", func() bool {
-		return strings.Contains(p.notReady("wrong", v1alpha1.EnvironmentUnknownReason).Message, p.name+",") ||
-			strings.Contains(p.notReady("wrong", v1alpha1.EnvironmentUnknownReason).Message, " more)")
+	p.environment(p.Name, v1alpha1.DGbotEnvironmentSpec{})
+	p.Eventually("the message names the new environment", func() bool {
+		return strings.Contains(p.AwaitNotReady("wrong", v1alpha1.EnvironmentUnknownReason).Message, p.Name+",") ||
+			strings.Contains(p.AwaitNotReady("wrong", v1alpha1.EnvironmentUnknownReason).Message, " more)")
 	})
 	p.environment(misspelled, v1alpha1.DGbotEnvironmentSpec{})
 	p.kubectl("wait", "--for=condition=Ready", "dgkey/wrong", "--timeout=30s")
@@ -114,43 +114,43 @@ func TestEnvironments_ShowAMisspelledNameAfterAMinute(t *testing.T) {
 func TestEnvironments_UpgradeFromAManagerThatDidNotRequireThem(t *testing.T) {
 	earlier := startOperator(t, "--require-environment=false")
 	p := newPlace(t)
-	p.apply("old", of(p.name))
-	p.ready("old")
-	text := p.text("old")
+	p.CreateKey("old", of(p.Name))
+	p.AwaitReady("old")
+	text := p.KeyText("old")
 	must(t, earlier.Stop())
 
 	var instances [2]*process.Program
 	for i := range instances {
 		instances[i] = startOperator(t, "--leader-elect=false")
 	}
-	p.eventually("the environment is reported as missing", func() bool { return p.has("old", v1alpha1.EnvironmentMissingCondition) })
-	p.ready("old")
-	if p.text("old") != text || len(p.records("old")) != 1 {
-		t.Fatalf("%d revisions, want the one that there was", len(p.records("old")))
+	p.Eventually("the environment is reported as missing", func() bool { return p.has("old", v1alpha1.EnvironmentMissingCondition) })
+	p.AwaitReady("old")
+	if p.KeyText("old") != text || len(p.Records("old")) != 1 {
+		t.Fatalf("%d revisions, want the one that there was", len(p.Records("old")))
 	}
 	p.kubectl("annotate", "dgkey/old", v1alpha1.RotateRequestedAtAnnotation+"="+time.Now().UTC().Format(time.RFC3339))
-	p.eventually("the key is rotated", func() bool { return p.text("old") != text && len(p.records("old")) == 2 })
-	p.ready("old")
-	rotated := p.text("old")
-	must(t, admin.Delete(t.Context(), p.secret("old")))
-	p.eventually("the Secret is replaced", func() bool { return p.text("old") != "" && p.text("old") != rotated })
-	p.ready("old")
-	p.apply("new", of(p.name))
-	p.notReady("new", v1alpha1.EnvironmentUnknownReason)
+	p.Eventually("the key is rotated", func() bool { return p.KeyText("old") != text && len(p.Records("old")) == 2 })
+	p.AwaitReady("old")
+	rotated := p.KeyText("old")
+	must(t, admin.Delete(t.Context(), p.Secret("old")))
+	p.Eventually("the Secret is replaced", func() bool { return p.KeyText("old") != "" && p.KeyText("old") != rotated })
+	p.AwaitReady("old")
+	p.CreateKey("new", of(p.Name))
+	p.AwaitNotReady("new", v1alpha1.EnvironmentUnknownReason)
 
-	p.environment(p.name, v1alpha1.DGbotEnvironmentSpec{})
-	p.ready("new")
-	p.eventually("the environment is no longer reported as missing", func() bool { return !p.has("old", v1alpha1.EnvironmentMissingCondition) })
-	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: p.name}}))
-	p.eventually("it is again once the environment is deleted", func() bool { return p.has("new", v1alpha1.EnvironmentMissingCondition) })
+	p.environment(p.Name, v1alpha1.DGbotEnvironmentSpec{})
+	p.AwaitReady("new")
+	p.Eventually("the environment is no longer reported as missing", func() bool { return !p.has("old", v1alpha1.EnvironmentMissingCondition) })
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}))
+	p.Eventually("it is again once the environment is deleted", func() bool { return p.has("new", v1alpha1.EnvironmentMissingCondition) })
 
 	// A key whose state was lost is a first issue: the absence of records and status grants nothing.
 	for i := range instances {
 		must(t, instances[i].Stop())
 	}
-	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotAPIKeyRecord{}, client.InNamespace(p.name)))
-	must(t, admin.Status().Patch(t.Context(), p.key("new"), client.RawPatch(types.MergePatchType, []byte(`{"status":null}`))))
+	must(t, admin.DeleteAllOf(t.Context(), &v1alpha1.DGbotAPIKeyRecord{}, client.InNamespace(p.Name)))
+	must(t, admin.Status().Patch(t.Context(), p.Key("new"), client.RawPatch(types.MergePatchType, []byte(`{"status":null}`))))
 	startOperator(t)
-	p.notReady("new", v1alpha1.EnvironmentUnknownReason)
-	p.ready("old") // its status remembers the revision
+	p.AwaitNotReady("new", v1alpha1.EnvironmentUnknownReason)
+	p.AwaitReady("old") // its status remembers the revision
 }

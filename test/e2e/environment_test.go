@@ -22,23 +22,23 @@ import (
 
 // environment creates one that is gone after the test.
 func (p *place) environment(name string, rules v1alpha1.DGbotEnvironmentSpec) {
-	p.t.Helper()
+	p.T.Helper()
 	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: rules}
-	must(p.t, admin.Create(p.t.Context(), env))
-	p.t.Cleanup(func() { must(p.t, client.IgnoreNotFound(admin.Delete(context.Background(), env))) })
+	must(p.T, admin.Create(p.T.Context(), env))
+	p.T.Cleanup(func() { must(p.T, client.IgnoreNotFound(admin.Delete(context.Background(), env))) })
 }
 
 func (p *place) changeRules(name, patch string) {
-	p.t.Helper()
+	p.T.Helper()
 	env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	must(p.t, admin.Patch(p.t.Context(), env, client.RawPatch(types.MergePatchType, []byte(patch))))
+	must(p.T, admin.Patch(p.T.Context(), env, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
 func (p *place) environmentSays(name string, what string, condition func(*v1alpha1.DGbotEnvironmentStatus) bool) {
-	p.t.Helper()
-	p.eventually(what, func() bool {
+	p.T.Helper()
+	p.Eventually(what, func() bool {
 		env := &v1alpha1.DGbotEnvironment{}
-		must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Name: name}, env))
+		must(p.T, admin.Get(p.T.Context(), types.NamespacedName{Name: name}, env))
 		return condition(&env.Status)
 	})
 }
@@ -47,32 +47,32 @@ func (p *place) environmentSays(name string, what string, condition func(*v1alph
 func TestRulesAreKeptToAsTheyCome(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
-	name := p.name
+	name := p.Name
 	one := int32(1)
 	p.environment(name, v1alpha1.DGbotEnvironmentSpec{
-		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"rules": p.name}}, MaxKeysPerNamespace: &one,
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"rules": p.Name}}, MaxKeysPerNamespace: &one,
 	})
 	p.environmentSays(name, "it selects nothing", func(s *v1alpha1.DGbotEnvironmentStatus) bool {
 		return apimeta.IsStatusConditionTrue(s.Conditions, v1alpha1.SelectsNothingCondition)
 	})
-	p.apply("first", of(name))
-	p.notReady("first", v1alpha1.EnvironmentPolicyReason)
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
-	must(t, admin.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"metadata":{"labels":{"rules":%q}}}`, p.name)))))
-	p.ready("first")
-	p.eventually("another second", func() bool { return time.Now().Nanosecond() < 200_000_000 })
-	p.apply("second", of(name))
-	p.notReady("second", v1alpha1.EnvironmentPolicyReason)
+	p.CreateKey("first", of(name))
+	p.AwaitNotReady("first", v1alpha1.EnvironmentPolicyReason)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}
+	must(t, admin.Patch(t.Context(), namespace, client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"metadata":{"labels":{"rules":%q}}}`, p.Name)))))
+	p.AwaitReady("first")
+	p.Eventually("another second", func() bool { return time.Now().Nanosecond() < 200_000_000 })
+	p.CreateKey("second", of(name))
+	p.AwaitNotReady("second", v1alpha1.EnvironmentPolicyReason)
 	p.environmentSays(name, "its keys are summed up", func(s *v1alpha1.DGbotEnvironmentStatus) bool {
 		return s.Keys == 2 && s.Violating == 1 && apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition) == nil
 	})
-	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "first"}}))
-	p.ready("second")
+	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "first"}}))
+	p.AwaitReady("second")
 	p.changeRules(name, `{"spec":{"namespaceSelector":{"matchLabels":{"rules":"others"}}}}`)
-	p.eventually("the key breaks the new rule", func() bool {
-		return apimeta.IsStatusConditionTrue(p.key("second").Status.Conditions, v1alpha1.PolicyViolationCondition)
+	p.Eventually("the key breaks the new rule", func() bool {
+		return apimeta.IsStatusConditionTrue(p.Key("second").Status.Conditions, v1alpha1.PolicyViolationCondition)
 	})
-	p.ready("second")
+	p.AwaitReady("second")
 }
 
 // TestAChangeOfRulesWritesOnlyWhatItConcerns: of 2,000 keys, three. Most of them are disabled and were never issued: issuing 2,000
@@ -98,7 +98,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 					state = v1alpha1.StateDisabled
 				}
 				if err := admin.Create(t.Context(), &v1alpha1.DGbotAPIKey{
-					ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: fmt.Sprintf("key-%04d", i)},
+					ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: fmt.Sprintf("key-%04d", i)},
 					Spec:       v1alpha1.DGbotAPIKeySpec{Label: "One of many", Environment: name, Scopes: scopes, State: state},
 				}); err != nil {
 					t.Error(err)
@@ -107,9 +107,9 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 		})
 	}
 	group.Wait()
-	p.patiently(time.Second, 5*time.Minute, "all are at rest", func() bool {
+	world.EventuallyEvery(p.T, time.Second, 5*time.Minute, "all are at rest", func() bool {
 		var keys v1alpha1.DGbotAPIKeyList
-		must(t, admin.List(t.Context(), &keys, client.InNamespace(p.name)))
+		must(t, admin.List(t.Context(), &keys, client.InNamespace(p.Name)))
 		rest := 0
 		for i := range keys.Items {
 			ready := apimeta.FindStatusCondition(keys.Items[i].Status.Conditions, v1alpha1.ReadyCondition)
@@ -126,7 +126,7 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 	others, _ := p.sinceLeaseRenewals(settled, 3)
 	written, requests := map[string]int{}, 0
 	for _, request := range others {
-		if namespace := request.ObjectRef.Namespace; request.ObjectRef.APIGroup == v1alpha1.GroupVersion.Group && namespace != "" && namespace != p.name {
+		if namespace := request.ObjectRef.Namespace; request.ObjectRef.APIGroup == v1alpha1.GroupVersion.Group && namespace != "" && namespace != p.Name {
 			continue // a key that another test left, and that waits for its environment
 		}
 		if request.Right() == "get secrets" && request.ObjectRef.Name >= fmt.Sprintf("key-%04d", issued) {
@@ -158,23 +158,23 @@ func TestAChangeOfRulesWritesOnlyWhatItConcerns(t *testing.T) {
 
 // clear deletes all keys of the place.
 func (p *place) clear() {
-	p.t.Helper()
-	must(p.t, admin.DeleteAllOf(p.t.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.name)))
-	p.patiently(time.Second, 5*time.Minute, "they are gone", func() bool {
+	p.T.Helper()
+	must(p.T, admin.DeleteAllOf(p.T.Context(), &v1alpha1.DGbotAPIKey{}, client.InNamespace(p.Name)))
+	world.EventuallyEvery(p.T, time.Second, 5*time.Minute, "they are gone", func() bool {
 		var keys v1alpha1.DGbotAPIKeyList
-		must(p.t, admin.List(p.t.Context(), &keys, client.InNamespace(p.name), client.Limit(1)))
+		must(p.T, admin.List(p.T.Context(), &keys, client.InNamespace(p.Name), client.Limit(1)))
 		return len(keys.Items) == 0
 	})
 }
 
 // sinceLeaseRenewals returns what the operator asked for since an offset of the audit log, once its lease was renewed so often.
 func (p *place) sinceLeaseRenewals(offset int64, times int) (others []controlplane.AuditEvent, end int64) {
-	p.t.Helper()
-	p.eventually("the lease is renewed", func() bool {
+	p.T.Helper()
+	p.Eventually("the lease is renewed", func() bool {
 		var requests []controlplane.AuditEvent
 		var err error
-		requests, end, err = controlplane.ReadAuditFrom(auditLog, offset)
-		must(p.t, err)
+		requests, end, err = controlplane.ReadAuditFrom(world.AuditLog, offset)
+		must(p.T, err)
 		others = nil
 		for _, request := range requests {
 			if request.ObjectRef.Resource != "leases" && request.Verb != "watch" {

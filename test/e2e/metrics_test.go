@@ -51,21 +51,21 @@ type prometheus struct {
 }
 
 func (p *place) prometheus() *prometheus {
-	p.t.Helper()
+	p.T.Helper()
 	reader := filepath.Join(controlplane.Repository(), "config", "prometheus", "reader.yaml")
-	if out, err := cluster.Kubectl(p.t.Context(), "apply", "-f", reader).CombinedOutput(); err != nil {
-		p.t.Fatalf("%v: %s", err, out)
+	if out, err := world.Kubectl(p.T.Context(), "apply", "-f", reader).CombinedOutput(); err != nil {
+		p.T.Fatalf("%v: %s", err, out)
 	}
-	p.t.Cleanup(func() {
+	p.T.Cleanup(func() {
 		// The Secret may go with its account.
-		if out, err := cluster.Kubectl(context.Background(), "delete", "--ignore-not-found", "-f", reader).CombinedOutput(); err != nil {
-			p.t.Errorf("%v: %s", err, out)
+		if out, err := world.Kubectl(context.Background(), "delete", "--ignore-not-found", "-f", reader).CombinedOutput(); err != nil {
+			p.T.Errorf("%v: %s", err, out)
 		}
 	})
 	s := &prometheus{p: p, http: insecureTransport()}
-	p.eventually("there is a token", func() bool {
+	p.Eventually("there is a token", func() bool {
 		var secret corev1.Secret
-		must(p.t, admin.Get(p.t.Context(), client.ObjectKey{Namespace: controlplane.OperatorNamespace, Name: "dgbot-metrics-reader"}, &secret))
+		must(p.T, admin.Get(p.T.Context(), client.ObjectKey{Namespace: controlplane.OperatorNamespace, Name: "dgbot-metrics-reader"}, &secret))
 		s.token = string(secret.Data[corev1.ServiceAccountTokenKey])
 		return s.token != ""
 	})
@@ -74,20 +74,20 @@ func (p *place) prometheus() *prometheus {
 
 // scrape returns nil while the manager does not answer.
 func (s *prometheus) scrape(address string) map[string]float64 {
-	s.p.t.Helper()
-	request, err := http.NewRequestWithContext(s.p.t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
-	must(s.p.t, err)
+	s.p.T.Helper()
+	request, err := http.NewRequestWithContext(s.p.T.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
+	must(s.p.T, err)
 	request.Header.Set("Authorization", "Bearer "+s.token)
-	code, body := fetch(s.p.t, s.http, request)
+	code, body := fetch(s.p.T, s.http, request)
 	if code != http.StatusOK {
 		return nil
 	}
-	return samples(s.p.t, body)
+	return samples(s.p.T, body)
 }
 
 // seriesOf are those of one key, without the labels that say which.
 func (p *place) seriesOf(name string, scraped map[string]float64) map[string]float64 {
-	own := []string{`environment="production"`, fmt.Sprintf("name=%q", name), fmt.Sprintf("namespace=%q", p.name)}
+	own := []string{`environment="production"`, fmt.Sprintf("name=%q", name), fmt.Sprintf("namespace=%q", p.Name)}
 	found := map[string]float64{}
 	for series, value := range scraped {
 		metric, labels, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
@@ -116,12 +116,12 @@ func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 	p := newPlace(t)
 	scraper := p.prometheus()
 	end := metav1.Time{Time: time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)}
-	p.apply("crm", func(k *v1alpha1.DGbotAPIKey) {
+	p.CreateKey("crm", func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour}
 		k.Spec.ExpiresAt = &end
 	})
-	p.ready("crm")
-	status := p.key("crm").Status
+	p.AwaitReady("crm")
+	status := p.Key("crm").Status
 	want := map[string]float64{
 		`ready_statuscondition="True"`: 1, `ready_statuscondition="False"`: 0, `ready_statuscondition="Unknown"`: 0,
 		"expiration_timestamp_seconds":                      float64(end.Unix()),
@@ -130,7 +130,7 @@ func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 		"verifying_revisions":                               1,
 	}
 	var working, waiting string
-	p.eventually("one manager works and the other waits, and both say so", func() bool {
+	p.Eventually("one manager works and the other waits, and both say so", func() bool {
 		for i, address := range addresses {
 			is, isNot := scraper.scrape(address), scraper.scrape(addresses[1-i])
 			if is["dgbot_manager_active"] == 1 && isNot != nil && isNot["dgbot_manager_active"] == 0 {
@@ -149,7 +149,7 @@ func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 				t.Logf("exported %v, want %v", got, want)
 			}
 		}()
-		p.eventually(what, func() bool {
+		p.Eventually(what, func() bool {
 			got = p.seriesOf("crm", scraper.scrape(address))
 			return maps.Equal(got, want)
 		})
@@ -165,18 +165,18 @@ func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
 	must(t, managers[working].Stop())
 	exports("the series of the key at the other manager", waiting, want)
 
-	must(t, admin.Delete(t.Context(), p.key("crm")))
+	must(t, admin.Delete(t.Context(), p.Key("crm")))
 	exports("no series of a key that is gone", waiting, map[string]float64{})
 }
 
 // exportsWhatAlertsRead: an alert on a metric or a controller that does not exist never fires, whatever its tests say.
 func (s *prometheus) exportsWhatAlertsRead(address string) {
-	t := s.p.t
+	t := s.p.T
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(controlplane.Repository(), "config", "prometheus", "alerts.yaml"))
 	must(t, err)
 	// The conditions that alerts are about, as series.
-	s.p.apply("asked", func(k *v1alpha1.DGbotAPIKey) {
+	s.p.CreateKey("asked", func(k *v1alpha1.DGbotAPIKey) {
 		k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: "2126-01-01T00:00:00Z"}
 	})
 	wanted := []string{}
@@ -197,7 +197,7 @@ func (s *prometheus) exportsWhatAlertsRead(address string) {
 			t.Logf("not exported: %v", missing)
 		}
 	}()
-	s.p.eventually("all that alerts read is exported", func() bool {
+	s.p.Eventually("all that alerts read is exported", func() bool {
 		scraped := slices.Collect(maps.Keys(s.scrape(address)))
 		missing = slices.DeleteFunc(slices.Clone(wanted), func(expression string) bool {
 			return slices.ContainsFunc(scraped, regexp.MustCompile(expression).MatchString)

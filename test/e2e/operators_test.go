@@ -19,30 +19,30 @@ import (
 
 // versions are the resourceVersions of everything of ours in the namespace.
 func (p *place) versions() map[string]string {
-	p.t.Helper()
+	p.T.Helper()
 	versions := map[string]string{}
-	for _, record := range p.records("") {
+	for _, record := range p.Records("") {
 		versions["record "+record.Name] = record.ResourceVersion
 	}
 	var keys v1alpha1.DGbotAPIKeyList
-	must(p.t, admin.List(p.t.Context(), &keys, client.InNamespace(p.name)))
+	must(p.T, admin.List(p.T.Context(), &keys, client.InNamespace(p.Name)))
 	for _, key := range keys.Items {
 		versions["key "+key.Name] = key.ResourceVersion
 	}
 	var bots v1alpha1.DGbotChatbotList
-	must(p.t, admin.List(p.t.Context(), &bots, client.InNamespace(p.name)))
+	must(p.T, admin.List(p.T.Context(), &bots, client.InNamespace(p.Name)))
 	for _, bot := range bots.Items {
 		versions["chatbot "+bot.Name] = bot.ResourceVersion
 	}
-	for _, namespace := range []string{p.name, v1alpha1.IdentityNamespace} {
+	for _, namespace := range []string{p.Name, v1alpha1.IdentityNamespace} {
 		var published corev1.ConfigMapList
-		must(p.t, admin.List(p.t.Context(), &published, client.InNamespace(namespace), client.HasLabels{v1alpha1.ChatbotLabel}))
+		must(p.T, admin.List(p.T.Context(), &published, client.InNamespace(namespace), client.HasLabels{v1alpha1.ChatbotLabel}))
 		for _, configMap := range published.Items {
 			versions["configmap "+configMap.Name] = configMap.ResourceVersion
 		}
 	}
 	var secrets corev1.SecretList
-	must(p.t, admin.List(p.t.Context(), &secrets, client.InNamespace(p.name)))
+	must(p.T, admin.List(p.T.Context(), &secrets, client.InNamespace(p.Name)))
 	for _, secret := range secrets.Items {
 		versions["secret "+secret.Name] = secret.ResourceVersion
 	}
@@ -56,7 +56,7 @@ func TestARestartWritesNothing(t *testing.T) {
 	p.applyBot("bot", "")
 	p.bot("bot", v1alpha1.PublishedReason)
 	for i := range keys {
-		p.apply(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) {
+		p.CreateKey(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) {
 			k.Spec.Rotation.Interval = &metav1.Duration{Duration: 2160 * time.Hour}
 			switch i % 5 {
 			case 0:
@@ -68,9 +68,9 @@ func TestARestartWritesNothing(t *testing.T) {
 	}
 	for i := range keys {
 		if i%5 == 0 {
-			p.notReady(fmt.Sprintf("key-%d", i), v1alpha1.DisabledReason)
+			p.AwaitNotReady(fmt.Sprintf("key-%d", i), v1alpha1.DisabledReason)
 		} else {
-			p.ready(fmt.Sprintf("key-%d", i))
+			p.AwaitReady(fmt.Sprintf("key-%d", i))
 		}
 	}
 	must(t, operator.Stop())
@@ -78,20 +78,20 @@ func TestARestartWritesNothing(t *testing.T) {
 	startOperator(t)
 	// A key created now is behind all others in the queue of the new manager, or they were there before it.
 	q := newPlace(t)
-	q.apply("sentinel", nil)
-	q.ready("sentinel")
+	q.CreateKey("sentinel", nil)
+	q.AwaitReady("sentinel")
 	p.sameAs(before)
 }
 
 func (p *place) sameAs(before map[string]string) {
-	p.t.Helper()
+	p.T.Helper()
 	after := p.versions()
 	if len(after) != len(before) {
-		p.t.Errorf("%d objects before, %d after", len(before), len(after))
+		p.T.Errorf("%d objects before, %d after", len(before), len(after))
 	}
 	for name, version := range before {
 		if after[name] != version {
-			p.t.Errorf("%s was written", name)
+			p.T.Errorf("%s was written", name)
 		}
 	}
 }
@@ -102,38 +102,38 @@ func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
 	p := newPlace(t)
 	const keys, rotations = 15, 3
 	for i := range keys {
-		p.apply(fmt.Sprintf("key-%d", i), nil)
+		p.CreateKey(fmt.Sprintf("key-%d", i), nil)
 	}
 	for i := range keys {
-		p.ready(fmt.Sprintf("key-%d", i))
+		p.AwaitReady(fmt.Sprintf("key-%d", i))
 	}
 	for range rotations {
 		at := time.Now().UTC().Truncate(time.Second)
 		for i := range keys {
-			p.edit(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = &metav1.Time{Time: at} })
+			p.EditKey(fmt.Sprintf("key-%d", i), func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = &metav1.Time{Time: at} })
 		}
 		for i := range keys {
 			name := fmt.Sprintf("key-%d", i)
-			p.eventually(name+" has rotated", func() bool {
-				handled := p.key(name).Status.LastHandledRequest
+			p.Eventually(name+" has rotated", func() bool {
+				handled := p.Key(name).Status.LastHandledRequest
 				return handled != nil && handled.RotateRequestedAt != nil && handled.RotateRequestedAt.Time.Equal(at)
 			})
-			if verdict := p.verify(p.text(name)); verdict != standing.Admitted {
+			if verdict := p.Verdict(p.KeyText(name)); verdict != standing.Admitted {
 				t.Errorf("the key in %s is %s", name, verdict)
 			}
 		}
 		// Requests have a resolution of a second: the next one must be later than the revision it replaces.
-		p.eventually("the next second", func() bool { return time.Now().UTC().Truncate(time.Second).After(at.Add(time.Second)) })
+		p.Eventually("the next second", func() bool { return time.Now().UTC().Truncate(time.Second).After(at.Add(time.Second)) })
 	}
-	t.Logf("%d records for %d published keys", len(p.records("")), keys*(rotations+1))
+	t.Logf("%d records for %d published keys", len(p.Records("")), keys*(rotations+1))
 	for i := range keys {
 		name := fmt.Sprintf("key-%d", i)
 		causes := map[v1alpha1.Cause]int{}
-		for _, record := range p.records(name) {
+		for _, record := range p.Records(name) {
 			causes[record.Spec.Cause]++
 		}
 		published := map[int64]bool{}
-		for _, record := range p.records(name) {
+		for _, record := range p.Records(name) {
 			published[revisions.SupersededBy(&record)] = true
 		}
 		delete(published, 0)
@@ -151,14 +151,14 @@ func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
 func TestTheLeaderHandsOverWithoutAWrite(t *testing.T) {
 	leader := startOperator(t)
 	p := newPlace(t)
-	p.apply("crm", nil)
-	p.ready("crm")
+	p.CreateKey("crm", nil)
+	p.AwaitReady("crm")
 	before := p.versions()
 	startOperator(t)
 	must(t, leader.Kill())
 	q := newPlace(t)
-	q.apply("after", nil)
-	q.ready("after")
+	q.CreateKey("after", nil)
+	q.AwaitReady("after")
 	p.sameAs(before)
 }
 
@@ -168,7 +168,7 @@ func TestHealthIsAnsweredWithOrWithoutTheLease(t *testing.T) {
 	p := newPlace(t)
 	for _, address := range []string{"127.0.0.1:18081", "127.0.0.1:18082"} {
 		for _, path := range []string{"/healthz", "/readyz"} {
-			p.eventually(address+path+" is well", func() bool {
+			p.Eventually(address+path+" is well", func() bool {
 				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 				must(t, err)
 				code, _ := fetch(t, http.DefaultClient, request)
@@ -181,8 +181,8 @@ func TestHealthIsAnsweredWithOrWithoutTheLease(t *testing.T) {
 func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	startOperator(t, "--metrics-bind-address=127.0.0.1:18443", "--leader-elect=false")
 	p := newPlace(t)
-	p.apply("crm", nil)
-	p.ready("crm")
+	p.CreateKey("crm", nil)
+	p.AwaitReady("crm")
 
 	transport := insecureTransport()
 	ask := func(token string) (int, string) {
@@ -193,27 +193,27 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 		}
 		return fetch(t, transport, request)
 	}
-	p.eventually("the metrics listener is up", func() bool { code, _ := ask(""); return code != 0 })
+	p.Eventually("the metrics listener is up", func() bool { code, _ := ask(""); return code != 0 })
 	if code, _ := ask(""); code != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", code)
 	}
 	// Two accounts: an answer of the authorizer is good for a while.
 	token := func(account string) string {
-		must(t, admin.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: account}}))
-		config, err := cluster.ServiceAccountConfig(t.Context(), p.name, account)
+		must(t, admin.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: account}}))
+		config, err := world.ServiceAccountConfig(t.Context(), p.Name, account)
 		must(t, err)
 		return config.BearerToken
 	}
 	if code, _ := ask(token("anybody")); code != http.StatusForbidden {
 		t.Errorf("without the right: %d", code)
 	}
-	out, err := cluster.Kubectl(t.Context(), "create", "clusterrolebinding", p.name, "--clusterrole=dgbot-metrics-reader", "--serviceaccount="+p.name+":prometheus").CombinedOutput()
+	out, err := world.Kubectl(t.Context(), "create", "clusterrolebinding", p.Name, "--clusterrole=dgbot-metrics-reader", "--serviceaccount="+p.Name+":prometheus").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	prometheus := token("prometheus")
 	var body string
-	p.eventually("metrics are served", func() bool {
+	p.Eventually("metrics are served", func() bool {
 		var code int
 		code, body = ask(prometheus)
 		return code == http.StatusOK
@@ -221,7 +221,7 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	if samples(t, body)[`dgbot_apikey_revisions_issued_total{cause="FirstIssue"}`] < 1 {
 		t.Error("the mints are not counted")
 	}
-	if exposes(body, p.text("crm")) {
+	if exposes(body, p.KeyText("crm")) {
 		t.Error("a key is in the metrics")
 	}
 }

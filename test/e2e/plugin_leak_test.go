@@ -24,15 +24,15 @@ import (
 
 // gives asserts that a call with something on standard input ends with a code and says something, and never the key.
 func (s *shell) gives(code int, stdin, key string, want []string, args ...string) string {
-	s.t.Helper()
+	s.T.Helper()
 	out, said, got := s.run(stdin, args...)
 	all := out + said
 	if got != code || exposes(all, key) {
-		s.t.Fatalf("%v: exit code %d, want %d\n%s", args, got, code, apikey.Redact(all))
+		s.T.Fatalf("%v: exit code %d, want %d\n%s", args, got, code, apikey.Redact(all))
 	}
 	for _, one := range want {
 		if !strings.Contains(all, one) {
-			s.t.Errorf("%v does not say %q:\n%s", args, one, all)
+			s.T.Errorf("%v does not say %q:\n%s", args, one, all)
 		}
 	}
 	return out
@@ -42,10 +42,10 @@ func (s *shell) gives(code int, stdin, key string, want []string, args ...string
 func TestALeakedKey(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"conversations.*"} })
-	s.ready("web")
-	leaked := s.text("web")
-	limited := `in namespace "` + s.name + `", which is all you may look at`
+	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"conversations.*"} })
+	s.AwaitReady("web")
+	leaked := s.KeyText("web")
+	limited := `in namespace "` + s.Name + `", which is all you may look at`
 	stray, err := apikey.Mint("staging")
 	must(t, err)
 
@@ -56,7 +56,7 @@ func TestALeakedKey(t *testing.T) {
 		s.gives(3, forged, leaked, []string{"no record knows it"}, "verify")
 	})
 	t.Run("identify", func(t *testing.T) {
-		s.gives(0, leaked, leaked, []string{s.key("web").Status.Current.KeyID, "valid: revision 1 of DGbotAPIKey " + s.name + "/web"}, "identify")
+		s.gives(0, leaked, leaked, []string{s.Key("web").Status.Current.KeyID, "valid: revision 1 of DGbotAPIKey " + s.Name + "/web"}, "identify")
 		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A"}, "identify", "--offline")
 		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A", "note: no cluster was asked"}, "identify", "--server=https://127.0.0.1:1")
 		s.gives(0, stray.Reveal(), stray.Reveal(), []string{"No record knows it " + limited}, "identify")
@@ -83,12 +83,12 @@ func TestALeakedKey(t *testing.T) {
 		s.refuses(3, stray.Reveal(), "no record knows", "compromise", "-", "--yes")
 		inALog := "21:14:43 GET /v1/conversations Authorization: Bearer " + leaked + " 200"
 		s.gives(0, inALog, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
-		if next := s.text("web"); s.verify(leaked) != standing.Revoked || s.verify(next) != standing.Admitted {
-			t.Errorf("after compromise the keys are %s and %s", s.verify(leaked), s.verify(next))
+		if next := s.KeyText("web"); s.Verdict(leaked) != standing.Revoked || s.Verdict(next) != standing.Admitted {
+			t.Errorf("after compromise the keys are %s and %s", s.Verdict(leaked), s.Verdict(next))
 		}
-		version := s.key("web").ResourceVersion
+		version := s.Key("web").ResourceVersion
 		s.gives(0, leaked, leaked, []string{"not valid any more (Revoked)", "nothing was done"}, "compromise", "-", "--yes", "--wait")
-		if s.key("web").ResourceVersion != version {
+		if s.Key("web").ResourceVersion != version {
 			t.Error("something was done for a key that is dead")
 		}
 	})
@@ -133,7 +133,7 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 			}
 		}
 	}
-	s.gives(3, "log: "+live, live, []string{"Live", "<stdin>:1:6", s.name + "/web"}, "scan", "-")
+	s.gives(3, "log: "+live, live, []string{"Live", "<stdin>:1:6", s.Name + "/web"}, "scan", "-")
 	s.gives(3, "", live, []string{`"standing": "Live"`, `"base64": true`}, "scan", folder, "-o", "json")
 	s.gives(1, "", live, []string{"not searched: ", "1 file was not searched"}, "scan", filepath.Join(folder, "app/.env"), "--max-size=10")
 	s.gives(3, "log: "+live, live, []string{"NotAsked", "note: no cluster was asked"}, "scan", "-", "--server=https://127.0.0.1:1")
@@ -154,21 +154,21 @@ func (s *shell) scans(t *testing.T, live, stray string) {
 func TestADryRun(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", func(k *v1alpha1.DGbotAPIKey) {
+	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation = &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: 3 * time.Hour}}
 	})
-	s.ready("web")
-	version := s.key("web").ResourceVersion
-	s.gives(0, "", s.text("web"), []string{"at once", "revision 2 is issued (Request)", "(in 3h", "revision 1 stops verifying", "you may not read DGbotEnvironment"}, "rotate", "web", "--dry-run")
-	s.gives(0, "", s.text("web"), []string{"revision 1 is revoked for good", "revision 2 is issued (Revocation)"}, "compromise", "web", "--dry-run")
+	s.AwaitReady("web")
+	version := s.Key("web").ResourceVersion
+	s.gives(0, "", s.KeyText("web"), []string{"at once", "revision 2 is issued (Request)", "(in 3h", "revision 1 stops verifying", "you may not read DGbotEnvironment"}, "rotate", "web", "--dry-run")
+	s.gives(0, "", s.KeyText("web"), []string{"revision 1 is revoked for good", "revision 2 is issued (Revocation)"}, "compromise", "web", "--dry-run")
 	s.refuses(2, "", "--output goes with --dry-run", "rotate", "web", "-o", "json")
 	var foreseen []struct{ Happens []struct{ At metav1.Time } }
 	must(t, json.Unmarshal([]byte(s.does("rotate", "web", "--dry-run", "-o", "json")), &foreseen))
-	if s.key("web").ResourceVersion != version {
+	if s.Key("web").ResourceVersion != version {
 		t.Error("a dry run has changed the key")
 	}
 	s.does("rotate", "web", "--wait")
-	if ends := s.records("web")[0].Spec.NotAfter; ends == nil || ends.Sub(foreseen[0].Happens[1].At.Time).Abs() > time.Minute {
+	if ends := s.Records("web")[0].Spec.NotAfter; ends == nil || ends.Sub(foreseen[0].Happens[1].At.Time).Abs() > time.Minute {
 		t.Errorf("revision 1 ends %s, and %s was foreseen", ends, foreseen[0].Happens[1].At)
 	}
 }
@@ -177,10 +177,10 @@ func TestADryRun(t *testing.T) {
 func TestRightsThatAreMissing(t *testing.T) {
 	startOperator(t)
 	editor := newShell(t)
-	editor.apply("web", nil)
-	editor.ready("web")
-	text := editor.text("web")
-	nobody := &shell{place: editor.place, user: "nobody-in-" + editor.name}
+	editor.CreateKey("web", nil)
+	editor.AwaitReady("web")
+	text := editor.KeyText("web")
+	nobody := &shell{place: editor.place, user: "nobody-in-" + editor.Name}
 	for verb, args := range map[string][]string{
 		"list": {"list"}, "audit": {"audit"}, "describe": {"describe", "web"}, "rotate": {"rotate", "web"}, "dry run": {"rotate", "web", "--dry-run"},
 		"compromise": {"compromise", "web", "--yes"}, "revoke": {"revoke", "web", "--yes"}, "disable": {"disable", "web"}, "enable": {"enable", "web"},
@@ -201,11 +201,11 @@ func TestRightsThatAreMissing(t *testing.T) {
 
 // reader is somebody with rights of their own in the namespace.
 func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
-	s.t.Helper()
-	must(s.t, admin.Create(s.t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: name}, Rules: []rbacv1.PolicyRule{rule}}))
-	user := name + "-in-" + s.name
-	must(s.t, admin.Create(s.t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+	s.T.Helper()
+	must(s.T, admin.Create(s.T.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name}, Rules: []rbacv1.PolicyRule{rule}}))
+	user := name + "-in-" + s.Name
+	must(s.T, admin.Create(s.T.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
 	return &shell{place: s.place, user: user}
@@ -215,10 +215,10 @@ func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
 func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "nobody"} })
-	s.notReady("web", v1alpha1.WaitingForChatbotReason)
+	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "nobody"} })
+	s.AwaitNotReady("web", v1alpha1.WaitingForChatbotReason)
 	for _, args := range [][]string{{"scan", "-"}, {"rotate", "web", "--wait"}} {
-		command := controlplane.Plugin(t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
+		command := controlplane.Plugin(t.Context(), world.Kubeconfig, append([]string{"-n", s.Name, "--as=" + s.user}, args...)...)
 		input, err := command.StdinPipe()
 		must(t, err)
 		said, err := command.StderrPipe()

@@ -33,10 +33,10 @@ func newShell(t *testing.T) *shell {
 
 // shell is one of a user with a role in the namespace.
 func (p *place) shell(role string) *shell {
-	p.t.Helper()
-	s := &shell{place: p, user: role + "-of-" + p.name}
-	must(p.t, admin.Create(p.t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: role},
+	p.T.Helper()
+	s := &shell{place: p, user: role + "-of-" + p.Name}
+	must(p.T, admin.Create(p.T.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: role},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: s.user}},
 	}))
@@ -45,90 +45,90 @@ func (p *place) shell(role string) *shell {
 
 // run calls kubectl dgbot in the namespace, and returns what it said and its exit code.
 func (s *shell) run(stdin string, args ...string) (out, said string, code int) {
-	s.t.Helper()
-	command := controlplane.Plugin(s.t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
+	s.T.Helper()
+	command := controlplane.Plugin(s.T.Context(), world.Kubeconfig, append([]string{"-n", s.Name, "--as=" + s.user}, args...)...)
 	var stdout, stderr bytes.Buffer
 	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	err := command.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return stdout.String(), stderr.String(), command.ProcessState.ExitCode()
 }
 
 // does asserts that a call succeeds.
 func (s *shell) does(args ...string) string {
-	s.t.Helper()
+	s.T.Helper()
 	out, said, code := s.run("", args...)
 	if code != 0 {
-		s.t.Fatalf("%v: exit code %d\n%s%s", args, code, out, said)
+		s.T.Fatalf("%v: exit code %d\n%s%s", args, code, out, said)
 	}
 	return out + said
 }
 
 // refuses asserts that a call ends with a code, and with one line that says why.
 func (s *shell) refuses(code int, stdin, why string, args ...string) {
-	s.t.Helper()
+	s.T.Helper()
 	out, said, got := s.run(stdin, args...)
 	if got != code || !strings.Contains(said, why) || strings.Count(said, "\n") != 1 || out != "" {
-		s.t.Errorf("%v: exit code %d, want %d and %q\n%s%s", args, got, code, why, out, said)
+		s.T.Errorf("%v: exit code %d, want %d and %q\n%s%s", args, got, code, why, out, said)
 	}
 }
 
 func TestThePluginByAnEditor(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", func(k *v1alpha1.DGbotAPIKey) { k.Labels = map[string]string{"team": "web"} })
-	s.apply("crm", nil)
-	s.ready("web")
-	s.ready("crm")
-	first := s.text("web")
+	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) { k.Labels = map[string]string{"team": "web"} })
+	s.CreateKey("crm", nil)
+	s.AwaitReady("web")
+	s.AwaitReady("crm")
+	first := s.KeyText("web")
 
 	t.Run("list", func(t *testing.T) { s.lists(t) })
 	said := s.does("rotate", "web", "--wait")
 	if !strings.Contains(said, "rotation requested") || !strings.Contains(said, "revision 2") {
 		t.Errorf("rotate said %q", said)
 	}
-	second := s.text("web")
-	if second == first || s.verify(first) != standing.Admitted || s.verify(second) != standing.Admitted || s.key("web").Spec.Rotation != nil && s.key("web").Spec.Rotation.RequestedAt != nil {
-		t.Errorf("after rotate the keys are %s and %s, spec %+v", s.verify(first), s.verify(second), s.key("web").Spec.Rotation)
+	second := s.KeyText("web")
+	if second == first || s.Verdict(first) != standing.Admitted || s.Verdict(second) != standing.Admitted || s.Key("web").Spec.Rotation != nil && s.Key("web").Spec.Rotation.RequestedAt != nil {
+		t.Errorf("after rotate the keys are %s and %s, spec %+v", s.Verdict(first), s.Verdict(second), s.Key("web").Spec.Rotation)
 	}
-	for _, fields := range s.key("web").ManagedFields {
+	for _, fields := range s.Key("web").ManagedFields {
 		// Flux takes away what such managers have set and Git does not have: the request would go before it is served.
 		if strings.HasPrefix(fields.Manager, "kubectl") {
 			t.Errorf("the plugin writes as %s", fields.Manager)
 		}
 	}
 	s.does("compromise", "-l", "team=web", "--wait", "--yes")
-	if third := s.text("web"); s.verify(first) != standing.Revoked || s.verify(second) != standing.Revoked || s.verify(third) != standing.Admitted {
-		t.Errorf("after compromise the keys are %s, %s and %s", s.verify(first), s.verify(second), s.verify(third))
+	if third := s.KeyText("web"); s.Verdict(first) != standing.Revoked || s.Verdict(second) != standing.Revoked || s.Verdict(third) != standing.Admitted {
+		t.Errorf("after compromise the keys are %s, %s and %s", s.Verdict(first), s.Verdict(second), s.Verdict(third))
 	}
 	s.does("disable", "--all")
-	s.notReady("web", v1alpha1.DisabledReason)
-	s.notReady("crm", v1alpha1.DisabledReason)
+	s.AwaitNotReady("web", v1alpha1.DisabledReason)
+	s.AwaitNotReady("crm", v1alpha1.DisabledReason)
 	s.does("enable", "web", "crm")
-	s.ready("web")
-	s.ready("crm")
-	if kept := s.key("crm").Annotations[v1alpha1.KeptAtAnnotation]; kept == "" {
+	s.AwaitReady("web")
+	s.AwaitReady("crm")
+	if kept := s.Key("crm").Annotations[v1alpha1.KeptAtAnnotation]; kept == "" {
 		t.Error("enable does not say that the key is kept")
 	}
 	s.refuses(2, "", "--yes", "revoke", "crm")
 	s.refuses(2, "", "--yes", "compromise", "crm")
 	s.refuses(3, "n\n", "nothing was done", "revoke", "crm")
-	s.ready("crm")
+	s.AwaitReady("crm")
 	s.does("revoke", "crm", "--yes")
-	s.notReady("crm", v1alpha1.RevokedReason)
+	s.AwaitNotReady("crm", v1alpha1.RevokedReason)
 	s.does("enable", "crm")
-	s.ready("crm")
-	if n := s.key("crm").Status.Current.Revision; n != 2 {
+	s.AwaitReady("crm")
+	if n := s.Key("crm").Status.Current.Revision; n != 2 {
 		t.Errorf("revision %d after a key was revoked and enabled", n)
 	}
 }
 
 func (s *shell) lists(t *testing.T) {
 	table := s.does("list")
-	for _, want := range []string{"NAMESPACE", "LAST-USED", "web", "crm", "Ready", s.key("web").Status.Current.KeyID} {
+	for _, want := range []string{"NAMESPACE", "LAST-USED", "web", "crm", "Ready", s.Key("web").Status.Current.KeyID} {
 		if !strings.Contains(table, want) {
 			t.Errorf("%q is not in\n%s", want, table)
 		}
@@ -155,9 +155,9 @@ func (s *shell) lists(t *testing.T) {
 func TestThePluginRefuses(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", nil)
-	s.ready("web")
-	text, version := s.text("web"), s.key("web").ResourceVersion
+	s.CreateKey("web", nil)
+	s.AwaitReady("web")
+	text, version := s.KeyText("web"), s.Key("web").ResourceVersion
 	s.refuses(1, "", "cannot list resource", "list", "-A")
 	s.refuses(1, "", `there is no DGbotAPIKey "gone"`, "rotate", "gone")
 	s.refuses(2, "", "want names of DGbotAPIKeys", "rotate", "dgkey/web")
@@ -185,13 +185,13 @@ func TestThePluginRefuses(t *testing.T) {
 		}
 	}
 	out, said, code := s.run(text+"\n", "identify")
-	if code != 0 || exposes(out+said, text) || !strings.Contains(out, s.key("web").Status.Current.KeyID) {
+	if code != 0 || exposes(out+said, text) || !strings.Contains(out, s.Key("web").Status.Current.KeyID) {
 		t.Errorf("identify: exit code %d", code)
 	}
 	s.refuses(3, "glpat-abc\n", "not a DGbot API key", "identify")
 	s.refuses(3, text[:len(text)-1]+"!", "not a DGbot API key", "identify")
 	s.refuses(2, "", "nothing on standard input", "identify")
-	if now := s.key("web").ResourceVersion; now != version {
+	if now := s.Key("web").ResourceVersion; now != version {
 		t.Error("something was done")
 	}
 	viewer := s.shell("view")

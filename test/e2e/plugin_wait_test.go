@@ -18,11 +18,11 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
 	for _, name := range []string{"a", "b", "c"} {
-		s.apply(name, nil)
-		s.ready(name)
+		s.CreateKey(name, nil)
+		s.AwaitReady(name)
 	}
-	s.edit("a", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
-	s.notReady("a", v1alpha1.DisabledReason)
+	s.EditKey("a", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	s.AwaitNotReady("a", v1alpha1.DisabledReason)
 	out, said, code := s.run("", "rotate", "a", "b", "c", "b", "--wait", "--timeout=30s")
 	if code != 1 || strings.Count(out, "has revision 2") != 2 || strings.Count(out, "/b rotation requested") != 1 {
 		t.Errorf("exit code %d\n%s%s", code, out, said)
@@ -32,9 +32,9 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 	}
 
 	// A disabled key that leaked is revoked, and nothing is issued.
-	leaked := s.text("a")
+	leaked := s.KeyText("a")
 	s.gives(0, leaked, leaked, []string{"not valid while it is disabled", "has no new revision (Disabled: "}, "compromise", "-", "--yes", "--wait")
-	if verdict := s.verify(leaked); verdict != standing.Revoked {
+	if verdict := s.Verdict(leaked); verdict != standing.Revoked {
 		t.Errorf("the leaked key is %s", verdict)
 	}
 	s.gives(0, "", leaked, []string{"Low", "disabled: revoke it"}, "audit")
@@ -44,13 +44,13 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 func TestAReaderThatHasHadEnough(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("web", nil)
-	s.ready("web")
+	s.CreateKey("web", nil)
+	s.AwaitReady("web")
 	for _, args := range [][]string{{"list"}, {"describe", "web"}, {"audit", "-o", "json"}, {"rotate", "web", "--dry-run"}} {
 		reader, writer, err := os.Pipe()
 		must(t, err)
 		must(t, reader.Close())
-		command := controlplane.Plugin(t.Context(), cluster.Kubeconfig, append([]string{"-n", s.name, "--as=" + s.user}, args...)...)
+		command := controlplane.Plugin(t.Context(), world.Kubeconfig, append([]string{"-n", s.Name, "--as=" + s.user}, args...)...)
 		var said bytes.Buffer
 		command.Stdout, command.Stderr = writer, &said
 		err = command.Run()
@@ -59,7 +59,7 @@ func TestAReaderThatHasHadEnough(t *testing.T) {
 			t.Errorf("%v: %v, %q", args, err, said.String())
 		}
 	}
-	if n := s.key("web").Status.Current.Revision; n != 1 {
+	if n := s.Key("web").Status.Current.Revision; n != 1 {
 		t.Errorf("revision %d", n)
 	}
 }

@@ -18,8 +18,8 @@ var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 func TestTheWorkloadsOfTheGuide(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.apply("website-backend", nil)
-	s.ready("website-backend")
+	s.CreateKey("website-backend", nil)
+	s.AwaitReady("website-backend")
 	guide, err := os.ReadFile(filepath.Join(controlplane.Repository(), "docs", "rollouts.md"))
 	must(t, err)
 	blocks := yamlBlock.FindAllStringSubmatch(string(guide), -1)
@@ -27,8 +27,8 @@ func TestTheWorkloadsOfTheGuide(t *testing.T) {
 		t.Fatalf("%d manifests in the guide", len(blocks))
 	}
 	for _, block := range blocks {
-		command := cluster.Kubectl(t.Context(), "apply", "--validate=strict", "-f", "-")
-		command.Stdin = strings.NewReader(strings.ReplaceAll(block[1], "namespace: support", "namespace: "+s.name))
+		command := world.Kubectl(t.Context(), "apply", "--validate=strict", "-f", "-")
+		command.Stdin = strings.NewReader(strings.ReplaceAll(block[1], "namespace: support", "namespace: "+s.Name))
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

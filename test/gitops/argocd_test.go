@@ -65,7 +65,7 @@ func (a argoCD) reconcile(git manifests) (changed []string) {
 		tracked := object.GetLabels()[instanceLabel] == application || strings.HasPrefix(object.GetAnnotations()[trackingAnnotation], application+":")
 		kept := slices.Contains(strings.Split(object.GetAnnotations()["argocd.argoproj.io/sync-options"], ","), "Prune=false")
 		if git[id(&object)] == nil && tracked && !kept {
-			a.must(client.IgnoreNotFound(a.admin.Delete(a.t.Context(), &object, client.PropagationPolicy(metav1.DeletePropagationForeground))))
+			a.must(client.IgnoreNotFound(a.Admin.Delete(a.t.Context(), &object, client.PropagationPolicy(metav1.DeletePropagationForeground))))
 			changed = append(changed, "pruned "+id(&object))
 		}
 	}
@@ -100,7 +100,7 @@ func (a argoCD) rotate(key *unstructured.Unstructured) {
 		a.t.Fatalf("rotate is not offered: %+v", offered)
 	}
 	_, patch := act(a.t, live.GetKind(), "rotate", live.Object)
-	a.must(a.admin.Patch(a.t.Context(), live, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("argocd-server")))
+	a.must(a.Admin.Patch(a.t.Context(), live, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("argocd-server")))
 }
 
 // apply applies an object by server-side apply, and returns what comes of it.
@@ -108,7 +108,7 @@ func (s *site) apply(object *unstructured.Unstructured, manager string, options 
 	s.t.Helper()
 	applied := object.DeepCopy()
 	options = append([]client.ApplyOption{client.FieldOwner(manager), client.ForceOwnership}, options...)
-	s.must(s.admin.Apply(s.t.Context(), client.ApplyConfigurationFromUnstructured(applied), options...))
+	s.must(s.Admin.Apply(s.t.Context(), client.ApplyConfigurationFromUnstructured(applied), options...))
 	return applied
 }
 
@@ -130,7 +130,7 @@ func (s *site) everything() []unstructured.Unstructured {
 		for _, namespace := range []string{"support", "support-nonproduction", v1alpha1.IdentityNamespace} {
 			list := &unstructured.UnstructuredList{}
 			list.SetGroupVersionKind(kind)
-			s.must(s.admin.List(s.t.Context(), list, client.InNamespace(namespace)))
+			s.must(s.Admin.List(s.t.Context(), list, client.InNamespace(namespace)))
 			all = append(all, list.Items...)
 		}
 	}
@@ -143,7 +143,7 @@ func (s *site) everything() []unstructured.Unstructured {
 // namespacedKinds are those that can be listed and deleted.
 func (s *site) namespacedKinds() []schema.GroupVersionKind {
 	s.t.Helper()
-	discover, err := discovery.NewDiscoveryClientForConfig(s.cluster.Config)
+	discover, err := discovery.NewDiscoveryClientForConfig(s.Config)
 	s.must(err)
 	lists, err := discover.ServerPreferredNamespacedResources()
 	s.must(err)

@@ -3,7 +3,6 @@
 package gitops
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -14,27 +13,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
-	"dgbot.io/key-operator/internal/testenv/process"
 )
-
-// within bounds every wait; nothing takes nearly as long on an idle machine.
-const within = 90 * time.Second
 
 // site is a cluster with config/default, the sample environments, and the team's namespaces.
 type site struct {
-	t       *testing.T
-	cluster *controlplane.Cluster
-	admin   client.Client
-	log     process.Log
+	*testenv.World
+	t *testing.T
 	// kinds are all that objects in a namespace can have.
 	kinds []schema.GroupVersionKind
 }
@@ -48,23 +39,9 @@ var programs = sync.OnceValue(func() error {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	if err := programs(); err != nil {
-		t.Fatal(err)
-	}
-	cluster, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	s := &site{t: t, cluster: cluster}
-	s.admin, err = cluster.Furnish(t.Context())
-	s.must(err)
+	s := &site{t: t, World: testenv.StartFor(t, testenv.Options{Build: []func() error{programs}, Within: 90 * time.Second})}
 	for _, name := range []string{"support", "support-nonproduction"} {
-		s.must(s.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+		s.must(s.Admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
 	}
 	s.kubectl("apply", "-f", controlplane.Repository()+"/config/samples/environments.yaml")
 	return s
@@ -72,26 +49,18 @@ func newSite(t *testing.T) *site {
 
 func (s *site) must(err error) {
 	s.t.Helper()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testenv.Must(s.t, err)
 }
 
 // operate starts a manager.
 func (s *site) operate() {
 	s.t.Helper()
-	operator, err := s.cluster.StartOperator(s.t.Context(), &s.log)
-	s.must(err)
-	s.t.Cleanup(func() {
-		if err := operator.Stop(); err != nil {
-			s.t.Error(err)
-		}
-	})
+	s.RunManager(s.t)
 }
 
 func (s *site) kubectl(args ...string) {
 	s.t.Helper()
-	if out, err := s.cluster.Kubectl(s.t.Context(), args...).CombinedOutput(); err != nil {
+	if out, err := s.Kubectl(s.t.Context(), args...).CombinedOutput(); err != nil {
 		s.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
@@ -99,22 +68,14 @@ func (s *site) kubectl(args ...string) {
 // dgbot runs kubectl dgbot.
 func (s *site) dgbot(args ...string) {
 	s.t.Helper()
-	if out, err := controlplane.Plugin(s.t.Context(), s.cluster.Kubeconfig, args...).CombinedOutput(); err != nil {
+	if out, err := controlplane.Plugin(s.t.Context(), s.Kubeconfig, args...).CombinedOutput(); err != nil {
 		s.t.Fatalf("kubectl dgbot %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
 func (s *site) eventually(what string, condition func() (bool, string)) {
 	s.t.Helper()
-	last := ""
-	err := wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, within, true, func(context.Context) (bool, error) {
-		done, said := condition()
-		last = said
-		return done, nil
-	})
-	if err != nil {
-		s.t.Fatalf("not within %s: %s: %s\n%s", within, what, last, s.log.String())
-	}
+	s.EventuallySeen(s.t, what, condition)
 }
 
 // live returns an object as it is, nil where there is none.
@@ -122,7 +83,7 @@ func (s *site) live(like *unstructured.Unstructured) *unstructured.Unstructured 
 	s.t.Helper()
 	object := &unstructured.Unstructured{}
 	object.SetGroupVersionKind(like.GroupVersionKind())
-	err := s.admin.Get(s.t.Context(), client.ObjectKeyFromObject(like), object)
+	err := s.Admin.Get(s.t.Context(), client.ObjectKeyFromObject(like), object)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -142,41 +103,25 @@ func (s *site) kstatus(object *unstructured.Unstructured) status.Status {
 	return result.Status
 }
 
-// secret of a key or chatbot; nil where there is none.
+// secret returns the Secret of a key or chatbot; nil if there is none.
 func (s *site) secret(namespace, name string) *corev1.Secret {
 	s.t.Helper()
-	secret := &corev1.Secret{}
-	err := s.admin.Get(s.t.Context(), types.NamespacedName{Namespace: namespace, Name: name}, secret)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	s.must(err)
-	return secret
+	return s.Namespace(s.t, namespace).Secret(name)
 }
 
-// key is the text in the Secret of a DGbotAPIKey; empty where there is none.
+// key returns the text in the Secret of a DGbotAPIKey; the empty string if there is none.
 func (s *site) key(namespace, name string) string {
 	s.t.Helper()
-	if secret := s.secret(namespace, name); secret != nil {
-		return string(secret.Data[v1alpha1.DefaultSecretKey])
-	}
-	return ""
+	return s.Namespace(s.t, namespace).KeyText(name)
 }
 
 func (s *site) records(namespace string) []v1alpha1.DGbotAPIKeyRecord {
 	s.t.Helper()
-	var list v1alpha1.DGbotAPIKeyRecordList
-	s.must(s.admin.List(s.t.Context(), &list, client.InNamespace(namespace)))
-	return list.Items
+	return s.Namespace(s.t, namespace).Records("")
 }
 
-// verifies says of a key what a verifier would say now.
+// verifies reports whether a verifier would accept a key now.
 func (s *site) verifies(namespace, key string) bool {
 	s.t.Helper()
-	for _, record := range s.records(namespace) {
-		if key != "" && record.Spec.Hash == apikey.Hash([]byte(key)) {
-			return standing.Admit(&record, time.Now()) == standing.Admitted
-		}
-	}
-	return false
+	return s.Namespace(s.t, namespace).Verdict(key) == standing.Admitted
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -81,7 +82,7 @@ func TestConfigMap_PatchKeepsArgoCDSettings(t *testing.T) {
 	}
 	for _, flags := range [][]string{nil, {"--server-side", "--force-conflicts"}} {
 		args := append([]string{"apply", "-n", "argocd", "-f", filepath.Join(customizations, "..", "argocd-cm.yaml")}, flags...)
-		if out, err := s.cluster.Kubectl(t.Context(), args...).CombinedOutput(); err == nil {
+		if out, err := s.Kubectl(t.Context(), args...).CombinedOutput(); err == nil {
 			t.Errorf("kubectl %v accepts the patch as a manifest: %s", args, out)
 		}
 		s.wants("after a rejected apply", settings, scripts)
@@ -123,18 +124,10 @@ func TestConfigMap_ComponentEqualsPatch(t *testing.T) {
 // newConfigMapSite is a cluster with the namespace of Argo CD alone.
 func newConfigMapSite(t *testing.T) *site {
 	t.Helper()
-	cluster, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	s := &site{t: t, cluster: cluster}
-	s.admin, err = cluster.AdminClient()
-	s.must(err)
+	cluster := testenv.StartCluster(t, controlplane.Options{})
+	admin, err := cluster.AdminClient()
+	testenv.Must(t, err)
+	s := &site{t: t, World: &testenv.World{Cluster: cluster, Admin: admin}}
 	s.kubectl("create", "namespace", "argocd")
 	return s
 }
@@ -179,7 +172,7 @@ func (s *site) shell(line string) {
 	s.must(err)
 	command := exec.CommandContext(s.t.Context(), "/bin/sh", "-c", line)
 	command.Dir = controlplane.Repository()
-	command.Env = append(os.Environ(), "KUBECONFIG="+s.cluster.Kubeconfig, "PATH="+assets+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	command.Env = append(os.Environ(), "KUBECONFIG="+s.Kubeconfig, "PATH="+assets+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	if out, err := command.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", line, err, out)
 	}
@@ -193,7 +186,7 @@ func (s *site) wants(when string, entries ...map[string]string) {
 		maps.Copy(want, some)
 	}
 	var configMap corev1.ConfigMap
-	s.must(s.admin.Get(s.t.Context(), types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, &configMap))
+	s.must(s.Admin.Get(s.t.Context(), types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, &configMap))
 	if !maps.Equal(configMap.Data, want) {
 		s.t.Errorf("%s argocd-cm has the entries %v, want %v, with their values", when, slices.Sorted(maps.Keys(configMap.Data)), slices.Sorted(maps.Keys(want)))
 	}

@@ -50,7 +50,7 @@ func (f *flux) reconcile(git manifests) (changed []string) {
 	for name, object := range f.inventory {
 		live := f.live(object)
 		if git[name] == nil && live != nil && live.GetAnnotations()["kustomize.toolkit.fluxcd.io/prune"] != "disabled" {
-			f.must(client.IgnoreNotFound(f.admin.Delete(f.t.Context(), object.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationBackground))))
+			f.must(client.IgnoreNotFound(f.Admin.Delete(f.t.Context(), object.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationBackground))))
 			changed = append(changed, "pruned "+name)
 		}
 	}
@@ -93,7 +93,7 @@ func (f *flux) takesOver(live *unstructured.Unstructured) bool {
 	}
 	patch, err := json.Marshal([]any{map[string]any{"op": "replace", "path": "/metadata/managedFields", "value": append(others, own)}})
 	f.must(err)
-	f.must(f.admin.Patch(f.t.Context(), live.DeepCopy(), client.RawPatch(types.JSONPatchType, patch)))
+	f.must(f.Admin.Patch(f.t.Context(), live.DeepCopy(), client.RawPatch(types.JSONPatchType, patch)))
 	return true
 }
 

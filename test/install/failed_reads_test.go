@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -31,16 +32,16 @@ spec: {label: CRM, environment: production, chatbotRef: {name: front}}
 
 // without takes rights on a resource from the manager's ClusterRole, and returns what gives them back.
 func (h *hardened) without(resource string, verbs ...string) (restore func()) {
-	h.t.Helper()
+	h.T.Helper()
 	var role rbacv1.ClusterRole
-	h.decode(&role, "get", "clusterrole", "dgbot-manager", "-o", "json")
+	h.Decode(&role, "get", "clusterrole", "dgbot-manager", "-o", "json")
 	write := func(rules []rbacv1.PolicyRule) {
-		h.t.Helper()
+		h.T.Helper()
 		patch, err := json.Marshal(map[string]any{"rules": rules})
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
-		h.must("", "patch", "clusterrole", "dgbot-manager", "--type=merge", "-p", string(patch))
+		h.Must("", "patch", "clusterrole", "dgbot-manager", "--type=merge", "-p", string(patch))
 	}
 	var fewer []rbacv1.PolicyRule
 	taken := false
@@ -61,12 +62,12 @@ func (h *hardened) without(resource string, verbs ...string) (restore func()) {
 		}
 	}
 	if !taken {
-		h.t.Fatalf("the manager has no right on %s", resource)
+		h.T.Fatalf("the manager has no right on %s", resource)
 	}
 	write(fewer)
 	who := "system:serviceaccount:" + controlplane.OperatorNamespace + ":" + controlplane.OperatorAccount
-	h.eventually("the right is taken", func() (bool, string) {
-		out, _ := h.run("", "auth", "can-i", verbs[0], resource, "--as="+who)
+	h.Eventually("the right is taken", func() (bool, string) {
+		out, _ := h.Run("", "auth", "can-i", verbs[0], resource, "--as="+who)
 		return strings.HasSuffix(strings.TrimSpace(out), "no"), out // a warning may come before it
 	})
 	return func() { write(role.Rules) }
@@ -74,44 +75,44 @@ func (h *hardened) without(resource string, verbs ...string) (restore func()) {
 
 // revokedSoon asserts that a key's records are revoked, and that its condition names the read that failed.
 func (h *hardened) revokedSoon(name string, asked time.Time, read string) {
-	h.t.Helper()
-	h.eventually("the records of "+name+" are revoked", func() (bool, string) {
-		out := h.must("", "get", "dgrec", "-n", "default", "-o", `jsonpath={range .items[?(@.spec.apiKeyRef.name=="`+name+`")]}{.spec.state} {end}`)
+	h.T.Helper()
+	h.Eventually("the records of "+name+" are revoked", func() (bool, string) {
+		out := h.Must("", "get", "dgrec", "-n", "default", "-o", `jsonpath={range .items[?(@.spec.apiKeyRef.name=="`+name+`")]}{.spec.state} {end}`)
 		return out != "" && !strings.Contains(out, "Active"), out
 	})
 	if took := time.Since(asked); took > soon {
-		h.t.Errorf("revoking %s took %s", name, took)
+		h.T.Errorf("revoking %s took %s", name, took)
 	}
-	h.eventually(name+" says what cannot be read", func() (bool, string) {
+	h.Eventually(name+" says what cannot be read", func() (bool, string) {
 		out := h.conditions("dgkey/" + name)
 		return strings.Contains(out, "Ready=False ObservationFailed") && strings.Contains(out, "Stalled=True ObservationFailed") && strings.Contains(out, read), out
 	})
 }
 
 func (h *hardened) conditions(object string) string {
-	h.t.Helper()
-	return h.must("", "get", object, "-n", "default", "-o", `jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}`)
+	h.T.Helper()
+	return h.Must("", "get", object, "-n", "default", "-o", `jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}`)
 }
 
 func (h *hardened) issue(names ...string) {
-	h.t.Helper()
+	h.T.Helper()
 	for _, name := range names {
-		h.must(fmt.Sprintf(dependent, name), "apply", "-f", "-")
+		h.Must(fmt.Sprintf(dependent, name), "apply", "-f", "-")
 	}
 	for _, name := range names {
-		h.must("", "wait", "--for=condition=Ready", "dgkey/"+name, "-n", "default", "--timeout=60s")
+		h.Must("", "wait", "--for=condition=Ready", "dgkey/"+name, "-n", "default", "--timeout=60s")
 	}
 }
 
 // signer creates a chatbot with an HMAC secret that verifies, and returns the name of its replica.
 func (h *hardened) signer(name string) string {
-	h.t.Helper()
-	h.must(strings.ReplaceAll(chatbot, "front", name), "apply", "-n", "default", "-f", "-")
-	h.must("", "wait", "--for=condition=Ready", "dgcb/"+name, "-n", "default", "--timeout=60s")
-	uid := h.must("", "get", "dgcb", name, "-n", "default", "-o", "jsonpath={.metadata.uid}")
-	replica := h.must("", "get", "secret", "-n", v1alpha1.IdentityNamespace, "-l", v1alpha1.ChatbotLabel+"="+uid, "-o", "jsonpath={.items[*].metadata.name}")
+	h.T.Helper()
+	h.Must(strings.ReplaceAll(chatbot, "front", name), "apply", "-n", "default", "-f", "-")
+	h.Must("", "wait", "--for=condition=Ready", "dgcb/"+name, "-n", "default", "--timeout=60s")
+	uid := h.Must("", "get", "dgcb", name, "-n", "default", "-o", "jsonpath={.metadata.uid}")
+	replica := h.Must("", "get", "secret", "-n", v1alpha1.IdentityNamespace, "-l", v1alpha1.ChatbotLabel+"="+uid, "-o", "jsonpath={.items[*].metadata.name}")
 	if replica == "" {
-		h.t.Fatalf("chatbot %s has no replica", name)
+		h.T.Fatalf("chatbot %s has no replica", name)
 	}
 	return replica
 }
@@ -121,8 +122,8 @@ func (h *hardened) signer(name string) string {
 func TestRevocation_WithoutRights(t *testing.T) {
 	h := startHardened(t, "default")
 	h.operate(nil, "--zap-log-level=info")
-	h.must(rules, "apply", "-f", "-")
-	h.must(chatbot, "apply", "-n", "default", "-f", "-")
+	h.Must(rules, "apply", "-f", "-")
+	h.Must(chatbot, "apply", "-n", "default", "-f", "-")
 	rights := map[string]string{"secrets": `Secret "key-secrets"`, "dgbotenvironments": `DGbotEnvironment "production"`, "dgbotchatbots": `DGbotChatbot "front"`}
 	for resource, read := range rights {
 		t.Run(resource, func(t *testing.T) {
@@ -132,27 +133,27 @@ func TestRevocation_WithoutRights(t *testing.T) {
 			restore := h.without(resource, "get", "list", "watch")
 			asked := time.Now()
 			if resource == "secrets" {
-				h.must("", "annotate", "dgcb", "signer-secrets", "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
-				h.eventually("the replica loses what was revoked", func() (bool, string) {
-					out := h.must("", "get", "secret", bot, "-n", v1alpha1.IdentityNamespace, "-o", "jsonpath={.data.hmac-secret}")
+				h.Must("", "annotate", "dgcb", "signer-secrets", "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
+				h.Eventually("the replica loses what was revoked", func() (bool, string) {
+					out := h.Must("", "get", "secret", bot, "-n", v1alpha1.IdentityNamespace, "-o", "jsonpath={.data.hmac-secret}")
 					return out == "", "it is there"
 				})
-				h.eventually("the chatbot says what cannot be read", func() (bool, string) {
+				h.Eventually("the chatbot says what cannot be read", func() (bool, string) {
 					out := h.conditions("dgcb/signer-secrets")
 					return strings.Contains(out, "Stalled=True ObservationFailed") && strings.Contains(out, "the replica of the HMAC secret"), out
 				})
 			}
 			asked = time.Now()
-			h.must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
+			h.Must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
 			h.revokedSoon(name, asked, read)
 			if out := h.conditions("dgkey/" + name); !strings.Contains(out, "forbidden") {
 				t.Errorf("the API server's answer is missing: %s", out)
 			}
 			asked = time.Now()
-			h.must("", "patch", "dgkey", name+"-state", "-n", "default", "--type=merge", "-p", `{"spec":{"state":"Disabled"}}`)
+			h.Must("", "patch", "dgkey", name+"-state", "-n", "default", "--type=merge", "-p", `{"spec":{"state":"Disabled"}}`)
 			h.revokedSoon(name+"-state", asked, strings.Replace(read, name, name+"-state", 1))
 			restore()
-			h.must("", "wait", "--for=condition=Ready", "dgkey/"+name, "-n", "default", "--timeout=60s")
+			h.Must("", "wait", "--for=condition=Ready", "dgkey/"+name, "-n", "default", "--timeout=60s")
 		})
 	}
 }
@@ -162,21 +163,21 @@ func TestRevocation_WithoutRights(t *testing.T) {
 func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 	h := startHardened(t, "default")
 	operator := h.operate(nil)
-	h.must(rules, "apply", "-f", "-")
-	h.must(chatbot, "apply", "-n", "default", "-f", "-")
+	h.Must(rules, "apply", "-f", "-")
+	h.Must(chatbot, "apply", "-n", "default", "-f", "-")
 	h.issue("crm", "broken")
-	h.stop(operator)
+	testenv.StopIfRunning(h.T, operator)
 
 	const path = "secrets/default/broken"
-	stored, err := h.cluster.Stored(t.Context(), path)
+	stored, err := h.Cluster.Stored(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.cluster.Store(t.Context(), path, []byte("k8s:enc:secretbox:v1:lost:0123456789")); err != nil {
+	if err := h.Cluster.Store(t.Context(), path, []byte("k8s:enc:secretbox:v1:lost:0123456789")); err != nil {
 		t.Fatal(err)
 	}
-	h.eventually("Secrets cannot be listed", func() (bool, string) {
-		out, err := h.run("", "get", "secrets", "-n", "default")
+	h.Eventually("Secrets cannot be listed", func() (bool, string) {
+		out, err := h.Run("", "get", "secrets", "-n", "default")
 		return err != nil, out
 	})
 	address, err := process.FreeAddress()
@@ -185,7 +186,7 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 	}
 	before, began := len(h.log.String()), time.Now()
 	h.operate(nil, "--zap-log-level=info", "--leader-elect=false", "--health-probe-bind-address="+address)
-	h.eventually("/readyz names the resource", func() (bool, string) {
+	h.Eventually("/readyz names the resource", func() (bool, string) {
 		code, said := ask(t, "http://"+address+"/readyz")
 		return code == http.StatusInternalServerError && strings.Contains(said, "[-]secrets failed"), said
 	})
@@ -193,7 +194,7 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 		t.Errorf("the check answers %d: %s", code, said)
 	}
 	// The API server answers the first requests with 429, and client-go repeats them for longer than that.
-	h.eventually("the controllers start", func() (bool, string) {
+	h.Eventually("the controllers start", func() (bool, string) {
 		log := h.log.String()[before:]
 		return strings.Count(log, "Starting workers") >= controllerCount, log
 	})
@@ -204,21 +205,21 @@ func TestRevocation_WithASecretThatCannotBeDecrypted(t *testing.T) {
 		t.Error("the log does not name the resource")
 	}
 	for _, name := range []string{"crm", "broken"} {
-		h.must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
+		h.Must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
 	}
 	h.revokedSoon("broken", time.Now(), `Secret "broken"`)
-	h.eventually("/readyz/secrets names the Secret", func() (bool, string) {
+	h.Eventually("/readyz/secrets names the Secret", func() (bool, string) {
 		_, said := ask(t, "http://"+address+"/readyz/secrets")
 		return strings.Contains(said, "secrets/default/broken"), said
 	})
 	// The Secret of this one can be read by its name: it is replaced.
-	h.must("", "wait", "--for=jsonpath={.status.current.revision}=2", "dgkey/crm", "-n", "default", "--timeout=60s")
+	h.Must("", "wait", "--for=jsonpath={.status.current.revision}=2", "dgkey/crm", "-n", "default", "--timeout=60s")
 
-	if err := h.cluster.Store(t.Context(), path, stored); err != nil {
+	if err := h.Cluster.Store(t.Context(), path, stored); err != nil {
 		t.Fatal(err)
 	}
-	h.must("", "wait", "--for=condition=Ready", "dgkey/broken", "-n", "default", "--timeout=120s")
-	h.eventually("/readyz is well", func() (bool, string) {
+	h.Must("", "wait", "--for=condition=Ready", "dgkey/broken", "-n", "default", "--timeout=120s")
+	h.Eventually("/readyz is well", func() (bool, string) {
 		code, said := ask(t, "http://"+address+"/readyz")
 		return code == http.StatusOK, said
 	})

@@ -22,13 +22,14 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 // hardened is a control plane as docs/threat-model.md asks for it: with its audit policy, and its encryption of Secrets.
 type hardened struct {
-	admin
+	testenv.Kubectl
 	folder string
 	log    process.Log
 	// texts are the keys that were seen in Secrets.
@@ -55,21 +56,13 @@ func startHardened(t *testing.T, kustomization string) *hardened {
 		t.Fatal(err)
 	}
 	h := &hardened{folder: t.TempDir()}
-	cluster, err := controlplane.Start(controlplane.Options{APIServerArgs: map[string][]string{
+	cluster := testenv.StartCluster(t, controlplane.Options{APIServerArgs: map[string][]string{
 		"audit-policy-file":          {filepath.Join(controlplane.Repository(), "docs", "control-plane", "audit-policy.yaml")},
 		"audit-log-path":             {h.auditLog()},
 		"audit-log-mode":             {"blocking"},
 		"encryption-provider-config": {h.encryption(t)},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.admin = admin{t, cluster}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	h.Kubectl = testenv.Kubectl{T: t, Cluster: cluster}
 	if err := cluster.InstallFrom(t.Context(), filepath.Join(controlplane.Repository(), "config", kustomization)); err != nil {
 		t.Fatal(err)
 	}
@@ -103,17 +96,17 @@ func (h *hardened) encryption(t *testing.T) string {
 
 // operate runs the manager under its account with the arguments of the installed Deployment, and with others after them.
 func (h *hardened) operate(env map[string]string, others ...string) *process.Program {
-	h.t.Helper()
-	config, err := h.cluster.ServiceAccountConfig(h.t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	h.T.Helper()
+	config, err := h.Cluster.ServiceAccountConfig(h.T.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return h.operateWith(config, env, others...)
 }
 
 // operateWith runs the manager with a config that may lead through a proxy.
 func (h *hardened) operateWith(config *rest.Config, env map[string]string, others ...string) *process.Program {
-	h.t.Helper()
+	h.T.Helper()
 	container := h.deployment().Spec.Template.Spec.Containers[0]
 	values := map[string]string{}
 	for _, variable := range container.Env {
@@ -129,55 +122,37 @@ func (h *hardened) operateWith(config *rest.Config, env map[string]string, other
 		}
 	}
 	args = append(append(args, "--health-probe-bind-address=0", "--metrics-bind-address=0"), others...)
-	operator, err := h.cluster.StartOperatorWith(config, controlplane.OperatorNamespace, &h.log, args...)
+	operator, err := h.Cluster.StartOperatorWith(config, controlplane.OperatorNamespace, &h.log, args...)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	h.t.Cleanup(func() {
-		h.stop(operator)
-		if h.t.Failed() {
-			h.t.Log(h.log.String())
+	h.T.Cleanup(func() {
+		testenv.StopIfRunning(h.T, operator)
+		if h.T.Failed() {
+			h.T.Log(h.log.String())
 		}
 	})
 	return operator
 }
 
-func (h *hardened) stop(operator *process.Program) {
-	h.t.Helper()
-	select {
-	case <-operator.Exited():
-	default:
-		if err := operator.Stop(); err != nil {
-			h.t.Error(err)
-		}
-	}
-}
-
 func (h *hardened) deployment() *appsv1.Deployment {
-	h.t.Helper()
+	h.T.Helper()
 	return h.deploymentOf(controlplane.OperatorAccount)
 }
 
 // deploymentOf returns the Deployment of a name, which is that of its account as well.
 func (h *hardened) deploymentOf(name string) *appsv1.Deployment {
-	h.t.Helper()
+	h.T.Helper()
 	deployment := &appsv1.Deployment{}
-	h.decode(deployment, "get", "deployment", name, "-n", controlplane.OperatorNamespace, "-o", "json")
+	h.Decode(deployment, "get", "deployment", name, "-n", controlplane.OperatorNamespace, "-o", "json")
 	return deployment
-}
-
-func (a admin) decode(into any, args ...string) {
-	a.t.Helper()
-	if err := json.Unmarshal([]byte(a.must("", args...)), into); err != nil {
-		a.t.Fatal(err)
-	}
 }
 
 // text returns the key in the Secret "crm".
 func (h *hardened) text(namespace string) string {
-	h.t.Helper()
+	h.T.Helper()
 	var secret corev1.Secret
-	out, err := h.run("", "get", "secret", "crm", "-n", namespace, "-o", "json")
+	out, err := h.Run("", "get", "secret", "crm", "-n", namespace, "-o", "json")
 	if err != nil || json.Unmarshal([]byte(out), &secret) != nil {
 		return notPublished
 	}
@@ -189,9 +164,9 @@ func (h *hardened) text(namespace string) string {
 }
 
 func (h *hardened) replaced(what, namespace, before string) string {
-	h.t.Helper()
+	h.T.Helper()
 	var now string
-	h.eventually(what, func() (bool, string) {
+	h.Eventually(what, func() (bool, string) {
 		now = h.text(namespace)
 		return now != before && now != notPublished, "the Secret has not changed"
 	})
@@ -200,44 +175,44 @@ func (h *hardened) replaced(what, namespace, before string) string {
 
 // live takes a key through its whole life in a namespace, so that every right is asked for that a key's life needs.
 func (h *hardened) live(namespace string) {
-	h.t.Helper()
+	h.T.Helper()
 	in := func(args ...string) []string { return append(args, "-n", namespace) }
 	manifest := strings.Replace(key, "namespace: default", "namespace: "+namespace, 1)
-	ready := func() { h.must("", in("wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")...) }
+	ready := func() { h.Must("", in("wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")...) }
 
-	h.must(rules, "apply", "-f", "-")
-	h.must(manifest, "apply", "-f", "-")
+	h.Must(rules, "apply", "-f", "-")
+	h.Must(manifest, "apply", "-f", "-")
 	ready()
-	h.must("", "wait", "--for=jsonpath={.status.keys}=1", "dgenv/production", "--timeout=60s")
+	h.Must("", "wait", "--for=jsonpath={.status.keys}=1", "dgenv/production", "--timeout=60s")
 	first := h.text(namespace)
-	h.eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
-	h.must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
+	h.Eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
+	h.Must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
 	second := h.replaced("it is rotated", namespace, first)
-	h.must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Add(2*time.Second).Format(time.RFC3339))...)
+	h.Must("", in("annotate", "dgkey", "crm", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Add(2*time.Second).Format(time.RFC3339))...)
 	third := h.replaced("it is revoked and replaced", namespace, second)
-	h.must("", in("delete", "secret", "crm")...)
+	h.Must("", in("delete", "secret", "crm")...)
 	h.replaced("its Secret is lost and replaced", namespace, third)
-	h.must("", in("label", "secret", "crm", "app.kubernetes.io/managed-by-")...)
-	h.eventually("its Secret is repaired", func() (bool, string) {
-		out := h.must("", in("get", "secret", "crm", "-o", `jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}`)...)
+	h.Must("", in("label", "secret", "crm", "app.kubernetes.io/managed-by-")...)
+	h.Eventually("its Secret is repaired", func() (bool, string) {
+		out := h.Must("", in("get", "secret", "crm", "-o", `jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}`)...)
 		return out == "dgbot-key-operator", out
 	})
 
 	// Orphaned, its records are strays, and its Secret is left over for the next key of the name.
-	h.must("", in("delete", "dgkey", "crm", "--cascade=orphan")...)
-	h.eventually("its records are deleted", func() (bool, string) {
-		out := h.must("", in("get", "dgrec", "-o", "name")...)
+	h.Must("", in("delete", "dgkey", "crm", "--cascade=orphan")...)
+	h.Eventually("its records are deleted", func() (bool, string) {
+		out := h.Must("", in("get", "dgrec", "-o", "name")...)
 		return out == "", out
 	})
 	left := h.text(namespace)
-	h.must(manifest, "apply", "-f", "-")
+	h.Must(manifest, "apply", "-f", "-")
 	h.replaced("the left over Secret is taken over", namespace, left)
 	ready()
-	h.must("", in("patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)...)
-	h.must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Revoked", "dgkey/crm", "--timeout=60s")...)
-	h.must("", in("delete", "dgkey", "crm")...)
-	h.eventually("nothing is left", func() (bool, string) {
-		out := h.must("", in("get", "dgrec,secret", "-o", "name")...)
+	h.Must("", in("patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)...)
+	h.Must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Revoked", "dgkey/crm", "--timeout=60s")...)
+	h.Must("", in("delete", "dgkey", "crm")...)
+	h.Eventually("nothing is left", func() (bool, string) {
+		out := h.Must("", in("get", "dgrec,secret", "-o", "name")...)
 		return out == "", out
 	})
 	h.liveAsAChatbot(namespace)
@@ -261,51 +236,51 @@ spec:
 
 // liveAsAChatbot does for a chatbot's rights what live does for a key's.
 func (h *hardened) liveAsAChatbot(namespace string) {
-	h.t.Helper()
+	h.T.Helper()
 	in := func(args ...string) []string { return append(args, "-n", namespace) }
-	h.must(chatbot, in("apply", "-f", "-")...)
-	h.must("", in("wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")...)
-	id := h.must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
-	h.must("", in("patch", "configmap", "front-widget", "--type=merge", "-p", `{"data":{"chatbot-id":"cb_other"}}`)...)
-	h.eventually("its ConfigMap is repaired", func() (bool, string) {
-		out := h.must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
+	h.Must(chatbot, in("apply", "-f", "-")...)
+	h.Must("", in("wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")...)
+	id := h.Must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
+	h.Must("", in("patch", "configmap", "front-widget", "--type=merge", "-p", `{"data":{"chatbot-id":"cb_other"}}`)...)
+	h.Eventually("its ConfigMap is repaired", func() (bool, string) {
+		out := h.Must("", in("get", "configmap", "front-widget", "-o", "jsonpath={.data.chatbot-id}")...)
 		return out == id && id != "", out
 	})
 	secret := func(name, entry string) string {
-		return h.must("", "get", "secret", name, "-n", namespace, "-o", `jsonpath={.data.`+entry+`}`)
+		return h.Must("", "get", "secret", name, "-n", namespace, "-o", `jsonpath={.data.`+entry+`}`)
 	}
 	first := secret("front-identity", "hmac-secret")
-	h.must("", in("annotate", "dgbotcb", "front", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
-	h.eventually("its HMAC secret is rotated", func() (bool, string) {
+	h.Must("", in("annotate", "dgbotcb", "front", "keys.dgbot.io/rotate-requested-at="+time.Now().UTC().Format(time.RFC3339))...)
+	h.Eventually("its HMAC secret is rotated", func() (bool, string) {
 		return first != "" && secret("front-identity", "hmac-secret") != first && secret("front-identity", "hmac-secret-previous") == first, ""
 	})
-	h.must("", in("delete", "secret", "front-identity")...)
-	h.eventually("its Secret is written anew from the copy", func() (bool, string) {
-		out, err := h.run("", in("get", "secret", "front-identity", "-o", "jsonpath={.data.hmac-secret-previous}")...)
+	h.Must("", in("delete", "secret", "front-identity")...)
+	h.Eventually("its Secret is written anew from the copy", func() (bool, string) {
+		out, err := h.Run("", in("get", "secret", "front-identity", "-o", "jsonpath={.data.hmac-secret-previous}")...)
 		return err == nil && out == first, out
 	})
-	h.must("", in("create", "configmap", "back-widget")...)
-	h.must(strings.ReplaceAll(chatbot, "front", "back"), in("apply", "-f", "-")...)
-	h.must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=ConfigMapConflict", "dgbotcb/back", "--timeout=60s")...)
-	h.must("", in("delete", "dgbotcb/front", "dgbotcb/back", "configmap/back-widget")...)
-	h.eventually("nothing is left of the chatbots", func() (bool, string) {
-		out := h.must("", "get", "configmap,secret", "-A", "-l", "keys.dgbot.io/chatbot", "-o", "name")
+	h.Must("", in("create", "configmap", "back-widget")...)
+	h.Must(strings.ReplaceAll(chatbot, "front", "back"), in("apply", "-f", "-")...)
+	h.Must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=ConfigMapConflict", "dgbotcb/back", "--timeout=60s")...)
+	h.Must("", in("delete", "dgbotcb/front", "dgbotcb/back", "configmap/back-widget")...)
+	h.Eventually("nothing is left of the chatbots", func() (bool, string) {
+		out := h.Must("", "get", "configmap,secret", "-A", "-l", "keys.dgbot.io/chatbot", "-o", "name")
 		return out == "", out
 	})
 }
 
 // scrape asks for the metrics with a token: the manager asks the API server whose it is, and what that one may do.
 func (h *hardened) scrape(address string) {
-	h.t.Helper()
-	config, err := h.cluster.ServiceAccountConfig(h.t.Context(), "default", "default")
+	h.T.Helper()
+	config, err := h.Cluster.ServiceAccountConfig(h.T.Context(), "default", "default")
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	h.eventually("metrics are refused to those without the right", func() (bool, string) {
-		request, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
+	h.Eventually("metrics are refused to those without the right", func() (bool, string) {
+		request, err := http.NewRequestWithContext(h.T.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		request.Header.Set("Authorization", "Bearer "+config.BearerToken)
 		response, err := client.Do(request)

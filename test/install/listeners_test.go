@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -22,15 +23,7 @@ func TestListeners_NameFlagAndAddressOfATakenPort(t *testing.T) {
 	if err := controlplane.BuildVerifier(); err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := testenv.StartCluster(t, controlplane.Options{})
 	if err := cluster.InstallFrom(t.Context(), filepath.Join(controlplane.Repository(), "config", "crd")); err != nil {
 		t.Fatal(err)
 	}

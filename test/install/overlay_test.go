@@ -5,16 +5,13 @@ package install
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -66,54 +63,11 @@ func overlay(t *testing.T, more ...string) string {
 	return folder
 }
 
-// admin is a kubectl for the cluster's admin.
-type admin struct {
-	t       *testing.T
-	cluster *controlplane.Cluster
-}
-
-func (a admin) run(input string, args ...string) (string, error) {
-	command := a.cluster.Kubectl(a.t.Context(), args...)
-	command.Stdin = strings.NewReader(input)
-	out, err := command.CombinedOutput()
-	return string(out), err
-}
-
-func (a admin) must(input string, args ...string) string {
-	a.t.Helper()
-	out, err := a.run(input, args...)
-	if err != nil {
-		a.t.Fatalf("kubectl %s: %s", strings.Join(args, " "), out)
-	}
-	return out
-}
-
-func (a admin) eventually(what string, condition func() (bool, string)) {
-	a.t.Helper()
-	var last string
-	err := wait.PollUntilContextTimeout(a.t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		done, said := condition()
-		last = said
-		return done, nil
-	})
-	if err != nil {
-		a.t.Fatalf("%s: %v: %s", what, err, last)
-	}
-}
-
 func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := testenv.StartCluster(t, controlplane.Options{})
 	for _, folder := range []string{overlay(t), filepath.Join(controlplane.Repository(), "config", "identity")} {
 		if err := cluster.InstallFrom(t.Context(), folder); err != nil {
 			t.Fatal(err)
@@ -139,92 +93,92 @@ func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
 		}
 	})
 
-	a := admin{t, cluster}
-	a.must(key, "apply", "-f", "-")
-	a.must("", "wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")
+	a := testenv.Kubectl{T: t, Cluster: cluster}
+	a.Must(key, "apply", "-f", "-")
+	a.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "--timeout=60s")
 	policiesHold(a)
 	nothingIsElsewhere(a)
 	monitoringFollows(a)
-	a.must("", "delete", "dgkey", "crm")
-	a.must(chatbot, "apply", "-f", "-")
-	a.must("", "wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")
-	a.must("", "delete", "dgbotcb", "front")
+	a.Must("", "delete", "dgkey", "crm")
+	a.Must(chatbot, "apply", "-f", "-")
+	a.Must("", "wait", "--for=condition=Ready", "dgbotcb/front", "--timeout=60s")
+	a.Must("", "delete", "dgbotcb", "front")
 	removable(a)
 }
 
 // monitoringFollows: with a prefix the ServiceMonitor still names the Secret with the token, and that its account. It is
 // built and not applied: the kinds of the prometheus-operator are not there.
-func monitoringFollows(a admin) {
-	a.t.Helper()
-	built := a.must("", "kustomize", overlay(a.t, "prometheus"))
+func monitoringFollows(a testenv.Kubectl) {
+	a.T.Helper()
+	built := a.Must("", "kustomize", overlay(a.T, "prometheus"))
 	const name = "dgbot-metrics-reader"
 	// Role, account, Secret with its account, binding with role and subject, and the ServiceMonitor.
 	if all, prefixed := strings.Count(built, name), strings.Count(built, prefix+name); all != prefixed || all < 8 {
-		a.t.Errorf("%d of %d mentions of %s have the prefix:\n%s", prefixed, all, name, built)
+		a.T.Errorf("%d of %d mentions of %s have the prefix:\n%s", prefixed, all, name, built)
 	}
 	if strings.Contains(built, "namespace: dgbot-system") {
-		a.t.Errorf("something stays in another namespace:\n%s", built)
+		a.T.Errorf("something stays in another namespace:\n%s", built)
 	}
 }
 
 // policiesHold: a policy whose binding had lost it would hold for nobody.
-func policiesHold(a admin) {
-	a.t.Helper()
-	a.must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
-	a.eventually("alice cannot mint", func() (bool, string) {
-		out, err := a.run(record, "apply", "--as=alice", "--dry-run=server", "-f", "-")
+func policiesHold(a testenv.Kubectl) {
+	a.T.Helper()
+	a.Must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
+	a.Eventually("alice cannot mint", func() (bool, string) {
+		out, err := a.Run(record, "apply", "--as=alice", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-records'"), out
 	})
 	leak := `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "leak"}, "data": {"x": "` + leaked + `"}}`
-	a.eventually("a key in a ConfigMap is warned of", func() (bool, string) {
-		out, err := a.run(leak, "create", "--dry-run=server", "-f", "-")
+	a.Eventually("a key in a ConfigMap is warned of", func() (bool, string) {
+		out, err := a.Run(leak, "create", "--dry-run=server", "-f", "-")
 		return err == nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-leaks' with binding '"+prefix+"dgbot-leaks'"), out
 	})
-	a.must("", "label", "namespace", "default", "keys.dgbot.io/leaks=deny")
-	a.eventually("a key in a ConfigMap is refused", func() (bool, string) {
-		out, err := a.run(leak, "create", "--dry-run=server", "-f", "-")
+	a.Must("", "label", "namespace", "default", "keys.dgbot.io/leaks=deny")
+	a.Eventually("a key in a ConfigMap is refused", func() (bool, string) {
+		out, err := a.Run(leak, "create", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-leaks' with binding '"+prefix+"dgbot-leaks-deny'"), out
 	})
-	a.must("", "create", "role", "editor", "--verb=*", "--resource=dgbotapikeys.keys.dgbot.io")
-	a.must("", "create", "rolebinding", "bob", "--role=editor", "--user=bob")
-	a.eventually("bob cannot create a production key", func() (bool, string) {
-		out, err := a.run(strings.Replace(key, "crm", "bobs", 1), "create", "--as=bob", "--dry-run=server", "-f", "-")
+	a.Must("", "create", "role", "editor", "--verb=*", "--resource=dgbotapikeys.keys.dgbot.io")
+	a.Must("", "create", "rolebinding", "bob", "--role=editor", "--user=bob")
+	a.Eventually("bob cannot create a production key", func() (bool, string) {
+		out, err := a.Run(strings.Replace(key, "crm", "bobs", 1), "create", "--as=bob", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-apikeys'"), out
 	})
 }
 
 // nothingIsElsewhere: everything that has a namespace is in the one asked for, everything else has the prefix.
-func nothingIsElsewhere(a admin) {
-	a.t.Helper()
+func nothingIsElsewhere(a testenv.Kubectl) {
+	a.T.Helper()
 	const part = "app.kubernetes.io/part-of=dgbot"
-	out := a.must("", "get", "sa,role,rolebinding,deployment,service,poddisruptionbudget,networkpolicy", "-A", "-l", part, "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}`)
+	out := a.Must("", "get", "sa,role,rolebinding,deployment,service,poddisruptionbudget,networkpolicy", "-A", "-l", part, "-o", `jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}`)
 	if n := len(strings.Fields(out)); n != 7 {
-		a.t.Errorf("%d namespaced objects, want 7:\n%s", n, out)
+		a.T.Errorf("%d namespaced objects, want 7:\n%s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, namespace+"/"+prefix) {
-			a.t.Errorf("%s is elsewhere", name)
+			a.T.Errorf("%s is elsewhere", name)
 		}
 	}
-	out = a.must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
+	out = a.Must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
 	if n := len(strings.Fields(out)); n != 32 {
-		a.t.Errorf("%d cluster-wide objects, want 32: %s", n, out)
+		a.T.Errorf("%d cluster-wide objects, want 32: %s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, prefix) {
-			a.t.Errorf("%s has no prefix", name)
+			a.T.Errorf("%s has no prefix", name)
 		}
 	}
-	if out := a.must("", "get", "namespace", "-o", "name"); strings.Contains(out, "dgbot-system") {
-		a.t.Errorf("a namespace nobody asked for: %s", out)
+	if out := a.Must("", "get", "namespace", "-o", "name"); strings.Contains(out, "dgbot-system") {
+		a.T.Errorf("a namespace nobody asked for: %s", out)
 	}
 }
 
 // removable: uninstalling ends, and leaves neither kinds nor rights behind.
-func removable(a admin) {
-	a.t.Helper()
-	a.must("", "delete", "-k", overlay(a.t), "--timeout=90s")
-	if out := a.must("", "api-resources", "--api-group=keys.dgbot.io", "-o", "name"); strings.TrimSpace(out) != "" {
-		a.t.Errorf("left behind: %s", out)
+func removable(a testenv.Kubectl) {
+	a.T.Helper()
+	a.Must("", "delete", "-k", overlay(a.T), "--timeout=90s")
+	if out := a.Must("", "api-resources", "--api-group=keys.dgbot.io", "-o", "name"); strings.TrimSpace(out) != "" {
+		a.T.Errorf("left behind: %s", out)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -24,9 +25,9 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 			t.Parallel()
 			folder := filepath.Join("overlays", overlay)
 			h := startHardened(t, folder)
-			h.must("", "create", "namespace", "support")
+			h.Must("", "create", "namespace", "support")
 			if test.namespaced {
-				h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", folder, "watched"), "-n", "support")
+				h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", folder, "watched"), "-n", "support")
 			}
 			address, err := process.FreeAddress()
 			if err != nil {
@@ -40,7 +41,7 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 			if test.getOnly {
 				h.mayNot("list", "secrets", "support")
 				h.mayNot("watch", "secrets", "support")
-				h.stop(operator)
+				testenv.StopIfRunning(h.T, operator)
 				operator = h.readsSecretsAndNothingElse()
 			}
 			if test.namespaced {
@@ -53,24 +54,24 @@ func TestOverlaysRunWithExactlyTheirRights(t *testing.T) {
 
 // mayNot asks the API server, beside what RBAC objects say.
 func (h *hardened) mayNot(verb, resource, namespace string) {
-	h.t.Helper()
-	out, err := h.run("", "auth", "can-i", verb, resource, "-n", namespace, "--as="+operatorUser)
+	h.T.Helper()
+	out, err := h.Run("", "auth", "can-i", verb, resource, "-n", namespace, "--as="+operatorUser)
 	if err == nil || strings.TrimSpace(out) != "no" {
-		h.t.Errorf("may the operator %s %s in %s? %s", verb, resource, namespace, out)
+		h.T.Errorf("may the operator %s %s in %s? %s", verb, resource, namespace, out)
 	}
 }
 
 // readsSecretsAndNothingElse: of an unchanged world the manager asks for the Secrets when they are due, and for its lease.
 func (h *hardened) readsSecretsAndNothingElse() (running *process.Program) {
-	h.t.Helper()
+	h.T.Helper()
 	const keys = 3
 	for i := range keys {
-		h.must(strings.NewReplacer("namespace: default", "namespace: support", "name: crm", fmt.Sprintf("name: idle-%d", i)).Replace(key), "apply", "-f", "-")
+		h.Must(strings.NewReplacer("namespace: default", "namespace: support", "name: crm", fmt.Sprintf("name: idle-%d", i)).Replace(key), "apply", "-f", "-")
 	}
 	for _, interval := range []string{"24h", "1s"} {
 		running = h.operate(nil, "--secret-check-interval="+interval)
 		for i := range keys {
-			h.must("", "wait", "--for=condition=Ready", fmt.Sprintf("dgkey/idle-%d", i), "-n", "support", "--timeout=60s")
+			h.Must("", "wait", "--for=condition=Ready", fmt.Sprintf("dgkey/idle-%d", i), "-n", "support", "--timeout=60s")
 		}
 		// The lease is renewed every two seconds: it is the clock. What the start still causes comes before.
 		_, settled := h.untilLeaseIsRenewed(0, 2)
@@ -80,18 +81,18 @@ func (h *hardened) readsSecretsAndNothingElse() (running *process.Program) {
 			if right == "get secrets" {
 				reads++
 			} else {
-				h.t.Errorf("with an interval of %s: %s without a change", interval, right)
+				h.T.Errorf("with an interval of %s: %s without a change", interval, right)
 			}
 		}
 		if quiet := interval == "24h"; quiet && reads != 0 || !quiet && (reads < 3*keys || reads > 15*keys) {
-			h.t.Errorf("with an interval of %s there were %d reads of %d Secrets in about eight seconds", interval, reads, keys)
+			h.T.Errorf("with an interval of %s there were %d reads of %d Secrets in about eight seconds", interval, reads, keys)
 		}
 		if interval == "24h" {
-			h.stop(running)
+			testenv.StopIfRunning(h.T, running)
 		}
 	}
 	for i := range keys {
-		h.must("", "delete", "dgkey", fmt.Sprintf("idle-%d", i), "-n", "support")
+		h.Must("", "delete", "dgkey", fmt.Sprintf("idle-%d", i), "-n", "support")
 	}
 	return running
 }
@@ -99,9 +100,9 @@ func (h *hardened) readsSecretsAndNothingElse() (running *process.Program) {
 // untilLeaseIsRenewed waits for renewals of the lease and returns what else the operator finished to ask for meanwhile, and
 // how long the audit log is then.
 func (h *hardened) untilLeaseIsRenewed(from, times int) (others []string, length int) {
-	h.t.Helper()
+	h.T.Helper()
 	start := -1
-	h.eventually("the lease is renewed", func() (bool, string) {
+	h.Eventually("the lease is renewed", func() (bool, string) {
 		events, err := controlplane.ReadAudit(h.auditLog())
 		if err != nil {
 			return false, err.Error()
@@ -130,9 +131,9 @@ func (h *hardened) untilLeaseIsRenewed(from, times int) (others []string, length
 
 // hasNothingIn: in a namespace that is not watched, the operator has the rights of any account.
 func (h *hardened) hasNothingIn(namespace string) {
-	h.t.Helper()
+	h.T.Helper()
 	list := func(account string) string {
-		return h.must("", "auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as="+account, "--as-group=system:authenticated")
+		return h.Must("", "auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as="+account, "--as-group=system:authenticated")
 	}
 	operator, anybody := list(operatorUser), list("system:serviceaccount:default:default")
 	var more []string
@@ -143,29 +144,29 @@ func (h *hardened) hasNothingIn(namespace string) {
 	}
 	// What is bound for the whole cluster, and events of what belongs to it, which are in default.
 	if len(more) != 7 || !strings.Contains(strings.Join(more, "\n"), "[mint]") {
-		h.t.Errorf("more than anybody has in %s: %q", namespace, more)
+		h.T.Errorf("more than anybody has in %s: %q", namespace, more)
 	}
 }
 
 // servesNamespacesFromWhenItMay: neither a namespace that does not exist nor one without the Role keeps the others waiting,
 // both are named in the log, and served when they can be, without a restart.
 func (h *hardened) servesNamespacesFromWhenItMay(operator *process.Program, watched string) {
-	h.t.Helper()
-	h.stop(operator)
-	h.must("", "create", "namespace", "sales")
+	h.T.Helper()
+	testenv.StopIfRunning(h.T, operator)
+	h.Must("", "create", "namespace", "sales")
 	in := func(namespace string) string {
 		return strings.Replace(key, "namespace: default", "namespace: "+namespace, 1)
 	}
-	h.must(in("sales"), "apply", "-f", "-")
-	h.must(in("support"), "apply", "-f", "-")
-	h.must(in("default"), "apply", "-f", "-")
+	h.Must(in("sales"), "apply", "-f", "-")
+	h.Must(in("support"), "apply", "-f", "-")
+	h.Must(in("default"), "apply", "-f", "-")
 	h.operate(map[string]string{"WATCH_NAMESPACES": "sales,support,later"}, "--secret-check-interval=1s")
 	ready := func(namespace string) {
-		h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", namespace, "--timeout=90s")
+		h.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", namespace, "--timeout=90s")
 	}
 	ready("support")
 	for _, namespace := range []string{"sales", "later"} {
-		h.eventually(namespace+" is named in the log", func() (bool, string) {
+		h.Eventually(namespace+" is named in the log", func() (bool, string) {
 			for line := range strings.Lines(h.log.String()) {
 				if strings.Contains(line, "of --watch-namespaces cannot be read") && strings.Contains(line, `in the namespace \"`+namespace+`\"`) {
 					return true, ""
@@ -174,18 +175,18 @@ func (h *hardened) servesNamespacesFromWhenItMay(operator *process.Program, watc
 			return false, h.log.String()
 		})
 		if namespace == "later" {
-			h.must("", "create", "namespace", namespace)
-			h.must(in(namespace), "apply", "-f", "-")
+			h.Must("", "create", "namespace", namespace)
+			h.Must(in(namespace), "apply", "-f", "-")
 		}
-		h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", watched), "-n", namespace)
+		h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", watched), "-n", namespace)
 	}
 	ready("sales")
 	ready("later")
-	if status := h.must("", "get", "dgkey", "crm", "-n", "default", "-o", "jsonpath={.status}"); status != `{"observedGeneration":-1}` {
-		h.t.Errorf("a key in a namespace that is not watched has the status %s", status)
+	if status := h.Must("", "get", "dgkey", "crm", "-n", "default", "-o", "jsonpath={.status}"); status != `{"observedGeneration":-1}` {
+		h.T.Errorf("a key in a namespace that is not watched has the status %s", status)
 	}
 	// A namespace that goes away does not take the others with it.
-	h.must("", "delete", "namespace", "later", "--timeout=60s")
-	h.must("", "annotate", "dgkey", "crm", "-n", "sales", "keys.dgbot.io/revoke-issued-before=2000-01-01T00:00:00Z")
-	h.must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2000-01-01T00:00:00Z", "dgkey/crm", "-n", "sales", "--timeout=60s")
+	h.Must("", "delete", "namespace", "later", "--timeout=60s")
+	h.Must("", "annotate", "dgkey", "crm", "-n", "sales", "keys.dgbot.io/revoke-issued-before=2000-01-01T00:00:00Z")
+	h.Must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2000-01-01T00:00:00Z", "dgkey/crm", "-n", "sales", "--timeout=60s")
 }

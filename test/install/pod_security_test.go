@@ -15,10 +15,10 @@ import (
 // restrictedPodsAreTaken: the API server takes a Pod of an installed Deployment, named like its account, into the installed
 // namespace, which asks for the restricted standard; it refuses it as soon as one of its restrictions is left out.
 func (h *hardened) restrictedPodsAreTaken(name string) {
-	h.t.Helper()
+	h.T.Helper()
 	template := h.deploymentOf(name).Spec.Template
 	if out, err := h.tryPod(&template); err != nil {
-		h.t.Errorf("the Pod of %s is refused: %s", name, out)
+		h.T.Errorf("the Pod of %s is refused: %s", name, out)
 	}
 	for what, loosen := range map[string]func(*corev1.PodSpec){
 		"runAsNonRoot":             func(s *corev1.PodSpec) { s.SecurityContext.RunAsNonRoot = nil },
@@ -29,28 +29,28 @@ func (h *hardened) restrictedPodsAreTaken(name string) {
 		looser := template.DeepCopy()
 		loosen(&looser.Spec)
 		if out, err := h.tryPod(looser); err == nil || !strings.Contains(out, `violates PodSecurity "restricted`) {
-			h.t.Errorf("%s without %s: %s", name, what, out)
+			h.T.Errorf("%s without %s: %s", name, what, out)
 		}
 	}
 	container := template.Spec.Containers[0].SecurityContext
 	if !*container.ReadOnlyRootFilesystem || template.Spec.SecurityContext.RunAsGroup == nil || *template.Spec.SecurityContext.RunAsGroup == 0 {
-		h.t.Errorf("the Pod of %s may write its file system, or runs with the group of root", name)
+		h.T.Errorf("the Pod of %s may write its file system, or runs with the group of root", name)
 	}
-	account := h.must("", "get", "serviceaccount", name, "-n", controlplane.OperatorNamespace, "-o", "jsonpath={.automountServiceAccountToken}")
+	account := h.Must("", "get", "serviceaccount", name, "-n", controlplane.OperatorNamespace, "-o", "jsonpath={.automountServiceAccountToken}")
 	if account != "false" || template.Spec.AutomountServiceAccountToken == nil || !*template.Spec.AutomountServiceAccountToken {
-		h.t.Errorf("the token of %s is to be mounted into its Pod, and into no other of its account", name)
+		h.T.Errorf("the token of %s is to be mounted into its Pod, and into no other of its account", name)
 	}
 }
 
 func (h *hardened) tryPod(template *corev1.PodTemplateSpec) (string, error) {
-	h.t.Helper()
+	h.T.Helper()
 	manifest, err := json.Marshal(&corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: "try", Labels: template.Labels},
 		Spec:       template.Spec,
 	})
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	return h.run(string(manifest), "create", "--dry-run=server", "-f", "-")
+	return h.Run(string(manifest), "create", "--dry-run=server", "-f", "-")
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -156,18 +157,18 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 }
 
 // granted returns the rights that bindings give the operator, by namespace; empty for the whole cluster.
-func (a admin) granted() map[string]rights {
-	a.t.Helper()
+func granted(a testenv.Kubectl) map[string]rights {
+	a.T.Helper()
 	all := map[string]rights{"": {}}
 	var wide rbacv1.ClusterRoleBindingList
-	a.decode(&wide, "get", "clusterrolebindings", "-o", "json")
+	a.Decode(&wide, "get", "clusterrolebindings", "-o", "json")
 	for _, binding := range wide.Items {
 		if bindsOperator(binding.Subjects) {
-			all[""].add(a.rules("clusterrole", binding.RoleRef.Name, ""))
+			all[""].add(rulesOf(a, "clusterrole", binding.RoleRef.Name, ""))
 		}
 	}
 	var local rbacv1.RoleBindingList
-	a.decode(&local, "get", "rolebindings", "-A", "-o", "json")
+	a.Decode(&local, "get", "rolebindings", "-A", "-o", "json")
 	for _, binding := range local.Items {
 		if !bindsOperator(binding.Subjects) {
 			continue
@@ -175,7 +176,7 @@ func (a admin) granted() map[string]rights {
 		if all[binding.Namespace] == nil {
 			all[binding.Namespace] = rights{}
 		}
-		all[binding.Namespace].add(a.rules(binding.RoleRef.Kind, binding.RoleRef.Name, binding.Namespace))
+		all[binding.Namespace].add(rulesOf(a, binding.RoleRef.Kind, binding.RoleRef.Name, binding.Namespace))
 	}
 	return all
 }
@@ -186,10 +187,10 @@ func bindsOperator(subjects []rbacv1.Subject) bool {
 	})
 }
 
-func (a admin) rules(kind, name, namespace string) []rbacv1.PolicyRule {
-	a.t.Helper()
+func rulesOf(a testenv.Kubectl, kind, name, namespace string) []rbacv1.PolicyRule {
+	a.T.Helper()
 	var role rbacv1.ClusterRole
-	a.decode(&role, "get", kind, name, "-n", namespace, "-o", "json")
+	a.Decode(&role, "get", kind, name, "-n", namespace, "-o", "json")
 	return role.Rules
 }
 
@@ -215,10 +216,10 @@ var unseen = []string{
 
 // usesExactlyItsRights: the API server refused the operator nothing, and it has no right that it did not use.
 func (h *hardened) usesExactlyItsRights() {
-	h.t.Helper()
+	h.T.Helper()
 	events, err := controlplane.ReadAudit(h.auditLog())
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	used := map[string]rights{}
 	for _, event := range events {
@@ -226,7 +227,7 @@ func (h *hardened) usesExactlyItsRights() {
 			continue
 		}
 		if event.ResponseStatus.Code == 403 {
-			h.t.Errorf("refused: %s %s/%s: %s", event.Right(), event.ObjectRef.Namespace, event.ObjectRef.Name, event.ResponseStatus.Message)
+			h.T.Errorf("refused: %s %s/%s: %s", event.Right(), event.ObjectRef.Namespace, event.ObjectRef.Name, event.ResponseStatus.Message)
 		}
 		// A right in the whole cluster may be used in any namespace.
 		for _, namespace := range []string{event.ObjectRef.Namespace, ""} {
@@ -236,9 +237,9 @@ func (h *hardened) usesExactlyItsRights() {
 			used[namespace][event.Right()] = true
 		}
 	}
-	for namespace, all := range h.granted() {
+	for namespace, all := range granted(h.Kubectl) {
 		if rest := all.without(slices.Collect(maps.Keys(used[namespace]))...).without(unseen...); len(rest) > 0 {
-			h.t.Errorf("rights in %q that nothing used:\n%s", namespace, rest.list())
+			h.T.Errorf("rights in %q that nothing used:\n%s", namespace, rest.list())
 		}
 	}
 }

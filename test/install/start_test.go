@@ -20,6 +20,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -164,26 +165,26 @@ func startCases() []startCase {
 func TestStart_WithoutCaches(t *testing.T) {
 	h := startHardened(t, "default")
 	first := h.operate(nil)
-	h.must(rules, "apply", "-f", "-")
-	h.must(chatbot, "apply", "-n", "default", "-f", "-")
+	h.Must(rules, "apply", "-f", "-")
+	h.Must(chatbot, "apply", "-n", "default", "-f", "-")
 	var names []string
 	for i := range startCases() {
 		names = append(names, fmt.Sprintf("key-%d", i))
 	}
 	h.issue(names...)
-	h.stop(first)
+	testenv.StopIfRunning(h.T, first)
 
-	proxy := newListProxy(t, h.cluster)
-	config, err := h.cluster.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	proxy := newListProxy(t, h.Cluster)
+	config, err := h.Cluster.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.Host, config.CAData = proxy.url, proxy.ca
 	for i, test := range startCases() {
 		t.Run(test.name, func(t *testing.T) {
-			outer := h.t
-			h.t = t
-			defer func() { h.t = outer }()
+			outer := h.T
+			h.T = t
+			defer func() { h.T = outer }()
 			address, err := process.FreeAddress()
 			if err != nil {
 				t.Fatal(err)
@@ -191,8 +192,8 @@ func TestStart_WithoutCaches(t *testing.T) {
 			proxy.set(test.fault, test.resources...)
 			before, began := len(h.log.String()), time.Now()
 			operator := h.operateWith(config, nil, "--zap-log-level=info", "--leader-elect=false", "--health-probe-bind-address="+address)
-			defer h.stop(operator)
-			h.eventually("the controllers start", func() (bool, string) {
+			defer testenv.StopIfRunning(h.T, operator)
+			h.Eventually("the controllers start", func() (bool, string) {
 				log := h.log.String()[before:]
 				return strings.Count(log, "Starting workers") >= controllerCount, log
 			})
@@ -201,11 +202,11 @@ func TestStart_WithoutCaches(t *testing.T) {
 			}
 			h.revokedAtStart(test, names[i], address, before)
 			proxy.set(nil)
-			h.eventually("/readyz is well", func() (bool, string) {
+			h.Eventually("/readyz is well", func() (bool, string) {
 				code, said := ask(t, "http://"+address+"/readyz")
 				return code == http.StatusOK, said
 			})
-			h.must("", "wait", "--for=jsonpath={.status.current.revision}=2", "dgkey/"+names[i], "-n", "default", "--timeout=60s")
+			h.Must("", "wait", "--for=jsonpath={.status.current.revision}=2", "dgkey/"+names[i], "-n", "default", "--timeout=60s")
 		})
 	}
 	proxy.checkNames(t)
@@ -213,31 +214,31 @@ func TestStart_WithoutCaches(t *testing.T) {
 
 // revokedAtStart asserts what is so while a cache cannot be filled.
 func (h *hardened) revokedAtStart(test startCase, name, address string, before int) {
-	h.t.Helper()
+	h.T.Helper()
 	asked := time.Now()
-	h.must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
+	h.Must("", "annotate", "dgkey", name, "-n", "default", "keys.dgbot.io/revoke-issued-before="+asked.UTC().Format(time.RFC3339))
 	keysFail := slices.Contains(test.resources, "dgbotapikeys")
 	if !keysFail {
-		h.eventually(name+" is revoked", func() (bool, string) {
-			out := h.must("", "get", "dgrec", "-n", "default", "-o", `jsonpath={range .items[?(@.spec.apiKeyRef.name=="`+name+`")]}{.spec.state} {end}`)
+		h.Eventually(name+" is revoked", func() (bool, string) {
+			out := h.Must("", "get", "dgrec", "-n", "default", "-o", `jsonpath={range .items[?(@.spec.apiKeyRef.name=="`+name+`")]}{.spec.state} {end}`)
 			return strings.Contains(out, "Revoked"), out
 		})
 		if took := time.Since(asked); took > soon {
-			h.t.Errorf("revoking %s took %s", name, took)
+			h.T.Errorf("revoking %s took %s", name, took)
 		}
 	}
 	log := h.log.String()[before:]
 	for _, resource := range test.resources {
 		if !strings.Contains(log, `"resource":"`+resource+`"`) || !strings.Contains(log, test.message) {
-			h.t.Errorf("the log does not name %s and %q", resource, test.message)
+			h.T.Errorf("the log does not name %s and %q", resource, test.message)
 		}
-		code, said := ask(h.t, "http://"+address+"/readyz")
+		code, said := ask(h.T, "http://"+address+"/readyz")
 		if tolerated := resource == "leases" && strings.Contains(test.name, "403"); code == http.StatusOK || strings.Contains(said, "[-]"+resource+" failed") == tolerated {
-			h.t.Errorf("/readyz answers %d: %s", code, said)
+			h.T.Errorf("/readyz answers %d: %s", code, said)
 		}
 	}
 	if waits := strings.Contains(log, "changes of keys are not noticed, revocation and deletion included"); waits != keysFail {
-		h.t.Errorf("the log says that revocation waits: %t, want %t", waits, keysFail)
+		h.T.Errorf("the log says that revocation waits: %t, want %t", waits, keysFail)
 	}
 }
 

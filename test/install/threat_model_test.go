@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -54,13 +55,13 @@ rules:
 // TestTheThreatModelHolds: what docs/threat-model.md says of an installation of config/default.
 func TestTheThreatModelHolds(t *testing.T) {
 	h := startHardened(t, "default")
-	h.must("", "create", "namespace", "support")
-	h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "samples", "roles"))
-	h.must(people, "apply", "-f", "-")
-	h.must(rules, "apply", "-f", "-")
+	h.Must("", "create", "namespace", "support")
+	h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "samples", "roles"))
+	h.Must(people, "apply", "-f", "-")
+	h.Must(rules, "apply", "-f", "-")
 	h.operate(nil)
-	h.must(strings.Replace(key, "namespace: default", "namespace: support", 1), "apply", "-f", "-")
-	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
+	h.Must(strings.Replace(key, "namespace: default", "namespace: support", 1), "apply", "-f", "-")
+	h.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
 	t.Run("who may", func(t *testing.T) { h.with(t).whoMay() })
 	t.Run("who mints", func(t *testing.T) { h.with(t).nobodyElseMints() })
 	t.Run("a forged key", func(t *testing.T) { h.with(t).aForgedKeyIsNone() })
@@ -71,13 +72,13 @@ func TestTheThreatModelHolds(t *testing.T) {
 	t.Run("egress", func(t *testing.T) { h.with(t).egressCanBeRestricted() })
 	t.Run("pods of the verifier", func(t *testing.T) {
 		h := h.with(t)
-		h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "verifier"))
+		h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "verifier"))
 		h.restrictedPodsAreTaken(controlplane.VerifierAccount)
 	})
 }
 
 func (h *hardened) with(t *testing.T) *hardened {
-	return &hardened{admin: admin{t, h.cluster}, folder: h.folder, texts: h.texts}
+	return &hardened{Kubectl: testenv.Kubectl{T: t, Cluster: h.Cluster}, folder: h.folder, texts: h.texts}
 }
 
 // whoMay is the table of who has which right; policies come on top.
@@ -142,9 +143,9 @@ func (h *hardened) whoMay() {
 		} else {
 			args = append(args, "-A")
 		}
-		out, err := h.run("", args...)
+		out, err := h.Run("", args...)
 		if got := err == nil; got != ask.want {
-			h.t.Errorf("may %s %s %s in %q: %s", ask.user, ask.verb, ask.resource, ask.namespace, out)
+			h.T.Errorf("may %s %s %s in %q: %s", ask.user, ask.verb, ask.resource, ask.namespace, out)
 		}
 	}
 }
@@ -155,7 +156,7 @@ const rotateNow = "keys.dgbot.io/rotate-requested-at=2026-01-01T00:00:00Z"
 func (h *hardened) nobodyElseMints() {
 	mine := strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: other").Replace(key)
 	forged := strings.Replace(record, "namespace: default", "namespace: support", 1)
-	existing := strings.TrimSpace(h.must("", "get", "dgrec", "-n", "support", "-o", "name"))
+	existing := strings.TrimSpace(h.Must("", "get", "dgrec", "-n", "support", "-o", "name"))
 	for what, try := range map[string]struct {
 		input string
 		args  []string
@@ -183,8 +184,8 @@ func (h *hardened) nobodyElseMints() {
 		"the operator changes a key's spec": {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"scopes":["*"]}}`, "--as=" + operatorUser}, "forbidden"},
 		"a cluster admin changes a hash":    {"", []string{"patch", existing, "--type=merge", "-p", `{"spec":{"hash":"sha256:` + strings.Repeat("0", 64) + `"}}`}, "immutable"},
 	} {
-		h.eventually(what+" is refused", func() (bool, string) {
-			out, err := h.run(try.input, append(try.args, "-n", "support", "--dry-run=server")...)
+		h.Eventually(what+" is refused", func() (bool, string) {
+			out, err := h.Run(try.input, append(try.args, "-n", "support", "--dry-run=server")...)
 			return err != nil && strings.Contains(out, try.says), out
 		})
 	}
@@ -203,8 +204,8 @@ func (h *hardened) nobodyElseMints() {
 		if try.args[0] != "get" {
 			args = append(args, "--dry-run=server")
 		}
-		if out, err := h.run(try.input, args...); err != nil {
-			h.t.Errorf("%s: %s", what, out)
+		if out, err := h.Run(try.input, args...); err != nil {
+			h.T.Errorf("%s: %s", what, out)
 		}
 	}
 }
@@ -214,29 +215,29 @@ func (h *hardened) nobodyElseMints() {
 func (h *hardened) aForgedKeyIsNone() {
 	minted, err := apikey.Mint("production")
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	forged := minted.Reveal()
 	before := h.text("support")
-	h.must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, forged))
+	h.Must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, forged))
 	h.replaced("the forged key is replaced", "support", forged)
 	// The bytes of an earlier revision are no better, although its key still verifies for a while.
-	h.must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, before))
+	h.Must("", "patch", "secret", "crm", "-n", "support", "--type=merge", "--as=editor", "-p", fmt.Sprintf(`{"stringData":{"api-key":%q}}`, before))
 	h.replaced("the earlier key is replaced", "support", before)
 	hash := apikey.Hash([]byte(forged))
-	if records := h.must("", "get", "dgrec", "-A", "-o", "json"); strings.Contains(records, hash) {
-		h.t.Error("a record has the forged key's hash")
+	if records := h.Must("", "get", "dgrec", "-A", "-o", "json"); strings.Contains(records, hash) {
+		h.T.Error("a record has the forged key's hash")
 	}
 }
 
 // allKeysAreReplacedAtOnce: the command of the page, for a leak of everything.
 func (h *hardened) allKeysAreReplacedAtOnce() {
 	leaked := h.text("support")
-	h.eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
-	h.must("", "annotate", "dgkey", "-A", "--all", "--overwrite", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
+	h.Eventually("the next second", func() (bool, string) { return time.Now().Nanosecond() < 200_000_000, "" })
+	h.Must("", "annotate", "dgkey", "-A", "--all", "--overwrite", "keys.dgbot.io/revoke-issued-before="+time.Now().UTC().Format(time.RFC3339))
 	h.replaced("the leaked key is replaced", "support", leaked)
-	h.eventually("the leaked key is revoked", func() (bool, string) {
-		out := h.must("", "get", "dgrec", "-n", "support", "-o", `jsonpath={range .items[*]}{.spec.hash} {.spec.state}{"\n"}{end}`)
+	h.Eventually("the leaked key is revoked", func() (bool, string) {
+		out := h.Must("", "get", "dgrec", "-n", "support", "-o", `jsonpath={range .items[*]}{.spec.hash} {.spec.state}{"\n"}{end}`)
 		return strings.Contains(out, apikey.Hash([]byte(leaked))+" Revoked"), out
 	})
 }
@@ -245,15 +246,15 @@ func (h *hardened) allKeysAreReplacedAtOnce() {
 // it has the bodies of records.
 func (h *hardened) bodiesAreNotLogged() {
 	text := h.text("support")
-	h.must("", "create", "token", "default", "-n", "support")
+	h.Must("", "create", "token", "default", "-n", "support")
 	events, err := controlplane.ReadAudit(h.auditLog())
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	levels := map[string]string{}
 	for _, event := range events {
 		if len(event.RequestObject) > 0 && (event.ObjectRef.Resource == "secrets" || event.ObjectRef.Subresource == "token") {
-			h.t.Errorf("%s was logged with its body", event.Right())
+			h.T.Errorf("%s was logged with its body", event.Right())
 		}
 		levels[event.Right()] = event.Level
 	}
@@ -263,15 +264,15 @@ func (h *hardened) bodiesAreNotLogged() {
 		"create rbac.authorization.k8s.io/rolebindings": "Request", "get keys.dgbot.io/dgbotapikeys": "Metadata",
 	} {
 		if levels[right] != want {
-			h.t.Errorf("%s is logged at %q, want %s", right, levels[right], want)
+			h.T.Errorf("%s is logged at %q, want %s", right, levels[right], want)
 		}
 	}
 	log, err := os.ReadFile(h.auditLog())
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	if text == notPublished || bytes.Contains(log, []byte(text)) {
-		h.t.Error("a key is in the audit log")
+		h.T.Error("a key is in the audit log")
 	}
 }
 
@@ -279,51 +280,51 @@ func (h *hardened) bodiesAreNotLogged() {
 // key is a hash.
 func (h *hardened) secretsAreEncrypted() {
 	text := h.text("support")
-	stored, err := h.cluster.Stored(h.t.Context(), "secrets/support/crm")
+	stored, err := h.Cluster.Stored(h.T.Context(), "secrets/support/crm")
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	if !bytes.HasPrefix(stored, []byte("k8s:enc:secretbox:")) || bytes.Contains(stored, []byte(text)) {
-		h.t.Errorf("the Secret is stored as %.20q…", stored)
+		h.T.Errorf("the Secret is stored as %.20q…", stored)
 	}
-	name := strings.TrimPrefix(strings.Fields(h.must("", "get", "dgrec", "-n", "support", "--sort-by=.spec.revision", "-o", "name"))[0], "dgbotapikeyrecord.")
+	name := strings.TrimPrefix(strings.Fields(h.Must("", "get", "dgrec", "-n", "support", "--sort-by=.spec.revision", "-o", "name"))[0], "dgbotapikeyrecord.")
 	_, name, _ = strings.Cut(name, "/")
-	stored, err = h.cluster.Stored(h.t.Context(), "keys.dgbot.io/dgbotapikeyrecords/support/"+name)
+	stored, err = h.Cluster.Stored(h.T.Context(), "keys.dgbot.io/dgbotapikeyrecords/support/"+name)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	if !bytes.Contains(stored, []byte("sha256:")) || bytes.Contains(stored, []byte(text)) {
-		h.t.Errorf("the record is stored as %s", stored)
+		h.T.Errorf("the record is stored as %s", stored)
 	}
 }
 
 // egressCanBeRestricted: the API server takes config/components/restricted-egress on top of config/default. No network
 // plugin runs here, so that nothing is said of what it does with it.
 func (h *hardened) egressCanBeRestricted() {
-	folder := h.t.TempDir()
+	folder := h.T.TempDir()
 	relative := func(path ...string) string {
 		to, err := filepath.Rel(folder, filepath.Join(append([]string{controlplane.Repository(), "config"}, path...)...))
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		return filepath.ToSlash(to)
 	}
 	content := fmt.Sprintf("resources: [%q]\ncomponents: [%q]\n", relative("default"), relative("components", "restricted-egress"))
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(content), 0o600); err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	h.must("", "apply", "-k", folder)
-	out := h.must("", "get", "networkpolicy", "-n", controlplane.OperatorNamespace, "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.policyTypes} {.spec.podSelector.matchLabels}{\"\\n\"}{end}")
+	h.Must("", "apply", "-k", folder)
+	out := h.Must("", "get", "networkpolicy", "-n", controlplane.OperatorNamespace, "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.policyTypes} {.spec.podSelector.matchLabels}{\"\\n\"}{end}")
 	labels := h.deployment().Spec.Template.Labels
 	for _, want := range []string{`dgbot-manager-egress ["Egress"]`, `dgbot-manager-ingress ["Ingress"]`} {
 		if !strings.Contains(out, want) {
-			h.t.Errorf("%s is missing:\n%s", want, out)
+			h.T.Errorf("%s is missing:\n%s", want, out)
 		}
 	}
-	selectors := h.must("", "get", "networkpolicy,poddisruptionbudget", "-n", controlplane.OperatorNamespace, "-o",
+	selectors := h.Must("", "get", "networkpolicy,poddisruptionbudget", "-n", controlplane.OperatorNamespace, "-o",
 		`jsonpath={range .items[*]}{.spec.podSelector.matchLabels.app\.kubernetes\.io/name}{.spec.selector.matchLabels.app\.kubernetes\.io/name}/{.spec.podSelector.matchLabels.app\.kubernetes\.io/component}{.spec.selector.matchLabels.app\.kubernetes\.io/component}{"\n"}{end}`)
 	want := labels["app.kubernetes.io/name"] + "/" + labels["app.kubernetes.io/component"]
 	if got := strings.Fields(selectors); len(got) != 3 || got[0] != want || got[1] != want || got[2] != want {
-		h.t.Errorf("they select %q, and the manager's Pods have %q", got, want)
+		h.T.Errorf("they select %q, and the manager's Pods have %q", got, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -14,9 +15,9 @@ import (
 // labels that they select by, issues no key, reports why, and issues the key once it may. Not requiring environments changes none of it.
 func TestFirstIssue_WaitsForTheRightToReadRules(t *testing.T) {
 	h := startHardened(t, filepath.Join("overlays", "namespaced"))
-	h.must("", "create", "namespace", "support")
-	h.must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "overlays", "namespaced", "watched"), "-n", "support")
-	h.must(rules, "apply", "-f", "-")
+	h.Must("", "create", "namespace", "support")
+	h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "overlays", "namespaced", "watched"), "-n", "support")
+	h.Must(rules, "apply", "-f", "-")
 	for name, flags := range map[string][]string{
 		"required":     nil,
 		"not-required": {"--require-environment=false"},
@@ -27,18 +28,18 @@ func TestFirstIssue_WaitsForTheRightToReadRules(t *testing.T) {
 				restore := h.without(resource, "get", "list", "watch")
 				operator := h.operate(nil, flags...)
 				created := name + "-" + resource
-				h.must(strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: "+created).Replace(key), "apply", "-f", "-")
-				h.eventually("the key names what cannot be read", func() (bool, string) {
-					out := h.must("", "get", "dgkey", created, "-n", "support", "-o", `jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}`)
+				h.Must(strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: "+created).Replace(key), "apply", "-f", "-")
+				h.Eventually("the key names what cannot be read", func() (bool, string) {
+					out := h.Must("", "get", "dgkey", created, "-n", "support", "-o", `jsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}`)
 					return strings.Contains(out, "Ready=False ObservationFailed") && strings.Contains(out, "Stalled=True") &&
 						strings.Contains(out, read) && strings.Contains(out, "forbidden"), out
 				})
-				if out := h.must("", "get", "dgrec,secret", "-n", "support", "-o", "name"); strings.Contains(out, created) {
+				if out := h.Must("", "get", "dgrec,secret", "-n", "support", "-o", "name"); strings.Contains(out, created) {
 					t.Errorf("something was issued: %s", out)
 				}
 				restore()
-				h.must("", "wait", "--for=condition=Ready", "dgkey/"+created, "-n", "support", "--timeout=90s")
-				h.stop(operator)
+				h.Must("", "wait", "--for=condition=Ready", "dgkey/"+created, "-n", "support", "--timeout=90s")
+				testenv.StopIfRunning(h.T, operator)
 			})
 		}
 	}

@@ -5,8 +5,6 @@ package restore
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,50 +12,38 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
-	cluster *controlplane.Cluster
-	admin   client.WithWatch
-	printed process.Log
+	world *testenv.World
+	admin client.WithWatch
 )
 
-// within bounds every wait. The longest is for an informer that has backed off for up to a minute.
-const within = 3 * time.Minute
-
 func TestMain(m *testing.M) {
-	if err := errors.Join(controlplane.BuildOperator(), controlplane.BuildVerifier()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	options := testenv.Options{
+		Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator, controlplane.BuildVerifier},
+		// The longest wait is for an informer that has backed off for up to a minute.
+		Within: 3 * time.Minute,
 	}
-	os.Exit(controlplane.RunSuite(controlplane.Options{}, prepare, func() (int, error) { return m.Run(), nil }))
+	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
-	cluster = started
-	admin, err = cluster.Furnish(ctx, "verifier")
-	return err
+func prepare(_ context.Context, started *testenv.World) error {
+	world, admin = started, started.Admin
+	return nil
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = testenv.Must
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, within, true, func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("not within %s: %s\n%s", within, what, printed.String())
-	}
+	world.Eventually(t, what, condition)
 }
 
 // deployment keeps a manager running, as a Deployment does: it is started again whenever it ends.
@@ -88,7 +74,7 @@ func deployManager(t *testing.T, config *rest.Config) *deployment {
 }
 
 func (d *deployment) runOnce(ctx context.Context) {
-	program, err := cluster.StartOperatorWith(d.config, controlplane.OperatorNamespace, &printed, "--leader-elect=false", "--require-environment=false")
+	program, err := world.StartOperatorWith(d.config, controlplane.OperatorNamespace, &world.Log, "--leader-elect=false", "--require-environment=false")
 	if err == nil {
 		select {
 		case <-ctx.Done():

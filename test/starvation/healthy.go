@@ -8,13 +8,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 // within bounds every wait.
@@ -48,7 +48,7 @@ func TimesToReady(ctx context.Context, admin client.WithWatch, namespace string,
 					return nil, fmt.Errorf("the watch ended before %s/%s was Ready", namespace, key.Name)
 				}
 				seen, isKey := event.Object.(*v1alpha1.DGbotAPIKey)
-				shown = isKey && seen.Name == key.Name && IsReady(seen)
+				shown = isKey && seen.Name == key.Name && testenv.IsReady(seen)
 			case <-ctx.Done():
 				return nil, fmt.Errorf("%s/%s is not Ready: %w", namespace, key.Name, ctx.Err())
 			}
@@ -56,19 +56,6 @@ func TimesToReady(ctx context.Context, admin client.WithWatch, namespace string,
 		took = append(took, time.Since(began))
 	}
 	return took, nil
-}
-
-// IsReady says whether the key's condition Ready is True.
-func IsReady(key *v1alpha1.DGbotAPIKey) bool {
-	return apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition)
-}
-
-func awaitReady(ctx context.Context, admin client.Client, namespace, name string) error {
-	return poll(ctx, namespace+"/"+name+" is Ready", func(ctx context.Context) (bool, error) {
-		key := &v1alpha1.DGbotAPIKey{}
-		err := admin.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, key)
-		return err == nil && IsReady(key), err
-	})
 }
 
 func poll(ctx context.Context, what string, condition wait.ConditionWithContextFunc) error {

@@ -45,7 +45,7 @@ func TestMemory_IsNotSizedByTenants(t *testing.T) {
 			must(t, admin.DeleteAllOf(context.Background(), kind, client.InNamespace(namespace), client.MatchingLabels{"attack": "true"}))
 		}
 	})
-	manager := startManager(t)
+	manager := world.RunManager(t)
 	timesToReady(t, "starve-memory-before", 1)
 	createLargeObjects(t, namespace)
 	timesToReady(t, "starve-memory-events", 1)
@@ -53,7 +53,7 @@ func TestMemory_IsNotSizedByTenants(t *testing.T) {
 	for name, streams := range map[string]string{"stream": "true", "pages": "false"} {
 		must(t, manager.Stop())
 		t.Setenv("KUBE_FEATURE_WatchListClient", streams)
-		manager = startManager(t)
+		manager = world.RunManager(t)
 		timesToReady(t, "starve-memory-"+name, 1)
 		stayedBelow(t, manager, limit, "after a start with lists as "+name)
 	}

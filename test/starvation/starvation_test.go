@@ -4,7 +4,6 @@ package starvation
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -33,63 +33,31 @@ var (
 )
 
 var (
-	cluster  *controlplane.Cluster
-	admin    client.WithWatch
-	auditLog string
-	printed  process.Log
+	world *testenv.World
+	admin client.WithWatch
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
+	options := testenv.Options{AuditOperator: true, Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator}}
+	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func run(m *testing.M) int {
-	folder, err := process.TempDir("audit")
-	var audit map[string][]string
-	if err == nil {
-		defer func() { _ = os.RemoveAll(folder) }()
-		audit, auditLog, err = controlplane.OperatorAudit(folder)
-	}
-	if err = errors.Join(err, controlplane.BuildOperator()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return controlplane.RunSuite(controlplane.Options{APIServerArgs: audit}, prepare, func() (int, error) { return m.Run(), nil })
-}
-
-func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
-	cluster = started
-	admin, err = cluster.Furnish(ctx, "verifier")
-	return err
+func prepare(_ context.Context, started *testenv.World) error {
+	world, admin = started, started.Admin
+	return nil
 }
 
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatalf("%v\nlast lines of the manager:\n%s", err, lastOf(printed.String(), 4000))
+		t.Fatalf("%v\nlast lines of the manager:\n%s", err, world.LogTail(30))
 	}
-}
-
-func lastOf(text string, n int) string { return text[max(0, len(text)-n):] }
-
-func startManager(t *testing.T, arguments ...string) *process.Program {
-	t.Helper()
-	manager, err := cluster.StartOperator(t.Context(), &printed, arguments...)
-	must(t, err)
-	t.Cleanup(func() {
-		select {
-		case <-manager.Exited():
-		default:
-			must(t, manager.Stop())
-		}
-	})
-	return manager
 }
 
 // TestNothingStarves goes from a world at rest, through restarts and a change of leaders, to one that is hard on the
 // operator. It is one test because each part needs the world that the one before it left.
 func TestNothingStarves(t *testing.T) {
-	leader := startManager(t)
+	leader := world.RunManager(t)
 	calm := keysAtRest(t)
 	offset := minute(t, 0)
 	if requests, _ := operatorRequests(t, offset); len(requests) > 0 {
@@ -98,19 +66,19 @@ func TestNothingStarves(t *testing.T) {
 
 	offset = auditEnd(t)
 	must(t, leader.Stop())
-	leader = startManager(t)
+	leader = world.RunManager(t)
 	alone := timesToReady(t, "starve-alone", 20)
 	nothingWritten(t, "a restart", offset, calm)
 
 	offset = auditEnd(t)
-	manager := startManager(t)
+	manager := world.RunManager(t)
 	must(t, leader.Kill())
 	timesToReady(t, "starve-after", 1)
 	nothingWritten(t, "a change of leaders", offset, calm)
 
-	world, err := Make(t.Context(), admin, Size{Foreign: *foreign, Large: *large, Conflicts: *conflicts, Blocked: *blocked})
+	hardship, err := Make(t.Context(), admin, Size{Foreign: *foreign, Large: *large, Conflicts: *conflicts, Blocked: *blocked})
 	must(t, err)
-	t.Cleanup(world.Close)
+	t.Cleanup(hardship.Close)
 	among := timesToReady(t, "starve-among", 20)
 	t.Logf("median time to Ready of a healthy key: %s alone, %s among the others", alone, among)
 	everyReasonIsTold(t)
@@ -135,14 +103,14 @@ func keysAtRest(t *testing.T) string {
 		return admin.Create(ctx, Key(namespace, fmt.Sprintf("key-%d", i)))
 	}))
 	for i := range *atRest {
-		must(t, awaitReady(t.Context(), admin, namespace, fmt.Sprintf("key-%d", i)))
+		must(t, testenv.AwaitReady(t.Context(), admin, within, namespace, fmt.Sprintf("key-%d", i)))
 	}
 	return namespace
 }
 
 func auditEnd(t *testing.T) int64 {
 	t.Helper()
-	_, end, err := controlplane.ReadAuditFrom(auditLog, 0)
+	_, end, err := controlplane.ReadAuditFrom(world.AuditLog, 0)
 	must(t, err)
 	return end
 }
@@ -150,7 +118,7 @@ func auditEnd(t *testing.T) int64 {
 // operatorRequests are those after an offset, leases and ended watches aside, and how often the lease was renewed.
 func operatorRequests(t *testing.T, offset int64) (requests []controlplane.AuditEvent, renewals int) {
 	t.Helper()
-	events, _, err := controlplane.ReadAuditFrom(auditLog, offset)
+	events, _, err := controlplane.ReadAuditFrom(world.AuditLog, offset)
 	must(t, err)
 	for _, event := range events {
 		switch {

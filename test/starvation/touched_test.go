@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 var sharing = flag.Int("starvation.sharing", 120, "how many keys, and how many chatbots, name one Secret that another owner has")
@@ -37,12 +38,12 @@ const (
 // TestTouchedSecret_DelaysNoRevocation: keys and chatbots name one Secret, whose label names a uid that is none of theirs and which has
 // another owner. Touching it 20 times a second costs no reads, and another tenant's revocations are as fast as ever.
 func TestTouchedSecret_DelaysNoRevocation(t *testing.T) {
-	startManager(t, "--leader-elect=false")
+	world.RunManager(t, "--leader-elect=false")
 	secret := shareSecret(t)
 	must(t, admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: touchedNamespace}}))
 	for i := range revocations {
 		must(t, admin.Create(t.Context(), Key(touchedNamespace, victim(i))))
-		must(t, awaitReady(t.Context(), admin, touchedNamespace, victim(i)))
+		must(t, testenv.AwaitReady(t.Context(), admin, within, touchedNamespace, victim(i)))
 	}
 	offset, touches := auditEnd(t), &atomic.Int64{}
 	stop := touch(t, secret, touches)

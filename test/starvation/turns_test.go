@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 const (
@@ -30,11 +31,11 @@ const (
 // TestABulkDelaysNobodyElse: while one tenant's keys wait by the hundred, what another one revokes, disables or deletes goes first,
 // and its first key waits for one turn. What counts is how far the bulk has come meanwhile, whatever the machine's speed.
 func TestABulkDelaysNobodyElse(t *testing.T) {
-	manager := startManager(t, "--leader-elect=false")
+	manager := world.RunManager(t, "--leader-elect=false")
 	must(t, admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: victimNamespace}}))
 	for i := range victims {
 		must(t, admin.Create(t.Context(), Key(victimNamespace, victim(i))))
-		must(t, awaitReady(t.Context(), admin, victimNamespace, victim(i)))
+		must(t, testenv.AwaitReady(t.Context(), admin, within, victimNamespace, victim(i)))
 	}
 	// A manager that stands still meanwhile finds all of them waiting, as events and not as what was there when it started.
 	must(t, syscall.Kill(manager.ProcessNumber(), syscall.SIGSTOP))
@@ -66,7 +67,7 @@ func TestABulkDelaysNobodyElse(t *testing.T) {
 	}, func(ctx context.Context) (bool, error) {
 		key := &v1alpha1.DGbotAPIKey{}
 		err := admin.Get(ctx, types.NamespacedName{Namespace: "starve-late", Name: "first"}, key)
-		return err == nil && IsReady(key), err
+		return err == nil && testenv.IsReady(key), err
 	})
 }
 
@@ -98,7 +99,7 @@ func readyOfBulk(t *testing.T) int {
 	must(t, admin.List(t.Context(), &keys, client.InNamespace(bulkNamespace)))
 	ready := 0
 	for i := range keys.Items {
-		if IsReady(&keys.Items[i]) {
+		if testenv.IsReady(&keys.Items[i]) {
 			ready++
 		}
 	}

@@ -69,7 +69,7 @@ func startAttackedWith(t *testing.T, secured *tls.Config, args ...string) *attac
 	}
 	var err error
 	args = append(args, "--http-bind-address="+v.http, "--grpc-bind-address="+v.grpc, "--metrics-bind-address="+v.metrics, "--metrics-secure=false", "--drain-delay=0s")
-	v.program, err = cluster.StartVerifier(t.Context(), &printed, args...)
+	v.program, err = world.StartVerifier(t.Context(), &world.Log, args...)
 	must(t, err)
 	t.Cleanup(func() {
 		select {
@@ -254,7 +254,7 @@ func (v *attacked) peakMemory() int {
 	must(v.t, err)
 	found := highWater.FindSubmatch(content)
 	if found == nil {
-		v.t.Fatalf("the verifier has ended:\n%s", lastOf(printed.String(), 4000))
+		v.t.Fatalf("the verifier has ended:\n%s", world.LogTail(30))
 	}
 	kilobytes, err := strconv.Atoi(string(found[1]))
 	must(v.t, err)

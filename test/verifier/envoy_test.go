@@ -62,15 +62,15 @@ func readEnvoyExample(t *testing.T, name string) envoyExample {
 			unpacked(filter.GetTypedConfig(), example.filter)
 		}
 	}
-	for _, cluster := range config.GetStaticResources().GetClusters() {
-		for _, options := range cluster.GetTypedExtensionProtocolOptions() {
+	for _, world := range config.GetStaticResources().GetClusters() {
+		for _, options := range world.GetTypedExtensionProtocolOptions() {
 			unpacked(options, nil)
 		}
-		if cluster.GetName() != "dgbot-verifier" {
+		if world.GetName() != "dgbot-verifier" {
 			continue
 		}
 		context := &tls.UpstreamTlsContext{}
-		unpacked(cluster.GetTransportSocket().GetTypedConfig(), context)
+		unpacked(world.GetTransportSocket().GetTypedConfig(), context)
 		trust := context.GetCommonTlsContext().GetValidationContext()
 		if names := trust.GetMatchTypedSubjectAltNames(); trust.GetTrustedCa().GetFilename() == "" || len(names) != 1 || names[0].GetMatcher().GetExact() != tlsName || context.GetSni() != tlsName {
 			t.Errorf("%s: what the verifier is asked leaves the node without TLS, or for any server: %v", name, context)
@@ -180,7 +180,7 @@ func TestTheEnvoyExampleAsksOverGRPC(t *testing.T) {
 	address := freeAddress(t)
 	startVerifier(t, "--grpc-bind-address="+address).becomes("the key", text, http.StatusOK)
 	g := newGateway(t, address, insecure.NewCredentials())
-	p.patch(`{"spec": {"scopes": ["conversations.read"]}}`)
+	p.PatchKey("crm", `{"spec": {"scopes": ["conversations.read"]}}`)
 	scopes := func(path string) string {
 		asked, isAsked := example.asks(t, example.find(path))
 		if !isAsked {
@@ -193,7 +193,7 @@ func TestTheEnvoyExampleAsksOverGRPC(t *testing.T) {
 			t.Errorf("%s with one of two scopes: %d, want %d", path, code, want)
 		}
 	}
-	p.patch(`{"spec": {"scopes": ["conversations.*"]}}`)
+	p.PatchKey("crm", `{"spec": {"scopes": ["conversations.*"]}}`)
 	eventually(t, "a key with both scopes is let in", func() bool {
 		code, _ := g.check(text, scopes("/conversations/1"))
 		return code == http.StatusOK
@@ -224,7 +224,7 @@ func matches(patterns *matcher.ListStringMatcher, name string) bool {
 func (e envoyExample) through(t *testing.T, v *verifier, path string, caller http.Header) (code int, reaches http.Header) {
 	t.Helper()
 	service := e.filter.GetHttpService()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+v.address+service.GetPathPrefix()+path, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+v.Address+service.GetPathPrefix()+path, nil)
 	must(t, err)
 	reaches = caller.Clone()
 	for name, values := range caller {
@@ -235,7 +235,7 @@ func (e envoyExample) through(t *testing.T, v *verifier, path string, caller htt
 	for _, added := range service.GetAuthorizationRequest().GetHeadersToAdd() {
 		request.Header.Set(added.GetKey(), added.GetValue())
 	}
-	response, err := v.client.Do(request)
+	response, err := v.Client.Do(request)
 	must(t, err)
 	_ = response.Body.Close()
 	for name, values := range response.Header {
@@ -286,7 +286,7 @@ func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
 	if code, _ := example.through(t, v, "/x", http.Header{"X-Api-Key": {text}, "X-Dgbot-Required-Scopes": {"a.b"}}); code != http.StatusOK {
 		t.Errorf("the caller's own wish for scopes counts: %d", code)
 	}
-	p.patch(`{"spec": {"scopes": ["messages.read"]}}`)
+	p.PatchKey("crm", `{"spec": {"scopes": ["messages.read"]}}`)
 	eventually(t, "a key without the scope is refused", func() bool {
 		code, _ := example.through(t, v, "/messages", http.Header{"Authorization": {"Bearer " + text}})
 		return code == http.StatusForbidden

@@ -86,10 +86,10 @@ func TestEnvoyIsAnswered(t *testing.T) {
 	if code, _ := g.check("junk", ""); code != http.StatusUnauthorized {
 		t.Errorf("junk: %d", code)
 	}
-	p.patch(`{"spec": {"state": "Revoked"}}`)
+	p.PatchKey("crm", `{"spec": {"state": "Revoked"}}`)
 	eventually(t, "the revoked key is refused", func() bool { code, _ := g.check(text, ""); return code == http.StatusUnauthorized })
 
-	must(t, syscall.Kill(v.program.ProcessNumber(), syscall.SIGTERM))
+	must(t, syscall.Kill(v.ProcessNumber(), syscall.SIGTERM))
 	eventually(t, "gRPC health says that it is about to stop", func() bool { return !g.serving("") })
 	if code, _ := g.check(text, ""); code != http.StatusUnauthorized {
 		t.Errorf("on the way to its end it answers %d", code)
@@ -125,8 +125,8 @@ func TestClientsThatSayNothingAreHungUpOn(t *testing.T) {
 	hungUp := make(chan string)
 	clients := 0
 	for _, half := range []struct{ address, beginning string }{
-		{v.address, ""}, {v.address, "POST /v1/verify HTTP/1.1\r\nAuthorization: Bearer "},
-		{v.address, "POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nAuthorization: Bearer " + text + "\r\n\r\n{"},
+		{v.Address, ""}, {v.Address, "POST /v1/verify HTTP/1.1\r\nAuthorization: Bearer "},
+		{v.Address, "POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nAuthorization: Bearer " + text + "\r\n\r\n{"},
 		{address, ""}, {address, "PRI * HTTP/2.0\r\n"},
 	} {
 		for range 40 {

@@ -26,7 +26,7 @@ func TestTheBoundOnARevokedKey(t *testing.T) {
 			t.Fatalf("an idle API server: %d", code)
 		}
 	}
-	server, err := cluster.ProcessNumber("kube-apiserver")
+	server, err := world.ProcessNumber("kube-apiserver")
 	must(t, err)
 	stopped := time.Now()
 	must(t, syscall.Kill(server, syscall.SIGSTOP))
@@ -74,7 +74,7 @@ func TestAnAPIServerThatRestartsIsNotNoticed(t *testing.T) {
 			}
 		}
 	}()
-	must(t, cluster.CrashAPIServer())
+	must(t, world.CrashAPIServer())
 	eventually(t, "the API server is back", func() bool { return v.get("/readyz") == http.StatusOK && apiServerAnswers(t) })
 	close(ended)
 	if code, ok := <-failed; ok {
@@ -82,12 +82,12 @@ func TestAnAPIServerThatRestartsIsNotNoticed(t *testing.T) {
 	}
 	other := p.key("after", "staging")
 	v.becomes("a key of after the restart", other, http.StatusOK)
-	p.patch(`{"spec":{"state":"Revoked"}}`)
+	p.PatchKey("crm", `{"spec":{"state":"Revoked"}}`)
 	v.becomes("a key revoked after the restart", text, http.StatusUnauthorized)
 }
 
 func apiServerAnswers(t *testing.T) bool {
-	return cluster.Kubectl(t.Context(), "get", "--raw", "/readyz").Run() == nil
+	return world.Kubectl(t.Context(), "get", "--raw", "/readyz").Run() == nil
 }
 
 // TestNothingIsAnsweredFromNothing: a verifier that never saw the records denies everything, also where it is to serve what
@@ -95,7 +95,7 @@ func apiServerAnswers(t *testing.T) bool {
 func TestNothingIsAnsweredFromNothing(t *testing.T) {
 	p := newPlace(t)
 	text := p.key("crm", "staging")
-	server, err := cluster.ProcessNumber("kube-apiserver")
+	server, err := world.ProcessNumber("kube-apiserver")
 	must(t, err)
 	// Everything that needs the API server comes before.
 	v := startVerifier(t, "--on-stale=serve")

@@ -64,7 +64,7 @@ func definitions(t *testing.T, module, file, sum string) string {
 
 func kubectl(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	out, err := cluster.Kubectl(t.Context(), args...).CombinedOutput()
+	out, err := world.Kubectl(t.Context(), args...).CombinedOutput()
 	return string(out), err
 }
 

@@ -27,9 +27,9 @@ import (
 
 // chatbot creates a chatbot with an HMAC secret.
 func (p *place) chatbot(change func(*v1alpha1.IdentityVerification)) *v1alpha1.DGbotChatbot {
-	p.t.Helper()
+	p.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot"},
 		Spec: v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production", IdentityVerification: &v1alpha1.IdentityVerification{
 			Rotation: &v1alpha1.IdentityRotation{Overlap: &metav1.Duration{Duration: time.Hour}},
 		}},
@@ -37,9 +37,9 @@ func (p *place) chatbot(change func(*v1alpha1.IdentityVerification)) *v1alpha1.D
 	if change != nil {
 		change(bot.Spec.IdentityVerification)
 	}
-	must(p.t, admin.Create(p.t.Context(), bot))
-	eventually(p.t, "the chatbot is Ready", func() bool {
-		must(p.t, admin.Get(p.t.Context(), client.ObjectKeyFromObject(bot), bot))
+	must(p.T, admin.Create(p.T.Context(), bot))
+	eventually(p.T, "the chatbot is Ready", func() bool {
+		must(p.T, admin.Get(p.T.Context(), client.ObjectKeyFromObject(bot), bot))
 		return apimeta.IsStatusConditionTrue(bot.Status.Conditions, v1alpha1.ReadyCondition)
 	})
 	return bot
@@ -47,40 +47,40 @@ func (p *place) chatbot(change func(*v1alpha1.IdentityVerification)) *v1alpha1.D
 
 // mount writes the chatbot's Secret into a folder as a kubelet does: files behind a link that is changed at once.
 func (p *place) mount(folder string) (secret *corev1.Secret) {
-	p.t.Helper()
+	p.T.Helper()
 	secret = &corev1.Secret{}
-	must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: "bot-identity"}, secret))
+	must(p.T, admin.Get(p.T.Context(), types.NamespacedName{Namespace: p.Name, Name: "bot-identity"}, secret))
 	data := filepath.Join(folder, "..data-"+secret.ResourceVersion)
-	must(p.t, os.MkdirAll(data, 0o700))
+	must(p.T, os.MkdirAll(data, 0o700))
 	for name, content := range secret.Data {
-		must(p.t, os.WriteFile(filepath.Join(data, name), content, 0o600))
+		must(p.T, os.WriteFile(filepath.Join(data, name), content, 0o600))
 		link := filepath.Join(folder, name)
 		_ = os.Remove(link)
-		must(p.t, os.Symlink(filepath.Join("..data", name), link))
+		must(p.T, os.Symlink(filepath.Join("..data", name), link))
 	}
 	_ = os.Remove(filepath.Join(folder, "..data"))
-	must(p.t, os.Symlink(filepath.Base(data), filepath.Join(folder, "..data")))
+	must(p.T, os.Symlink(filepath.Base(data), filepath.Join(folder, "..data")))
 	return secret
 }
 
 func (p *place) annotateBot(annotation string, at time.Time) {
-	p.t.Helper()
+	p.T.Helper()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotation: at.UTC().Format(time.RFC3339)}}})
-	must(p.t, err)
-	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "bot"}}
-	must(p.t, admin.Patch(p.t.Context(), bot, client.RawPatch(types.MergePatchType, patch)))
+	must(p.T, err)
+	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot"}}
+	must(p.T, admin.Patch(p.T.Context(), bot, client.RawPatch(types.MergePatchType, patch)))
 }
 
 // rotated waits until another HMAC secret is published than the one that was.
 func (p *place) rotated(than *corev1.Secret) {
-	p.t.Helper()
-	eventually(p.t, "another HMAC secret is published", func() bool {
+	p.T.Helper()
+	eventually(p.T, "another HMAC secret is published", func() bool {
 		secret := &corev1.Secret{}
-		err := admin.Get(p.t.Context(), client.ObjectKeyFromObject(than), secret)
+		err := admin.Get(p.T.Context(), client.ObjectKeyFromObject(than), secret)
 		if apierrors.IsNotFound(err) {
 			return false
 		}
-		must(p.t, err)
+		must(p.T, err)
 		return string(secret.Data["hmac-secret"]) != string(than.Data["hmac-secret"])
 	})
 }
@@ -90,7 +90,7 @@ func (v *verifier) identify(request map[string]string) (code int, body string) {
 	v.t.Helper()
 	text, err := json.Marshal(request)
 	must(v.t, err)
-	response, err := v.client.Post(v.scheme+"://"+v.address+"/v1/identity/verify", "application/json", strings.NewReader(string(text)))
+	response, err := v.Client.Post(v.URL()+"/v1/identity/verify", "application/json", strings.NewReader(string(text)))
 	must(v.t, err)
 	defer func() { _ = response.Body.Close() }()
 	said, err := io.ReadAll(response.Body)
@@ -249,7 +249,7 @@ func TestALeakedHMACSecret(t *testing.T) {
 func TestTheSnippetsTakeASecretAsItStands(t *testing.T) {
 	p, v, mount := newPlace(t), startVerifier(t), t.TempDir()
 	must(t, admin.Create(t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "existing"}, Data: map[string][]byte{"hmac": []byte("a long secret of theirs\n")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "existing"}, Data: map[string][]byte{"hmac": []byte("a long secret of theirs\n")},
 	}))
 	p.chatbot(func(iv *v1alpha1.IdentityVerification) {
 		iv.ImportFrom, iv.AcceptPlain = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}, true

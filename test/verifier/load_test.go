@@ -37,23 +37,23 @@ const (
 
 // keys creates that many keys of an environment and returns their names.
 func (p *place) keys(n int, rotation *v1alpha1.Rotation) []string {
-	p.t.Helper()
+	p.T.Helper()
 	names := make([]string, n)
 	inParallel(createdAtOnce, n, func(i int) {
 		names[i] = fmt.Sprintf("key-%05d", i)
 		key := &v1alpha1.DGbotAPIKey{
-			ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: names[i]},
+			ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: names[i]},
 			Spec:       v1alpha1.DGbotAPIKeySpec{Label: "Load", Environment: "staging", Rotation: rotation},
 		}
-		if err := admin.Create(p.t.Context(), key); err != nil {
-			p.t.Error(err)
+		if err := admin.Create(p.T.Context(), key); err != nil {
+			p.T.Error(err)
 		}
 	})
 	for _, name := range names {
 		// One by one: an operator needs minutes for thousands, and is not to be kept from it by lists of them.
-		eventually(p.t, name+" is Ready", func() bool {
+		eventually(p.T, name+" is Ready", func() bool {
 			key := &v1alpha1.DGbotAPIKey{}
-			must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, key))
+			must(p.T, admin.Get(p.T.Context(), types.NamespacedName{Namespace: p.Name, Name: name}, key))
 			return apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition)
 		})
 	}
@@ -95,7 +95,7 @@ func traffic(request func()) (stop func()) {
 
 // wearing makes requests keep their connections: each client has one.
 func (v *verifier) wearing() {
-	v.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * clients}}
+	v.Client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4 * clients}}
 }
 
 // distribution says how the values lie, in the order of the log.
@@ -116,7 +116,7 @@ func TestRevokedKeysAreRefusedUnderLoad(t *testing.T) {
 	p := newPlace(t)
 	names := p.keys(*revocations, nil)
 	texts := make([]string, len(names))
-	inParallel(createdAtOnce, len(names), func(i int) { texts[i] = p.text(names[i]) })
+	inParallel(createdAtOnce, len(names), func(i int) { texts[i] = p.KeyText(names[i]) })
 	v.becomes("the last key", texts[len(texts)-1], http.StatusOK)
 
 	const good, going, gone = 0, 1, 2
@@ -137,7 +137,7 @@ func TestRevokedKeysAreRefusedUnderLoad(t *testing.T) {
 	delays := make([]time.Duration, len(names))
 	inParallel(revokedAtOnce, len(names), func(i int) {
 		state[i].Store(going)
-		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: names[i]}}
+		key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: names[i]}}
 		began := time.Now()
 		if err := admin.Patch(t.Context(), key, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Revoked"}}`))); err != nil {
 			t.Error(err)
@@ -178,7 +178,7 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 	names := p.keys(*rotating, &v1alpha1.Rotation{Overlap: &metav1.Duration{}})
 	consumers := make([]*consumer, len(names))
 	for i, name := range names {
-		consumers[i] = &consumer{name: name, text: p.text(name)}
+		consumers[i] = &consumer{name: name, text: p.KeyText(name)}
 	}
 	v.becomes("the last key", consumers[len(consumers)-1].text, http.StatusOK)
 	var asked, refused, again atomic.Int64
@@ -191,7 +191,7 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 		asked.Add(1)
 		if code, _ := v.verify(c.text); code != http.StatusOK {
 			refused.Add(1)
-			c.text = p.text(c.name)
+			c.text = p.KeyText(c.name)
 			if code, _ := v.verify(c.text); code != http.StatusOK {
 				again.Add(1)
 				t.Errorf("%s is answered with %d although its key was just read", c.name, code)
@@ -202,14 +202,14 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 		before := make([]int64, len(names))
 		inParallel(createdAtOnce, len(names), func(i int) {
 			key := &v1alpha1.DGbotAPIKey{}
-			must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.name, Name: names[i]}, key))
+			must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.Name, Name: names[i]}, key))
 			before[i] = key.Status.Current.Revision
 			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RotateRequestedAtAnnotation, key.Status.Current.IssuedAt.UTC().Format(time.RFC3339))
 			must(t, admin.Patch(t.Context(), key, client.RawPatch(types.MergePatchType, []byte(patch))))
 		})
 		eventually(t, "all are rotated", func() bool {
 			var list v1alpha1.DGbotAPIKeyList
-			must(t, admin.List(t.Context(), &list, client.InNamespace(p.name)))
+			must(t, admin.List(t.Context(), &list, client.InNamespace(p.Name)))
 			for i, key := range list.Items { // in the order of their names
 				if key.Status.Current == nil || key.Status.Current.Revision == before[i] {
 					return false

@@ -71,7 +71,7 @@ http {
 		must(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
 	}
 	command := exec.Command(nginx, "-p", folder, "-c", filepath.Join(folder, "nginx.conf"))
-	command.Stdout, command.Stderr = &printed, &printed
+	command.Stdout, command.Stderr = &world.Log, &world.Log
 	must(t, command.Start())
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	eventually(t, "nginx answers", func() bool {
@@ -112,7 +112,7 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 	p := newPlace(t)
 	text := p.key("crm", "staging") // scope conversations.read
 	v.becomes("the key", text, http.StatusOK)
-	address := startNginx(t, v.address, trusted, echo(t))
+	address := startNginx(t, v.Address, trusted, echo(t))
 	ask := func(method, path, body string, header ...string) (code int, answer, reached http.Header) {
 		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, strings.NewReader(body))
 		must(t, err)
@@ -173,12 +173,12 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 		}
 	}
 
-	p.patch(`{"spec":{"state":"Revoked"}}`)
+	p.PatchKey("crm", `{"spec":{"state":"Revoked"}}`)
 	eventually(t, "a revoked key is refused", func() bool {
 		code, _, _ := ask("GET", "/whoami", "", "Authorization", bearer)
 		return code == http.StatusUnauthorized
 	})
-	must(t, v.program.Stop())
+	must(t, v.Stop())
 	if code, answer, reached := ask("GET", "/whoami", "", "Authorization", bearer); code != http.StatusServiceUnavailable || reached != nil || answer.Get("Retry-After") == "" {
 		t.Errorf("without a verifier: %d, reached the API: %v", code, reached)
 	}
@@ -226,7 +226,7 @@ func TestNginxExample_AsksForTheScopesOfEverySpelling(t *testing.T) {
 	p := newPlace(t)
 	text := p.key("crm", "staging") // scope conversations.read, of two that /conversations/ asks for
 	v.becomes("the key", text, http.StatusOK)
-	address := startNginx(t, v.address, trusted, echo(t))
+	address := startNginx(t, v.Address, trusted, echo(t))
 	answered := 0
 	for _, target := range hostilePaths {
 		for _, method := range []string{"GET", "POST"} {
@@ -259,8 +259,8 @@ func TestNginxExample_RejectsPathsThatLenientBackendsFold(t *testing.T) {
 	v, trusted := startTLSVerifier(t)
 	p := newPlace(t)
 	text := p.key("crm", "staging")
-	p.patch(`{"spec":{"scopes":["conversations.read","conversations.write"]}}`)
-	address := startNginx(t, v.address, trusted, echo(t))
+	p.PatchKey("crm", `{"spec":{"scopes":["conversations.read","conversations.write"]}}`)
+	address := startNginx(t, v.Address, trusted, echo(t))
 	status := func(target string) int {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
 		must(t, err)

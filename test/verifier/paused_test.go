@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -92,35 +93,35 @@ func (w *wire) carry(to, from net.Conn, passed *atomic.Int64) {
 // is revoked, and it goes on after the bound. What it reads then must not make its records fresh.
 func TestFreshness_OfAVerifierThatWasPausedAndCutOff(t *testing.T) {
 	const bound = 12 * time.Second
-	config, err := cluster.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.VerifierAccount)
+	config, err := world.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.VerifierAccount)
 	must(t, err)
 	apiServer, err := url.Parse(config.Host)
 	must(t, err)
 	w := newWire(t, apiServer.Host)
 	apiServer.Host = w.listener.Addr().String()
 	config.Host = apiServer.String()
-	v := &verifier{t: t, address: freeAddress(t), client: &http.Client{Timeout: 10 * time.Second}, scheme: "http"}
-	v.program, err = cluster.StartVerifierWith(config, &printed, "--http-bind-address="+v.address, "--drain-delay=0s", "--max-staleness="+bound.String())
+	v := &verifier{Verifier: &testenv.Verifier{Address: freeAddress(t), Client: &http.Client{Timeout: 10 * time.Second}}, t: t}
+	v.Program, err = world.StartVerifierWith(config, &world.Log, "--http-bind-address="+v.Address, "--drain-delay=0s", "--max-staleness="+bound.String())
 	must(t, err)
-	t.Cleanup(func() { must(t, v.program.Kill()) })
+	t.Cleanup(func() { must(t, v.Kill()) })
 
 	p := newPlace(t)
 	text := p.key("crm", "staging")
 	v.becomes("the key", text, http.StatusOK)
-	must(t, v.program.Pause())
+	must(t, v.Pause())
 	paused := time.Now()
 	before := w.passed.Load()
 	p.key("another", "staging")
 	eventually(t, "the event is in the buffers of the verifier", func() bool { return w.passed.Load() > before })
 	w.cut.Store(true)
-	p.patch(`{"spec":{"state":"Revoked"}}`)
+	p.PatchKey("crm", `{"spec":{"state":"Revoked"}}`)
 	eventually(t, "the key is revoked", func() bool {
 		key := &v1alpha1.DGbotAPIKey{}
-		must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.name, Name: "crm"}, key))
+		must(t, admin.Get(t.Context(), types.NamespacedName{Namespace: p.Name, Name: "crm"}, key))
 		return apimeta.IsStatusConditionFalse(key.Status.Conditions, v1alpha1.ReadyCondition)
 	})
 	eventually(t, "the bound is over", func() bool { return time.Since(paused) > bound+time.Second })
-	must(t, v.program.Resume())
+	must(t, v.Resume())
 	for resumed := time.Now(); time.Since(resumed) < bound/2; time.Sleep(20 * time.Millisecond) {
 		if code, _ := v.verify(text); code != http.StatusServiceUnavailable {
 			t.Fatalf("the revoked key is answered with %d, %s after the pause", code, time.Since(resumed).Round(time.Millisecond))

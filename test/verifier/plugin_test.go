@@ -27,14 +27,14 @@ func TestThePluginAsksAVerifier(t *testing.T) {
 		args []string
 	}{
 		{good, 0, "valid: the verifier accepts it", nil},
-		{good, 0, "valid: the verifier accepts it", []string{"--url=http://" + v.address + "/v1/verify"}},
+		{good, 0, "valid: the verifier accepts it", []string{"--url=http://" + v.Address + "/v1/verify"}},
 		{good, 0, `"name": "web"`, []string{"-o", "json"}},
 		{good, 3, "missing scopes: billing.write", []string{"--scope=billing.write"}},
 		{good, 2, "does not take the scopes No!", []string{"--scope=No!"}},
 		{stray.Reveal(), 3, "the verifier refuses it", nil},
 		{stray.Reveal(), 3, `"valid": false`, []string{"-o", "json"}},
 	} {
-		command := controlplane.Plugin(t.Context(), "/nowhere", append([]string{"verify", "--url=http://" + v.address}, tc.args...)...)
+		command := controlplane.Plugin(t.Context(), "/nowhere", append([]string{"verify", "--url=http://" + v.Address}, tc.args...)...)
 		command.Stdin = strings.NewReader(tc.text)
 		said, err := command.CombinedOutput()
 		if command.ProcessState == nil {

@@ -26,8 +26,8 @@ func TestTheExampleAPIIsProtected(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	api := exec.Command(binary, "--verifier=http://"+v.address, "--address="+address)
-	api.Stdout, api.Stderr = &printed, &printed
+	api := exec.Command(binary, "--verifier=http://"+v.Address, "--address="+address)
+	api.Stdout, api.Stderr = &world.Log, &world.Log
 	must(t, api.Start())
 	t.Cleanup(func() { _ = api.Process.Kill(); _ = api.Wait() })
 	ask := func(method, key string) (code int, body string) {
@@ -46,15 +46,15 @@ func TestTheExampleAPIIsProtected(t *testing.T) {
 		return response.StatusCode, string(content)
 	}
 	eventually(t, "it answers", func() bool { code, _ := ask("GET", ""); return code == http.StatusUnauthorized })
-	if code, body := ask("GET", text); code != http.StatusOK || !strings.Contains(body, p.name+"/crm") || !strings.Contains(body, "of staging") {
+	if code, body := ask("GET", text); code != http.StatusOK || !strings.Contains(body, p.Name+"/crm") || !strings.Contains(body, "of staging") {
 		t.Errorf("a good key is answered with %d: %s", code, body)
 	}
 	if code, _ := ask("POST", text); code != http.StatusForbidden {
 		t.Errorf("without the scope: %d", code)
 	}
-	p.patch(`{"spec":{"state":"Revoked"}}`)
+	p.PatchKey("crm", `{"spec":{"state":"Revoked"}}`)
 	eventually(t, "a revoked key is refused", func() bool { code, _ := ask("GET", text); return code == http.StatusUnauthorized })
-	must(t, v.program.Stop())
+	must(t, v.Stop())
 	if code, _ := ask("GET", text); code != http.StatusServiceUnavailable {
 		t.Errorf("without a verifier: %d", code)
 	}

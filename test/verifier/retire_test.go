@@ -22,8 +22,8 @@ func TestAnEarlierRevisionStaysUntilNobodyUsesIt(t *testing.T) {
 	p := newPlace(t)
 	earlier := p.key("crm", "retiring")
 	eventually(t, "uses are tracked", func() bool { return p.status("crm").TrackedSince != nil })
-	p.patch(`{"spec": {"rotation": {"retire": "WhenUnused", "overlap": "1s", "quietPeriod": "2s", "maxOverlap": "1h", "requestedAt": "` +
-		time.Now().UTC().Format(time.RFC3339) + `"}}}`)
+	p.PatchKey("crm", `{"spec": {"rotation": {"retire": "WhenUnused", "overlap": "1s", "quietPeriod": "2s", "maxOverlap": "1h", "requestedAt": "`+
+		time.Now().UTC().Format(time.RFC3339)+`"}}}`)
 	inUse := func() *metav1.Condition {
 		return apimeta.FindStatusCondition(p.status("crm").Conditions, v1alpha1.PreviousRevisionInUseCondition)
 	}
@@ -52,6 +52,6 @@ func TestAnEarlierRevisionStaysUntilNobodyUsesIt(t *testing.T) {
 	})
 	eventually(t, "it ends when nobody uses it", func() bool { return end().Before(time.Now().Add(time.Minute)) })
 	v.becomes("the earlier key", earlier, http.StatusUnauthorized)
-	v.becomes("the key in use", p.text("crm"), http.StatusOK)
+	v.becomes("the key in use", p.KeyText("crm"), http.StatusOK)
 	eventually(t, "nothing lingers", func() bool { return inUse() == nil })
 }

@@ -39,7 +39,7 @@ func startTLSVerifier(t *testing.T, args ...string) (v *verifier, trusted string
 	t.Helper()
 	certFile, keyFile := writeCertificate(t, t.TempDir(), 1)
 	v = startVerifier(t, append(args, "--tls-cert-file="+certFile, "--tls-key-file="+keyFile)...)
-	v.scheme, v.client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	v.Scheme, v.Client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	return v, certFile
 }
 
@@ -67,7 +67,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, folder, 1)
 	v := startVerifier(t, "--tls-cert-file="+certFile, "--tls-key-file="+keyFile)
 	serial := func() int64 {
-		connection, err := tls.Dial("tcp", v.address, &tls.Config{InsecureSkipVerify: true})
+		connection, err := tls.Dial("tcp", v.Address, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			return 0
 		}
@@ -80,7 +80,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	if code := v.get("/healthz"); code != http.StatusBadRequest {
 		t.Errorf("without TLS: %d", code)
 	}
-	v.scheme, v.client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	v.Scheme, v.Client.Transport = "https", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	v.ready()
 }
 
@@ -90,7 +90,7 @@ func TestTheEndIsGraceful(t *testing.T) {
 	text := p.key("crm", "staging")
 	v := startVerifier(t, "--drain-delay=3s")
 	v.becomes("the key", text, http.StatusOK)
-	must(t, syscall.Kill(v.program.ProcessNumber(), syscall.SIGTERM))
+	must(t, syscall.Kill(v.ProcessNumber(), syscall.SIGTERM))
 	eventually(t, "it says that it is not ready", func() bool { return v.get("/readyz") == http.StatusServiceUnavailable })
 	if code, _ := v.verify(text); code != http.StatusOK {
 		t.Errorf("on the way to its end it answers %d", code)
@@ -117,7 +117,7 @@ func accountToken(t *testing.T, name string) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), account)))
-	config, err := cluster.ServiceAccountConfig(t.Context(), account.Namespace, name)
+	config, err := world.ServiceAccountConfig(t.Context(), account.Namespace, name)
 	must(t, err)
 	return config.BearerToken
 }

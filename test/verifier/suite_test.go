@@ -7,81 +7,52 @@ package verifier
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
-	cluster *controlplane.Cluster
-	admin   client.WithWatch
-	printed process.Log
+	world *testenv.World
+	admin client.WithWatch
 	// operator runs all the time.
 	operator *process.Program
 )
 
-// within bounds every wait; nothing takes nearly as long on an idle machine.
-const within = 60 * time.Second
-
 func TestMain(m *testing.M) {
-	if err := errors.Join(controlplane.BuildOperator(), controlplane.BuildVerifier()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(controlplane.RunSuite(controlplane.Options{}, prepare, func() (int, error) { return m.Run(), operator.Stop() }))
+	options := testenv.Options{Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator, controlplane.BuildVerifier}}
+	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), operator.Stop() }))
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
-	cluster = started
-	if admin, err = cluster.Furnish(ctx, "verifier"); err != nil {
-		return err
-	}
-	operator, err = cluster.StartOperator(ctx, &printed, "--leader-elect=false")
+func prepare(ctx context.Context, started *testenv.World) (err error) {
+	world, admin = started, started.Admin
+	operator, err = world.StartOperator(ctx, &world.Log, "--leader-elect=false")
 	return err
 }
 
-// verifier is one that runs.
+var must = testenv.Must
+
+// verifier is a verifier that runs for a test.
 type verifier struct {
-	t       *testing.T
-	program *process.Program
-	address string
-	client  *http.Client
-	scheme  string
+	*testenv.Verifier
+	t *testing.T
 }
 
 // startVerifier runs a verifier for the test, with its log in one place with the manager's.
 func startVerifier(t *testing.T, args ...string) *verifier {
 	t.Helper()
-	v := &verifier{t: t, address: freeAddress(t), client: &http.Client{Timeout: 10 * time.Second}, scheme: "http"}
-	program, err := cluster.StartVerifier(t.Context(), &printed, append([]string{"--http-bind-address=" + v.address, "--drain-delay=0s"}, args...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.program = program
-	t.Cleanup(func() {
-		select {
-		case <-program.Exited():
-		default:
-			if err := program.Stop(); err != nil {
-				t.Error(err)
-			}
-		}
-	})
+	v := &verifier{Verifier: world.RunVerifier(t, args...), t: t}
+	v.Client = &http.Client{Timeout: 10 * time.Second}
 	return v
 }
 
@@ -92,31 +63,27 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// get returns the status code of a path; 0 where nobody answers.
-func (v *verifier) get(path string) int {
-	response, err := v.client.Get(v.scheme + "://" + v.address + path)
-	if err != nil {
-		return 0
-	}
-	_ = response.Body.Close()
-	return response.StatusCode
-}
+// get returns the status code of a path; 0 if the verifier does not answer.
+func (v *verifier) get(path string) int { return v.Get(v.t.Context(), path) }
 
 func (v *verifier) ready() {
 	v.t.Helper()
-	eventually(v.t, "the verifier is ready", func() bool { return v.get("/readyz") == http.StatusOK })
+	must(v.t, v.AwaitReady(v.t.Context(), 20*time.Millisecond, within))
 }
 
-// ends waits until the verifier has ended by itself, and well.
+// ends waits until the verifier has ended by itself, without an error.
 func (v *verifier) ends() {
 	v.t.Helper()
 	select {
-	case <-v.program.Exited():
-		must(v.t, v.program.Err())
+	case <-v.Exited():
+		must(v.t, v.Err())
 	case <-time.After(within):
-		v.t.Error("it does not end")
+		v.t.Error("the verifier does not end")
 	}
 }
+
+// within bounds what a test waits for by itself.
+const within = time.Minute
 
 // identity is the body of a good answer.
 type identity struct {
@@ -130,27 +97,17 @@ type identity struct {
 	Revision    int64    `json:"revision"`
 }
 
-// verify asks whether a key is good; 0 where nobody answers.
+// verify presents a key; the code is 0 if the verifier does not answer.
 func (v *verifier) verify(text string) (code int, said identity) {
 	v.t.Helper()
-	request, err := http.NewRequestWithContext(v.t.Context(), http.MethodPost, v.scheme+"://"+v.address+"/v1/verify", nil)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+text)
-	response, err := v.client.Do(request)
-	if err != nil {
-		return 0, said
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
+	code, body, err := v.Verify(v.t.Context(), text)
 	if err != nil {
 		return 0, said
 	}
 	if err := json.Unmarshal(body, &said); err != nil {
-		v.t.Errorf("%d: %s: %v", response.StatusCode, body, err)
+		v.t.Errorf("%d: %s: %v", code, body, err)
 	}
-	return response.StatusCode, said
+	return code, said
 }
 
 // becomes waits until a key is answered with a code.
@@ -164,62 +121,25 @@ func (v *verifier) becomes(what, text string, code int) {
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, within, true, func(context.Context) (bool, error) { return condition(), nil })
-	if err != nil {
-		t.Fatalf("not within %s: %s\n%s", within, what, printed.String())
-	}
+	world.Eventually(t, what, condition)
 }
 
 // place is a namespace of a test's own.
-type place struct {
-	t    *testing.T
-	name string
-}
+type place struct{ *testenv.Namespace }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "verifier-"}}
-	must(t, admin.Create(t.Context(), namespace))
-	return &place{t: t, name: namespace.Name}
+	return &place{world.NewNamespace(t, "verifier-")}
 }
 
 // key creates a key and returns its text.
 func (p *place) key(name, environment string) string {
-	p.t.Helper()
-	key := &v1alpha1.DGbotAPIKey{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name},
-		Spec: v1alpha1.DGbotAPIKeySpec{
-			Label: "CRM", Environment: environment, Scopes: []v1alpha1.Scope{"conversations.read"},
-			Rotation: &v1alpha1.Rotation{Overlap: &metav1.Duration{Duration: time.Hour}},
-		},
-	}
+	p.T.Helper()
 	rules := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: environment}}
-	must(p.t, client.IgnoreAlreadyExists(admin.Create(p.t.Context(), rules)))
-	must(p.t, admin.Create(p.t.Context(), key))
-	eventually(p.t, name+" is Ready", func() bool {
-		must(p.t, admin.Get(p.t.Context(), client.ObjectKeyFromObject(key), key))
-		return apimeta.IsStatusConditionTrue(key.Status.Conditions, v1alpha1.ReadyCondition)
+	must(p.T, client.IgnoreAlreadyExists(admin.Create(p.T.Context(), rules)))
+	p.CreateKey(name, func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.Label, k.Spec.Environment, k.Spec.Scopes = "CRM", environment, []v1alpha1.Scope{"conversations.read"}
 	})
-	return p.text(name)
-}
-
-func (p *place) text(name string) string {
-	p.t.Helper()
-	secret := &corev1.Secret{}
-	must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, secret))
-	return string(secret.Data[v1alpha1.DefaultSecretKey])
-}
-
-// patch changes the key crm.
-func (p *place) patch(patch string) {
-	p.t.Helper()
-	key := &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: "crm"}}
-	must(p.t, admin.Patch(p.t.Context(), key, client.RawPatch(types.MergePatchType, []byte(patch))))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p.AwaitReady(name)
+	return p.KeyText(name)
 }

@@ -17,9 +17,9 @@ import (
 )
 
 func (p *place) status(name string) v1alpha1.DGbotAPIKeyStatus {
-	p.t.Helper()
+	p.T.Helper()
 	key := &v1alpha1.DGbotAPIKey{}
-	must(p.t, admin.Get(p.t.Context(), types.NamespacedName{Namespace: p.name, Name: name}, key))
+	must(p.T, admin.Get(p.T.Context(), types.NamespacedName{Namespace: p.Name, Name: name}, key))
 	return key.Status
 }
 
@@ -43,7 +43,7 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 		return status.LastUsedAt.After(first.Time) && status.Current.LastUsedAt.Equal(status.LastUsedAt)
 	})
 	var records v1alpha1.DGbotAPIKeyRecordList
-	must(t, admin.List(t.Context(), &records, client.InNamespace(p.name)))
+	must(t, admin.List(t.Context(), &records, client.InNamespace(p.Name)))
 	for _, record := range records.Items {
 		switch got := record.Status; {
 		case record.Spec.APIKeyRef.Name == "unused" && got.LastUsedAt != nil, p.status("unused").LastUsedAt != nil:
@@ -57,7 +57,7 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 	last := startVerifier(t, "--usage-flush-interval=5m", "--usage-resolution=1s", "--grpc-bind-address=0", "--metrics-bind-address=0")
 	last.ready()
 	last.becomes("the other key", unused, http.StatusOK)
-	must(t, last.program.Stop())
+	must(t, last.Stop())
 	eventually(t, "the use before the end is in the status", func() bool { return p.status("unused").LastUsedAt != nil })
 }
 
@@ -65,7 +65,7 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
 	p := newPlace(t)
 	// The Leases stay after the test, so their environments are of this test alone.
-	tracked, elsewhere := p.name+"-tracked", p.name+"-elsewhere"
+	tracked, elsewhere := p.Name+"-tracked", p.Name+"-elsewhere"
 	p.key("crm", tracked)
 	p.key("other", elsewhere)
 	lease := func(environment string) *coordinationv1.Lease {
@@ -78,9 +78,9 @@ func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
 		return found
 	}
 	// One that knows a namespace vouches for nothing, one that knows an environment for that one alone.
-	part := startVerifier(t, "--usage-flush-interval=100ms", "--namespace="+p.name)
+	part := startVerifier(t, "--usage-flush-interval=100ms", "--namespace="+p.Name)
 	part.ready()
-	must(t, part.program.Stop()) // which flushes once more
+	must(t, part.Stop()) // which flushes once more
 	if lease(tracked) != nil || lease(elsewhere) != nil {
 		t.Error("a verifier of one namespace vouches for an environment")
 	}
@@ -90,7 +90,7 @@ func TestVerifiersSaySinceWhenUsesAreTracked(t *testing.T) {
 	if at, err := time.Parse(time.RFC3339, since); err != nil || time.Since(at) > within {
 		t.Errorf("tracked since %s: %v", since, err)
 	}
-	must(t, v.program.Stop())
+	must(t, v.Stop())
 	before := lease(tracked)
 	startVerifier(t, "--usage-flush-interval=100ms")
 	eventually(t, "the Lease is renewed by another verifier, and one for the other environment is there", func() bool {

@@ -33,10 +33,10 @@ spec:
 // TestAReleaseLives: it is installed, works, is upgraded, uninstalled without loss, installed again, and removed.
 func TestAReleaseLives(t *testing.T) {
 	h := startCluster(t)
-	h.must("", "create", "namespace", operatorNamespace)
-	h.must("", "create", "namespace", "support")
+	h.Must("", "create", "namespace", operatorNamespace)
+	h.Must("", "create", "namespace", "support")
 	installed := h.install(nil)
-	if err := h.cluster.StartControllerManager(t.Context(), nil); err != nil {
+	if err := h.Cluster.StartControllerManager(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	h.notesNameTheMissingLabel(installed.Info.Notes)
@@ -52,116 +52,116 @@ func TestAReleaseLives(t *testing.T) {
 }
 
 func (h *helm) notesNameTheMissingLabel(notes string) {
-	h.t.Helper()
+	h.T.Helper()
 	const command = "label namespace dgbot-system pod-security.kubernetes.io/enforce=restricted"
 	if !strings.Contains(notes, "kubectl "+command) {
-		h.t.Errorf("the notes do not say that the namespace lacks its label:\n%s", notes)
+		h.T.Errorf("the notes do not say that the namespace lacks its label:\n%s", notes)
 	}
-	h.must("", strings.Fields(command)...)
+	h.Must("", strings.Fields(command)...)
 }
 
 // createsEnvironmentsOnce as the notes say: each that is missing, and none that exists is changed.
 func (h *helm) createsEnvironmentsOnce(notes string) {
-	h.t.Helper()
+	h.T.Helper()
 	if !strings.Contains(notes, "--set environments.create=true") {
-		h.t.Errorf("the notes do not say how environments are created:\n%s", notes)
+		h.T.Errorf("the notes do not say how environments are created:\n%s", notes)
 	}
 	const strict = `{"metadata":{"name":"production"},"apiVersion":"keys.dgbot.io/v1alpha1","kind":"DGbotEnvironment","spec":{"allowedScopes":["reports.read"]}}`
-	h.must(strict, "apply", "-f", "-")
+	h.Must(strict, "apply", "-f", "-")
 	scopes := func() string {
-		return h.must("", "get", "dgenv", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.allowedScopes} {end}`)
+		return h.Must("", "get", "dgenv", "-o", `jsonpath={range .items[*]}{.metadata.name} {.spec.allowedScopes} {end}`)
 	}
 	create := values{"environments": values{"create": true}}
-	h.upgrade(loadChart(h.t), create)
+	h.upgrade(loadChart(h.T), create)
 	if got, want := scopes(), `development ["*"] production ["reports.read"] staging ["*"] `; got != want {
-		h.t.Errorf("created: %s, want %s", got, want)
+		h.T.Errorf("created: %s, want %s", got, want)
 	}
-	h.must("", "patch", "dgenv", "staging", "--type=merge", "-p", `{"spec":{"allowedScopes":["contacts.read"]}}`)
-	h.must("", "delete", "dgenv", "development")
-	h.upgrade(loadChart(h.t), create)
-	h.upgrade(loadChart(h.t), nil)
+	h.Must("", "patch", "dgenv", "staging", "--type=merge", "-p", `{"spec":{"allowedScopes":["contacts.read"]}}`)
+	h.Must("", "delete", "dgenv", "development")
+	h.upgrade(loadChart(h.T), create)
+	h.upgrade(loadChart(h.T), nil)
 	if got, want := scopes(), `development ["*"] production ["reports.read"] staging ["contacts.read"] `; got != want {
-		h.t.Errorf("after further upgrades: %s, want %s", got, want)
+		h.T.Errorf("after further upgrades: %s, want %s", got, want)
 	}
 }
 
 // works: the manager has the rights that it needs, and the policies hold.
 func (h *helm) works() {
-	h.t.Helper()
+	h.T.Helper()
 	stop := h.operate()
 	defer stop()
-	h.must(key, "apply", "-f", "-")
-	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
-	h.must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice", "-n", "support")
-	h.eventually("alice cannot forge a record", func() (bool, string) {
-		out, err := h.run(forged, "apply", "--as=alice", "--dry-run=server", "-f", "-")
+	h.Must(key, "apply", "-f", "-")
+	h.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
+	h.Must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice", "-n", "support")
+	h.Eventually("alice cannot forge a record", func() (bool, string) {
+		out, err := h.Run(forged, "apply", "--as=alice", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy 'dgbot-records'"), out
 	})
 }
 
 // takesOneReleaseOnly: the kinds are the cluster's, so a second operator would work on the same keys.
 func (h *helm) takesOneReleaseOnly() {
-	h.t.Helper()
+	h.T.Helper()
 	_, err := h.installAs("second", nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "cannot be imported into the current release: invalid ownership metadata") {
-		h.t.Errorf("a second release: %v", err)
+		h.T.Errorf("a second release: %v", err)
 	}
 }
 
 // upgradesOfNothingChangeNothing: nothing that the chart has is written differently each time.
 func (h *helm) upgradesOfNothingChangeNothing() {
-	h.t.Helper()
+	h.T.Helper()
 	versions := func() string {
 		const format = `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.%s}{"\n"}{end}`
-		return h.must("", "get", "crd,validatingadmissionpolicybinding,clusterrole,clusterrolebinding,sa,role,rolebinding,deployment,service,"+
+		return h.Must("", "get", "crd,validatingadmissionpolicybinding,clusterrole,clusterrolebinding,sa,role,rolebinding,deployment,service,"+
 			"poddisruptionbudget,networkpolicy", "-A", "-l", "helm.sh/chart", "-o", fmt.Sprintf(format, "resourceVersion")) +
 			// The API server notes a new time of the first apply after the one that gave a policy its defaults.
-			h.must("", "get", "validatingadmissionpolicy", "-l", "helm.sh/chart", "-o", fmt.Sprintf(format, "generation"))
+			h.Must("", "get", "validatingadmissionpolicy", "-l", "helm.sh/chart", "-o", fmt.Sprintf(format, "generation"))
 	}
 	before := versions()
-	h.upgrade(loadChart(h.t), nil)
+	h.upgrade(loadChart(h.T), nil)
 	if after := versions(); after != before || strings.Count(before, "\n") < 30 {
-		h.t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		h.T.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 
 // followsItsValues into fewer rights and back, with a verifier and without.
 func (h *helm) followsItsValues() {
-	h.t.Helper()
-	h.upgrade(loadChart(h.t), values{
+	h.T.Helper()
+	h.upgrade(loadChart(h.T), values{
 		"image":    values{"tag": "next"},
 		"manager":  values{"replicas": 1, "watchNamespaces": []any{"support"}, "secretAccess": "get-only"},
 		"verifier": values{"enabled": true},
 	})
-	got := h.must("", "get", "deployment", "-n", operatorNamespace, "-o",
+	got := h.Must("", "get", "deployment", "-n", operatorNamespace, "-o",
 		`jsonpath={range .items[*]}{.metadata.name} {.spec.replicas} {.spec.template.spec.containers[0].image}{"\n"}{end}`)
 	if want := "dgbot-manager 1 dgbot-key-operator:next\ndgbot-verifier 2 dgbot-key-operator:next\n"; got != want {
-		h.t.Errorf("%s, want %s", got, want)
+		h.T.Errorf("%s, want %s", got, want)
 	}
 	may := func(verb, namespace string) string {
-		out, _ := h.run("", "auth", "can-i", verb, "secrets", "-n", namespace, "--as=system:serviceaccount:dgbot-system:dgbot-manager")
+		out, _ := h.Run("", "auth", "can-i", verb, "secrets", "-n", namespace, "--as=system:serviceaccount:dgbot-system:dgbot-manager")
 		return strings.TrimSpace(out)
 	}
-	h.eventually("the rights are those of the overlay", func() (bool, string) {
+	h.Eventually("the rights are those of the overlay", func() (bool, string) {
 		got := may("list", "support") + may("get", "support") + may("get", "default") + may("list", "dgbot-identity")
 		return got == "noyesnoyes", got
 	})
 	stop := h.operate()
-	h.must("", "delete", "secret", "crm", "-n", "support")
-	h.must("", "annotate", "dgkey", "crm", "-n", "support", "keys.dgbot.io/revoke-issued-before=2000-01-01T00:00:00Z")
-	h.must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2000-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
-	h.eventually("a lost Secret is replaced", func() (bool, string) {
-		out, err := h.run("", "get", "secret", "crm", "-n", "support")
+	h.Must("", "delete", "secret", "crm", "-n", "support")
+	h.Must("", "annotate", "dgkey", "crm", "-n", "support", "keys.dgbot.io/revoke-issued-before=2000-01-01T00:00:00Z")
+	h.Must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2000-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
+	h.Eventually("a lost Secret is replaced", func() (bool, string) {
+		out, err := h.Run("", "get", "secret", "crm", "-n", "support")
 		return err == nil, out
 	})
 	stop()
 
-	h.upgrade(loadChart(h.t), nil)
-	got = h.must("", "get", "deployment,role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {end}")
+	h.upgrade(loadChart(h.T), nil)
+	got = h.Must("", "get", "deployment,role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {end}")
 	if want := "Deployment dgbot-system/dgbot-manager Role dgbot-system/dgbot-manager "; got != want {
-		h.t.Errorf("%s, want %s", got, want)
+		h.T.Errorf("%s, want %s", got, want)
 	}
-	h.eventually("the rights are those for all namespaces", func() (bool, string) {
+	h.Eventually("the rights are those for all namespaces", func() (bool, string) {
 		got := may("list", "support") + may("list", "default")
 		return got == "yesyes", got
 	})
@@ -169,8 +169,8 @@ func (h *helm) followsItsValues() {
 
 // upgradesKinds: those in a chart's crds folder Helm would install and never touch again.
 func (h *helm) upgradesKinds() {
-	h.t.Helper()
-	newer, changed := loadChart(h.t), 0
+	h.T.Helper()
+	newer, changed := loadChart(h.T), 0
 	for _, template := range newer.Templates {
 		if strings.HasSuffix(template.Name, "crds.yaml") {
 			changed = strings.Count(string(template.Data), "\n    - dgkey\n")
@@ -178,61 +178,61 @@ func (h *helm) upgradesKinds() {
 		}
 	}
 	if changed != 1 {
-		h.t.Fatalf("the short name is there %d times", changed)
+		h.T.Fatalf("the short name is there %d times", changed)
 	}
 	h.upgrade(newer, nil)
-	if got := h.must("", "get", "crd", "dgbotapikeys.keys.dgbot.io", "-o", "jsonpath={.spec.names.shortNames}"); got != `["dgkey","dgk"]` {
-		h.t.Errorf("the short names are %s", got)
+	if got := h.Must("", "get", "crd", "dgbotapikeys.keys.dgbot.io", "-o", "jsonpath={.spec.names.shortNames}"); got != `["dgkey","dgk"]` {
+		h.T.Errorf("the short names are %s", got)
 	}
-	h.upgrade(loadChart(h.t), nil)
+	h.upgrade(loadChart(h.T), nil)
 }
 
 // leavesKeys: an uninstalled operator takes no key with it. It returns the text of the one that is there.
 func (h *helm) leavesKeys() string {
-	h.t.Helper()
-	before := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}")
+	h.T.Helper()
+	before := h.Must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}")
 	info := h.uninstall()
 	for _, kept := range []string{"[CustomResourceDefinition] dgbotapikeys.keys.dgbot.io", "[Namespace] dgbot-identity"} {
 		if !strings.Contains(info, kept) {
-			h.t.Errorf("Helm does not say that %s is kept:\n%s", kept, info)
+			h.T.Errorf("Helm does not say that %s is kept:\n%s", kept, info)
 		}
 	}
-	h.must("", "get", "dgkey/crm", "-n", "support")
-	if records := h.must("", "get", "dgrec", "-n", "support", "-o", "name"); records == "" {
-		h.t.Error("no record is left: the key does not verify")
+	h.Must("", "get", "dgkey/crm", "-n", "support")
+	if records := h.Must("", "get", "dgrec", "-n", "support", "-o", "name"); records == "" {
+		h.T.Error("no record is left: the key does not verify")
 	}
-	if phase := h.must("", "get", "namespace", "dgbot-identity", "-o", "jsonpath={.status.phase}"); phase != "Active" {
-		h.t.Errorf("dgbot-identity is %s", phase)
+	if phase := h.Must("", "get", "namespace", "dgbot-identity", "-o", "jsonpath={.status.phase}"); phase != "Active" {
+		h.T.Errorf("dgbot-identity is %s", phase)
 	}
-	if after := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != before || before == "" {
-		h.t.Error("the key is another one, or none")
+	if after := h.Must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != before || before == "" {
+		h.T.Error("the key is another one, or none")
 	}
-	left := h.must("", "get", "deployment,service,sa,role,rolebinding,networkpolicy,poddisruptionbudget,clusterrole,clusterrolebinding,"+
+	left := h.Must("", "get", "deployment,service,sa,role,rolebinding,networkpolicy,poddisruptionbudget,clusterrole,clusterrolebinding,"+
 		"validatingadmissionpolicy,validatingadmissionpolicybinding", "-A", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name")
 	if left != "" {
-		h.t.Errorf("left behind:\n%s", left)
+		h.T.Errorf("left behind:\n%s", left)
 	}
 	return before
 }
 
 func (h *helm) takesOverWhatItLeft(text string) {
-	h.t.Helper()
+	h.T.Helper()
 	h.install(nil)
 	stop := h.operate()
 	defer stop()
-	h.must("", "annotate", "dgkey", "crm", "-n", "support", "--overwrite", "keys.dgbot.io/revoke-issued-before=2001-01-01T00:00:00Z")
-	h.must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2001-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
-	if after := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != text {
-		h.t.Error("the key is another one")
+	h.Must("", "annotate", "dgkey", "crm", "-n", "support", "--overwrite", "keys.dgbot.io/revoke-issued-before=2001-01-01T00:00:00Z")
+	h.Must("", "wait", "--for=jsonpath={.status.lastHandledRequest.revokeIssuedBefore}=2001-01-01T00:00:00Z", "dgkey/crm", "-n", "support", "--timeout=60s")
+	if after := h.Must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != text {
+		h.T.Error("the key is another one")
 	}
 }
 
 func (h *helm) removesAllWhenAsked() {
-	h.t.Helper()
-	h.upgrade(loadChart(h.t), values{"crds": values{"keep": false}})
+	h.T.Helper()
+	h.upgrade(loadChart(h.T), values{"crds": values{"keep": false}})
 	h.uninstall()
-	h.eventually("kinds and namespace are gone", func() (bool, string) {
-		out := h.must("", "get", "crd,namespace", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name")
+	h.Eventually("kinds and namespace are gone", func() (bool, string) {
+		out := h.Must("", "get", "crd,namespace", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name")
 		return out == "", out
 	})
 }
@@ -240,7 +240,7 @@ func (h *helm) removesAllWhenAsked() {
 // TestWhatKubectlInstalledIsTakenOver as the chart's README says.
 func TestWhatKubectlInstalledIsTakenOver(t *testing.T) {
 	h := startCluster(t)
-	if err := h.cluster.Install(t.Context()); err != nil {
+	if err := h.Cluster.Install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.installAs(releaseName, nil, nil); err == nil || !strings.Contains(err.Error(), "invalid ownership metadata") {
@@ -252,12 +252,12 @@ func TestWhatKubectlInstalledIsTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := h.must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	image := h.Must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	if image != "dgbot-key-operator:other" {
 		t.Errorf("the image is %s", image)
 	}
 	h.uninstall()
-	if out := h.must("", "get", "clusterrole,deployment", "-A", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name"); out != "" {
+	if out := h.Must("", "get", "clusterrole,deployment", "-A", "-l", "app.kubernetes.io/part-of=dgbot", "-o", "name"); out != "" {
 		t.Errorf("left behind: %s", out)
 	}
 }
@@ -265,8 +265,8 @@ func TestWhatKubectlInstalledIsTakenOver(t *testing.T) {
 // TestEverythingInstallsAtOnce on an empty cluster: what is in a namespace after the namespace, what names kinds after the kinds.
 func TestEverythingInstallsAtOnce(t *testing.T) {
 	h := startCluster(t)
-	h.must("", "create", "namespace", operatorNamespace)
-	h.must("", "create", "namespace", "support")
+	h.Must("", "create", "namespace", operatorNamespace)
+	h.Must("", "create", "namespace", "support")
 	given := func(namespaces ...any) values {
 		return values{
 			"manager":       values{"watchNamespaces": namespaces, "secretAccess": "get-only"},
@@ -275,7 +275,7 @@ func TestEverythingInstallsAtOnce(t *testing.T) {
 		}
 	}
 	h.install(given("support"))
-	roles := h.must("", "get", "role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
+	roles := h.Must("", "get", "role", "-A", "-l", "helm.sh/chart", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}")
 	if want := "default/dgbot-manager-events dgbot-identity/dgbot-manager-identity dgbot-identity/dgbot-verifier-identity " +
 		"dgbot-system/dgbot-manager dgbot-system/dgbot-verifier support/dgbot-manager-watched "; roles != want {
 		t.Errorf("the roles are %s, want %s", roles, want)
@@ -287,7 +287,7 @@ func TestEverythingInstallsAtOnce(t *testing.T) {
 		t.Errorf("a namespace that is not there: %v", err)
 	}
 	// What has failed is mended by an upgrade.
-	h.must("", "create", "namespace", "later")
+	h.Must("", "create", "namespace", "later")
 	h.upgrade(loadChart(t), given("support", "later"))
-	h.must("", "get", "role/dgbot-manager-watched", "-n", "later")
+	h.Must("", "get", "role/dgbot-manager-watched", "-n", "later")
 }

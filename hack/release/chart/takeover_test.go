@@ -35,29 +35,29 @@ func TestTakeOver_ReadmeHasTheCommand(t *testing.T) {
 func TestTakeOver_KubectlHandsItsFieldsToHelm(t *testing.T) {
 	asHelm(t)
 	h := startCluster(t)
-	if err := h.cluster.Install(t.Context()); err != nil {
+	if err := h.Cluster.Install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.cluster.StartControllerManager(t.Context(), nil); err != nil {
+	if err := h.Cluster.StartControllerManager(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	stop := h.operate()
-	h.must("", "create", "namespace", "support")
-	h.must(key, "apply", "-f", "-")
-	h.must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
-	text := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}")
+	h.Must("", "create", "namespace", "support")
+	h.Must(key, "apply", "-f", "-")
+	h.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
+	text := h.Must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}")
 	stop()
 
-	h.must("", handOver...)
+	h.Must("", handOver...)
 	_, err := h.installAs(releaseName, values{"image": values{"tag": "other"}}, func(install *action.Install) { install.TakeOwnership = true })
 	if err != nil {
 		t.Fatalf("after kubectl %s: %v", strings.Join(handOver, " "), err)
 	}
-	image := h.must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	image := h.Must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	if image != "dgbot-key-operator:other" {
 		t.Errorf("the image is %s", image)
 	}
-	if after := h.must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != text || text == "" {
+	if after := h.Must("", "get", "secret", "crm", "-n", "support", "-o", "jsonpath={.data.api-key}"); after != text || text == "" {
 		t.Error("the key is another one, or none")
 	}
 	// From now on it is a release like any other.
@@ -70,8 +70,8 @@ func TestTakeOver_KubectlHandsItsFieldsToHelm(t *testing.T) {
 func TestTakeOver_AfterServerSideApply(t *testing.T) {
 	asHelm(t)
 	h := startCluster(t)
-	h.must("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
-	h.must("", handOver...)
+	h.Must("", "apply", "--server-side", "-k", filepath.Join(config, "default"))
+	h.Must("", handOver...)
 	changed := values{"image": values{"tag": "other"}}
 	_, err := h.installAs(releaseName, changed, func(install *action.Install) { install.TakeOwnership = true })
 	if err == nil || !strings.Contains(err.Error(), `conflict with "kubectl": .spec.template.spec.containers[name="manager"].image`) {
@@ -83,7 +83,7 @@ func TestTakeOver_AfterServerSideApply(t *testing.T) {
 	if _, err := upgrade.RunWithContext(t.Context(), releaseName, loadChart(t), changed); err != nil {
 		t.Fatal(err)
 	}
-	image := h.must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+	image := h.Must("", "get", "deployment", "dgbot-manager", "-n", operatorNamespace, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
 	if image != "dgbot-key-operator:other" {
 		t.Errorf("the image is %s", image)
 	}

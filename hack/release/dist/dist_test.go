@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 
 	"dgbot.io/key-operator/hack/release/kustomization"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -96,15 +97,7 @@ func TestManifest_HasNamespacesAndKindsFirst(t *testing.T) {
 
 // TestTheManifestInstalls with one command, on an empty cluster.
 func TestTheManifestInstalls(t *testing.T) {
-	cluster, err := controlplane.Start(controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	cluster := testenv.StartCluster(t, controlplane.Options{})
 	manifest := filepath.Join(write(t, "-image=registry.example/operator:1.2.3"), "install.yaml")
 	for _, args := range [][]string{
 		{"apply", "-f", manifest},

@@ -18,16 +18,16 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// world is everything of ours at one time.
-type world struct {
+// snapshot holds all keys, records and Secrets at one time.
+type snapshot struct {
 	keys    []v1alpha1.DGbotAPIKey
 	records map[types.UID][]v1alpha1.DGbotAPIKeyRecord
 	secrets map[types.NamespacedName]*corev1.Secret
 	strays  []string
 }
 
-func look(ctx context.Context, namespaces []string) (*world, error) {
-	w := &world{records: map[types.UID][]v1alpha1.DGbotAPIKeyRecord{}, secrets: map[types.NamespacedName]*corev1.Secret{}}
+func look(ctx context.Context, namespaces []string) (*snapshot, error) {
+	s := &snapshot{records: map[types.UID][]v1alpha1.DGbotAPIKeyRecord{}, secrets: map[types.NamespacedName]*corev1.Secret{}}
 	for _, namespace := range namespaces {
 		var keys v1alpha1.DGbotAPIKeyList
 		var records v1alpha1.DGbotAPIKeyRecordList
@@ -37,44 +37,44 @@ func look(ctx context.Context, namespaces []string) (*world, error) {
 				return nil, err
 			}
 		}
-		w.keys = append(w.keys, keys.Items...)
+		s.keys = append(s.keys, keys.Items...)
 		there := map[types.UID]bool{}
 		for _, key := range keys.Items {
 			there[key.UID] = true
 		}
 		for _, record := range records.Items {
-			w.records[record.Spec.APIKeyRef.UID] = append(w.records[record.Spec.APIKeyRef.UID], record)
+			s.records[record.Spec.APIKeyRef.UID] = append(s.records[record.Spec.APIKeyRef.UID], record)
 			if !there[record.Spec.APIKeyRef.UID] {
-				w.strays = append(w.strays, record.Namespace+"/"+record.Name)
+				s.strays = append(s.strays, record.Namespace+"/"+record.Name)
 			}
 		}
 		for i := range secrets.Items {
-			w.secrets[client.ObjectKeyFromObject(&secrets.Items[i])] = &secrets.Items[i]
+			s.secrets[client.ObjectKeyFromObject(&secrets.Items[i])] = &secrets.Items[i]
 		}
 	}
-	return w, nil
+	return s, nil
 }
 
 // unrest says what has not come to rest yet: every key must be where its spec wants it, and nothing of a deleted one left.
-func (w *world) unrest(now time.Time) []string {
+func (s *snapshot) unrest(now time.Time) []string {
 	var all []string
-	for i := range w.keys {
-		if what := w.unrestOf(&w.keys[i], now); what != "" {
-			all = append(all, w.keys[i].Namespace+"/"+w.keys[i].Name+": "+what)
+	for i := range s.keys {
+		if what := s.unrestOf(&s.keys[i], now); what != "" {
+			all = append(all, s.keys[i].Namespace+"/"+s.keys[i].Name+": "+what)
 		}
 	}
-	for _, stray := range w.strays {
+	for _, stray := range s.strays {
 		all = append(all, "record "+stray+" outlives its key")
 	}
 	return all
 }
 
-func (w *world) unrestOf(key *v1alpha1.DGbotAPIKey, now time.Time) string {
+func (s *snapshot) unrestOf(key *v1alpha1.DGbotAPIKey, now time.Time) string {
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready == nil || ready.ObservedGeneration != key.Generation {
 		return "its status is old"
 	}
-	for _, record := range w.records[key.UID] {
+	for _, record := range s.records[key.UID] {
 		if covers(cutOffs(key), record.Spec.IssuedAt.Time, now) && record.Spec.State != v1alpha1.StateRevoked {
 			return fmt.Sprintf("revision %d survives the cut-off", record.Spec.Revision)
 		}
@@ -82,21 +82,21 @@ func (w *world) unrestOf(key *v1alpha1.DGbotAPIKey, now time.Time) string {
 	expired := key.Spec.ExpiresAt != nil && !key.Spec.ExpiresAt.After(now)
 	switch {
 	case key.Spec.State == v1alpha1.StateRevoked:
-		return w.stopped(key, ready, v1alpha1.RevokedReason, v1alpha1.StateRevoked)
+		return s.stopped(key, ready, v1alpha1.RevokedReason, v1alpha1.StateRevoked)
 	case key.Spec.State == v1alpha1.StateDisabled:
-		return w.stopped(key, ready, v1alpha1.DisabledReason, v1alpha1.StateDisabled, v1alpha1.StateRevoked)
+		return s.stopped(key, ready, v1alpha1.DisabledReason, v1alpha1.StateDisabled, v1alpha1.StateRevoked)
 	case expired:
-		return w.stopped(key, ready, v1alpha1.ExpiredReason, v1alpha1.StateActive, v1alpha1.StateRevoked)
+		return s.stopped(key, ready, v1alpha1.ExpiredReason, v1alpha1.StateActive, v1alpha1.StateRevoked)
 	}
-	return w.working(key, ready, now)
+	return s.working(key, ready, now)
 }
 
 // stopped: not Ready for the reason, and every record in one of the states.
-func (w *world) stopped(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, reason string, states ...v1alpha1.KeyState) string {
+func (s *snapshot) stopped(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, reason string, states ...v1alpha1.KeyState) string {
 	if ready.Status != metav1.ConditionFalse || ready.Reason != reason {
 		return fmt.Sprintf("Ready is %s (%s), want False (%s)", ready.Status, ready.Reason, reason)
 	}
-	for _, record := range w.records[key.UID] {
+	for _, record := range s.records[key.UID] {
 		fits := false
 		for _, state := range states {
 			fits = fits || record.Spec.State == state
@@ -109,16 +109,16 @@ func (w *world) stopped(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, reas
 }
 
 // working: the Secret holds a key that verifies, newer than every request, and the status says so.
-func (w *world) working(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, now time.Time) string {
-	secret := w.secrets[types.NamespacedName{Namespace: key.Namespace, Name: key.Name}]
+func (s *snapshot) working(key *v1alpha1.DGbotAPIKey, ready *metav1.Condition, now time.Time) string {
+	secret := s.secrets[types.NamespacedName{Namespace: key.Namespace, Name: key.Name}]
 	if secret == nil {
 		return fmt.Sprintf("there is no Secret, Ready is %s (%s: %s)", ready.Status, ready.Reason, ready.Message)
 	}
 	var current *v1alpha1.DGbotAPIKeyRecord
 	verifying := 0
-	for i, record := range w.records[key.UID] {
+	for i, record := range s.records[key.UID] {
 		if record.Spec.Hash == apikey.Hash(secret.Data[v1alpha1.DefaultSecretKey]) {
-			current = &w.records[key.UID][i]
+			current = &s.records[key.UID][i]
 		}
 		if standing.Admit(&record, now) == standing.Admitted {
 			verifying++

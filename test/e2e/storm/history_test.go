@@ -52,7 +52,7 @@ type history []change
 
 // eachWrite calls visit for all that was written under /registry from one revision to another.
 func eachWrite(ctx context.Context, from, to int64, visit func(*clientv3.Event) error) error {
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{cluster.EtcdURL()}, DialTimeout: 10 * time.Second})
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{world.EtcdURL()}, DialTimeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,13 @@ func eachWrite(ctx context.Context, from, to int64, visit func(*clientv3.Event) 
 
 // forget lets etcd drop what was written before a revision.
 func forget(ctx context.Context, revision int64) error {
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{cluster.EtcdURL()}, DialTimeout: 10 * time.Second})
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{world.EtcdURL()}, DialTimeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = etcd.Close() }()
 	if _, err = etcd.Compact(ctx, revision, clientv3.WithCompactPhysical()); err == nil {
-		_, err = etcd.Defragment(ctx, cluster.EtcdURL())
+		_, err = etcd.Defragment(ctx, world.EtcdURL())
 	}
 	return err
 }

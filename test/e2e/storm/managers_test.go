@@ -32,7 +32,7 @@ type troupe struct {
 }
 
 func newTroupe(ctx context.Context, folder string) (*troupe, error) {
-	credentials, err := cluster.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	credentials, err := world.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (t *troupe) start(i int) (*process.Program, error) {
 	if i == 1 {
 		args = append(args, "--metrics-bind-address="+scraped)
 	}
-	return cluster.StartOperatorWith(t.proxies[i].config(t.credentials), controlplane.OperatorNamespace, t.logs[i], args...)
+	return world.StartOperatorWith(t.proxies[i].config(t.credentials), controlplane.OperatorNamespace, t.logs[i], args...)
 }
 
 // harass runs both managers until the context ends: each is killed after a random time and started again, stopped in its
@@ -145,9 +145,9 @@ func shake(ctx context.Context, every time.Duration, crashes *atomic.Int64) erro
 			return nil
 		default:
 		}
-		crash := cluster.CrashAPIServer
+		crash := world.CrashAPIServer
 		if turn%2 == 1 {
-			crash = cluster.CrashEtcd
+			crash = world.CrashEtcd
 		}
 		if err := crash(); err != nil {
 			return err

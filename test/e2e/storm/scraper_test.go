@@ -30,10 +30,10 @@ type scraper struct {
 
 func newScraper(ctx context.Context, folder string) (*scraper, error) {
 	reader := filepath.Join(controlplane.Repository(), "config", "prometheus", "reader.yaml")
-	if out, err := cluster.Kubectl(ctx, "apply", "-f", reader).CombinedOutput(); err != nil {
+	if out, err := world.Kubectl(ctx, "apply", "-f", reader).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
-	credentials, err := cluster.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, "dgbot-metrics-reader")
+	credentials, err := world.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, "dgbot-metrics-reader")
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
@@ -41,8 +42,8 @@ var (
 )
 
 var (
-	cluster *controlplane.Cluster
-	admin   client.WithWatch
+	world *testenv.World
+	admin client.WithWatch
 )
 
 // calm bounds how long the world may take to come to rest after the storm. Attempts to publish that fail one after the other, as many do
@@ -51,22 +52,19 @@ const calm = 6 * time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := controlplane.BuildOperator(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	options := controlplane.Options{APIServerArgs: map[string][]string{
+	options := testenv.Options{Build: []func() error{controlplane.BuildOperator}, APIServerArgs: map[string][]string{
 		// The history is read when all is over.
 		"etcd-compaction-interval": {"0"},
 	}}
-	os.Exit(controlplane.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
+	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }
 
-func prepare(ctx context.Context, started *controlplane.Cluster) (err error) {
-	cluster = started
-	admin, err = cluster.Furnish(ctx)
-	return err
+func prepare(_ context.Context, started *testenv.World) error {
+	world, admin = started, started.Admin
+	return nil
 }
+
+var must = testenv.Must
 
 func TestStorm(t *testing.T) {
 	s := newStorm(t)
@@ -226,8 +224,8 @@ func (s *storm) settle() {
 	s.t.Helper()
 	// Garbage collection that missed the end of a key, while the API server was down, takes a key that was created anew
 	// under its name for the same one and never collects what the first one owned. It finds out when it starts.
-	must(s.t, cluster.StopControllerManager())
-	must(s.t, cluster.StartControllerManager(s.t.Context(), nil))
+	must(s.t, world.StopControllerManager())
+	must(s.t, world.StartControllerManager(s.t.Context(), nil))
 	s.endAudit()
 	for i := range s.troupe.proxies {
 		manager, err := s.troupe.start(i)
@@ -240,12 +238,12 @@ func (s *storm) settle() {
 	var unrest []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {
 		_, _ = tick(ctx)
-		w, err := look(ctx, s.namespaces)
+		seen, err := look(ctx, s.namespaces)
 		if err != nil {
 			unrest = append(unrest, err.Error())
 			return false, nil
 		}
-		unrest = w.unrest(time.Now())
+		unrest = seen.unrest(time.Now())
 		bots, err := unrestOfBots(ctx, s.namespaces, time.Now())
 		if err != nil {
 			bots = append(bots, err.Error())
@@ -384,11 +382,4 @@ func tick(ctx context.Context) (revision int64, err error) {
 		return 0, err
 	}
 	return strconv.ParseInt(clock.ResourceVersion, 10, 64)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

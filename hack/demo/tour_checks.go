@@ -4,12 +4,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,6 +16,7 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 const namespace = "support"
@@ -51,24 +50,24 @@ func (t *tour) plaintext(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	secret := &corev1.Secret{}
-	err = t.client.Get(t.ctx, types.NamespacedName{Namespace: namespace, Name: lifecycle.SecretName(key)}, secret)
-	return string(secret.Data[lifecycle.SecretDataKey(key)]), err
+	secret, err := testenv.ReadSecret(t.ctx, t.client, namespace, lifecycle.SecretName(key))
+	if err != nil {
+		return "", err
+	}
+	if secret == nil {
+		return "", fmt.Errorf("there is no Secret %s/%s", namespace, lifecycle.SecretName(key))
+	}
+	return string(secret.Data[lifecycle.SecretDataKey(key)]), nil
 }
 
 // verify says of a key text what any verifier with the records would say.
 func (t *tour) verify(text string) (standing.Verdict, *v1alpha1.DGbotAPIKeyRecord, error) {
-	var records v1alpha1.DGbotAPIKeyRecordList
-	if err := t.client.List(t.ctx, &records, client.InNamespace(namespace)); err != nil {
+	records, err := testenv.ReadRecords(t.ctx, t.client, namespace, "")
+	if err != nil {
 		return "", nil, err
 	}
-	hash := apikey.Hash([]byte(text))
-	for i := range records.Items {
-		if record := &records.Items[i]; record.Spec.Hash == hash {
-			return standing.Admit(record, time.Now()), record, nil
-		}
-	}
-	return "Unknown", nil, nil
+	record := testenv.RecordOf(records, text)
+	return testenv.VerdictOf(record, time.Now()), record, nil
 }
 
 // show asks the verifier about a key text, says what came out, and fails if it is not what the records say, or not what is
@@ -105,7 +104,7 @@ func (t *tour) curl(text string, good bool) error {
 		code, body, err = t.ask(text)
 		return err == nil && (code == http.StatusOK) == good, err
 	})
-	t.say("  $ curl -X POST -H 'Authorization: Bearer %s' %s/v1/verify", masked, t.stack.verifierURL)
+	t.say("  $ curl -X POST -H 'Authorization: Bearer %s' %s/v1/verify", masked, t.stack.verifier.URL())
 	t.say("    %d %s", code, body)
 	if err != nil {
 		return err
@@ -114,31 +113,12 @@ func (t *tour) curl(text string, good bool) error {
 }
 
 func (t *tour) ask(text string) (code int, body string, err error) {
-	request, err := http.NewRequestWithContext(t.ctx, http.MethodPost, t.stack.verifierURL+"/v1/verify", nil)
-	if err != nil {
-		return 0, "", err
-	}
-	request.Header.Set("Authorization", "Bearer "+text)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	return response.StatusCode, strings.TrimSpace(string(content)), err
+	code, content, err := t.stack.verifier.Verify(t.ctx, text)
+	return code, strings.TrimSpace(string(content)), err
 }
 
 // revisions counts the records of a key.
 func (t *tour) revisions(name string) (int, error) {
-	var records v1alpha1.DGbotAPIKeyRecordList
-	if err := t.client.List(t.ctx, &records, client.InNamespace(namespace)); err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, record := range records.Items {
-		if record.Spec.APIKeyRef.Name == name {
-			n++
-		}
-	}
-	return n, nil
+	records, err := testenv.ReadRecords(t.ctx, t.client, namespace, name)
+	return len(records), err
 }

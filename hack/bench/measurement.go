@@ -18,6 +18,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -25,61 +26,54 @@ import (
 // namespace holds the keys that are measured.
 const namespace = "bench"
 
-// world is a control plane with clients for the user, who applies keys, and for the operator's account.
-type world struct {
+// measurement is a World with a client for the operator's account and a manager. The user who applies keys is Admin.
+type measurement struct {
 	settings
-	cluster *controlplane.Cluster
-	user    client.WithWatch
+	*testenv.World
 	account client.Client
 	raw     *kubernetes.Clientset
 	log     *os.File
 	manager *process.Program
 }
 
-func newWorld(ctx context.Context, s settings) (*world, error) {
+func startMeasurement(ctx context.Context, s settings) (*measurement, error) {
 	figures.Progress("starting the control plane")
-	if err := controlplane.BuildOperator(); err != nil {
-		return nil, err
-	}
-	cluster, err := controlplane.Start(controlplane.Options{})
+	world, err := testenv.Start(ctx, testenv.Options{Build: []func() error{controlplane.BuildOperator}})
 	if err != nil {
 		return nil, err
 	}
-	w := &world{settings: s, cluster: cluster}
+	w := &measurement{settings: s, World: world}
 	if err := w.prepare(ctx); err != nil {
 		return nil, errors.Join(err, w.stop())
 	}
 	return w, nil
 }
 
-func (w *world) prepare(ctx context.Context) error {
+func (w *measurement) prepare(ctx context.Context) error {
 	var err error
-	if w.user, err = w.cluster.Furnish(ctx); err != nil {
+	if w.raw, err = kubernetes.NewForConfig(w.Config); err != nil {
 		return err
 	}
-	if w.raw, err = kubernetes.NewForConfig(w.cluster.Config); err != nil {
-		return err
-	}
-	config, err := w.cluster.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.OperatorAccount)
+	config, err := w.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.OperatorAccount)
 	if err != nil {
 		return err
 	}
-	if w.account, err = client.New(config, client.Options{Scheme: w.user.Scheme()}); err != nil {
+	if w.account, err = client.New(config, client.Options{Scheme: w.Admin.Scheme()}); err != nil {
 		return err
 	}
 	if w.log, err = os.CreateTemp("", "dgbot-bench-"); err != nil {
 		return err
 	}
-	return w.user.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+	return w.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 }
 
-func (w *world) startManager(ctx context.Context) error {
-	manager, err := w.cluster.StartOperator(ctx, w.log, "--leader-elect=false", fmt.Sprintf("--max-concurrent-reconciles=%d", w.concurrency))
+func (w *measurement) startManager(ctx context.Context) error {
+	manager, err := w.StartOperator(ctx, w.log, "--leader-elect=false", fmt.Sprintf("--max-concurrent-reconciles=%d", w.concurrency))
 	w.manager = manager
 	return err
 }
 
-func (w *world) stopManager() error {
+func (w *measurement) stopManager() error {
 	if w.manager == nil {
 		return nil
 	}
@@ -88,8 +82,8 @@ func (w *world) stopManager() error {
 	return err
 }
 
-func (w *world) stop() error {
-	err := errors.Join(w.stopManager(), w.cluster.Stop())
+func (w *measurement) stop() error {
+	err := errors.Join(w.stopManager(), w.Stop())
 	if w.log != nil {
 		err = errors.Join(err, w.log.Close(), os.Remove(w.log.Name()))
 	}
@@ -97,13 +91,13 @@ func (w *world) stop() error {
 }
 
 // purge removes everything that a round left. No manager runs meanwhile.
-func (w *world) purge(ctx context.Context) error {
+func (w *measurement) purge(ctx context.Context) error {
 	if err := w.stopManager(); err != nil {
 		return err
 	}
 	kinds := []client.Object{&v1alpha1.DGbotAPIKey{}, &v1alpha1.DGbotAPIKeyRecord{}, &corev1.Secret{}, &eventsv1.Event{}}
 	for _, kind := range kinds {
-		if err := w.user.DeleteAllOf(ctx, kind, client.InNamespace(namespace)); err != nil {
+		if err := w.Admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 	}
@@ -112,7 +106,7 @@ func (w *world) purge(ctx context.Context) error {
 		var records v1alpha1.DGbotAPIKeyRecordList
 		var secrets corev1.SecretList
 		for _, list := range []client.ObjectList{&keys, &records, &secrets} {
-			if err := w.user.List(ctx, list, client.InNamespace(namespace), client.Limit(1)); err != nil {
+			if err := w.Admin.List(ctx, list, client.InNamespace(namespace), client.Limit(1)); err != nil {
 				return false, err
 			}
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package starvation makes a world that is hard on an operator, and measures how a healthy key fares in it. Its tests ask
-// whether anything spins or is minted in vain; hack/bench takes the figures.
+// Package starvation makes a control plane hard on an operator, and measures how long a healthy key takes there. Its tests check
+// that no reconcile repeats without end and no key is minted in vain; hack/bench takes the figures.
 package starvation
 
 import (
@@ -25,9 +25,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
-// Size says how hard a world is.
+// Size is how hard a Hardship is.
 type Size struct {
 	// Foreign and Large are Secrets of 1 KiB and of 1 MiB that belong to no key.
 	Foreign, Large int
@@ -37,7 +38,7 @@ type Size struct {
 	Blocked int
 }
 
-// The namespaces of a world.
+// The namespaces of a Hardship.
 const (
 	// Crowd has the Secrets that belong to no key.
 	Crowd = "starve-crowd"
@@ -56,8 +57,8 @@ const (
 	Ending = "starve-ending"
 )
 
-// World is a world that is hard on an operator. One has to be at work while it is made.
-type World struct {
+// Hardship is a control plane in a state that is hard on an operator: most keys cannot be issued. An operator must run while it is made.
+type Hardship struct {
 	admin   client.WithWatch
 	size    Size
 	webhook *httptest.Server
@@ -67,39 +68,39 @@ type World struct {
 
 const workers = 16
 
-// Make makes the world.
-func Make(ctx context.Context, admin client.WithWatch, size Size) (*World, error) {
-	w := &World{admin: admin, size: size, closing: make(chan struct{})}
-	w.startWebhook()
-	if err := w.fill(ctx); err != nil {
-		w.Close()
+// Make makes the Hardship.
+func Make(ctx context.Context, admin client.WithWatch, size Size) (*Hardship, error) {
+	h := &Hardship{admin: admin, size: size, closing: make(chan struct{})}
+	h.startWebhook()
+	if err := h.fill(ctx); err != nil {
+		h.Close()
 		return nil, err
 	}
-	return w, nil
+	return h, nil
 }
 
-func (w *World) fill(ctx context.Context) error {
+func (h *Hardship) fill(ctx context.Context) error {
 	for _, name := range []string{Taken, Full, Refusing, Hanging, Immutable, Ending} {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"starvation": name}}}
-		if err := w.admin.Create(ctx, namespace); err != nil {
+		if err := h.admin.Create(ctx, namespace); err != nil {
 			return err
 		}
 	}
-	for _, part := range []func(context.Context) error{w.conflicts, w.quota, w.webhooks, w.immutables, w.ending} {
+	for _, part := range []func(context.Context) error{h.conflicts, h.quota, h.webhooks, h.immutables, h.ending} {
 		if err := part(ctx); err != nil {
 			return err
 		}
 	}
-	if w.size.Foreign+w.size.Large == 0 {
+	if h.size.Foreign+h.size.Large == 0 {
 		return nil
 	}
-	return CreateSecrets(ctx, w.admin, Crowd, w.size.Foreign, w.size.Large)
+	return CreateSecrets(ctx, h.admin, Crowd, h.size.Foreign, h.size.Large)
 }
 
 // Close stops the webhook.
-func (w *World) Close() {
-	close(w.closing)
-	w.webhook.Close()
+func (h *Hardship) Close() {
+	close(h.closing)
+	h.webhook.Close()
 }
 
 // Key is a key without anything that is not required.
@@ -113,54 +114,54 @@ func Key(namespace, name string) *v1alpha1.DGbotAPIKey {
 func blockedName(i int) string { return fmt.Sprintf("blocked-%d", i) }
 
 // createKeys creates blocked keys in a namespace.
-func (w *World) createKeys(ctx context.Context, namespace string, change func(*v1alpha1.DGbotAPIKey)) error {
-	return each(ctx, w.size.Blocked, func(ctx context.Context, i int) error {
+func (h *Hardship) createKeys(ctx context.Context, namespace string, change func(*v1alpha1.DGbotAPIKey)) error {
+	return each(ctx, h.size.Blocked, func(ctx context.Context, i int) error {
 		key := Key(namespace, blockedName(i))
 		if change != nil {
 			change(key)
 		}
-		return w.admin.Create(ctx, key)
+		return h.admin.Create(ctx, key)
 	})
 }
 
-func (w *World) conflicts(ctx context.Context) error {
-	if err := w.admin.Create(ctx, Key(Taken, Winner)); err != nil {
+func (h *Hardship) conflicts(ctx context.Context) error {
+	if err := h.admin.Create(ctx, Key(Taken, Winner)); err != nil {
 		return err
 	}
-	if err := awaitReady(ctx, w.admin, Taken, Winner); err != nil {
+	if err := testenv.AwaitReady(ctx, h.admin, within, Taken, Winner); err != nil {
 		return err
 	}
-	return each(ctx, w.size.Conflicts, func(ctx context.Context, i int) error {
+	return each(ctx, h.size.Conflicts, func(ctx context.Context, i int) error {
 		key := Key(Taken, blockedName(i))
 		if i%2 == 0 {
 			key.Spec.Secret = &v1alpha1.SecretSpec{Name: Winner}
-			return w.admin.Create(ctx, key)
+			return h.admin.Create(ctx, key)
 		}
 		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Taken, Name: key.Name}}
-		if err := w.admin.Create(ctx, theirs); err != nil {
+		if err := h.admin.Create(ctx, theirs); err != nil {
 			return err
 		}
-		return w.admin.Create(ctx, key)
+		return h.admin.Create(ctx, key)
 	})
 }
 
-func (w *World) quota(ctx context.Context) error {
+func (h *Hardship) quota(ctx context.Context) error {
 	quota := &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Full, Name: "full"},
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"secrets": resource.MustParse("0")}},
 	}
-	if err := w.admin.Create(ctx, quota); err != nil {
+	if err := h.admin.Create(ctx, quota); err != nil {
 		return err
 	}
-	return w.createKeys(ctx, Full, nil)
+	return h.createKeys(ctx, Full, nil)
 }
 
-func (w *World) webhooks(ctx context.Context) error {
+func (h *Hardship) webhooks(ctx context.Context) error {
 	fail, none, timeout := admissionv1.Fail, admissionv1.SideEffectClassNone, int32(30)
 	configuration := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "starvation"}}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.webhook.Certificate().Raw})
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.webhook.Certificate().Raw})
 	for _, namespace := range []string{Refusing, Hanging} {
-		url := w.webhook.URL + "/" + namespace
+		url := h.webhook.URL + "/" + namespace
 		configuration.Webhooks = append(configuration.Webhooks, admissionv1.ValidatingWebhook{
 			Name:                    namespace + ".dgbot.io",
 			ClientConfig:            admissionv1.WebhookClientConfig{URL: &url, CABundle: certificate},
@@ -172,14 +173,14 @@ func (w *World) webhooks(ctx context.Context) error {
 			}},
 		})
 	}
-	if err := w.admin.Create(ctx, configuration); err != nil {
+	if err := h.admin.Create(ctx, configuration); err != nil {
 		return err
 	}
-	if err := w.awaitRefusals(ctx); err != nil {
+	if err := h.awaitRefusals(ctx); err != nil {
 		return err
 	}
 	for _, namespace := range []string{Refusing, Hanging} {
-		if err := w.createKeys(ctx, namespace, nil); err != nil {
+		if err := h.createKeys(ctx, namespace, nil); err != nil {
 			return err
 		}
 	}
@@ -187,16 +188,16 @@ func (w *World) webhooks(ctx context.Context) error {
 }
 
 // awaitRefusals waits until the API server has heard of the webhooks.
-func (w *World) awaitRefusals(ctx context.Context) error {
+func (h *Hardship) awaitRefusals(ctx context.Context) error {
 	return poll(ctx, "the webhook is asked", func(ctx context.Context) (bool, error) {
 		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Refusing, Name: "probe"}}
-		return w.admin.Create(ctx, probe, client.DryRunAll) != nil, nil
+		return h.admin.Create(ctx, probe, client.DryRunAll) != nil, nil
 	})
 }
 
-func (w *World) startWebhook() {
+func (h *Hardship) startWebhook() {
 	var refusals atomic.Int64
-	w.webhook = httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+	h.webhook = httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		var review admission.AdmissionReview
 		if err := json.NewDecoder(request.Body).Decode(&review); err != nil || review.Request == nil {
 			http.Error(response, "no review", http.StatusBadRequest)
@@ -213,41 +214,41 @@ func (w *World) startWebhook() {
 		}
 		select {
 		case <-request.Context().Done():
-		case <-w.closing:
+		case <-h.closing:
 		}
 	}))
-	w.webhook.Config.ErrorLog = log.New(io.Discard, "", 0)
-	w.webhook.StartTLS()
+	h.webhook.Config.ErrorLog = log.New(io.Discard, "", 0)
+	h.webhook.StartTLS()
 }
 
-func (w *World) immutables(ctx context.Context) error {
-	if err := w.createKeys(ctx, Immutable, nil); err != nil {
+func (h *Hardship) immutables(ctx context.Context) error {
+	if err := h.createKeys(ctx, Immutable, nil); err != nil {
 		return err
 	}
-	return each(ctx, w.size.Blocked, func(ctx context.Context, i int) error {
-		if err := awaitReady(ctx, w.admin, Immutable, blockedName(i)); err != nil {
+	return each(ctx, h.size.Blocked, func(ctx context.Context, i int) error {
+		if err := testenv.AwaitReady(ctx, h.admin, within, Immutable, blockedName(i)); err != nil {
 			return err
 		}
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Immutable, Name: blockedName(i)}}
-		if err := w.admin.Patch(ctx, secret, merge(`{"immutable":true}`)); err != nil {
+		if err := h.admin.Patch(ctx, secret, merge(`{"immutable":true}`)); err != nil {
 			return err
 		}
 		request := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RotateRequestedAtAnnotation, time.Now().UTC().Format(time.RFC3339))
-		return w.admin.Patch(ctx, Key(Immutable, blockedName(i)), merge(request))
+		return h.admin.Patch(ctx, Key(Immutable, blockedName(i)), merge(request))
 	})
 }
 
 // ending deletes a namespace that something keeps from ending, and with it keys that something else keeps.
-func (w *World) ending(ctx context.Context) error {
+func (h *Hardship) ending(ctx context.Context) error {
 	const hold = "starvation.dgbot.io/hold"
 	held := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: Ending, Name: "held", Finalizers: []string{hold}}}
-	if err := w.admin.Create(ctx, held); err != nil {
+	if err := h.admin.Create(ctx, held); err != nil {
 		return err
 	}
-	if err := w.createKeys(ctx, Ending, func(key *v1alpha1.DGbotAPIKey) { key.Finalizers = []string{hold} }); err != nil {
+	if err := h.createKeys(ctx, Ending, func(key *v1alpha1.DGbotAPIKey) { key.Finalizers = []string{hold} }); err != nil {
 		return err
 	}
-	return w.admin.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Ending}})
+	return h.admin.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Ending}})
 }
 
 // CreateSecrets fills a new namespace with Secrets of 1 KiB and of 1 MiB.
