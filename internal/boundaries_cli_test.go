@@ -40,17 +40,18 @@ func cliBoundaries() map[string]boundary {
 			api+machinery+cobra+"internal/apikey internal/lifecycle/revisions internal/lifecycle/standing"),
 		plugin + "/target": rule("cluster display exit flags lookup session", api+machinery+cobra),
 		// The verbs.
-		plugin + "/list":     rule("cluster display session status target", api+machinery+cobra),
-		plugin + "/audit":    rule("display exit flags session status target", api+machinery+cobra+"internal/lifecycle/effective"),
-		plugin + "/describe": rule("cluster display flags session status target", api+machinery+cobra+"internal/lifecycle k8s.io/api k8s.io/client-go"),
-		plugin + "/change":   rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle"),
-		plugin + "/identify": rule("display exit flags lookup session", cobra+"internal/apikey"),
-		plugin + "/verify":   rule("display exit flags lookup session", api+cobra+"internal/apikey"),
-		plugin + "/scan":     rule("display exit flags lookup search session", machinery+cobra+"internal/apikey k8s.io/utils/clock golang.org/x/term"),
+		plugin + "/list":      rule("cluster display session status target", api+machinery+cobra),
+		plugin + "/audit":     rule("display exit flags session status target", api+machinery+cobra+"internal/lifecycle/effective"),
+		plugin + "/dashboard": rule("cluster display exit session status", api+machinery+cobra+"k8s.io/client-go/tools/cache"),
+		plugin + "/describe":  rule("cluster display flags session status target", api+machinery+cobra+"internal/lifecycle k8s.io/api k8s.io/client-go"),
+		plugin + "/change":    rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle"),
+		plugin + "/identify":  rule("display exit flags lookup session", cobra+"internal/apikey"),
+		plugin + "/verify":    rule("display exit flags lookup session", api+cobra+"internal/apikey"),
+		plugin + "/scan":      rule("display exit flags lookup search session", machinery+cobra+"internal/apikey k8s.io/utils/clock golang.org/x/term"),
 		// Test helpers that several packages use. They import no verb, so that the tests of each verb can use them.
 		plugin + "/clitest": rule("cluster exit", api+machinery+cobra+"internal/apikey k8s.io/cli-runtime/pkg/genericiooptions"),
 	}
-	all := rule("audit change describe display exit flags identify list scan session verify", cobra+"internal/version k8s.io/cli-runtime/pkg/genericiooptions")
+	all := rule("audit change dashboard describe display exit flags identify list scan session verify", cobra+"internal/version k8s.io/cli-runtime/pkg/genericiooptions")
 	all.inTests = append(all.inTests, module+"/"+plugin+"/cluster")
 	rules[plugin] = all
 	return rules

@@ -8,6 +8,7 @@ import (
 
 	"dgbot.io/key-operator/internal/cli/audit"
 	"dgbot.io/key-operator/internal/cli/change"
+	"dgbot.io/key-operator/internal/cli/dashboard"
 	"dgbot.io/key-operator/internal/cli/describe"
 	"dgbot.io/key-operator/internal/cli/identify"
 	"dgbot.io/key-operator/internal/cli/list"
@@ -18,5 +19,5 @@ import (
 
 // NewCommand returns kubectl dgbot with all its verbs.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	return session.NewRoot(streams, list.New, describe.New, audit.New, change.NewRotate, change.NewCompromise, change.NewRevoke, change.NewDisable, change.NewEnable, identify.New, verify.New, scan.New, newVersion)
+	return session.NewRoot(streams, list.New, describe.New, audit.New, change.NewRotate, change.NewCompromise, change.NewRevoke, change.NewDisable, change.NewEnable, identify.New, verify.New, scan.New, dashboard.New, newVersion)
 }

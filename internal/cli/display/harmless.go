@@ -88,6 +88,9 @@ func OneLine(text string) string {
 	return strings.Join(strings.Fields(strings.ToValidUTF8(text, string(utf8.RuneError))), " ")
 }
 
+// Plain returns a text on one line, without invisible characters and with keys masked, for what is not written to a stream of NewWriter.
+func Plain(text string) string { return apikey.Redact(strings.Map(visible, OneLine(text))) }
+
 // Writef formats a text that the plugin itself is the author of, as fmt.Fprintf does, and writes it at once. It puts every argument that is a
 // text, an error or a fmt.Stringer on one line; line breaks and tabs come from the format alone. All packages of the plugin write through it.
 func Writef(out io.Writer, format string, arguments ...any) error {
