@@ -6,53 +6,53 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Which states a field accepts is declared on the field and not on the type: a state that is added for keys must not
-// become a state of records, which verifiers would not know.
+// Each field declares the states that it accepts; the type does not. A state that is added for keys must not become a
+// state of records, because verifiers would not know it.
 
 // KeyState is the state of a DGbotAPIKey or of a DGbotAPIKeyRecord.
 type KeyState string
 
 const (
-	// StateActive: the key verifies.
+	// StateActive: verifiers accept the key.
 	StateActive KeyState = "Active"
-	// StateDisabled: the key does not verify until it is Active again.
+	// StateDisabled: verifiers reject the key until it is Active again.
 	StateDisabled KeyState = "Disabled"
-	// StateRevoked: the key never verifies again.
+	// StateRevoked: verifiers reject the key for good.
 	StateRevoked KeyState = "Revoked"
 )
 
-// DGbotAPIKeySpec says which API key is wanted. The operator never changes it.
+// DGbotAPIKeySpec describes the API key that you want. The operator never changes it.
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.requestedAt) || !self.rotation.requestedAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.rotation.requestedAt).hasValue() || !self.expiresAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.expiresAt).hasValue() || timestamp(self.rotation.requestedAt) < timestamp(self.expiresAt)",message="requestedAt must be before expiresAt: an expired key is not rotated",fieldPath=".rotation.requestedAt"
 // +kubebuilder:validation:XValidation:rule="!has(self.expiresAt) || !has(self.rotation) || !has(self.rotation.revokeIssuedBefore) || !self.rotation.revokeIssuedBefore.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.rotation.revokeIssuedBefore).hasValue() || !self.expiresAt.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') || format.datetime().validate(self.expiresAt).hasValue() || timestamp(self.rotation.revokeIssuedBefore) < timestamp(self.expiresAt)",message="revokeIssuedBefore must be before expiresAt: to end the key now, set state: Revoked",fieldPath=".rotation.revokeIssuedBefore"
 type DGbotAPIKeySpec struct {
-	// label is how people recognise the key: what uses it and where, such as "Production server". Required, 1 to 100
-	// characters on one line, not only spaces. It may be changed at any time.
+	// label is the name by which people recognize the key: what uses it and where, such as "Production server". Required; 1 to
+	// 100 characters on one line, not blank. You can change it at any time.
 	// +required
 	// +kubebuilder:validation:MaxLength=100
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]')",message="label must not be blank: say what uses the key, such as \"Production server\""
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]') || !self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{034F}\\x{115F}\\x{1160}\\x{17B4}\\x{17B5}\\x{180B}-\\x{180F}\\x{2065}\\x{2800}\\x{3164}\\x{FE00}-\\x{FE0D}\\x{FFA0}\\x{FFF0}-\\x{FFF8}\\x{1D159}\\x{E0000}-\\x{E0FFF}]|[^\\P{Cf}\\x{200C}\\x{200D}]')",message="label must be one line without control characters, those that are invisible or change the direction of text included"
 	Label string `json:"label"`
 
-	// environment the key belongs to, such as production, staging or development: lower-case letters, digits and
-	// inner hyphens, at most 32 characters, beginning with a letter. Required, immutable: a key belongs to one
-	// environment; create another DGbotAPIKey for another one. Creating a key needs the RBAC verb "use" on
-	// dgbotenvironments of this name in the key's namespace.
+	// environment is the environment that the key belongs to, such as production, staging or development. Required; 1 to 32
+	// lower-case letters, digits and inner hyphens, beginning with a letter. Creating a key needs the RBAC verb "use" on
+	// dgbotenvironments of this name in the key's namespace. Immutable: create another DGbotAPIKey for another environment.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$')",message="environment must be 1-32 lower-case letters, digits or inner hyphens and begin with a letter, such as production"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environment is immutable: create another DGbotAPIKey for another environment",reason=FieldValueForbidden
 	Environment string `json:"environment"`
 
-	// chatbotRef names the chatbot that the key is for, a DGbotChatbot in the same namespace. Its ID goes onto the key's
-	// records, into its Secret as chatbot-id, and into the answers of verifiers. A key waits with its first revision until
-	// the chatbot has an ID; one that has been issued goes on with the ID it had, until another chatbot reserves that ID. The
-	// chatbot must belong to the key's environment. Changing or removing chatbotRef needs the RBAC verb "use" on it, as scopes do.
+	// chatbotRef names the chatbot that the key is for: a DGbotChatbot in the same namespace and of the same environment. The
+	// operator writes the chatbot's ID to the key's records, and to its Secret as chatbot-id. Verifiers return the ID in their
+	// answers. By default the key is for no chatbot. The operator issues the first revision when the chatbot has an ID. Later
+	// the key keeps the ID that it had, until another chatbot reserves that ID. Changing or removing chatbotRef needs the RBAC
+	// verb "use" on the environment, as scopes do.
 	// +optional
 	ChatbotRef *ChatbotReference `json:"chatbotRef,omitempty"`
 
-	// scopes the key is good for: at most 32, each of them once. Without any, the key grants only what needs no scope.
-	// Changing them needs the same right as creating the key and takes effect on all revisions that verify. The list is
-	// atomic: a server-side apply replaces it as a whole, so no other field manager can keep a scope in it.
+	// scopes are the permissions of the key: at most 32, without repeats. Without scopes, the key grants only what needs no
+	// scope. Changing them needs the same RBAC verb as creating the key. A change takes effect on all valid revisions. The
+	// list is atomic: a server-side apply replaces it as a whole, so no other field manager can keep a scope in it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -60,18 +60,24 @@ type DGbotAPIKeySpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('.') && !self.endsWith('.') && !self.contains('..')",message="a scope must not have an empty segment: remove a leading, trailing or doubled dot (such as conversations.read or conversations.*)"
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// state of the key. Active: it verifies; an absent state means the same. Disabled: no revision verifies, nothing is
-	// issued, and requests wait; setting Active again brings the same key back. Revoked: all revisions are revoked for good;
-	// setting Active again issues a new revision and revives none. The API server adds no default, so that a GitOps tool
-	// sees when the field was set elsewhere. Field selectors therefore select keys without a state by spec.state= (empty)
-	// and not by spec.state=Active; spec.state!=Disabled,spec.state!=Revoked selects all keys that are active.
+	// state is the state of the key: Active, Disabled or Revoked. An absent state means Active.
+	//
+	// Active: verifiers accept the key. Disabled: verifiers reject all revisions, the operator issues nothing, and requests
+	// wait; Active makes the same key valid again. Revoked: the operator revokes all revisions for good; Active issues a new
+	// revision and restores no earlier one.
+	//
+	// The API server sets no default, so that a GitOps tool sees when another client set the field. Field selectors therefore
+	// select keys without a state by spec.state= (empty) and not by spec.state=Active. The selector
+	// spec.state!=Disabled,spec.state!=Revoked selects all active keys.
 	// +optional
 	// +kubebuilder:validation:Enum=Active;Disabled;Revoked
 	State KeyState `json:"state,omitempty"`
 
-	// expiresAt ends the key: from this instant on no revision verifies and none is issued. RFC 3339 in whole
-	// seconds. A key that is created with a time in the past is accepted with a warning, and never issued. Moving it
-	// earlier takes effect at once on all revisions; moving it later, or removing it, issues a new revision, because a revision's own end never moves later.
+	// expiresAt is the instant at which the key expires. From then on verifiers reject all its revisions and the operator
+	// issues none. A time in RFC 3339 with whole seconds. By default the key does not expire. The API server accepts a new key
+	// whose time is in the past, with a warning; the operator never issues it. An earlier time takes effect at once on all
+	// revisions. If you set a later time or remove it, the operator issues a new revision, because the notAfter of a revision
+	// never moves later.
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
@@ -79,44 +85,48 @@ type DGbotAPIKeySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="expiresAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// rotation says when the key is replaced by a new revision, and how long the earlier one goes on verifying.
+	// rotation describes when the operator issues a new revision, and how long the previous one stays valid. Without it, the
+	// operator does not rotate the key, unless an annotation or the DGbotEnvironment asks for a rotation.
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`
 
-	// secret says where the key is published: a Secret in the same namespace.
+	// secret describes where the operator publishes the key: a Secret in the same namespace. By default the Secret has the
+	// name of the DGbotAPIKey, and the key text is in its entry api-key.
 	// +optional
 	Secret *SecretSpec `json:"secret,omitempty"`
 }
 
-// Rotation says when a new revision replaces the key. Requests are levels, not triggers: applying the same time twice
-// rotates once.
+// Rotation describes when a new revision supersedes the current one. Requests are levels, not triggers: if you apply the
+// same time twice, the operator rotates once.
 // +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: otherwise more and more revisions verify at once",fieldPath=".overlap"
 // +kubebuilder:validation:XValidation:rule="!has(self.retire) || self.retire != 'WhenUnused' || has(self.maxOverlap)",message="maxOverlap is required with retire: WhenUnused: it ends earlier revisions that stay in use, such as 720h",fieldPath=".maxOverlap"
 // +kubebuilder:validation:XValidation:rule="!has(self.maxOverlap) || !has(self.overlap) || size(self.maxOverlap) == 0 || !self.maxOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) <= duration(self.maxOverlap)",message="maxOverlap must be at least overlap: it is when earlier revisions end at the latest",fieldPath=".maxOverlap"
 type Rotation struct {
-	// interval replaces the key on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by key so
-	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
-	// 2160h (90 days) or 1h30m. Without it the key is only rotated on request.
+	// interval is the time between rotations on schedule. A duration of at least 1m and at most 876000h, in h, m, s and ms in
+	// this order, such as 2160h (90 days) or 1h30m. Without it, the operator rotates the key only on request, unless the
+	// DGbotEnvironment sets an interval. A rotation is due between 0.9 and 1.0 of the interval after the revision was issued.
+	// The point differs from key to key, so that not all keys rotate at once.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="interval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
-	// overlap is how long earlier revisions go on verifying after a newer one is published, so that workloads can pick
-	// it up. A duration of 0s or more, less than interval, at most 876000h. Default 24h, or half the interval where that is shorter.
-	// Shortening it also shortens overlaps that are running; lengthening it counts from the next rotation. At most 10
-	// earlier revisions verify at once; further rotations wait.
+	// overlap is how long previous revisions stay valid after the operator published a newer one, so that workloads can pick
+	// it up. A duration of 0s or more, less than interval, at most 876000h. Default 24h, or half the interval if that is
+	// shorter. A shorter overlap also shortens running overlaps; a longer one counts from the next rotation. At most 10
+	// previous revisions are valid at once; further rotations wait.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="overlap must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 
-	// requestedAt asks for a rotation: the current revision must be issued after this time. RFC 3339 in whole seconds.
-	// A time in the future is a one-off schedule. Without touching spec, the annotation
-	// keys.dgbot.io/rotate-requested-at asks for the same; the later of the two counts, and one in the future never
-	// holds back one that is due. status.lastHandledRequest.rotateRequestedAt shows when it is done.
+	// requestedAt asks for a rotation: the current revision must be issued after this time. A time in RFC 3339 with whole
+	// seconds. By default no rotation is requested. A time in the future is a one-off schedule. The annotation
+	// keys.dgbot.io/rotate-requested-at makes the same request without a change of spec. Of the two, the later one that is due
+	// counts; one in the future does not delay one that is due. When the request is done,
+	// status.lastHandledRequest.rotateRequestedAt has its time.
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
@@ -124,10 +134,11 @@ type Rotation struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RequestedAt *metav1.Time `json:"requestedAt,omitempty"`
 
-	// revokeIssuedBefore revokes, at once and for good, all revisions issued up to and including this second, and
-	// replaces the current one if it is among them. Use it when a key has leaked. RFC 3339 in whole seconds; in the
-	// future it does nothing until then. Without touching spec, the annotation keys.dgbot.io/revoke-issued-before asks
-	// for the same. status.lastHandledRequest.revokeIssuedBefore shows when it is done.
+	// revokeIssuedBefore revokes, at once and for good, all revisions issued up to and including this second. If the current
+	// revision is among them, the operator issues a new one. Use it when a key has leaked. A time in RFC 3339 with whole
+	// seconds. By default nothing is revoked. A time in the future does nothing until then. The annotation
+	// keys.dgbot.io/revoke-issued-before makes the same request without a change of spec. When the request is done,
+	// status.lastHandledRequest.revokeIssuedBefore has its time.
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
@@ -135,25 +146,28 @@ type Rotation struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
 
-	// retire says when earlier revisions stop verifying. AfterOverlap: at the end of the overlap; an absent value means the same.
-	// WhenUnused: once no verifier has reported a use for quietPeriod, at the end of the overlap at the earliest and of maxOverlap at
-	// the latest. As long as no verifier reports, every revision counts as in use. While one is in use beyond the overlap,
-	// the condition PreviousRevisionInUse names it. WhenUnused counts from the next rotation; AfterOverlap also ends what
-	// is running.
+	// retire is when previous revisions become invalid: AfterOverlap or WhenUnused. An absent value means AfterOverlap.
+	//
+	// AfterOverlap: at the end of the overlap. WhenUnused: when no verifier has reported a use for quietPeriod, but not before
+	// the end of overlap and not after the end of maxOverlap. While no verifier reports, every revision counts as in use.
+	// While a revision is in use beyond the overlap, the condition PreviousRevisionInUse names it.
+	//
+	// A change to WhenUnused counts from the next rotation. A change to AfterOverlap also ends running overlaps.
 	// +optional
 	Retire RetirePolicy `json:"retire,omitempty"`
 
-	// quietPeriod is, with WhenUnused, how long an earlier revision must not have been used to be retired; it counts from
-	// the last use that is known, plus the resolution with which uses are reported. A duration of at most 876000h, default 1h.
+	// quietPeriod is, with WhenUnused, how long a previous revision must be unused before it becomes invalid. It counts from
+	// the last known use, plus the resolution with which verifiers report uses. A duration of 0s or more, at most 876000h.
+	// Default 1h.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="quietPeriod must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
 	QuietPeriod *metav1.Duration `json:"quietPeriod,omitempty"`
 
-	// maxOverlap is, with WhenUnused, when earlier revisions end at the latest, in use or not: it is set on them as soon as
-	// a newer one is published, so that nothing depends on the operator. Required with WhenUnused; a duration of at least
-	// overlap, at most 876000h. Where overlap is not set, it is no longer than this.
+	// maxOverlap is, with WhenUnused, how long previous revisions stay valid at most, in use or not. Required with WhenUnused;
+	// a duration of at least overlap, at most 876000h. The operator sets this bound on previous revisions when it publishes a
+	// newer one. The bound therefore holds without the operator. The default overlap is never longer than maxOverlap.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -161,51 +175,54 @@ type Rotation struct {
 	MaxOverlap *metav1.Duration `json:"maxOverlap,omitempty"`
 }
 
-// RetirePolicy says when earlier revisions stop verifying.
+// RetirePolicy is when previous revisions become invalid.
 // +kubebuilder:validation:Enum=AfterOverlap;WhenUnused
 type RetirePolicy string
 
 const (
 	// RetireAfterOverlap: at the end of the overlap.
 	RetireAfterOverlap RetirePolicy = "AfterOverlap"
-	// RetireWhenUnused: when nobody has used them for a while.
+	// RetireWhenUnused: when no verifier has reported a use for quietPeriod.
 	RetireWhenUnused RetirePolicy = "WhenUnused"
 )
 
-// SecretSpec says where and how the key is published.
+// SecretSpec describes where and how the operator publishes the key.
 type SecretSpec struct {
-	// name of the Secret, in the namespace of the DGbotAPIKey; by default the DGbotAPIKey's own name. Its effective
-	// value is immutable. If another Secret of that name exists, it is left alone and the key is Stalled.
+	// name is the name of the Secret, in the namespace of the DGbotAPIKey. At most 253 characters: lower-case letters, digits,
+	// - and . (a DNS subdomain). Default: the name of the DGbotAPIKey. Its effective value is immutable. If a foreign Secret
+	// has this name, the operator leaves it alone and the key is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="secret.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	Name string `json:"name,omitempty"`
 
-	// key is the entry of the Secret's data that holds the API key. Default api-key; immutable.
+	// key is the entry of the Secret's data that holds the key text. At most 253 letters, digits, -, _ and .; not the name of
+	// another entry that the operator publishes. Default api-key. Its effective value is immutable.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="secret.key must be a name that an entry of a Secret may have: letters, digits, -, _ and ."
 	// +kubebuilder:validation:XValidation:rule="!(self in ['key-id', 'environment', 'chatbot-id', 'type', 'provider'])",message="secret.key must not be key-id, environment, chatbot-id, type or provider: the operator publishes these beside the key"
 	Key string `json:"key,omitempty"`
 
-	// template adds labels and annotations to the Secret, such as those of a reloader. Nothing is copied from the
-	// DGbotAPIKey's own metadata.
+	// template has labels and annotations that the operator adds to the Secret, such as those of a reloader. Default: none.
+	// The operator copies nothing from the metadata of the DGbotAPIKey.
 	// +optional
 	Template *SecretTemplate `json:"template,omitempty"`
 }
 
-// LabelValue is the value of a label.
+// LabelValue is the value of a label: at most 63 characters.
 // +kubebuilder:validation:MaxLength=63
 type LabelValue string
 
-// AnnotationValue is the value of an annotation.
+// AnnotationValue is the value of an annotation: at most 4096 characters.
 // +kubebuilder:validation:MaxLength=4096
 type AnnotationValue string
 
-// SecretTemplate is metadata for the published Secret.
+// SecretTemplate has metadata for the published Secret.
 type SecretTemplate struct {
-	// labels to set on the Secret, at most 32; not those of the operator or of GitOps tools. The map is atomic: a server-side
-	// apply replaces it as a whole, so no other field manager can keep an entry in it.
+	// labels are the labels that the operator sets on the Secret: at most 32, none that belongs to the operator, a GitOps tool
+	// or a replicator. Default: none. The map is atomic: a server-side apply replaces it as a whole, so no other field manager
+	// can keep an entry in it.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
@@ -213,8 +230,9 @@ type SecretTemplate struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('keys.dgbot.io/') && !k.startsWith('argocd.argoproj.io/') && !k.contains('.toolkit.fluxcd.io/') && !(k in ['app.kubernetes.io/managed-by', 'app.kubernetes.io/instance', 'kubectl.kubernetes.io/last-applied-configuration']))",message="template must not set keys.dgbot.io/*, app.kubernetes.io/managed-by, app.kubernetes.io/instance, argocd.argoproj.io/*, *.toolkit.fluxcd.io/* or kubectl.kubernetes.io/last-applied-configuration: they belong to the operator, Argo CD, Flux and kubectl"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// annotations to set on the Secret, at most 32; not those of the operator or of GitOps tools. The map is atomic, as labels is:
-	// an annotation may tell another controller to copy the Secret elsewhere.
+	// annotations are the annotations that the operator sets on the Secret: at most 32, none that belongs to the operator, a
+	// GitOps tool or a replicator. Default: none. The map is atomic, as labels is: an annotation can tell another controller
+	// to copy the Secret elsewhere.
 	// +optional
 	// +mapType=atomic
 	// +kubebuilder:validation:MaxProperties=32
@@ -225,22 +243,22 @@ type SecretTemplate struct {
 
 // RevisionStatus describes one revision of the key: one issued key text.
 type RevisionStatus struct {
-	// revision counts the issued keys, beginning with 1. Numbers may be left out.
+	// revision is the number of the revision. The first is 1; the operator can skip numbers.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Revision int64 `json:"revision"`
 
-	// keyID is the public part of the key text; it stands in the key and in logs of those who verify it.
+	// keyID is the public part of the key text. Verifiers return it in their answers, so that services can log it.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	KeyID string `json:"keyID"`
 
-	// recordName is the DGbotAPIKeyRecord that makes this revision verify.
+	// recordName is the name of the DGbotAPIKeyRecord of this revision. Verifiers accept the revision because of this record.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	RecordName string `json:"recordName"`
 
-	// issuedAt is when the revision was issued.
+	// issuedAt is when the operator issued the revision.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -248,7 +266,7 @@ type RevisionStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	IssuedAt metav1.Time `json:"issuedAt"`
 
-	// notAfter is when the revision stops verifying; absent while no end is set.
+	// notAfter is the instant from which on verifiers reject the revision. Absent while the revision has no such bound.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -256,8 +274,8 @@ type RevisionStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// lastUsedAt is when a verifier last answered that this revision is good; absent where none has reported that.
-	// Uses are reported in steps of status.resolution of the revision's record, 10 minutes by default.
+	// lastUsedAt is when a verifier last accepted this revision. Absent if no verifier has reported a use. Verifiers report
+	// uses in steps of status.resolution of the revision's record, 10 minutes by default.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -266,34 +284,35 @@ type RevisionStatus struct {
 	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
 }
 
-// DGbotAPIKeyStatus is what the operator has seen and done. It is rebuilt from the records and the Secret when lost.
+// DGbotAPIKeyStatus is what the operator has observed and done. If it is lost, the operator rebuilds it from the records
+// and the Secret.
 type DGbotAPIKeyStatus struct {
-	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// observedGeneration is the generation of spec that this status describes. It is -1 until the operator first observes the
 	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the key: Ready always; Reconciling, Stalled, RequestInvalid, RequestPending,
-	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused only while True.
+	// conditions are the conditions of the key. Ready is always present. Reconciling, Stalled, RequestInvalid, RequestPending,
+	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused are present only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// current is the revision whose key the Secret holds. Absent while the Secret holds none of this key's revisions.
+	// current is the revision whose key text the Secret holds. Absent while the Secret holds no revision of this key.
 	// +optional
 	Current *RevisionStatus `json:"current,omitempty"`
 
-	// previous are the other revisions that still verify, or would if the key were not Disabled (neither revoked nor
-	// past notAfter), newest first.
+	// previous are the other revisions that are neither revoked nor past notAfter, newest first. They are valid unless the key
+	// is Disabled.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Previous []RevisionStatus `json:"previous,omitempty"`
 
-	// lastUsedAt is the newest successful use of any revision that a verifier has reported, those that have ended included.
-	// Absent while no use is known: see trackedSince for what that says.
+	// lastUsedAt is the newest successful use that a verifier has reported of any revision, including expired and revoked
+	// ones. Absent while no use is known; trackedSince tells what that means.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -301,9 +320,9 @@ type DGbotAPIKeyStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
 
-	// trackedSince is since when a use of the current revision would have been noticed: verifiers have reported for the
-	// key's environment without a gap since then. Absent while none reports: then nothing is known about uses, and a key
-	// without lastUsedAt must not be taken for unused.
+	// trackedSince is the time since which verifiers have reported every use of the current revision: they have reported for
+	// the key's environment without a gap. Absent while no verifier reports. Uses are then unknown, so a key without
+	// lastUsedAt can still be in use.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -311,7 +330,8 @@ type DGbotAPIKeyStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	TrackedSince *metav1.Time `json:"trackedSince,omitempty"`
 
-	// nextRotationAt is when the next revision is due: by schedule or by a request in the future, whichever is first.
+	// nextRotationAt is when the next revision is due: by schedule or by a request in the future, whichever is first. Absent
+	// if no rotation is planned.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -319,21 +339,21 @@ type DGbotAPIKeyStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NextRotationAt *metav1.Time `json:"nextRotationAt,omitempty"`
 
-	// lastHandledRequest holds the requests that are done, to wait on.
+	// lastHandledRequest has the requests that the operator has carried out. Clients can wait for it.
 	// +optional
 	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
 
-	// audit is how far the audit of unused keys has come with this one. Absent for a key that is not known to be unused.
+	// audit is how far the audit of unused keys has gone with this key. Absent unless the key is known to be unused.
 	// +optional
 	Audit *AuditStatus `json:"audit,omitempty"`
 
-	// binding names the published Secret (Service Binding "provisioned service").
+	// binding names the published Secret, as a Service Binding "provisioned service".
 	// +optional
 	Binding *Binding `json:"binding,omitempty"`
 }
 
-// DGbotAPIKey is an API key of DGbot, for one environment. The operator issues it, publishes it in a Secret in the
-// same namespace, keeps a hashed DGbotAPIKeyRecord of each revision for verification, and rotates and revokes it.
+// DGbotAPIKey is an API key of DGbot for one environment. The operator issues it and publishes it in a Secret in the same
+// namespace. For verification it keeps a hashed DGbotAPIKeyRecord of each revision. It rotates and revokes the key.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=dgkey,categories=dgbot
@@ -358,11 +378,11 @@ type DGbotAPIKey struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says which API key is wanted.
+	// spec describes the API key that you want.
 	// +required
 	Spec DGbotAPIKeySpec `json:"spec"`
 
-	// status is what the operator has seen and done.
+	// status is what the operator has observed and done.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotAPIKeyStatus `json:"status,omitempty,omitzero"`

@@ -6,30 +6,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DGbotChatbotSpec says which chatbot is wanted. The operator never changes it.
+// DGbotChatbotSpec describes the chatbot that you want. The operator never changes it.
 // +kubebuilder:validation:XValidation:rule="has(self.chatbotID) == has(oldSelf.chatbotID)",message="chatbotID is immutable: a chatbot keeps the ID it was created with; create another DGbotChatbot for another ID",fieldPath=".chatbotID",reason=FieldValueForbidden
 type DGbotChatbotSpec struct {
-	// displayName is how people recognise the chatbot, such as "Support bot". Required, 1 to 100 characters on one line,
-	// not only spaces. It may be changed at any time.
+	// displayName is the name by which people recognize the chatbot, such as "Support bot". Required; 1 to 100 characters on
+	// one line, not blank. You can change it at any time.
 	// +required
 	// +kubebuilder:validation:MaxLength=100
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]')",message="displayName must not be blank: say what people call the chatbot, such as \"Support bot\""
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[^\\pZ\\pC\\pM\\x{115F}\\x{1160}\\x{2800}\\x{3164}\\x{FFA0}]') || !self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{034F}\\x{115F}\\x{1160}\\x{17B4}\\x{17B5}\\x{180B}-\\x{180F}\\x{2065}\\x{2800}\\x{3164}\\x{FE00}-\\x{FE0D}\\x{FFA0}\\x{FFF0}-\\x{FFF8}\\x{1D159}\\x{E0000}-\\x{E0FFF}]|[^\\P{Cf}\\x{200C}\\x{200D}]')",message="displayName must be one line without control characters, those that are invisible or change the direction of text included"
 	DisplayName string `json:"displayName"`
 
-	// environment the chatbot belongs to, such as production, staging or development: lower-case letters, digits and
-	// inner hyphens, at most 32 characters, beginning with a letter. Required, immutable.
+	// environment is the environment that the chatbot belongs to, such as production, staging or development. Required; 1 to
+	// 32 lower-case letters, digits and inner hyphens, beginning with a letter. Immutable: create another DGbotChatbot for
+	// another environment.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$')",message="environment must be 1-32 lower-case letters, digits or inner hyphens and begin with a letter, such as production"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="environment is immutable: create another DGbotChatbot for another environment",reason=FieldValueForbidden
 	Environment string `json:"environment"`
 
-	// chatbotID adopts an ID that exists already: 1 to 64 letters, digits, _ and -, beginning with a letter or digit.
-	// Immutable. Without it an ID is issued, cb_ and 22 letters and digits, which belongs to this object for as long as
-	// it exists; one that is created anew gets another ID. To keep an ID beyond that, or to move it, write it here. An
-	// ID is public and unique in the cluster: the first who claims it has it. Setting it needs the RBAC verb "adopt" on
-	// dgbotchatbots in the whole cluster.
+	// chatbotID adopts an ID that exists already: 1 to 64 letters, digits, _ and -, beginning with a letter or digit. Setting
+	// it needs the RBAC verb "adopt" on dgbotchatbots in the whole cluster.
+	//
+	// By default the operator issues an ID: cb_ and 22 letters and digits. It belongs to this object as long as the object
+	// exists; an object that is created anew gets another ID. To keep an ID for longer, or to move it, write it here. An ID is
+	// public and unique in the cluster: the first chatbot that reserves it has it. Immutable: create another DGbotChatbot for
+	// another ID.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -37,69 +40,77 @@ type DGbotChatbotSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="chatbotID is immutable: create another DGbotChatbot for another ID",reason=FieldValueForbidden
 	ChatbotID string `json:"chatbotID,omitempty"`
 
-	// widget says where the snippet for web pages is published, and what it loads.
+	// widget describes where the operator publishes the snippet for web pages, and which script it loads. Without it, the
+	// defaults of its fields apply.
 	// +optional
 	Widget *WidgetSpec `json:"widget,omitempty"`
 
-	// identityVerification issues an HMAC secret, with which your server vouches for who a visitor is. Without it there is
-	// none, and no identity token is good for this chatbot. Removing it ends the secret at once; the Secret stays as it is, and
-	// setting it again issues another one, or imports again what importFrom names.
+	// identityVerification makes the operator issue an HMAC secret, with which your server signs who a visitor is. Without it,
+	// the chatbot has no HMAC secret and verifiers reject every identity token for it. If you remove it, verifiers reject the
+	// HMAC secret at once; the Secret stays as it is. If you set it again, the operator issues another HMAC secret, or imports
+	// again what importFrom names.
 	// +optional
 	IdentityVerification *IdentityVerification `json:"identityVerification,omitempty"`
 }
 
-// IdentityVerification says which HMAC secret is wanted, and what is accepted that was signed with it.
+// IdentityVerification describes the HMAC secret that you want, and which signatures by it verifiers accept.
 type IdentityVerification struct {
-	// rotation says when the HMAC secret is replaced, and how long the earlier one goes on verifying.
+	// rotation describes when the operator issues a new HMAC secret, and how long the previous one stays valid. Without it,
+	// the operator rotates only when an annotation asks for it.
 	// +optional
 	Rotation *IdentityRotation `json:"rotation,omitempty"`
 
-	// secret says where the HMAC secret is published: a Secret in the namespace of the DGbotChatbot, with the entries
-	// hmac-secret (the key is its characters as they stand), kid and chatbot-id, and during an overlap
-	// hmac-secret-previous and kid-previous.
+	// secret describes where the operator publishes the HMAC secret: a Secret in the namespace of the DGbotChatbot. Its
+	// entries are hmac-secret, kid and chatbot-id, and during an overlap hmac-secret-previous and kid-previous. The characters
+	// of hmac-secret are the HMAC key; do not decode them. Without this field, the defaults of its fields apply.
 	// +optional
 	Secret *IdentitySecretSpec `json:"secret,omitempty"`
 
-	// importFrom starts from an HMAC secret that you already use instead of a new one: it becomes the first revision, and
-	// is read once. The Secret it comes from is not changed and may be deleted afterwards; later changes of it are ignored,
-	// and the condition ImportIgnored says so within a minute. Setting it needs the right to get that Secret. It is refused
-	// where a revokeIssuedBefore has come, which ends what was made before. When the secret has leaked, take it away.
+	// importFrom names an HMAC secret that you already use; it becomes the first revision. By default the operator issues a
+	// new HMAC secret. Setting it needs the right to get that Secret.
+	//
+	// The operator reads the Secret once and does not change it; you can delete it afterwards. It ignores later changes of
+	// that Secret, and within a minute sets the condition ImportIgnored. The operator rejects an import once a
+	// revokeIssuedBefore is due, because that revokes every earlier secret. Remove importFrom if the secret has leaked.
 	// +optional
 	ImportFrom *ImportSource `json:"importFrom,omitempty"`
 
-	// acceptPlain also accepts the plain form that chat widgets use: the hex HMAC-SHA256 of the user ID alone. It has no end
-	// and names no chatbot, so whoever gets hold of one can be that visitor until the secret is rotated. Default false.
+	// acceptPlain makes verifiers also accept the plain form that chat widgets use: the hex HMAC-SHA256 of the user ID alone.
+	// Default false. The plain form does not expire and names no chatbot. A client that learns one can act as that visitor
+	// until the HMAC secret is rotated.
 	// +optional
 	AcceptPlain bool `json:"acceptPlain,omitempty"`
 }
 
-// IdentityRotation says when a new HMAC secret replaces the present one. Requests are levels, not triggers: applying the same
-// time twice rotates once.
+// IdentityRotation describes when a new HMAC secret supersedes the current one. Requests are levels, not triggers: if you
+// apply the same time twice, the operator rotates once.
 // +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: at most one earlier secret verifies at a time",fieldPath=".overlap"
 type IdentityRotation struct {
-	// interval replaces the secret on schedule: between 0.9 and 1.0 of the interval after it was issued, spread by chatbot so
-	// that not all rotate at once. A duration of at least 1m and at most 876000h, in h, m, s and ms in this order, such as
-	// 2160h (90 days) or 1h30m. Without it the secret is only rotated on request.
+	// interval is the time between rotations on schedule. A duration of at least 1m and at most 876000h, in h, m, s and ms in
+	// this order, such as 2160h (90 days) or 1h30m. Without it, the operator rotates the secret only on request. A rotation is
+	// due between 0.9 and 1.0 of the interval after the secret was issued. The point differs from chatbot to chatbot, so that
+	// not all rotate at once.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="interval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 
-	// overlap is how long the earlier secret goes on verifying after a newer one is published, so that servers can pick it up
-	// and tokens that are under way stay good. A duration of 0s or more, less than interval, at most 876000h. Default 24h, or
-	// half the interval where that is shorter. Shortening it also shortens an overlap that is running; lengthening it counts
-	// from the next rotation. Schedule and requests wait for the end of an overlap; a revocation does not.
+	// overlap is how long the previous secret stays valid after the operator published a newer one. In that time servers pick
+	// up the newer one, and tokens that are already signed stay valid. A duration of 0s or more, less than interval, at most
+	// 876000h. Default 24h, or half the interval if that is shorter. A shorter overlap also shortens a running overlap; a
+	// longer one counts from the next rotation. Schedule and requests wait for the end of an overlap; a revocation does not.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="overlap must be a duration of 0s or more (and at most 876000h) in h, m and s, such as 30m or 24h (days are not a unit: 48h is 2 days)"
 	Overlap *metav1.Duration `json:"overlap,omitempty"`
 
-	// requestedAt asks for a rotation: the current secret must be issued after this time. RFC 3339 in whole seconds. A time
-	// in the future is a one-off schedule. Without touching spec, the annotation keys.dgbot.io/rotate-requested-at asks for
-	// the same; the later of the two counts, and one in the future never holds back one that is due.
-	// status.lastHandledRequest.rotateRequestedAt shows when it is done.
+	// requestedAt asks for a rotation: the current secret must be issued after this time. A time in RFC 3339 with whole
+	// seconds. By default no rotation is requested. A time in the future is a one-off schedule. The annotation
+	// keys.dgbot.io/rotate-requested-at makes the same request without a change of spec. Of the two, the later one that is due
+	// counts; one in the future does not delay one that is due. When the request is done,
+	// status.lastHandledRequest.rotateRequestedAt has its time.
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
@@ -107,10 +118,11 @@ type IdentityRotation struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([1-8][0-9]{3}|9000)-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') && !format.datetime().validate(self).hasValue() && timestamp(self) >= timestamp('1970-01-01T00:00:00Z') && timestamp(self) < timestamp('9000-01-01T00:00:00Z')",message="requestedAt must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z"
 	RequestedAt *metav1.Time `json:"requestedAt,omitempty"`
 
-	// revokeIssuedBefore ends, at once and for good, all secrets issued up to and including this second, and replaces the
-	// current one if it is among them. Use it when a secret has leaked. RFC 3339 in whole seconds; in the future it does
-	// nothing until then. Without touching spec, the annotation keys.dgbot.io/revoke-issued-before asks for the same.
-	// status.lastHandledRequest.revokeIssuedBefore shows when it is done.
+	// revokeIssuedBefore revokes, at once and for good, all secrets issued up to and including this second. If the current
+	// secret is among them, the operator issues a new one. Use it when a secret has leaked. A time in RFC 3339 with whole
+	// seconds. By default nothing is revoked. A time in the future does nothing until then. The annotation
+	// keys.dgbot.io/revoke-issued-before makes the same request without a change of spec. When the request is done,
+	// status.lastHandledRequest.revokeIssuedBefore has its time.
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=string
@@ -119,48 +131,50 @@ type IdentityRotation struct {
 	RevokeIssuedBefore *metav1.Time `json:"revokeIssuedBefore,omitempty"`
 }
 
-// IdentitySecretSpec says where the HMAC secret is published.
+// IdentitySecretSpec describes where the operator publishes the HMAC secret.
 type IdentitySecretSpec struct {
-	// name of the Secret; by default the DGbotChatbot's name and "-identity". Its effective value is immutable. If another
-	// Secret of that name exists, it is left alone and the chatbot is Stalled.
+	// name is the name of the Secret. At most 253 characters: lower-case letters, digits, - and . (a DNS subdomain). Default:
+	// the name of the DGbotChatbot and "-identity". Its effective value is immutable. If a foreign Secret has this name, the
+	// operator leaves it alone and the chatbot is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="identityVerification.secret.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	Name string `json:"name,omitempty"`
 
-	// template adds labels and annotations to the Secret, such as those of a reloader. Nothing is copied from the
-	// DGbotChatbot's own metadata.
+	// template has labels and annotations that the operator adds to the Secret, such as those of a reloader. Default: none.
+	// The operator copies nothing from the metadata of the DGbotChatbot.
 	// +optional
 	Template *SecretTemplate `json:"template,omitempty"`
 }
 
-// ImportSource is an entry of a Secret in the namespace of the DGbotChatbot.
+// ImportSource names an entry of a Secret in the namespace of the DGbotChatbot.
 type ImportSource struct {
-	// name of the Secret.
+	// name is the name of the Secret. Required; at most 253 characters: lower-case letters, digits, - and . (a DNS subdomain).
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="importFrom.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	Name string `json:"name"`
 
-	// key is the entry that holds the HMAC secret: 16 to 1024 bytes, which are taken as they stand. White space at its begin or
-	// end, such as a line end, is taken as well, and the condition ImportPadded says so.
+	// key is the entry that holds the HMAC secret: 16 to 1024 bytes. Required. The operator takes the bytes unchanged,
+	// including white space at the beginning or end, such as a line end. In that case it sets the condition ImportPadded.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="importFrom.key must be a name that an entry of a Secret may have: letters, digits, -, _ and ."
 	Key string `json:"key"`
 }
 
-// WidgetSpec says where the snippet for web pages is published, and what it loads.
+// WidgetSpec describes where the operator publishes the snippet for web pages, and which script it loads.
 type WidgetSpec struct {
-	// configMapName is the ConfigMap, in the namespace of the DGbotChatbot, that holds chatbot-id and embed.html; by
-	// default the DGbotChatbot's name and "-widget". Its effective value is immutable. If another ConfigMap of that name
-	// exists, it is left alone and the chatbot is Stalled.
+	// configMapName is the name of the ConfigMap, in the namespace of the DGbotChatbot, that holds chatbot-id and embed.html.
+	// At most 253 characters: lower-case letters, digits, - and . (a DNS subdomain). Default: the name of the DGbotChatbot and
+	// "-widget". Its effective value is immutable. If a foreign ConfigMap has this name, the operator leaves it alone and the
+	// chatbot is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="widget.configMapName must be a name that a ConfigMap may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	ConfigMapName string `json:"configMapName,omitempty"`
 
-	// scriptURL is the script that the snippet loads, an https URL of at most 1024 characters; by default
+	// scriptURL is the script that the snippet loads: an https URL of at most 1024 characters. Default
 	// https://cdn.dgbot.io/widget.js.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -170,53 +184,55 @@ type WidgetSpec struct {
 
 // ChatbotReference names a DGbotChatbot in the same namespace.
 type ChatbotReference struct {
-	// name of the DGbotChatbot.
+	// name is the name of the DGbotChatbot. Required.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="chatbotRef.name must be a name that a DGbotChatbot may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
 	Name string `json:"name"`
 }
 
-// DGbotChatbotStatus is what the operator has seen and done. It is rebuilt when lost.
+// DGbotChatbotStatus is what the operator has observed and done. If it is lost, the operator rebuilds it.
 type DGbotChatbotStatus struct {
-	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// observedGeneration is the generation of spec that this status describes. It is -1 until the operator first observes the
 	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the chatbot: Ready always; Reconciling, Stalled, RequestInvalid, RequestPending, ImportIgnored and ImportPadded only
-	// while True.
+	// conditions are the conditions of the chatbot. Ready is always present. Reconciling, Stalled, RequestInvalid,
+	// RequestPending, ImportIgnored and ImportPadded are present only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// chatbotID is the public ID, once it is this chatbot's own. It goes into web pages and is no secret.
+	// chatbotID is the public ID, once this chatbot has reserved it. Web pages carry it; it is not a secret.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ChatbotID string `json:"chatbotID,omitempty"`
 
-	// current is the HMAC secret that is published. Absent while there is none.
+	// current is the published HMAC secret. Absent while there is none.
 	// +optional
 	Current *IdentityRevision `json:"current,omitempty"`
 
-	// previous are the earlier HMAC secrets that still verify: one at most.
+	// previous are the previous HMAC secrets that are still valid: at most one.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4
 	Previous []IdentityRevision `json:"previous,omitempty"`
 
-	// pending is an HMAC secret that is about to be published. It is here before it is anywhere else.
+	// pending is an HMAC secret that the operator is about to publish. The operator writes it here before it writes it
+	// anywhere else.
 	// +optional
 	Pending *IdentityRevision `json:"pending,omitempty"`
 
-	// imported is the SHA-256 of what importFrom was read as: "sha256:" and 64 hex digits.
+	// imported is the SHA-256 of the bytes that the operator read from importFrom: "sha256:" and 64 hex digits.
 	// +optional
 	// +kubebuilder:validation:MaxLength=80
 	Imported string `json:"imported,omitempty"`
 
 	// nextRotationAt is when the next HMAC secret is due: by schedule or by a request in the future, whichever is first.
+	// Absent if no rotation is planned.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -224,39 +240,39 @@ type DGbotChatbotStatus struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NextRotationAt *metav1.Time `json:"nextRotationAt,omitempty"`
 
-	// lastHandledRequest holds the requests that are done, to wait on.
+	// lastHandledRequest has the requests that the operator has carried out. Clients can wait for it.
 	// +optional
 	LastHandledRequest *HandledRequest `json:"lastHandledRequest,omitempty"`
 
-	// binding names the published Secret (Service Binding "provisioned service").
+	// binding names the published Secret, as a Service Binding "provisioned service".
 	// +optional
 	Binding *Binding `json:"binding,omitempty"`
 }
 
-// IdentityRevision describes one HMAC secret, without a character of it.
+// IdentityRevision describes one HMAC secret. It has no character of the secret.
 type IdentityRevision struct {
-	// revision counts the HMAC secrets, beginning with 1. Numbers may be left out.
+	// revision is the number of the HMAC secret. The first is 1; the operator can skip numbers.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Revision int64 `json:"revision"`
 
-	// kid names the HMAC secret in identity tokens: 16 hex digits that follow from it.
+	// kid names the HMAC secret in identity tokens: 16 hex digits, computed from the secret.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	KID string `json:"kid"`
 
-	// hash is the HMAC secret's SHA-256, "sha256:" and 64 hex digits. What is published, and the copy in dgbot-identity, are
-	// trusted only where they match it.
+	// hash is the SHA-256 of the HMAC secret: "sha256:" and 64 hex digits. The operator trusts the published Secret and the
+	// replica in dgbot-identity only if they match it.
 	// +required
 	// +kubebuilder:validation:MaxLength=80
 	Hash string `json:"hash"`
 
-	// cause is why it was issued.
+	// cause is why the operator issued it.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	Cause Cause `json:"cause"`
 
-	// issuedAt is when it was issued.
+	// issuedAt is when the operator issued it.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -264,7 +280,7 @@ type IdentityRevision struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	IssuedAt metav1.Time `json:"issuedAt"`
 
-	// notAfter is when it stops verifying; absent while no end is set.
+	// notAfter is the instant from which on verifiers reject it. Absent while there is no such bound.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -272,13 +288,13 @@ type IdentityRevision struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// revoked says that it does not verify any more; it is shown until another one is published.
+	// revoked reports that verifiers reject it for good. The status shows it until the operator publishes another one.
 	// +optional
 	Revoked bool `json:"revoked,omitempty"`
 }
 
-// DGbotChatbot is a chatbot: its public ID, the snippet that puts it into a web page, and the HMAC secret with which your server
-// vouches for its visitors.
+// DGbotChatbot is a chatbot: its public ID, the snippet that embeds it in a web page, and the HMAC secret with which your
+// server signs who a visitor is.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=dgbotcb;dgcb,categories=dgbot
@@ -301,11 +317,11 @@ type DGbotChatbot struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec says which chatbot is wanted.
+	// spec describes the chatbot that you want.
 	// +required
 	Spec DGbotChatbotSpec `json:"spec"`
 
-	// status is what the operator has seen and done.
+	// status is what the operator has observed and done.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotChatbotStatus `json:"status,omitempty,omitzero"`

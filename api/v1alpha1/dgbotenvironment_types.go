@@ -6,18 +6,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DGbotEnvironmentSpec are the rules for all keys of an environment. A key that breaks one is not issued; one that has been
-// issued goes on, held to the nearest permitted value, and says so in the condition PolicyViolation.
+// DGbotEnvironmentSpec has the rules for all keys of an environment. The operator does not issue a key that breaks a rule.
+// Keys that it has already issued stay valid, with the nearest permitted value, and get the condition PolicyViolation.
 // +kubebuilder:validation:XValidation:rule="!has(self.rotation) || !has(self.rotation.minInterval) || size(self.rotation.minInterval) == 0 || !self.rotation.minInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxLifetime) || size(self.maxLifetime) == 0 || !self.maxLifetime.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.rotation.minInterval) <= duration(self.maxLifetime)",message="minInterval must not be more than maxLifetime: no key that keeps to both could be rotated",fieldPath=".rotation.minInterval"
 type DGbotEnvironmentSpec struct {
-	// namespaceSelector selects the namespaces that may hold keys of this environment, by their labels. Without it all may.
+	// namespaceSelector selects, by labels, the namespaces that may hold keys of this environment. Without it, all namespaces
+	// may.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'] && (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",message="each of matchExpressions needs the operator In or NotIn, with values, or Exists or DoesNotExist, without",fieldPath=".matchExpressions"
 	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
 
-	// allowedScopes are what keys of this environment may be good for, at most 64, each of them once: "a.b" allows the scope
-	// a.b, "a.*" everything under a. and a.* itself, "*" everything. Without it every scope is allowed. The list is atomic: a
-	// server-side apply replaces it as a whole.
+	// allowedScopes are the scopes that keys of this environment may have: 1 to 64, without repeats. "a.b" allows the scope
+	// a.b; "a.*" allows every scope that begins with "a.", and a.* itself; "*" allows every scope. Without it, every scope is
+	// allowed. The list is atomic: a server-side apply replaces it as a whole.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -26,35 +27,40 @@ type DGbotEnvironmentSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('.') && !self.endsWith('.') && !self.contains('..')",message="a scope must not have an empty segment: remove a leading, trailing or doubled dot (such as conversations.read or conversations.*)"
 	AllowedScopes []Scope `json:"allowedScopes,omitempty"`
 
-	// rotation says how often keys are replaced, for how long earlier revisions verify, and when that may happen.
+	// rotation limits how often the operator rotates keys, how long previous revisions stay valid, and when rotations may
+	// happen. Without it, the spec of each key applies.
 	// +optional
 	Rotation *EnvironmentRotation `json:"rotation,omitempty"`
 
-	// maxLifetime is how long after its creation a key may expire at most: spec.expiresAt is then required. A revision that is
-	// issued for a key which breaks this ends that long after it was issued, and is replaced before. A duration of at least 1m
-	// and at most 876000h, such as 8760h (365 days).
+	// maxLifetime is the longest time from the creation of a key to its spec.expiresAt, which it makes required. A duration of
+	// at least 1m and at most 876000h, such as 8760h (365 days). Without it, there is no limit. If a key that was already
+	// issued breaks this rule, its next revisions expire that long after they were issued. The operator rotates the key before
+	// each of them expires.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="maxLifetime must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 8760h (days are not a unit: 8760h is 365 days)"
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitempty"`
 
-	// maxKeysPerNamespace is how many keys of this environment a namespace may hold. The oldest count.
+	// maxKeysPerNamespace is how many keys of this environment a namespace may hold: 1 to 100000. Without it, there is no
+	// limit. The operator issues the oldest keys, up to this number.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	MaxKeysPerNamespace *int32 `json:"maxKeysPerNamespace,omitempty"`
 
-	// oneKeyPerChatbot allows one key of this environment for each chatbot. The oldest counts.
+	// oneKeyPerChatbot allows only one key of this environment for each chatbot. Default false. The operator issues the oldest
+	// key.
 	// +optional
 	OneKeyPerChatbot bool `json:"oneKeyPerChatbot,omitempty"`
 
-	// audit says when keys that nobody uses go. Without it none does.
+	// audit describes when the operator warns of, disables and revokes unused keys. Without it, the operator does none of
+	// that.
 	// +optional
 	Audit *EnvironmentAudit `json:"audit,omitempty"`
 }
 
-// EnvironmentRotation says how often keys of an environment are replaced.
+// EnvironmentRotation limits how often the operator rotates the keys of an environment.
 // +kubebuilder:validation:XValidation:rule="!has(self.minInterval) || size(self.minInterval) == 0 || !self.minInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxInterval) || size(self.maxInterval) == 0 || !self.maxInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.minInterval) <= duration(self.maxInterval)",message="minInterval must not be more than maxInterval: no key could keep to both",fieldPath=".minInterval"
 // +kubebuilder:validation:XValidation:rule="!has(self.minInterval) || size(self.minInterval) == 0 || !self.minInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.minInterval) <= duration(self.defaultInterval)",message="defaultInterval must be at least minInterval",fieldPath=".defaultInterval"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxInterval) || size(self.maxInterval) == 0 || !self.maxInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultInterval) <= duration(self.maxInterval)",message="defaultInterval must be at most maxInterval",fieldPath=".defaultInterval"
@@ -62,46 +68,49 @@ type DGbotEnvironmentSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultOverlap) || size(self.defaultOverlap) == 0 || !self.defaultOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.defaultInterval) || size(self.defaultInterval) == 0 || !self.defaultInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultOverlap) < duration(self.defaultInterval)",message="defaultOverlap must be less than defaultInterval: otherwise more and more revisions verify at once",fieldPath=".defaultOverlap"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultOverlap) || size(self.defaultOverlap) == 0 || !self.defaultOverlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || !has(self.maxInterval) || size(self.maxInterval) == 0 || !self.maxInterval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.defaultOverlap) < duration(self.maxInterval)",message="defaultOverlap must be less than maxInterval: otherwise more and more revisions verify at once",fieldPath=".defaultOverlap"
 type EnvironmentRotation struct {
-	// defaultInterval is the interval of keys that name none. Without it maxInterval is; without either they are rotated on
-	// request only. A duration of at least 1m and at most 876000h, such as 2160h (90 days).
+	// defaultInterval is the interval of keys without an interval of their own. A duration of at least 1m and at most 876000h,
+	// such as 2160h (90 days). Default maxInterval; without either, the operator rotates these keys only on request.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="defaultInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)"
 	DefaultInterval *metav1.Duration `json:"defaultInterval,omitempty"`
 
-	// minInterval is the shortest interval that a key may have. A duration of at least 1m and at most 876000h.
+	// minInterval is the shortest interval that a key may have. A duration of at least 1m and at most 876000h. Without it, the
+	// bound of the key's own spec applies.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="minInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 24h (days are not a unit: 48h is 2 days)"
 	MinInterval *metav1.Duration `json:"minInterval,omitempty"`
 
-	// maxInterval is the longest interval that a key may have. A duration of at least 1m and at most 876000h.
+	// maxInterval is the longest interval that a key may have. A duration of at least 1m and at most 876000h. Without it, the
+	// bound of the key's own spec applies.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="maxInterval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 2160h (days are not a unit: 2160h is 90 days)"
 	MaxInterval *metav1.Duration `json:"maxInterval,omitempty"`
 
-	// defaultOverlap is the overlap of keys that name none. Without it that is 24h, or half the interval where that is shorter,
-	// and at most maxOverlap. A duration of at most 876000h.
+	// defaultOverlap is the overlap of keys without an overlap of their own. A duration of 0s or more, at most 876000h.
+	// Default 24h, or half the interval if that is shorter, and at most maxOverlap.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="defaultOverlap must be a duration of at least 0s (and at most 876000h) in h, m and s, such as 24h (days are not a unit: 48h is 2 days)"
 	DefaultOverlap *metav1.Duration `json:"defaultOverlap,omitempty"`
 
-	// maxOverlap is how long earlier revisions may verify at most, those that stay because they are in use included. A duration
-	// of at most 876000h.
+	// maxOverlap is how long previous revisions may stay valid at most, including those that stay because they are in use. A
+	// duration of 0s or more, at most 876000h. Without it, there is no limit.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self != '' && self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') && duration(self) <= duration('876000h')",message="maxOverlap must be a duration of at least 0s (and at most 876000h) in h, m and s, such as 720h (days are not a unit: 720h is 30 days)"
 	MaxOverlap *metav1.Duration `json:"maxOverlap,omitempty"`
 
-	// windows are when a rotation on schedule may happen; one that is due waits for the next of them. Requests and revocations,
-	// and the replacement of a lost Secret, wait for none. Without windows any time is good.
+	// windows are the times at which a rotation on schedule may happen: at most 16. Without windows, it may happen at any
+	// time. A rotation that is due waits for the next window. Requests, revocations and the replacement of a lost Secret do
+	// not wait.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -111,7 +120,7 @@ type EnvironmentRotation struct {
 // RotationWindow is a span of time on some days of the week.
 // +kubebuilder:validation:XValidation:rule="self.start < self.end",message="end must be after start: a window that goes on after midnight is written as two, the first up to 24:00",fieldPath=".end"
 type RotationWindow struct {
-	// days of the week, in timeZone, each of them once. Without them every day.
+	// days are the days of the week, in timeZone, without repeats. Default: every day.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=7
@@ -119,21 +128,21 @@ type RotationWindow struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(x, self.exists_one(y, x == y))",message="days must not name a day twice: remove the repeated entry"
 	Days []Weekday `json:"days,omitempty"`
 
-	// start of the window on each of the days, as HH:MM.
+	// start is when the window begins on each of the days, as HH:MM. Required.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",message="start must be a time of day as HH:MM, from 00:00 to 23:59, such as 02:00"
 	Start string `json:"start"`
 
-	// end of the window on the same day, as HH:MM, after start; 24:00 is the end of the day.
+	// end is when the window ends on the same day, as HH:MM. Required; after start; 24:00 is the end of the day.
 	// +required
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",message="end must be a time of day as HH:MM, up to 24:00, such as 05:30"
 	End string `json:"end"`
 
-	// timeZone of days, start and end, as in the IANA time zone database, such as Europe/Berlin. UTC if absent. On the day on
-	// which clocks are set forward, what lies in the hour that is left out does not exist; on the day on which they are set
-	// back, both hours count.
+	// timeZone is the time zone of days, start and end: a name of the IANA time zone database, such as Europe/Berlin. Default
+	// UTC. When clocks are set forward, the part of a window in the skipped hour does not exist. When clocks are set back,
+	// both hours count.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, such as UTC or Europe/Berlin"
@@ -144,38 +153,39 @@ type RotationWindow struct {
 // +kubebuilder:validation:Enum=Monday;Tuesday;Wednesday;Thursday;Friday;Saturday;Sunday
 type Weekday string
 
-// DGbotEnvironmentStatus is what the operator has seen of the environment.
+// DGbotEnvironmentStatus is what the operator has observed of the environment.
 type DGbotEnvironmentStatus struct {
-	// observedGeneration is the generation of spec that this status is about; -1 as long as the operator has not looked at the
+	// observedGeneration is the generation of spec that this status describes. It is -1 until the operator first observes the
 	// object, so that tools that follow kstatus wait for it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the environment: Ready always; Reconciling, Stalled and SelectsNothing only while True.
+	// conditions are the conditions of the environment. Ready is always present. Reconciling, Stalled and SelectsNothing are
+	// present only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// keys is how many keys there are of the environment.
+	// keys is the number of keys of the environment.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Keys int64 `json:"keys,omitempty"`
 
-	// violating is how many of them break a rule: those that are not issued because of it, and those that are held to the nearest
+	// violating is the number of keys that break a rule. The operator does not issue them, or holds them to the nearest
 	// permitted value.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Violating int64 `json:"violating,omitempty"`
 
-	// audit sums up what there is to look at in an audit. Absent without spec.audit.
+	// audit counts the keys that an audit should look at. Absent without spec.audit.
 	// +optional
 	Audit *AuditSummary `json:"audit,omitempty"`
 }
 
-// DGbotEnvironment are the rules for all keys of an environment, which is called as it is. Only who may write
-// DGbotEnvironments, which belong to the whole cluster, can change them.
+// DGbotEnvironment has the rules for all keys of the environment with its name. It is cluster-scoped: only users who may
+// write DGbotEnvironments can change the rules.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=dgenv,categories=dgbot
@@ -195,11 +205,11 @@ type DGbotEnvironment struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec are the rules. Without any, an environment is known, and nothing is asked of its keys.
+	// spec has the rules. An empty spec makes the environment known and sets no rules.
 	// +optional
 	Spec DGbotEnvironmentSpec `json:"spec,omitempty"`
 
-	// status is what the operator has seen.
+	// status is what the operator has observed.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DGbotEnvironmentStatus `json:"status,omitempty,omitzero"`

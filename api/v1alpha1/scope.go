@@ -4,17 +4,17 @@ package v1alpha1
 
 import "strings"
 
-// The rule on the type is about characters only: it also holds for records, which have to take over whatever scopes an
-// existing key has. Fields that people write have a second rule, which rejects empty segments.
+// The rule on the type is about characters only. It also holds for records, which must accept every scope of an existing
+// key. Fields that users write have a second rule, which rejects empty segments.
 
-// Scope names something that a key may be used for, such as conversations.read, or is a pattern: "*" stands for every
-// scope, "conversations.*" for every scope that begins with "conversations.".
+// Scope is a permission of a key, such as conversations.read, or a pattern. "*" covers every scope; "conversations.*"
+// covers every scope that begins with "conversations.".
 // +kubebuilder:validation:MaxLength=64
 // +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9._:-]+|([a-z0-9._:-]+[.])?[*])$')",message="a scope consists of a-z, 0-9 and . _ : - (such as conversations.read); * stands alone or as the last segment (conversations.*)"
 type Scope string
 
 const (
-	// MaxScopeLength is the largest number of bytes in a Scope.
+	// MaxScopeLength is the largest length of a Scope in bytes.
 	MaxScopeLength = 64
 	// MaxScopes is the largest number of scopes of one key.
 	MaxScopes = 32
@@ -23,12 +23,11 @@ const (
 	patternSuffix = "." + anyScope
 )
 
-// Covers reports whether a key with the scope or pattern s may do what other names. A pattern does not cover the name
-// before it: "a.*" covers "a.b" and "a.b.*", not "a". The empty scope is covered by nothing, and a pattern without a
-// name before the dot (".*") covers only itself. It allocates nothing: verifiers call it for each request.
+// Covers reports whether a key with the scope or pattern s has the permission other. A pattern does not cover the name
+// before its dot: "a.*" covers "a.b" and "a.b.*", not "a". No scope covers the empty scope. A pattern without a name
+// before the dot (".*") covers only itself. Covers allocates nothing, because verifiers call it for each request.
 //
-// It is the only implementation of this rule. Verifiers, environments and the kubectl plugin use it, so that none of
-// them promises what another rejects.
+// It is the only implementation of this rule. Verifiers, environments and the kubectl plugin use it, so they always agree.
 func (s Scope) Covers(other Scope) bool {
 	if other == "" {
 		return false
@@ -41,7 +40,8 @@ func (s Scope) Covers(other Scope) bool {
 		len(other) > len(name)+1 && other[len(name)] == '.' && string(other[:len(name)]) == name
 }
 
-// IsConcrete reports whether s has the form of a scope and is no pattern. Only concrete scopes can be asked of a verifier.
+// IsConcrete reports whether s has the form of a scope and is not a pattern. Clients can ask a verifier only for concrete
+// scopes.
 func (s Scope) IsConcrete() bool {
 	if len(s) == 0 || len(s) > MaxScopeLength {
 		return false
