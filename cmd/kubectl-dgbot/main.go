@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-	// Not every machine has time zones, and windows, which a dry run goes by, are in any.
+	// Dry runs evaluate windows, which have time zones, and not every machine has a time zone database.
 	_ "time/tzdata"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -25,7 +25,7 @@ const interrupted = 130
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
-		// What waits for a cluster ends by itself; what reads standard input or a pipe would not.
+		// A command that waits for a cluster ends by itself; one that reads standard input or a pipe does not.
 		time.Sleep(time.Second)
 		os.Exit(interrupted)
 	})

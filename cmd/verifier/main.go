@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command verifier answers from memory whether a DGbot API key is good, over HTTP and Envoy's ext_authz.
+// Command verifier answers from memory whether a DGbot API key is valid, over HTTP and Envoy's ext_authz.
 package main
 
 import (

@@ -26,7 +26,7 @@ func TestHashReadsBack(t *testing.T) {
 	}
 }
 
-// Anybody can send junk to a verifier, as fast as the line takes it; and good keys come as fast.
+// Any client can send junk to a verifier at the full speed of its connection. Valid keys can arrive as fast.
 func TestNeitherJunkNorAFingerprintCostsMemory(t *testing.T) {
 	key, err := Mint("staging")
 	if err != nil {

@@ -40,12 +40,12 @@ const (
 	alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// ErrMalformed says that a text is not a key text. It has no detail on purpose: the text may be a key with a typing
-// error, which does not belong into an error message.
+// ErrMalformed means that a text is not a key text. It has no detail on purpose: the text may be a key with a typing error, which must not
+// appear in an error message.
 var ErrMalformed = errors.New("not a DGbot API key: wrong form or checksum")
 
-// Key is a key in plaintext. Printed, formatted, marshalled or logged it shows dgbot_<environment>_<id>_… only;
-// Reveal is the one way to the plaintext. The zero Key is no key and prints as such.
+// Key is a key in plaintext. Printed, formatted, marshaled or logged, it shows only dgbot_<environment>_<id>_…; only Reveal returns the
+// plaintext. The zero Key holds no key and prints as such.
 type Key struct {
 	// A function instead of a string: reflection-based printers and encoders that ignore every interface print an
 	// address, not the key.
@@ -54,8 +54,8 @@ type Key struct {
 	id          string
 }
 
-// Mint draws a new key for the environment from the operating system's generator. It fails where the environment's
-// name is not of the form [a-z]([a-z0-9-]{0,30}[a-z0-9])?.
+// Mint draws a new key for the environment from the operating system's generator. It returns an error if the environment's name is not of
+// the form [a-z]([a-z0-9-]{0,30}[a-z0-9])?.
 func Mint(environment string) (Key, error) {
 	return mintFrom(rand.Reader, environment)
 }
@@ -73,8 +73,8 @@ func mintFrom(random io.Reader, environment string) (Key, error) {
 	return newKey(body+string(digits[:]), environment, drawn[:IDLength]), nil
 }
 
-// Parse reads a key text. The error is ErrMalformed, whatever is wrong. What is refused costs no memory: anybody can send
-// junk to a verifier.
+// Parse reads a key text. The error is always ErrMalformed. Parse allocates nothing for a text that it rejects, because any client can
+// send junk to a verifier.
 func Parse(text string) (Key, error) {
 	environment, id, ok := parts(text)
 	if !ok {
@@ -83,8 +83,8 @@ func Parse(text string) (Key, error) {
 	return newKey(text, environment, id), nil
 }
 
-// Fingerprint returns what a verifier looks a key text up by, its ID, and what it compares, its SHA-256: the bytes that Hash
-// prints. The error is Parse's. It makes no Key, which would cost memory for each verification.
+// Fingerprint returns the ID, by which a verifier looks up a key text, and the SHA-256, which it compares: the bytes that Hash prints. The
+// error is that of Parse. It makes no Key, which would cost memory for each verification.
 func Fingerprint(text string) (id string, sum [sha256.Size]byte, err error) {
 	_, id, ok := parts(text)
 	if !ok {
@@ -93,7 +93,7 @@ func Fingerprint(text string) (id string, sum [sha256.Size]byte, err error) {
 	return id, sha256.Sum256(bytesOf(text)), nil
 }
 
-// parts returns the parts of a key text that are public. ok is false where it is none.
+// parts returns the public parts of a key text. ok is false if the text is not a key text.
 func parts(text string) (environment, id string, ok bool) {
 	if len(text) > MaxLength || !strings.HasPrefix(text, Prefix) {
 		return "", "", false
@@ -112,7 +112,7 @@ func newKey(text, environment, id string) Key {
 	return Key{text: func() string { return text }, environment: environment, id: id}
 }
 
-// Reveal returns the plaintext. Whatever is done with it must end in the published Secret or in a comparison.
+// Reveal returns the plaintext. The caller may only publish it in the Secret or compare it.
 func (k Key) Reveal() string {
 	if k.text == nil {
 		return ""
@@ -123,13 +123,13 @@ func (k Key) Reveal() string {
 // ID returns the public part of the key, 12 base62 characters.
 func (k Key) ID() string { return k.id }
 
-// Environment returns the environment's name in the key text. It is advice for people and scanners: the record decides.
+// Environment returns the environment's name in the key text. It is a hint for users and scanners; the record decides.
 func (k Key) Environment() string { return k.environment }
 
 // Hash returns Hash of the key text.
 func (k Key) Hash() string { return Hash([]byte(k.Reveal())) }
 
-// ParseHash reads what Hash returns. The error says that it is something else.
+// ParseHash reads the result of Hash. It returns an error for any other text.
 func ParseHash(hash string) (sum [sha256.Size]byte, err error) {
 	digits, ok := strings.CutPrefix(hash, hashPrefix)
 	if !ok || len(digits) != 2*len(sum) {
@@ -139,14 +139,14 @@ func ParseHash(hash string) (sum [sha256.Size]byte, err error) {
 	return sum, err
 }
 
-// Hash returns the SHA-256 of the exact bytes as "sha256:" and 64 lower-case hex digits. It takes any bytes, so that
-// what stands in a Secret can be compared without being a key. No salt and no slow hash: 256 random bits need neither.
+// Hash returns the SHA-256 of the exact bytes as "sha256:" and 64 lower-case hex digits. It takes any bytes, so that it can compare the
+// content of a Secret that is not a key. It uses no salt and no slow hash: 256 random bits need neither.
 func Hash(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hashPrefix + hex.EncodeToString(sum[:])
 }
 
-// bytesOf returns the bytes of a text in place, to be read only: made in the usual way they would be copied onto the heap for
+// bytesOf returns the bytes of a text in place; the caller must not change them. An ordinary conversion would copy them onto the heap for
 // each verification.
 func bytesOf(text string) []byte {
 	return unsafe.Slice(unsafe.StringData(text), len(text)) //nolint:gosec // only read
@@ -161,8 +161,8 @@ func checksum(body string) (digits [checksumLength]byte) {
 	return digits
 }
 
-// drawBase62 returns n characters, each of the 62 as likely as any other: bytes from 248 (4 times 62) on are thrown
-// away rather than folded, which would favour the first characters of the alphabet.
+// drawBase62 returns n characters, each of the 62 with equal probability. It discards bytes from 248 (4 times 62) on; folding them would
+// favor the first characters of the alphabet.
 func drawBase62(random io.Reader, n int) (string, error) {
 	const limit = 256 - 256%len(alphabet)
 	out := make([]byte, 0, n)
@@ -180,7 +180,7 @@ func drawBase62(random io.Reader, n int) (string, error) {
 	return string(out), nil
 }
 
-// isBase62 looks at every character in a table: no processor can guess which way a comparison of random text goes.
+// isBase62 checks every character in a table: with branches, a processor would mispredict on random text.
 func isBase62(s string) bool {
 	foreign := byte(0)
 	for i := range len(s) {

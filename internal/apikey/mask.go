@@ -7,10 +7,9 @@ import (
 	"io"
 )
 
-// Each of these is one way a value reaches a log, an error or an encoder. They mask the key by type, so that nobody
-// has to remember to.
+// A value reaches a log, an error or an encoder through one of these methods. They mask the key by type, so that no caller has to mask it.
 
-// Masked returns dgbot_<environment>_<id>_…, the only form ever shown.
+// Masked returns dgbot_<environment>_<id>_…, the only form that is ever shown.
 func (k Key) Masked() string {
 	if k.text == nil {
 		return "no key"
@@ -24,7 +23,7 @@ func (k Key) String() string { return k.Masked() }
 // GoString implements fmt.GoStringer (%#v) with the masked form.
 func (k Key) GoString() string { return k.Masked() }
 
-// Format implements fmt.Formatter: whatever the verb, the masked form.
+// Format implements fmt.Formatter with the masked form for every verb.
 func (k Key) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, k.Masked()) }
 
 // MarshalText implements encoding.TextMarshaler, and with it JSON, YAML and XML encoders and the handlers of log/slog,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package identity is the text of what belongs to a chatbot: its public ID, its HMAC secret, and the tokens with which a
-// customer's server vouches for a visitor. A token is
+// Package identity defines the texts that belong to a chatbot: its public ID, its HMAC secret, and the tokens with which a customer's
+// server signs who a visitor is. A token is
 //
 //	v1.<payload>.<kid>.<signature>
 //
@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	// ChatbotIDPrefix begins every chatbot ID that is issued. One that is adopted can look otherwise.
+	// ChatbotIDPrefix begins every issued chatbot ID. An adopted ID can have another form.
 	ChatbotIDPrefix = "cb_"
 
 	// 22 base62 characters are 131 bits.
@@ -43,16 +43,16 @@ const (
 
 var chatbotIDs = new(big.Int).Exp(big.NewInt(62), big.NewInt(chatbotIDLength), nil)
 
-// ChatbotIDOf returns the ID that is issued to the object with a uid: cb_ and 22 base62 characters. It follows from the uid, so
-// that all operators agree, and a crash leaves nothing to be remembered; an ID is public, and need not be hard to guess.
+// ChatbotIDOf returns the ID that the operator issues to the object with a uid: cb_ and 22 base62 characters. The ID is computed from the
+// uid, so that all instances agree and a crash loses nothing. An ID is public and need not be hard to guess.
 func ChatbotIDOf(uid string) string {
 	n := new(big.Int).SetBytes(mac([]byte(chatbotIDLabel), uid))
 	digits := n.Mod(n, chatbotIDs).Text(62)
 	return ChatbotIDPrefix + strings.Repeat("0", chatbotIDLength-len(digits)) + digits
 }
 
-// ValidChatbotID says whether a text can be a chatbot ID, issued or adopted: 1 to 64 letters, digits, "_" and "-", the first
-// of them a letter or a digit.
+// ValidChatbotID reports whether a text can be a chatbot ID, issued or adopted: 1 to 64 letters, digits, "_" and "-", beginning with a
+// letter or a digit.
 func ValidChatbotID(text string) bool {
 	if len(text) == 0 || len(text) > maxChatbotID || text[0] == '_' || text[0] == '-' {
 		return false
@@ -66,14 +66,14 @@ func ValidChatbotID(text string) bool {
 	return true
 }
 
-// ClaimName is the name of an ID's claim, and of the copy of its HMAC secret: "chatbot-" and the first 16 hex digits of the
+// ClaimName returns the name of an ID's reservation, and of the replica of its HMAC secret: "chatbot-" and the first 16 hex digits of the
 // ID's SHA-256.
 func ClaimName(chatbotID string) string {
 	sum := sha256.Sum256([]byte(chatbotID))
 	return "chatbot-" + hex.EncodeToString(sum[:8])
 }
 
-// MintSecret draws a new HMAC secret: 256 bits as 64 lower-case hex digits. The digits as they stand are the key.
+// MintSecret draws a new HMAC secret: 256 bits as 64 lower-case hex digits. These digits are the HMAC key; nothing decodes them.
 func MintSecret() ([]byte, error) {
 	drawn := make([]byte, secretBytes)
 	if _, err := rand.Read(drawn); err != nil {
@@ -82,8 +82,8 @@ func MintSecret() ([]byte, error) {
 	return hex.AppendEncode(nil, drawn), nil
 }
 
-// CheckImported says what keeps a secret that somebody else made from being imported; nil for nothing. Its length is all that
-// can be known of its strength: under 16 bytes it cannot have 128 bits. The error holds nothing of it.
+// CheckImported returns why a secret of a user cannot be imported; nil if it can. It checks only the length, because nothing else is known
+// about the strength of the secret: under 16 bytes it cannot have 128 bits. The error holds no byte of the secret.
 func CheckImported(secret []byte) error {
 	switch n := len(secret); {
 	case n == 0:
@@ -96,14 +96,14 @@ func CheckImported(secret []byte) error {
 	return nil
 }
 
-// HasSurroundingSpace reports whether a secret begins or ends with white space or a byte order mark: "echo" ends its output
-// with a line feed, and editors and PowerShell add the others. A server that reads the secret from elsewhere signs without them.
+// HasSurroundingSpace reports whether a secret begins or ends with white space or a byte order mark: "echo" ends its output with a line
+// feed, and editors and PowerShell add the others. A server that reads the secret from elsewhere signs without them.
 func HasSurroundingSpace(secret []byte) bool {
 	return len(bytes.TrimFunc(secret, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })) < len(secret)
 }
 
-// KID returns the name of a secret in tokens: 16 lower-case hex digits that follow from the secret, so that nothing has to
-// remember which secret has which name, and tell nothing of it.
+// KID returns the name of a secret in tokens: 16 lower-case hex digits, computed from the secret. So no table of names is necessary, and
+// the name does not reveal the secret.
 func KID(secret []byte) string {
 	return hex.EncodeToString(mac(secret, kidLabel))[:kidDigits]
 }
@@ -120,7 +120,7 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// lowerHex says whether a text is of so many lower-case hex digits.
+// lowerHex reports whether a text consists of that many lower-case hex digits.
 func lowerHex(text string, digits int) bool {
 	if len(text) != digits {
 		return false

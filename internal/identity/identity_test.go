@@ -19,7 +19,7 @@ func TestChatbotIDsFollowFromTheUID(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	// One that is in web pages: it must never change.
+	// This ID is in web pages: it must never change.
 	if got, want := ChatbotIDOf("7771c11c-2610-41ab-a832-a339b9abcf1d"), "cb_bT3HB5GTj5ECnAyvhUx3yt"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// The claims that a payload must have. It can have others, of any name and form.
+// The required claims of a payload. It can have others, of any name and form.
 const (
 	chatbotIDClaim = "chatbotId"
 	userIDClaim    = "userId"
@@ -24,13 +24,13 @@ const (
 
 const (
 	maxUserID = 256
-	// maxDepth is how deep values may be nested, the payload itself included.
+	// maxDepth is the largest depth of nested values, including the payload itself.
 	maxDepth = 16
 	// maxSeconds is the last second of the year 9999.
 	maxSeconds = 253402300799
 )
 
-// Claims are what every payload says.
+// Claims are the required claims of a payload.
 type Claims struct {
 	ChatbotID string
 	UserID    string
@@ -38,14 +38,14 @@ type Claims struct {
 	IssuedAt, ExpiresAt time.Time
 }
 
-// validUserID leaves out the character that readers put where a text has none, so that two such texts are not one visitor.
+// validUserID rejects the replacement character, which readers write for invalid text: otherwise two such texts would be one visitor.
 func validUserID(text string) bool {
 	return len(text) > 0 && len(text) <= maxUserID && utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError)
 }
 
-// readPayload reads a payload, and refuses whatever two readers could understand in different ways: a name that is there
-// twice, or in another case, since some readers take that for the same; numbers that are no whole seconds; text that is not
-// UTF-8. The error says what is wrong, and repeats nothing that is in it.
+// readPayload reads a payload. It rejects everything that two readers could understand in different ways: a name that occurs twice, or in
+// another case, because some readers treat it as the same name; numbers that are not whole seconds; text that is not UTF-8. The error
+// states the cause and repeats no part of the payload.
 func readPayload(payload []byte) (Claims, error) {
 	if len(payload) > maxPayload {
 		return Claims{}, fmt.Errorf("the payload has %d bytes, at most %d are taken", len(payload), maxPayload)
@@ -68,14 +68,14 @@ func readPayload(payload []byte) (Claims, error) {
 	return r.claims()
 }
 
-// reader goes through a payload once.
+// reader reads a payload once, from its start to its end.
 type reader struct {
 	decoder *json.Decoder
-	// own are the values of the claims that are ours.
+	// own are the values of the required claims.
 	own map[string]any
 }
 
-// object reads what comes after {, up to its }.
+// object reads the rest of an object after {, up to its }.
 func (r *reader) object(depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("the payload is nested deeper than %d", maxDepth)
@@ -90,7 +90,7 @@ func (r *reader) object(depth int) error {
 		if !ok {
 			return errors.New("the payload is not JSON")
 		}
-		// Names are compared as the most generous reader does.
+		// Names are compared as the most tolerant reader compares them.
 		folded := fold(name)
 		if names[folded] {
 			return errors.New("the payload has a name twice, perhaps in another case")
@@ -109,7 +109,7 @@ func (r *reader) object(depth int) error {
 	return r.end()
 }
 
-// fold is the same for all texts that strings.EqualFold takes for one.
+// fold returns the same text for all texts that strings.EqualFold considers equal.
 func fold(name string) string {
 	return strings.Map(func(c rune) rune {
 		least := c
@@ -132,7 +132,7 @@ func (r *reader) array(depth int) error {
 	return r.end()
 }
 
-// value reads one, and returns it where it is a scalar.
+// value reads a value, and returns it if it is a scalar.
 func (r *reader) value(depth int) (any, error) {
 	token, err := r.decoder.Token()
 	if err != nil {

@@ -16,17 +16,17 @@ import (
 
 const (
 	version = "v1"
-	// maxPayload is the size in bytes from which on a payload is refused.
+	// maxPayload is the largest size of a payload in bytes.
 	maxPayload = 8 << 10
-	// MaxLifetime is the longest time from iat to exp: whoever gets hold of a token can be that visitor for no longer.
+	// MaxLifetime is the longest time from iat to exp. A client that learns a token can act as that visitor for no longer.
 	MaxLifetime = time.Hour
-	// Leeway is how far the clocks of signer and verifier may be apart.
+	// Leeway is the largest difference between the clocks of signer and verifier.
 	Leeway = 60 * time.Second
 
 	signatureDigits = 64
 )
 
-// Why a token or a plain signature is rejected. Clients do not learn it.
+// The errors for a rejected token or plain signature. Clients do not see them.
 var (
 	ErrMalformed   = errors.New("not an identity token")
 	ErrSignature   = errors.New("the signature is another one")
@@ -34,14 +34,14 @@ var (
 	ErrNotYetValid = errors.New("the token was issued in the future")
 )
 
-// base64url is strict: of the texts that stand for the same bytes only one is taken.
+// base64url is strict: it accepts only one of the texts that encode the same bytes.
 var base64url = base64.RawURLEncoding.Strict()
 
-// Token is one that was read. Whose word it is, is known once it is verified.
+// Token is a parsed token. Its content is trustworthy only after Verify.
 type Token struct {
-	// KID names the secret that it says it was signed with.
+	// KID names the secret that the token claims to be signed with.
 	KID string
-	// Claims are what it says.
+	// Claims are the claims of the payload.
 	Claims Claims
 	// Payload is the JSON that was signed.
 	Payload json.RawMessage
@@ -50,7 +50,7 @@ type Token struct {
 	signature string
 }
 
-// Sign returns a token that says of a visitor what the claims and further claims say. It fails where Parse would not read it.
+// Sign returns a token about a visitor with the claims and further claims. It returns an error if Parse would reject the token.
 func Sign(secret []byte, claims Claims, further map[string]any) (string, error) {
 	all := maps.Clone(further)
 	if all == nil {
@@ -69,7 +69,7 @@ func Sign(secret []byte, claims Claims, further map[string]any) (string, error) 
 	return signed + "." + tokenSignature(secret, signed), nil
 }
 
-// Parse reads a token. The error is ErrMalformed, whatever is wrong.
+// Parse reads a token. The error is always ErrMalformed.
 func Parse(text string) (Token, error) {
 	if len(text) > len(version)+base64url.EncodedLen(maxPayload)+kidDigits+signatureDigits+len("...") {
 		return Token{}, ErrMalformed
@@ -78,7 +78,7 @@ func Parse(text string) (Token, error) {
 	if len(parts) != 4 || parts[0] != version || !lowerHex(parts[2], kidDigits) || !lowerHex(parts[3], signatureDigits) {
 		return Token{}, ErrMalformed
 	}
-	// It passes over line ends, which are not base64.
+	// The decoder skips line ends, which are not base64.
 	payload, err := base64url.DecodeString(parts[1])
 	if err != nil || strings.ContainsAny(parts[1], "\r\n") {
 		return Token{}, ErrMalformed
@@ -91,7 +91,7 @@ func Parse(text string) (Token, error) {
 	return Token{KID: parts[2], Claims: claims, Payload: payload, signed: text[:len(text)-len(signature)-len(".")], signature: signature}, nil
 }
 
-// Verify says why a token is not good at a time, as one that was signed with a secret; nil where it is good.
+// Verify returns why a token that was signed with a secret is invalid at a time; nil if it is valid.
 func (t Token) Verify(secret []byte, now time.Time) error {
 	switch {
 	case !hmac.Equal([]byte(tokenSignature(secret, t.signed)), []byte(t.signature)):
@@ -108,10 +108,10 @@ func tokenSignature(secret []byte, signed string) string {
 	return hex.EncodeToString(mac(mac(secret, tokenLabel), signed))
 }
 
-// SignPlain returns the signature of the plain form, which says no more than that a visitor has a user ID, for ever.
+// SignPlain returns the signature of the plain form. It states only that a visitor has a user ID, and does not expire.
 func SignPlain(secret []byte, userID string) string { return hex.EncodeToString(mac(secret, userID)) }
 
-// VerifyPlain says why a signature of the plain form is not good; nil where it is. The error is ErrMalformed or ErrSignature.
+// VerifyPlain returns why a signature of the plain form is invalid; nil if it is valid. The error is ErrMalformed or ErrSignature.
 func VerifyPlain(secret []byte, userID, signature string) error {
 	switch {
 	case !validUserID(userID) || !lowerHex(signature, signatureDigits):

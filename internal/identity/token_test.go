@@ -16,7 +16,7 @@ type vectors struct {
 	Secret string
 	Now    int64
 	Valid  []struct{ Name, Token, Payload, KID, UserID string }
-	// Malformed cannot be read; Wrong can, and is not signed with the secret.
+	// Malformed texts are unreadable; Wrong ones are readable, but not signed with the secret.
 	Malformed, Wrong []struct{ Name, Token string }
 	Plain            struct{ UserID, Signature string }
 }
@@ -94,7 +94,7 @@ func TestWhenATokenIsGood(t *testing.T) {
 			t.Errorf("%s after its issue: %v, want %v", at, err, want)
 		}
 	}
-	// Whether a forged token has expired is nobody's business.
+	// A client must not learn whether a forged token has expired.
 	if err := token.Verify([]byte("another secret of 24 bytes"), issued.Add(24*time.Hour)); !errors.Is(err, ErrSignature) {
 		t.Errorf("with another secret: %v", err)
 	}
@@ -157,7 +157,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		// What was read is what any reader would read, and there is one text for it.
+		// Every reader reads the same content, and there is one text for it.
 		var lenient struct {
 			ChatbotID string `json:"chatbotId"`
 			UserID    string `json:"userId"`
