@@ -17,8 +17,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// converge observes live and carries plans out until one has no step. It returns that plan with what it was made from; nil where
-// the chatbot is gone, or where a step failed.
+// converge observes live and applies plans until one has no step. It returns that plan with its observation; nil if the chatbot does not
+// exist or a step failed.
 func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*observed, chatbots.Decision, error) {
 	minted := map[string][]byte{}
 	var err error
@@ -30,7 +30,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 		var decision chatbots.Decision
 		decision, err = r.planAndApply(ctx, seen)
 		if errors.Is(err, write.ErrConflict) {
-			// What was announced is not lost with the observation.
+			// The announced secret is not lost with the observation.
 			if pending := seen.Chatbot.Status.Pending; pending != nil && seen.texts[pending.Hash] != nil {
 				minted[pending.Hash] = seen.texts[pending.Hash]
 			}
@@ -44,11 +44,11 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName) (*
 	return nil, chatbots.Decision{}, err
 }
 
-// maxSteps is more than a chatbot needs: a claim after a stale one, a publication, and the most that an HMAC secret takes.
+// maxSteps is more than a chatbot needs: a reservation after a stale one, a publication, and the most that an HMAC secret takes.
 const maxSteps = 24
 
-// planAndApply plans and applies until a plan has no step. A rejection becomes part of the observation, and so does a write whose outcome is
-// unknown: the next plan does what does not depend on it.
+// planAndApply plans and applies until a plan has no step. A rejection becomes part of the observation, and so does a write with an
+// unknown outcome. The next plan does what does not depend on it.
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (chatbots.Decision, error) {
 	var failure error
 	for range maxSteps {
@@ -83,7 +83,7 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatb
 		if err := r.claim(ctx, seen); err != nil || seen.Claim != chatbots.ClaimOwn || !wantsHMAC(seen.Chatbot) {
 			return err
 		}
-		return write.ErrConflict // its Secrets have not been looked at yet
+		return write.ErrConflict // its Secrets have not been observed yet
 	case chatbots.PublishWidget:
 		return r.publish(ctx, seen)
 	case chatbots.AnnounceRevision:
@@ -108,8 +108,8 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatb
 	return fmt.Errorf("the policy asks for %q, which is not known here", decision.Step)
 }
 
-// unhurried is for writes into the chatbot's namespace, where a webhook may take long: what comes behind them waits no longer
-// than PublishTimeout, and chatbots of other namespaces do not wait at all.
+// unhurried bounds a write into the chatbot's namespace, where a webhook may take long, by PublishTimeout. Later writes wait no longer
+// than that, and chatbots of other namespaces do not wait.
 func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(context.Context) error) error {
 	leave, ok := r.slow.Enter(seen.Chatbot.Namespace, r.Clock.Now())
 	if !ok {
@@ -121,7 +121,7 @@ func (r *Reconciler) unhurried(ctx context.Context, seen *observed, do func(cont
 	return do(ctx)
 }
 
-// reject makes a rejection part of the observation.
+// reject adds a rejection to the observation.
 func (seen *observed) reject(rejection *report.Rejection) {
 	switch rejection.Reason {
 	case v1alpha1.SecretWriteRefusedReason, v1alpha1.CopyWriteRefusedReason:

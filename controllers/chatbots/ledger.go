@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// announce mints an HMAC secret, or takes the one that is imported, and notes in the ledger that it will come.
+// announce mints an HMAC secret, or takes the imported one, and notes it in the ledger as pending.
 func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *steps.IssueRevision) error {
 	if err := r.trySecret(ctx, seen); err != nil {
 		return err
@@ -43,7 +43,8 @@ func (r *Reconciler) announce(ctx context.Context, seen *observed, issue *steps.
 	return nil
 }
 
-// changeLedger writes a ledger, and records events for a revision that became the current one. The rest of the status waits for the outcome.
+// changeLedger writes a ledger, and records events for a revision that became the current one. The rest of the status is written after the
+// outcome.
 func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger chatbots.Ledger) error {
 	next := seen.Chatbot.Status.DeepCopy()
 	ledger.Replace(next)
@@ -51,11 +52,12 @@ func (r *Reconciler) changeLedger(ctx context.Context, seen *observed, ledger ch
 	return r.writeLedger(ctx, seen, next)
 }
 
-// writeLedger writes a status for the version of the chatbot that was observed, which is what keeps two operators apart.
+// writeLedger writes a status for the observed version of the chatbot. This condition prevents two instances from writing different
+// ledgers.
 func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) error {
 	version, err := write.ApplyStatus(ctx, r.Client, v1alpha1.ChatbotKind, seen.Chatbot, next)
 	if apierrors.IsNotFound(err) {
-		// The writes that follow the ledger must not happen for a chatbot that is gone.
+		// The writes that follow the ledger must not happen for a deleted chatbot.
 		write.Conflicts.Inc()
 		return write.ErrConflict
 	}
@@ -68,7 +70,7 @@ func (r *Reconciler) writeLedger(ctx context.Context, seen *observed, next *v1al
 	return nil
 }
 
-// recordEvents tells what a change of the status means.
+// recordEvents records the events of a change of the status.
 func (r *Reconciler) recordEvents(ctx context.Context, seen *observed, next *v1alpha1.DGbotChatbotStatus) {
 	for _, event := range chatbots.Events(seen.Observation, next, r.Clock.Now()) {
 		write.RecordEvent(r.Recorder, seen.Chatbot, event)

@@ -16,8 +16,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/reservation"
 )
 
-// chatbotLooks are the versions in which everything of a chatbot was when nothing was left to do. As long as the cache shows the
-// same, and the time has not come, looking again takes no request. Losing them costs requests and nothing else.
+// chatbotLooks hold the versions of a chatbot's objects when nothing was left to do. While the cache shows the same versions, and the time
+// has not come, another pass takes no request. If they are lost, that costs requests and nothing else.
 type chatbotLooks struct {
 	mutex sync.Mutex
 	looks map[types.NamespacedName]chatbotLook
@@ -37,7 +37,7 @@ type chatbotLook struct {
 	at       time.Time
 }
 
-// chatbotVersions are resourceVersions; empty for what is not there.
+// chatbotVersions are resourceVersions; empty for an object that does not exist.
 type chatbotVersions struct{ chatbot, lock, widget, secret, replica string }
 
 func (l *chatbotLooks) remember(seen *observed, wake, now time.Time) {
@@ -71,8 +71,8 @@ func (l *chatbotLooks) forget(name types.NamespacedName) {
 	delete(l.looks, name)
 }
 
-// unchanged reports whether everything is as it was when nothing was left to do, and until when time alone changes nothing. What is
-// not in the cache was not ours, or has lost its label, and has to be looked at.
+// unchanged reports whether every object is as it was when nothing was left to do, and until when time alone changes nothing. An object
+// that is not in the cache was foreign, or has lost its label, so a live read is necessary.
 func (r *Reconciler) unchanged(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (wake time.Time, ok bool) {
 	look, ok := r.looks.last(client.ObjectKeyFromObject(chatbot))
 	now := r.Clock.Now()

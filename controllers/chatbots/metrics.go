@@ -16,8 +16,8 @@ var secretsIssued = prometheus.NewCounterVec(prometheus.CounterOpts{
 
 func init() {
 	metrics.Registry.MustRegister(secretsIssued)
-	// A series that appears with its first count has not increased, for increase() and rate(): the first lost Secret
-	// would go unnoticed. So all of them are there from the start.
+	// increase() and rate() miss the first count of a series that appears with it, so the first lost Secret would go unnoticed. Therefore
+	// all series exist from the start.
 	for _, cause := range []v1alpha1.Cause{
 		v1alpha1.CauseFirstIssue, v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation, v1alpha1.CauseSecretLost,
 		v1alpha1.CauseSecretAltered, v1alpha1.CauseReactivation,

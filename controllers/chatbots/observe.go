@@ -20,29 +20,29 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// observed is an observation with the objects it was made from.
+// observed is an observation with the objects that it was made from.
 type observed struct {
 	chatbots.Observation
-	// lock, widget, secret and replica are nil where they are not there. stale is a replica that is to go.
+	// lock, widget, secret and replica are nil if they do not exist. stale is a replica to delete.
 	lock, widget    *corev1.ConfigMap
 	secret, replica *corev1.Secret
 	stale           client.Object
-	// texts are the HMAC secrets at hand, by their hashes. They live no longer than the pass.
+	// texts are the known HMAC secrets, by their hashes. The operator forgets them at the end of the pass.
 	texts map[string][]byte
-	// source is what importFrom names.
+	// source is the Secret that importFrom names.
 	source []byte
-	// failures are the reads behind Observation.Failed.
+	// failures are the failed reads behind Observation.Failed.
 	failures read.Failures
 }
 
-// noteRead makes the outcome of reading a part of the observation a part of it; nil for a read that succeeded.
+// noteRead adds the outcome of reading a part to the observation; nil for a read that succeeded.
 func (seen *observed) noteRead(part report.ReadPart, err error) {
 	seen.failures.Note(part, err)
 	seen.Failed = seen.failures.Reads
 }
 
-// observeLive reads the chatbot before and after its Secrets, so that the ledger in its status is the one that they belong to: a
-// with an older ledger, a new HMAC secret looks foreign, and with a newer one, what it announces seems to be missing.
+// observeLive reads the chatbot before and after its Secrets, so that the ledger in its status belongs to these Secrets. With an older
+// ledger, a new HMAC secret looks foreign; with a newer one, the announced secret seems to be missing.
 func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, minted map[string][]byte) (*observed, error) {
 	for range write.MaxObservations {
 		chatbot := &v1alpha1.DGbotChatbot{}
@@ -65,8 +65,8 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 	return nil, write.ErrConflict
 }
 
-// observe reads what belongs to a chatbot: its ConfigMaps from the cache, because a missing one is found by trying to create
-// it. A read that fails is noted in the observation; only the end of the context is an error.
+// observe reads the objects that belong to a chatbot: its ConfigMaps from the cache, because an attempt to create a missing one finds it.
+// A failed read becomes part of the observation; only the end of the context is an error.
 func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot, minted map[string][]byte) (*observed, error) {
 	seen := &observed{
 		Observation: chatbots.Observation{Chatbot: chatbot, ID: idOf(chatbot)}, texts: map[string][]byte{},
@@ -82,8 +82,8 @@ func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot
 	return seen, ctx.Err()
 }
 
-// patience returns a context for all reads of an observation beside that of the chatbot: it ends soon where the ledger says that an
-// HMAC secret is to be withdrawn. What was not read by then counts as unknown.
+// patience returns a context for all reads of an observation except that of the chatbot. It ends soon if the ledger has an HMAC secret to
+// withdraw. Objects that were not read by then count as unknown.
 func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (context.Context, context.CancelFunc) {
 	switch chatbots.WithdrawalOf(chatbot, r.Clock.Now()) {
 	case steps.WithdrawNow:
@@ -94,7 +94,7 @@ func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbo
 	return context.WithCancel(ctx)
 }
 
-// observeClaim reads the claim of the chatbot's ID.
+// observeClaim reads the reservation of the chatbot's ID.
 func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
 	lock := &corev1.ConfigMap{}
 	found, err := r.getCached(ctx, reservation.NameOf(seen.ID), lock)
@@ -132,7 +132,7 @@ func (r *Reconciler) observeWidget(ctx context.Context, seen *observed) {
 	seen.noteRead(report.ReadWidget, err)
 }
 
-// getCached reads an object from the cache, or from the API server where the cache fails.
+// getCached reads an object from the cache, or from the API server if the cache fails.
 func (r *Reconciler) getCached(ctx context.Context, name types.NamespacedName, into client.Object) (bool, error) {
 	if found, err := read.Get(ctx, r.Client, name, into); err == nil {
 		return found, nil
@@ -149,8 +149,8 @@ func (r *Reconciler) getLive(ctx context.Context, name types.NamespacedName, int
 	return found, err
 }
 
-// widgetWasForeign reports whether the name of the chatbot's ConfigMap was in use by another object. The cache knows what carries the
-// chatbot label; whether the other object is still there takes a live read, and no attempt to write.
+// widgetWasForeign reports whether another object used the name of the chatbot's ConfigMap. The cache knows the objects with the chatbot
+// label; a live read finds whether the other object still exists, without an attempt to write.
 func widgetWasForeign(chatbot *v1alpha1.DGbotChatbot) bool {
 	ready := apimeta.FindStatusCondition(chatbot.Status.Conditions, v1alpha1.ReadyCondition)
 	return ready != nil && (ready.Reason == v1alpha1.ConfigMapConflictReason || ready.Reason == v1alpha1.WaitingForGarbageCollectionReason)

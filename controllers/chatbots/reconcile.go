@@ -26,25 +26,25 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// Reconciler gives each chatbot its ID, publishes it with the snippet for web pages, and keeps its HMAC secret. What a
-// crash leaves:
+// Reconciler gives each chatbot its ID, publishes it with the snippet for web pages, and keeps its HMAC secret. After a crash
+// there are:
 //
-//	before the lock        nothing
-//	before the ConfigMap   a reservation, which the next pass finds; or one without a holder, if the chatbot is deleted meanwhile,
-//	                       which goes when it is seen
-//	before the status      all but what is said of it
+//	before the reservation nothing
+//	before the ConfigMap   a reservation, which the next pass finds; if the chatbot was deleted meanwhile, the reservation has no
+//	                       holder, and the next pass deletes it
+//	before the status      all objects, and an outdated status
 //
-// and for the HMAC secret see internal/lifecycle/chatbots/hmac.go.
+// For the HMAC secret see internal/lifecycle/chatbots/hmac.go.
 type Reconciler struct {
-	// Client reads from the cache chatbots, the ConfigMaps that carry the chatbot label, and the metadata of Secrets, and writes.
+	// Client reads chatbots, the ConfigMaps with the chatbot label and the metadata of Secrets from the cache, and writes.
 	Client client.Client
 	// Live reads from the API server.
 	Live     client.Reader
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
-	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
+	// SecretCheckInterval is the time between two reads of Secrets that the manager may not watch; zero if it may.
 	SecretCheckInterval time.Duration
-	// Namespaces are those that the operator works in; none for all.
+	// Namespaces are the namespaces of this manager; none for all.
 	Namespaces []string
 
 	attempts write.Attempts
@@ -53,7 +53,7 @@ type Reconciler struct {
 	slow     write.SlowLane
 }
 
-// Reconcile brings one chatbot closer to what its spec asks for, and forgets the claims of those that are gone.
+// Reconcile brings one chatbot closer to its spec, and deletes the reservations of deleted chatbots.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	released := r.releaseClaims(ctx, request.NamespacedName)
 	chatbot := &v1alpha1.DGbotChatbot{}
@@ -68,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	result, err := r.reconcile(ctx, chatbot)
 	if err == nil && released != nil {
-		// What an earlier chatbot of the name left must not keep this one from being revoked.
+		// A failure with objects of an earlier chatbot of the name must not delay the revocation for this one.
 		ctrl.LoggerFrom(ctx).Error(released, "Failed to release what an earlier chatbot of this name left; it is retried within a minute")
 		result.RequeueAfter = min(result.RequeueAfter, sourceCheckInterval)
 	}
@@ -100,8 +100,7 @@ func (r *Reconciler) reconcile(ctx context.Context, chatbot *v1alpha1.DGbotChatb
 	return r.again(chatbot, decision.Wake), nil
 }
 
-// lookAt observes a chatbot as the cache has it, which is good enough to find that nothing is to be done; otherwise it is
-// observed live.
+// lookAt observes a chatbot from the cache, which suffices to find that nothing is to do. Otherwise the chatbot is observed live.
 func (r *Reconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot) (*observed, chatbots.Decision, error) {
 	if chatbot.DeletionTimestamp.IsZero() && chatbots.WithdrawalOf(chatbot, r.Clock.Now()) != steps.WithdrawNothing {
 		return r.converge(ctx, client.ObjectKeyFromObject(chatbot)) // reads that do not end would delay it twice
@@ -116,7 +115,7 @@ func (r *Reconciler) lookAt(ctx context.Context, chatbot *v1alpha1.DGbotChatbot)
 	return r.converge(ctx, client.ObjectKeyFromObject(chatbot))
 }
 
-// plan plans with what is at hand.
+// plan plans from the known state.
 func (seen *observed) plan(now time.Time) chatbots.Decision {
 	seen.HMAC.Known, seen.HMAC.Padded = map[string]bool{}, map[string]bool{}
 	for hash, text := range seen.texts {
@@ -128,7 +127,7 @@ func (seen *observed) plan(now time.Time) chatbots.Decision {
 	return chatbots.Plan(seen.Observation, now)
 }
 
-// again is when to look again: by the wall clock, whose changes timers do not notice.
+// again returns when to reconcile again, by the wall clock: timers do not notice its changes.
 func (r *Reconciler) again(chatbot *v1alpha1.DGbotChatbot, wake time.Time) ctrl.Result {
 	after := queue.MaxWait
 	if !wake.IsZero() {
@@ -143,7 +142,7 @@ func (r *Reconciler) again(chatbot *v1alpha1.DGbotChatbot, wake time.Time) ctrl.
 	return ctrl.Result{RequeueAfter: after}
 }
 
-// idOf is the ID that is the chatbot's: adopted, or issued.
+// idOf returns the chatbot's own ID: adopted or issued.
 func idOf(chatbot *v1alpha1.DGbotChatbot) string {
 	if chatbot.Spec.ChatbotID != "" {
 		return chatbot.Spec.ChatbotID

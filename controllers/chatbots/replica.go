@@ -31,7 +31,7 @@ import (
 // The replica is a Secret in the identity namespace, named after the reservation of the ID. Verifiers know a chatbot from it. It can have no owner
 // there, so the operator deletes it with the reservation.
 
-// readReplica returns the HMAC secrets that a replica shows, by what it says of them. The texts are added to those at hand.
+// readReplica returns the HMAC secrets of a replica, with their metadata. It adds the texts to the known ones.
 func readReplica(replica *corev1.Secret, texts map[string][]byte) chatbots.Ledger {
 	read := func(suffix string) *v1alpha1.IdentityRevision {
 		text, ok := replica.Data[v1alpha1.IdentitySecretKey+suffix]
@@ -39,7 +39,7 @@ func readReplica(replica *corev1.Secret, texts map[string][]byte) chatbots.Ledge
 			return nil
 		}
 		entry := func(name string) string { return string(replica.Data[name+suffix]) }
-		// An entry that cannot be decoded differs from what was written, and is written again.
+		// An entry that cannot be decoded differs from the expected one; the operator writes it again.
 		revision, _ := strconv.ParseInt(entry(v1alpha1.CopyRevision), 10, 64)
 		r := &v1alpha1.IdentityRevision{
 			Revision: revision, KID: entry(v1alpha1.IdentityKID), Hash: identity.Hash(text), Cause: v1alpha1.Cause(entry(v1alpha1.CopyCause)),
@@ -57,7 +57,7 @@ func readReplica(replica *corev1.Secret, texts map[string][]byte) chatbots.Ledge
 	return chatbots.Ledger{Current: read(""), Previous: read(v1alpha1.IdentityPreviousSuffix), Pending: read(v1alpha1.IdentityPendingSuffix)}
 }
 
-// dressReplica makes a replica show a ledger, and nothing else.
+// dressReplica makes a replica hold the secrets of a ledger, and nothing else.
 func dressReplica(replica *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id string, shows chatbots.Ledger, texts map[string][]byte) {
 	replica.Type = corev1.SecretTypeOpaque
 	if replica.Labels == nil {
@@ -95,7 +95,8 @@ func dressReplica(replica *corev1.Secret, chatbot *v1alpha1.DGbotChatbot, id str
 	show(v1alpha1.IdentityPendingSuffix, shows.Pending)
 }
 
-// describeReplica makes the replica part of the observation; nil stands for none. The replica of an earlier holder of the ID counts as drifted.
+// describeReplica adds the replica to the observation; nil if it does not exist. The replica of an earlier holder of the ID counts as
+// drifted.
 func (seen *observed) describeReplica(replica *corev1.Secret) {
 	seen.replica, seen.HMAC.Replica = replica, chatbots.Replica{There: replica != nil}
 	if replica == nil {
@@ -117,8 +118,8 @@ func (r *Reconciler) writeReplica(ctx context.Context, seen *observed, shows cha
 	return r.changeReplica(ctx, seen, shows, seen.HMAC.Replica.Abandoned)
 }
 
-// markReplica notes in the replica that it will never have the revision that was announced. The write of an instance that announced it, and is
-// only slow, then conflicts. Before that it yields to that instance for a moment.
+// markReplica marks in the replica that it will never have the announced revision. If another instance announced it and is only slow, its
+// write then conflicts. Before that, markReplica yields to that instance for a moment.
 func (r *Reconciler) markReplica(ctx context.Context, seen *observed) error {
 	pending := seen.Chatbot.Status.Pending
 	fresh := r.Clock.Now().Sub(pending.IssuedAt.Time).Abs() < steps.PublishTimeout
@@ -132,7 +133,7 @@ func (r *Reconciler) changeReplica(ctx context.Context, seen *observed, shows ch
 	name := reservation.NameOf(seen.ID)
 	replica := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	if published.IsImmutable(seen.replica) {
-		// It is the operator's own, and no other owner has to release it.
+		// The operator owns it; no other owner has to release it.
 		if err := r.deleteReplica(ctx, seen.replica); err != nil {
 			return err
 		}
@@ -162,7 +163,7 @@ func (r *Reconciler) changeReplica(ctx context.Context, seen *observed, shows ch
 	return nil
 }
 
-// ofReplica adds to a rejection where the replica is: users would look for it in the chatbot's namespace.
+// ofReplica adds the namespace of the replica to a rejection: users would look for it in the chatbot's namespace.
 func ofReplica(err error, name types.NamespacedName, create bool) error {
 	what := "written, and what is in it verifies on"
 	if create {
@@ -176,8 +177,8 @@ func ofReplica(err error, name types.NamespacedName, create bool) error {
 	return err
 }
 
-// deleteReplica ends verification for a chatbot. The replica is deleted as it was seen; one without a uid, which could not be read,
-// whatever it is.
+// deleteReplica ends verification for a chatbot. It deletes only the observed version of the replica. A replica without a uid was
+// unreadable; it deletes any version of that.
 func (r *Reconciler) deleteReplica(ctx context.Context, replica client.Object) error {
 	var as client.Preconditions
 	if uid, version := replica.GetUID(), replica.GetResourceVersion(); uid != "" {
@@ -194,7 +195,7 @@ func (r *Reconciler) deleteReplica(ctx context.Context, replica client.Object) e
 	return nil
 }
 
-// replicasOf are the replicas that say they are a chatbot's, without a byte of them: from the cache.
+// replicasOf returns the metadata of the replicas that name a chatbot, from the cache.
 func (r *Reconciler) replicasOf(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
 	replicas := &metav1.PartialObjectMetadataList{}
 	replicas.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
@@ -202,7 +203,7 @@ func (r *Reconciler) replicasOf(ctx context.Context, name types.NamespacedName) 
 	return replicas.Items, err
 }
 
-// releaseReplicas deletes the replicas of chatbots that are gone, however long ago that was.
+// releaseReplicas deletes the replicas of deleted chatbots, whenever these were deleted.
 func (r *Reconciler) releaseReplicas(ctx context.Context, name types.NamespacedName) error {
 	replicas, err := r.replicasOf(ctx, name)
 	if err != nil {
@@ -223,14 +224,13 @@ func (r *Reconciler) releaseReplicas(ctx context.Context, name types.NamespacedN
 	return nil
 }
 
-// isIdentityNamespaceGone reports whether the API server rejected a write because the identity namespace is missing or being deleted. Of a
-// chatbot's own namespace that needs no report, since the chatbot is deleted with it; the identity namespace can be restored.
+// isIdentityNamespaceGone reports whether the API server rejected a write because the identity namespace is missing or being deleted. If a
+// chatbot's own namespace is, no report is necessary, because the chatbot is deleted with it. The identity namespace can be restored.
 func isIdentityNamespaceGone(err error, create bool) bool {
 	return create && apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
-// identityNamespaceGone names everything that was in the namespace and that only a person can bring back. The operator restores
-// claims and replicas by itself.
+// identityNamespaceGone names the objects of the namespace that only a user can restore. The operator restores reservations and replicas.
 func identityNamespaceGone(reason string) error {
 	return write.Reject(reason, "Namespace %s, which stores chatbot ID reservations and the replicas of HMAC secrets, is missing or being deleted; %s",
 		v1alpha1.IdentityNamespace, applyIdentityAgain)
@@ -240,7 +240,7 @@ const applyIdentityAgain = "apply again what was in it: config/identity (the nam
 	"where the manager was installed from one of config/overlays, that overlay (the rights of the manager); with Helm, run helm upgrade with the values " +
 	"of the release. The operator then restores the rest"
 
-// adviseIdentity adds what helps where the manager may not write in the identity namespace: its Role there goes with the namespace.
+// adviseIdentity adds the remedy if the manager may not write in the identity namespace: its Role there is deleted with the namespace.
 func adviseIdentity(err, answer error) error {
 	var rejected *write.RejectedError
 	if apierrors.IsForbidden(answer) && errors.As(err, &rejected) {
@@ -251,7 +251,7 @@ func adviseIdentity(err, answer error) error {
 	return err
 }
 
-// withoutOwnWords leaves out what an admission plugin says that was shown an HMAC secret in use.
+// withoutOwnWords removes the text of an admission plugin that has seen a current HMAC secret.
 func withoutOwnWords(err error) error {
 	var status *apierrors.StatusError
 	if !errors.As(err, &status) {
@@ -267,9 +267,9 @@ func withoutOwnWords(err error) error {
 	}}
 }
 
-// pruneReplica removes revisions from a replica that cannot be read. The patch is conditional on the kid, which is public: where an
-// entry holds another revision, or none, the API server rejects the patch and nothing is changed. Deleting the replica by its name
-// was refused: the revision in use would stop verifying with the revoked one.
+// pruneReplica removes revisions from an unreadable replica. The patch is conditional on the kid, which is public: if an entry holds
+// another revision, or none, the API server rejects the patch and nothing changes. The alternative, deleting the replica by its name,
+// would make verifiers reject the current revision together with the revoked one.
 func (r *Reconciler) pruneReplica(ctx context.Context, seen *observed, kids []string) error {
 	if seen.HMAC.Replica.Pruned == nil {
 		seen.HMAC.Replica.Pruned = map[string]bool{}
@@ -285,7 +285,7 @@ func (r *Reconciler) pruneReplica(ctx context.Context, seen *observed, kids []st
 	return nil
 }
 
-// pruneEntry removes the HMAC secret of one suffix from a replica if it has that kid.
+// pruneEntry removes the HMAC secret of one suffix from a replica if its kid is the given one.
 func (r *Reconciler) pruneEntry(ctx context.Context, name types.NamespacedName, kid, suffix string) error {
 	patch, err := json.Marshal([]map[string]any{
 		{"op": "test", "path": "/data/" + v1alpha1.IdentityKID + suffix, "value": []byte(kid)},
@@ -310,8 +310,8 @@ func (r *Reconciler) pruneEntry(ctx context.Context, name types.NamespacedName, 
 	return nil
 }
 
-// doesNotApply reports whether the API server rejected a JSON patch because a test in it failed, or a path in it does not exist.
-// Its answers to an invalid or forbidden object have the same code, and name the object.
+// doesNotApply reports whether the API server rejected a JSON patch because a test in it failed, or a path in it does not exist. Its
+// answers to an invalid or forbidden object have the same code, and name the object.
 func doesNotApply(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {

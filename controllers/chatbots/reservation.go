@@ -21,7 +21,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/chatbots"
 )
 
-// describeClaim puts what a lock says into the observation; nil stands for none.
+// describeClaim adds a reservation to the observation; nil if it does not exist.
 func (r *Reconciler) describeClaim(ctx context.Context, seen *observed, lock *corev1.ConfigMap) error {
 	seen.lock, seen.Claim, seen.Holder = lock, chatbots.ClaimAbsent, ""
 	if lock == nil {
@@ -61,8 +61,8 @@ func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	return nil
 }
 
-// held reports whether the chatbot that reserved an ID exists. The cache may show that it does; that it does not, only the API
-// server.
+// held reports whether the chatbot that reserved an ID exists. The cache may show that it exists; only the API server can show that it
+// does not.
 func (r *Reconciler) held(ctx context.Context, lock *corev1.ConfigMap) (bool, error) {
 	return r.isHeld(ctx, reservation.HolderOf(lock), types.UID(lock.Data[reservation.EntryUID]))
 }
@@ -93,7 +93,7 @@ func (r *Reconciler) worksIn(namespace string) bool {
 	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, namespace)
 }
 
-// claim creates the lock of the chatbot's ID. A stale one is deleted first, as it was seen and not a newer one.
+// claim creates the reservation of the chatbot's ID. Before that it deletes a stale one, but only the observed version.
 func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 	if seen.Claim == chatbots.ClaimStale {
 		if err := r.release(ctx, seen.lock); err != nil {
@@ -130,10 +130,10 @@ func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 	return r.describeClaim(ctx, seen, lock)
 }
 
-// releaseClaims forgets the claims of a chatbot that is gone, or was replaced by another of its name. The replica of its HMAC secret
-// goes first: no chatbot may have the ID while signatures of the last one are still accepted.
+// releaseClaims deletes the reservations of a chatbot that was deleted or replaced by another of its name. It deletes the replica of the
+// HMAC secret first: no chatbot may have the ID while verifiers still accept signatures of the previous one.
 func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
-	// Replicas that cannot be listed do not keep the replica from going whose name follows from a reservation.
+	// The name of a replica follows from a reservation, so it is deleted even if the replicas cannot be listed.
 	unreleased := r.releaseReplicas(ctx, name)
 	var claims corev1.ConfigMapList
 	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)}); err != nil {
@@ -158,12 +158,13 @@ func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedNam
 	return unreleased
 }
 
-// release deletes a lock unless it has changed since, and before it a replica that has lost the label by which it would be found.
+// release deletes a reservation unless it has changed since. Before that it deletes a replica that lost the label by which the cache finds
+// it.
 func (r *Reconciler) release(ctx context.Context, lock *corev1.ConfigMap) error {
 	replica := read.Metadata("Secret")
 	found, err := r.getLive(ctx, client.ObjectKeyFromObject(lock), replica)
 	if err != nil {
-		// The holder of the reservation is gone, so that whatever replica has its name is not to verify.
+		// The holder of the reservation does not exist, so verifiers must not accept any replica of this name.
 		replica.SetNamespace(lock.Namespace)
 		replica.SetName(lock.Name)
 		if err := r.deleteReplica(ctx, replica); err != nil {

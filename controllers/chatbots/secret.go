@@ -24,8 +24,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 )
 
-// observeHMAC reads what belongs to the chatbot's HMAC secret from the API server. The chatbot has to be read before and
-// after it: see observeLive.
+// observeHMAC reads the objects of the chatbot's HMAC secret from the API server. The caller must read the chatbot before and after it:
+// see observeLive.
 func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	seen.HMAC = chatbots.HMACObservation{}
 	seen.secret, seen.replica, seen.stale = nil, nil, nil
@@ -57,9 +57,9 @@ func (r *Reconciler) observeHMAC(ctx context.Context, seen *observed) {
 	r.observeSource(ctx, seen)
 }
 
-// observeStaleReplica looks for the replica of a chatbot that is to have no HMAC secret. The replica is in the cache, by its metadata: a
-// chatbot without an HMAC secret is to cost no requests. Where it has had one until now, the replica may have lost the label by
-// which the cache knows it.
+// observeStaleReplica finds the replica of a chatbot that wants no HMAC secret. It looks for the replica's metadata in the cache, because
+// a chatbot without an HMAC secret must cost no requests. If the chatbot had one until now, the replica may have lost the label by which
+// the cache knows it.
 func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
 	replica := read.Metadata("Secret")
 	look := r.getCached
@@ -78,7 +78,7 @@ func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
 	}
 }
 
-// describeUnknownReplica is for a replica that cannot be read: the metadata in the cache suffices to delete it.
+// describeUnknownReplica describes an unreadable replica: the metadata in the cache suffices to delete it.
 func (r *Reconciler) describeUnknownReplica(ctx context.Context, seen *observed) {
 	seen.HMAC.Replica = chatbots.Replica{Unknown: true}
 	metadata := read.Metadata("Secret")
@@ -97,7 +97,7 @@ func identitySecretName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
 	return types.NamespacedName{Namespace: chatbot.Namespace, Name: chatbots.SecretName(chatbot)}
 }
 
-// describeIdentitySecret puts what is known of the Secret into the observation; nil stands for none.
+// describeIdentitySecret adds the Secret to the observation; nil if it does not exist.
 func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed, secret *corev1.Secret) {
 	seen.secret, seen.HMAC.Secret, seen.HMAC.PreviousHash = secret, revisions.Secret{State: revisions.SecretAbsent}, ""
 	seen.noteRead(report.ReadSecret, nil)
@@ -136,8 +136,8 @@ func (r *Reconciler) describeIdentitySecret(ctx context.Context, seen *observed,
 	seen.HMAC.Secret.Drifted = !equality.Semantic.DeepEqual(wanted, secret)
 }
 
-// dressIdentitySecret gives a Secret everything that is published with two HMAC secrets, which are given by their hashes. What
-// users add stays.
+// dressIdentitySecret gives a Secret all that the operator publishes for two HMAC secrets, which are given by their hashes. Entries that
+// users add stay.
 func dressIdentitySecret(secret *corev1.Secret, seen *observed, present, previous string) {
 	var template *v1alpha1.SecretTemplate
 	if iv := seen.Chatbot.Spec.IdentityVerification; iv.Secret != nil {
@@ -160,7 +160,7 @@ func dressIdentitySecret(secret *corev1.Secret, seen *observed, present, previou
 	published.SetEntries(secret, v1alpha1.IdentitySecretEntries[:], entries)
 }
 
-// observeSource reads what importFrom names. Once there is an HMAC secret, nothing depends on it but a hint in a condition.
+// observeSource reads the Secret that importFrom names. Once there is an HMAC secret, only a hint in a condition depends on it.
 func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	from := seen.Chatbot.Spec.IdentityVerification.ImportFrom
 	if from == nil {
@@ -189,13 +189,12 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 		seen.HMAC.Source.Problem = err.Error()
 	}
 	if _, err := apikey.Parse(string(bytes.TrimSpace(text))); err == nil {
-		// It would be copied to where verifiers read it.
+		// The operator would copy it to a place that verifiers read.
 		seen.HMAC.Source.Problem = "it is an API key"
 	}
 }
 
-// writeIdentitySecret publishes a ledger: into the Secret that was observed, with its resourceVersion, or into a new one where none
-// was.
+// writeIdentitySecret publishes a ledger: into the observed Secret, with its resourceVersion, or into a new one if there was none.
 func (r *Reconciler) writeIdentitySecret(ctx context.Context, seen *observed, shows chatbots.Ledger) error {
 	previous := ""
 	if shows.Previous != nil {
@@ -231,7 +230,7 @@ func (r *Reconciler) putIdentitySecret(ctx context.Context, seen *observed, pres
 	return secret, err
 }
 
-// trySecret asks the API server whether it would take the Secret, with an HMAC secret that is then forgotten, so that a quota, a
+// trySecret asks the API server whether it would accept the Secret, with an HMAC secret that trySecret then discards. So a quota, a
 // webhook, an immutable Secret or a missing right costs no revision.
 func (r *Reconciler) trySecret(ctx context.Context, seen *observed) error {
 	probe, err := identity.MintSecret()
@@ -248,7 +247,7 @@ func (r *Reconciler) trySecret(ctx context.Context, seen *observed) error {
 	return published.AdviseOnImmutable(write.Classify(write.Redact(err, append(seen.allTexts(), probe)...), v1alpha1.SecretWriteRefusedReason), seen.secret)
 }
 
-// allTexts returns the HMAC secrets at hand, which no message may contain.
+// allTexts returns the known HMAC secrets, which no message may contain.
 func (seen *observed) allTexts() [][]byte {
 	var all [][]byte
 	for _, text := range seen.texts {

@@ -28,7 +28,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// lockNameIndex finds the chatbots that want an ID, by the name of its claim and of the replica.
+// lockNameIndex finds the chatbots that want an ID, by the name of its reservation and of the replica.
 const lockNameIndex = "lockName"
 
 // Indexes are the indexes by which events of other objects find chatbots.
@@ -107,7 +107,7 @@ func (r *Reconciler) chatbotsNaming(ctx context.Context, o client.Object) []*v1a
 	return naming
 }
 
-// holderIn is the chatbot that a claim or a replica says it is of.
+// holderIn returns the chatbot that a reservation or a replica names.
 func holderIn(o client.Object) (types.NamespacedName, bool) {
 	if claim, ok := o.(*corev1.ConfigMap); ok {
 		return reservation.HolderOf(claim), true
@@ -116,7 +116,7 @@ func holderIn(o client.Object) (types.NamespacedName, bool) {
 	return types.NamespacedName{Namespace: namespace, Name: name}, ok
 }
 
-// publishesUnder reports whether the chatbot publishes under an object's name, or imports from it.
+// publishesUnder reports whether the chatbot publishes under an object's name or imports from the object.
 func publishesUnder(chatbot *v1alpha1.DGbotChatbot, o client.Object) bool {
 	if _, ok := o.(*corev1.ConfigMap); ok {
 		return chatbots.WidgetName(chatbot) == o.GetName()
@@ -125,7 +125,7 @@ func publishesUnder(chatbot *v1alpha1.DGbotChatbot, o client.Object) bool {
 	return iv != nil && (chatbots.SecretName(chatbot) == o.GetName() || iv.ImportFrom != nil && iv.ImportFrom.Name == o.GetName())
 }
 
-// urgent reports whether an HMAC secret of a chatbot waits to be withdrawn, as far as the cache knows.
+// urgent reports whether an HMAC secret of a chatbot is to be withdrawn, according to the cache.
 func (r *Reconciler) urgent(request reconcile.Request) bool {
 	if !caching.Filled(r.Client, request.Namespace, &v1alpha1.DGbotChatbot{}) {
 		return false

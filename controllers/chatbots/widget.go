@@ -23,7 +23,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// snippet is what a web page needs: nothing in it is secret, and every value is escaped for where it stands.
+// snippet is the HTML for a web page. It holds no secret, and each value is escaped for its place.
 var snippet = template.Must(template.New("embed.html").Parse(
 	`<script async src="{{.ScriptURL}}" data-chatbot-id="{{.ChatbotID}}"></script>` + "\n"))
 
@@ -43,7 +43,7 @@ func widgetName(chatbot *v1alpha1.DGbotChatbot) types.NamespacedName {
 	return types.NamespacedName{Namespace: chatbot.Namespace, Name: chatbots.WidgetName(chatbot)}
 }
 
-// dressWidget gives a ConfigMap everything that is published for a chatbot. What users add stays.
+// dressWidget gives a ConfigMap all that the operator publishes for a chatbot. Entries that users add stay.
 func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id string) error {
 	embed, err := renderSnippet(chatbot, id)
 	if err != nil {
@@ -64,7 +64,7 @@ func dressWidget(widget *corev1.ConfigMap, chatbot *v1alpha1.DGbotChatbot, id st
 	return nil
 }
 
-// describeWidget puts what is known of the ConfigMap into the observation; nil stands for none.
+// describeWidget adds the ConfigMap to the observation; nil if it does not exist.
 func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget *corev1.ConfigMap) error {
 	seen.widget, seen.Widget = widget, chatbots.WidgetAbsent
 	if widget == nil {
@@ -97,7 +97,7 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 	return nil
 }
 
-// leftOver reports whether a ConfigMap was orphaned: its chatbot is gone, and garbage collection does not delete it.
+// leftOver reports whether a ConfigMap is orphaned: its chatbot is deleted, and garbage collection does not delete the ConfigMap.
 func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
 	uid := types.UID(widget.Labels[v1alpha1.ChatbotLabel])
 	if uid == "" || len(widget.OwnerReferences) > 0 {
@@ -107,13 +107,13 @@ func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bo
 	return !lives && err == nil, err
 }
 
-// publish writes the ConfigMap: as it was seen, or not at all. One that the cache does not know, because it lost its label or
-// was never ours, is found by trying to create it.
+// publish writes the observed version of the ConfigMap, or conflicts. The cache does not know a ConfigMap that lost its label or is
+// foreign; an attempt to create it finds it.
 func (r *Reconciler) publish(ctx context.Context, seen *observed) error {
 	name := widgetName(seen.Chatbot)
 	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	if seen.widget != nil {
-		// What was observed may come from the cache, which does not hold what users added.
+		// The observation may come from the cache, which does not hold entries that users added.
 		found, err := r.getLive(ctx, name, widget)
 		switch {
 		case err != nil:
