@@ -36,8 +36,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/schedule"
 )
 
-// summaryDelay is how long changes of keys are gathered before they are counted: a thousand new keys are to cost a few writes
-// of their environment's status.
+// summaryDelay is how long the controller gathers changes of keys before it counts them: a thousand new keys should cost a few writes of
+// their environment's status.
 const summaryDelay = 2 * time.Second
 
 // Reconciler reports for each DGbotEnvironment whether its rules can be enforced, and sums up its keys. The controller of keys enforces the
@@ -86,7 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return write.Result(err)
 }
 
-// observe reads what the status of an environment follows from. A failed read becomes part of the observation.
+// observe reads the objects that the status of an environment depends on. A failed read becomes part of the observation.
 func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment) (seen environments.Observation, failed read.Failures) {
 	seen.Environment = env
 	for _, w := range schedule.WindowsOf(&env.Spec, rules.LocationOf) {
@@ -133,7 +133,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		Complete(r)
 }
 
-// gathered wakes the environment of a key a while after the key has changed in a way that is summed up.
+// gathered wakes the environment of a key some time after a change of the key that the summary counts.
 func gathered() handler.EventHandler {
 	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	wake := func(o client.Object, q requests) {
@@ -154,7 +154,7 @@ func gathered() handler.EventHandler {
 	}
 }
 
-// selecting are the environments whose rules select namespaces.
+// selecting returns the environments whose rules select namespaces.
 func (r *Reconciler) selecting(ctx context.Context, _ client.Object) []reconcile.Request {
 	var all v1alpha1.DGbotEnvironmentList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {

@@ -27,29 +27,29 @@ import (
 )
 
 const (
-	// deletionRetry is when the deletion of a usage Lease is tried again after it failed.
+	// deletionRetry is the delay before the deletion of a usage Lease is retried.
 	deletionRetry = 10 * time.Minute
-	// leaseDeletionLogInterval is how often failed deletions are logged, whatever the number of Leases.
+	// leaseDeletionLogInterval is the time between two logs of failed deletions, for any number of Leases.
 	leaseDeletionLogInterval = time.Hour
 )
 
 const deletionFailed = "A usage Lease that no verifier renews cannot be deleted. It is retried every 10 minutes, and nothing else " +
 	"depends on it. If the right is missing, give the manager's account a Role in the namespace of --usage-namespace that may delete leases"
 
-// Reconciler deletes the Leases of environments that verifiers no longer serve. Verifiers create a Lease for each environment
-// in which there are keys, so that keys in invented environments would leave Leases for ever.
+// Reconciler deletes the Leases of environments that verifiers no longer serve. Verifiers create a Lease for each environment in which
+// there are keys, so keys in invented environments would otherwise leave Leases forever.
 //
 // How long a Lease was not renewed is measured on this process's monotonic clock, from when the process first saw this version of the
-// Lease. spec.renewTime was refused: it is a verifier's clock, and a jump of either clock would delete Leases that are renewed, and with
-// each since when uses are tracked. An instance that just started therefore waits for the whole time once more.
+// Lease. The alternative, spec.renewTime, is a verifier's clock. A jump of either clock would delete Leases that are still renewed, and
+// with each the time since when uses are tracked. An instance that just started therefore waits for the whole time once more.
 type Reconciler struct {
 	// Client reads Leases from the cache, and deletes them.
 	Client client.Client
-	// Clock measures how long Leases are not renewed.
+	// Clock measures the time since a Lease was renewed.
 	Clock clock.PassiveClock
 
 	mutex sync.Mutex
-	// seen are the Leases as the cache last showed them.
+	// seen are the Leases as the cache showed them last.
 	seen map[types.NamespacedName]seenLease
 	// logged is when a failed deletion was last logged.
 	logged time.Time
@@ -76,7 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if left := tracking.UsageLeaseRetention - r.unrenewed(lease); left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	// Where the cache is out of date, the version in the precondition is too, and the API server rejects the deletion.
+	// If the cache is out of date, the version in the precondition is too, and the API server rejects the deletion.
 	err = read.Bounded(ctx, func(ctx context.Context) error {
 		return r.Client.Delete(ctx, lease, client.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion})
 	})

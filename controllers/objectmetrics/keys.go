@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package objectmetrics exports a few series for each key and chatbot. Counters stand in the packages that count.
+// Package objectmetrics exports a few series for each key and chatbot. The packages that count events have the counters.
 package objectmetrics
 
 import (
@@ -21,8 +21,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// collectTimeout bounds how long a scrape waits for a cache that has not synced. It has, by the time a manager is
-// elected; should that ever change, a scrape without keys is better than none.
+// collectTimeout bounds how long a scrape waits for a cache that has not synced. All caches have synced when a manager is elected; if that
+// ever changes, a scrape without keys is better than none.
 const collectTimeout = time.Second
 
 var (
@@ -48,15 +48,14 @@ var (
 	perKey = []string{"environment", "name", "namespace"}
 )
 
-// Collector collects a few series per key and chatbot from the cache at each scrape. Nothing is kept between scrapes, so nothing has
-// to be forgotten: the series are gone when the key is. Only a manager that is at work exports them; those waiting for the
-// lease would double every sum.
+// Collector collects a few series per key and chatbot from the cache at each scrape. It keeps nothing between scrapes, so the series of a
+// deleted key disappear. Only the manager that holds the lease exports them; otherwise every sum would count each key more than once.
 type Collector struct {
 	// Reader reads from the cache.
 	Reader client.Reader
-	// Clock tells which revisions verify.
+	// Clock decides which revisions are valid.
 	Clock clock.PassiveClock
-	// Registry takes the series while the manager works.
+	// Registry has the series while the manager works.
 	Registry prometheus.Registerer
 }
 
@@ -67,12 +66,12 @@ var active = prometheus.NewGauge(prometheus.GaugeOpts{
 
 func init() { metrics.Registry.MustRegister(active) }
 
-// AddTo has a manager export the series while it works.
+// AddTo makes a manager export the series while it works.
 func AddTo(mgr ctrl.Manager, now clock.PassiveClock) error {
 	return mgr.Add(&Collector{Reader: mgr.GetCache(), Clock: now, Registry: metrics.Registry})
 }
 
-// NeedLeaderElection has the manager call Start when it is elected, or at once where there is no election.
+// NeedLeaderElection makes the manager call Start when it is elected, or at once without leader election.
 func (*Collector) NeedLeaderElection() bool { return true }
 
 // Start exports the series until the manager stops.
@@ -94,8 +93,8 @@ func (*Collector) Describe(descriptions chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. It never reports an error to the registry, which would then answer the whole
-// scrape with it: the counters are worth having without the keys.
+// Collect implements prometheus.Collector. It never reports an error to the registry, which would fail the whole scrape: the counters are
+// useful without the keys.
 func (m *Collector) Collect(series chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
@@ -103,7 +102,7 @@ func (m *Collector) Collect(series chan<- prometheus.Metric) {
 	var records v1alpha1.DGbotAPIKeyRecordList
 	var chatbots v1alpha1.DGbotChatbotList
 	for _, list := range []client.ObjectList{&keys, &records, &chatbots} {
-		// The objects are read and let go; copying all of them at each scrape is what would cost.
+		// The objects are read without a copy; copying all of them would be the largest cost of a scrape.
 		if err := m.Reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.Log.WithName("metrics").Error(err, "Left keys and chatbots out of a scrape: the cache cannot be read")
 			return
@@ -119,15 +118,15 @@ func (m *Collector) Collect(series chan<- prometheus.Metric) {
 	}
 }
 
-// summary is what the records say of the revisions of one key.
+// summary describes the revisions of one key, from its records.
 type summary struct {
 	current   string
 	cause     string
 	verifying int
 }
 
-// revisionFacts counts what verifies by the records and the time, as a verifier does, and not by the status: that is as old
-// as the last pass, and an operator that has stopped passing is what the figure is to show.
+// revisionFacts counts the valid revisions by the records and the time, as a verifier does, and not by the status. The status is as old as
+// the last pass, and the series should also be right if the operator no longer makes passes.
 func revisionFacts(keys []v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) map[types.UID]*summary {
 	facts := make(map[types.UID]*summary, len(keys))
 	all := make([]summary, len(keys))
@@ -172,7 +171,7 @@ func collectKey(series chan<- prometheus.Metric, key *v1alpha1.DGbotAPIKey, of *
 	gauge(keyVerifying, float64(of.verifying), which)
 }
 
-// collectConditions collects the status of Ready, and what is abnormal, for an object with these labels.
+// collectConditions collects the status of Ready, and the abnormal conditions, for an object with these labels.
 func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *prometheus.Desc, conditions []metav1.Condition, which []*dto.LabelPair) {
 	ready := metav1.ConditionUnknown
 	for _, condition := range conditions {
@@ -189,8 +188,8 @@ func collectConditions(series chan<- prometheus.Metric, readyStatus, abnormal *p
 	}
 }
 
-// sample is a gauge whose labels it shares with the others of its key: those of prometheus.NewConstMetric have copies of
-// their own, which is most of what a scrape of ten thousand keys would allocate.
+// sample is a gauge that shares its labels with the other gauges of its key. Those of prometheus.NewConstMetric have their own copies,
+// which would be most of the memory that a scrape of ten thousand keys allocates.
 type sample struct {
 	description *prometheus.Desc
 	// labels are sorted by name.
@@ -229,8 +228,8 @@ func oneIf(condition bool) float64 {
 	return 0
 }
 
-// unknown stands for a missing value, and other for a reason that is not the operator's: a client that may write a status must not be able to make
-// series without bound.
+// unknown stands for a missing value, and other for a reason that the operator does not use: a client that may write a status must not be
+// able to create an unbounded number of series.
 const (
 	unknown = string(metav1.ConditionUnknown)
 	other   = "Other"

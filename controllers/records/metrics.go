@@ -12,7 +12,7 @@ var strays = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Help: "Records deleted because the key they name does not own them: it is gone (KeyGone), or they have no owner reference to it, being orphaned or restored (Orphaned).",
 }, []string{"reason"})
 
-// Why a record was a stray.
+// The causes for which a record is a stray.
 const (
 	strayOrphaned = "Orphaned"
 	strayKeyGone  = "KeyGone"
@@ -20,8 +20,8 @@ const (
 
 func init() {
 	metrics.Registry.MustRegister(strays)
-	// A series that appears with its first count has not increased, for increase() and rate(): the first stray record
-	// would go unnoticed. So all of them are there from the start.
+	// increase() and rate() miss the first count of a series that appears with it, so the first stray record would go unnoticed. Therefore
+	// all series exist from the start.
 	for _, reason := range []string{strayOrphaned, strayKeyGone} {
 		strays.WithLabelValues(reason)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package records deletes records whose key does not own them: their key is gone, or they were orphaned or restored.
+// Package records deletes records whose key does not own them: the key was deleted, or the records were orphaned or restored.
 package records
 
 import (
@@ -25,8 +25,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// Reconciler deletes records that no key owns: those of a deleted key before garbage collection comes by, and
-// orphaned or restored ones, which garbage collection never takes.
+// Reconciler deletes records that no key owns: those of a deleted key before garbage collection deletes them, and orphaned or restored
+// ones, which garbage collection never deletes.
 type Reconciler struct {
 	// Client reads from the cache, and deletes.
 	Client client.Client
@@ -41,7 +41,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil || stray == "" {
 		return ctrl.Result{}, err
 	}
-	// The cache of keys may be behind that of records: the key may have been created a moment ago.
+	// The cache of keys may be behind that of records: the key may be new.
 	if stray, err = whyStray(ctx, r.Live, request.NamespacedName, record); err != nil || stray == "" {
 		return ctrl.Result{}, err
 	}
@@ -60,7 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{}, nil
 }
 
-// whyStray reads a record and the key it names, and says why the record is a stray; empty where it is none.
+// whyStray reads a record and its key, and returns why the record is a stray; empty if it is none.
 func whyStray(ctx context.Context, reader client.Reader, name types.NamespacedName, record *v1alpha1.DGbotAPIKeyRecord) (string, error) {
 	if found, err := read.Get(ctx, reader, name, record); err != nil || !found || !record.DeletionTimestamp.IsZero() {
 		return "", err
