@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package caching decides what the caches of the manager hold, and what happens while they cannot be filled or are behind the API server.
+// Package caching defines what the caches of the manager hold, and what happens while they cannot be filled or are behind the API server.
 package caching
 
 import (
@@ -23,19 +23,18 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// Caches knows which caches of the manager could be filled, and why the others could not.
+// Caches records which caches of the manager are filled, and why the others are not.
 //
-// controller-runtime starts no controller before all caches are filled, and ends the process where one is not after two minutes.
-// One Secret that cannot be decrypted, which makes the API server fail the list of all, would keep every key from being revoked.
-// So an informer also counts as synced when its first list failed, or takes too long (see cacheState). It goes on listing. Until it
-// is filled, reads of its objects go to the API server (see cachedClient), and the log and /readyz name it.
-//
-// Sources that a controller does not wait for would not do instead: the sources that it does wait for are synced when all informers
-// of the cache are, and a read of a cache that is not synced blocks.
+// controller-runtime starts no controller before all caches are filled, and ends the process if one is not filled after two minutes. One
+// Secret that cannot be decrypted makes the API server fail the list of all Secrets; the manager could then revoke no key.
+// So an informer also counts as synced when its first list failed, or takes too long (see cacheState). The informer continues to list.
+// Until its cache is filled, reads of its objects go to the API server (see cachedClient), and the log and /readyz name it.
+// Sources that a controller does not wait for are no alternative: the sources that it does wait for are synced when all informers of the
+// cache are, and a read of a cache that is not synced blocks.
 type Caches struct {
 	scheme  *runtime.Scheme
 	history *history
-	// watched are the namespaces that the manager works in; none for all.
+	// watched are the namespaces of this manager; none for all.
 	watched []string
 
 	mutex  sync.Mutex
@@ -52,7 +51,7 @@ func (c *Caches) Informers() func(toolscache.ListerWatcher, runtime.Object, time
 	return inPages(c.scheme, c.newInformer)
 }
 
-// AddTo has the manager report caches that cannot be filled, in its log and in its readiness, and end when the history behind a watch was
+// AddTo makes the manager report caches that are not filled, in its log and in its readiness, and end when the history behind a watch was
 // replaced.
 func (c *Caches) AddTo(mgr ctrl.Manager) error {
 	for _, runnable := range []manager.Runnable{c, c.history} {
@@ -66,13 +65,13 @@ func (c *Caches) AddTo(mgr ctrl.Manager) error {
 // Live returns a reader of the API server that compares what it reads with the caches.
 func (c *Caches) Live(reader client.Reader) client.Reader { return c.history.reader(reader) }
 
-// Client returns a client that reads from the caches, and from the live reader what they do not know because they are not filled. A list by
-// one of the indexes, which the API server does not have, is read from the caches only.
+// Client returns a client that reads from the caches, and from the live reader while a cache is not filled. It reads a list by one of the
+// indexes from the caches only, because the API server does not have these indexes.
 func (c *Caches) Client(cached client.Client, live client.Reader, indexes ...string) client.Client {
 	return &cachedClient{Client: cached, live: live, caches: c, indexes: indexes}
 }
 
-// newInformer is a cache.Options.NewInformer. Its informers are known to the caches and to the history.
+// newInformer is a cache.Options.NewInformer. It registers its informers with the caches and with the history.
 func (c *Caches) newInformer(source toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	kind, err := apiutil.GVKForObject(example, c.scheme)
 	if err != nil {

@@ -317,7 +317,7 @@ func TestCaches_ReadinessOfAnIdleCache(t *testing.T) {
 	})
 }
 
-// TestCacheStream_EndsWithItsConsumer: a bubble fails the test where a goroutine is left over. controller-runtime puts a watch.Filter
+// TestCacheStream_EndsWithItsConsumer: a bubble fails the test if a goroutine does not end. controller-runtime puts a watch.Filter
 // around watches of metadata.
 func TestCacheStream_EndsWithItsConsumer(t *testing.T) {
 	for name, wrap := range map[string]func(watch.Interface) watch.Interface{

@@ -17,7 +17,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 )
 
-// cachedClient reads from the caches, and from the API server what a cache does not know because it is not filled.
+// cachedClient reads from the caches, and from the API server while a cache is not filled.
 type cachedClient struct {
 	client.Client
 	live   client.Reader
@@ -50,8 +50,8 @@ func (c *cachedClient) selectsByCacheIndex(selection *client.ListOptions) bool {
 	})
 }
 
-// unfilled reports whether a cache is not filled that a read of a kind needs, in a namespace or in all. A list in all namespaces does
-// without those that may not be read; so does a read of Leases, which then count as missing.
+// unfilled reports whether a read of a kind, in a namespace or in all, needs a cache that is not filled. A list in all namespaces omits
+// those that may not be read; so does a read of Leases, which then count as missing.
 func (c *cachedClient) unfilled(object runtime.Object, namespace string) bool {
 	kind, err := apiutil.GVKForObject(object, c.Scheme())
 	if err != nil {
@@ -64,8 +64,8 @@ func (c *cachedClient) unfilled(object runtime.Object, namespace string) bool {
 	})
 }
 
-// Filled reports whether reads of these kinds in a namespace are served from memory. Where they go to the API server, a queue must not wait for
-// them: it is locked while it asks.
+// Filled reports whether reads of these kinds in a namespace are served from memory. If they go to the API server, a queue must not wait
+// for them: it holds its lock while it reads.
 func Filled(reader client.Client, namespace string, kinds ...runtime.Object) bool {
 	cached, ok := reader.(*cachedClient)
 	if !ok {

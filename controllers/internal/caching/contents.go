@@ -22,8 +22,8 @@ import (
 // The caches hold only what the reconcilers read. Every user who may edit ConfigMaps or Secrets in a namespace can set the labels by
 // which the operator caches them, and 300 ConfigMaps of 900 KiB, or as many large annotations, would exceed the manager's memory.
 //
-// Objects are therefore stripped before they reach a cache, and lists come in pages that are stripped one by one. What is cached is
-// good enough to compare. It must never be written: an update with a stripped object would remove what others added.
+// Objects are therefore stripped before they reach a cache, and lists come in pages that are stripped one by one. Use a cached object only
+// to compare, and never write it: an update with a stripped object would remove what others added.
 
 // Annotations are the annotations that reconcilers read from a cache. An annotation that is added here must have a bounded value,
 // which stripValue ensures.
@@ -49,7 +49,7 @@ var cachedEntries = []string{reservation.EntryChatbotID, reservation.EntryNamesp
 // parses is longer, apart from the name of a chatbot with its namespace.
 const maxCachedValue = 512
 
-// Strip removes from an object what no reconciler reads. It is the transform of all caches, and changes the object in place.
+// Strip removes from an object everything that no reconciler reads. It is the transform of all caches, and changes the object in place.
 func Strip(object any) (any, error) {
 	accessor, err := apimeta.Accessor(object)
 	if err != nil {

@@ -182,7 +182,7 @@ func TestStripValue_TellsValuesApart(t *testing.T) {
 	}
 }
 
-// TestCachedNames_CoverAllNames: a label or annotation of ours is either cached, or listed here because it is only read live.
+// TestCachedNames_CoverAllNames: a label or annotation of this API is either cached, or listed here because it is only read live.
 func TestCachedNames_CoverAllNames(t *testing.T) {
 	live := []string{v1alpha1.AbandonedAnnotation, v1alpha1.RevisionAnnotation, v1alpha1.TemplateAnnotation}
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "..", "api", "v1alpha1", "names.go"), nil, 0)

@@ -21,11 +21,11 @@ import (
 	"dgbot.io/key-operator/internal/continuity"
 )
 
-// history notices that the API server's history was replaced: etcd was restored from a backup under a running manager.
+// history detects that the API server's history was replaced: etcd was restored from a backup under a running manager.
 //
-// client-go's informers do not notice it. After a lost connection they open a watch at the last version they saw, or list at
-// no less than that version. The API server accepts the watch even if the version lies in its future, sends nothing until it
-// has passed that version, and has then left out what happened in between. The cache shows a state that no longer exists.
+// client-go's informers do not detect it. After a lost connection they open a watch at the last version they saw, or list at no less than
+// that version. The API server accepts the watch even if the version lies in its future. It sends nothing until it has passed that
+// version, and has then omitted what happened in between. The cache shows a state that no longer exists.
 //
 // Therefore each informer lists completely after a lost connection (see historyReads), and whatever is read from the API
 // server is compared with what the caches held before the request. A lower resourceVersion proves that the history was
@@ -58,7 +58,7 @@ func (h *history) Start(ctx context.Context) error {
 // NeedLeaderElection reports false: an instance that waits for the lease has the same caches.
 func (h *history) NeedLeaderElection() bool { return false }
 
-// follow returns what the history knows of the reads of an informer of a kind.
+// follow returns the history's view of the reads of an informer of a kind.
 func (h *history) follow(kind schema.GroupKind, informer toolscache.SharedIndexInformer) *historyReads {
 	reads := &historyReads{kind: kind, informer: informer, prove: h.prove}
 	h.mutex.Lock()
@@ -106,7 +106,7 @@ type historyReader struct {
 	history *history
 }
 
-// Get fails where the object is older than the cached one with its uid.
+// Get returns an error if the object is older than the cached one with its uid.
 func (r *historyReader) Get(ctx context.Context, name client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	kind, err := apiutil.GVKForObject(object, r.history.scheme)
 	if err != nil {
@@ -122,7 +122,7 @@ func (r *historyReader) Get(ctx context.Context, name client.ObjectKey, object c
 	return nil
 }
 
-// List fails where the list is older than what a cache of the kind has seen, or one of its objects older than the cached one
+// List returns an error if the list is older than what a cache of the kind has seen, or if one of its objects is older than the cached one
 // with its uid.
 func (r *historyReader) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	kind, err := apiutil.GVKForObject(list, r.history.scheme)
@@ -147,8 +147,8 @@ func (r *historyReader) List(ctx context.Context, list client.ObjectList, option
 	})
 }
 
-// confirm fails where an object of a list is older than the cached one with its uid, if a read of it alone proves that: it may
-// have changed after the list. Where it cannot be read, nothing is proven.
+// confirm returns an error if an object of a list is older than the cached one with its uid, and a read of it alone proves that: it may
+// have changed after the list. If it cannot be read, nothing is proven.
 func (r *historyReader) confirm(ctx context.Context, kind schema.GroupVersionKind, listed metav1.Object) error {
 	name := types.NamespacedName{Namespace: listed.GetNamespace(), Name: listed.GetName()}
 	held := r.history.held(kind.GroupKind(), name)

@@ -16,9 +16,9 @@ import (
 	"dgbot.io/key-operator/internal/continuity"
 )
 
-// historyReads is what the history knows of one informer's reads (see cacheReads). After a lost connection it makes the informer
-// list completely: the watch that it tries to reopen fails as expired, and the list that follows is consistent, whatever version
-// the informer asks for. The informer's own back-off (0.8 s to 60 s, random) bounds the rate.
+// historyReads is the history's view of one informer's reads (see cacheReads). After a lost connection it makes the informer list
+// completely: the watch that it tries to reopen fails as expired, and the list that follows is consistent, whatever version the informer
+// asks for. The informer's own back-off (0.8 s to 60 s, random) bounds the rate.
 type historyReads struct {
 	informer toolscache.SharedIndexInformer
 	kind     schema.GroupKind
@@ -76,8 +76,8 @@ func (r *historyReads) cached(key string) metav1.Object {
 	return object
 }
 
-// compare fails where an object that was listed is older than the cached one with its uid. While the informer lists, it
-// watches nothing, so that the cache holds only what was read before.
+// compare returns an error if a listed object is older than the cached one with its uid. While the informer lists, it watches nothing, so
+// the cache holds only what was read before.
 func (r *historyReads) compare(object metav1.Object) error {
 	name := object.GetName()
 	if object.GetNamespace() != "" {
@@ -89,7 +89,7 @@ func (r *historyReads) compare(object metav1.Object) error {
 	return nil
 }
 
-// compareList fails where a list as a whole is older than what was read before.
+// compareList returns an error if a list as a whole is older than what was read before.
 func (r *historyReads) compareList(version, before string) error {
 	if continuity.Older(version, before) {
 		return r.prove("a list of "+r.kind.Kind+" objects", version, before)
@@ -97,7 +97,7 @@ func (r *historyReads) compareList(version, before string) error {
 	return nil
 }
 
-// prepareList makes a list consistent where the connection was lost. It returns seen.
+// prepareList makes a list consistent after a lost connection. It returns seen.
 func (r *historyReads) prepareList(options *metav1.ListOptions) (before string) {
 	before, lost := r.pending()
 	if lost && options.Continue == "" {
@@ -106,7 +106,7 @@ func (r *historyReads) prepareList(options *metav1.ListOptions) (before string) 
 	return before
 }
 
-// prepareWatch makes a streamed list consistent where the connection was lost, and rejects any other watch then. It returns seen.
+// prepareWatch makes a streamed list consistent after a lost connection, and rejects any other watch then. It returns seen.
 func (r *historyReads) prepareWatch(options *metav1.ListOptions, lists bool) (before string, err error) {
 	before, lost := r.pending()
 	switch {
@@ -118,14 +118,14 @@ func (r *historyReads) prepareWatch(options *metav1.ListOptions, lists bool) (be
 	return before, nil
 }
 
-// observeList notes a list, or a page of one, that was read while seen was before. It fails where the list proves that the history
+// observeList notes a list, or a page of one, that was read while seen was before. It returns an error if the list proves that the history
 // was replaced.
 func (r *historyReads) observeList(list runtime.Object, before string) error {
 	page, err := apimeta.ListAccessor(list)
 	if err != nil {
 		return err
 	}
-	// Only the first list of an informer takes whatever version the API server has at hand; nothing was read before it.
+	// Only the first list of an informer accepts any version that the API server has; nothing was read before it.
 	if err := r.compareList(page.GetResourceVersion(), before); err != nil {
 		return err
 	}

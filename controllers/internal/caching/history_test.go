@@ -35,7 +35,7 @@ type server struct {
 	version string
 	objects []*v1alpha1.DGbotAPIKey
 	watches []*watch.RaceFreeFakeWatcher
-	// refusal is the outcome of every request, if any.
+	// refusal is the error of every request, if any.
 	refusal error
 	// asked are the requests: "list" or "watch" with the resourceVersion.
 	asked []string

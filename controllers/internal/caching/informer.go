@@ -9,15 +9,15 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 )
 
-// cachedInformer is an informer whose cache may be used before it is filled.
+// cachedInformer is an informer whose cache can be used before it is filled.
 type cachedInformer struct {
 	toolscache.SharedIndexInformer
 	state   *cacheState
 	watched []string
 }
 
-// namespaceQuestion is not an object: a transformation answers it with the namespace that it is configured for. cache.Options has one
-// constructor of informers for all namespaces, and a transformation for each.
+// namespaceQuestion is not an object: a transformation returns the namespace that it is configured for. cache.Options has one constructor
+// of informers for all namespaces, and a transformation for each.
 type namespaceQuestion struct{ namespace string }
 
 // TransformIn returns the transformation of the objects of a namespace.
@@ -31,7 +31,7 @@ func TransformIn(namespace string) toolscache.TransformFunc {
 	}
 }
 
-// SetTransform also finds out of which namespace the objects are.
+// SetTransform also finds the namespace of the objects.
 func (i *cachedInformer) SetTransform(transform toolscache.TransformFunc) error {
 	if transform != nil {
 		var question namespaceQuestion

@@ -27,8 +27,8 @@ const answerTimeout = 70 * time.Second
 
 var errUnanswered = errors.New("the API server did not answer in time")
 
-// cacheReads are the lists and watches of one informer. It tells two observers what each of them shows: history decides which
-// requests have to be consistent, and state records whether the cache is filled and up to date.
+// cacheReads are the lists and watches of one informer. They notify two observers: history decides which requests have to be consistent,
+// and state records whether the cache is filled and up to date.
 type cacheReads struct {
 	// ListerWatcher has the methods without a context, which the informer does not call.
 	toolscache.ListerWatcher
@@ -105,7 +105,7 @@ func (r *cacheReads) WatchWithContext(ctx context.Context, options metav1.ListOp
 	return stream, nil
 }
 
-// explain adds to the error of a request that it was cancelled for lack of an answer.
+// explain adds to the error of a request that it was canceled for lack of an answer.
 func explain(request context.Context, err error) error {
 	if errors.Is(context.Cause(request), errUnanswered) {
 		return fmt.Errorf("%w: %w", errUnanswered, err)
@@ -207,7 +207,7 @@ func (s *cacheStream) drain() {
 	}
 }
 
-// observe tells the observers what an event shows. It fails where the event proves that the history was replaced.
+// observe notifies the observers of an event. It returns an error if the event proves that the history was replaced.
 func (s *cacheStream) observe(ctx context.Context, event watch.Event) error {
 	object, err := apimeta.Accessor(event.Object)
 	if event.Type == watch.Error || err != nil {

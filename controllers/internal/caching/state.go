@@ -113,7 +113,7 @@ func (s *cacheState) serves(namespace string) bool {
 	return s.namespace == "" || namespace == "" || s.namespace == namespace
 }
 
-// awaitFirstList returns when the cache was filled, or a read of it failed. That the first list takes too long is such a failure: an
+// awaitFirstList returns when the cache was filled, or a read of it failed. A first list that takes too long counts as such a failure: an
 // API server that hangs, or that answers 429 (which client-go repeats), must not keep controllers from starting.
 func (s *cacheState) awaitFirstList(ctx context.Context) {
 	began := s.clock.Now()
@@ -208,7 +208,7 @@ func (s *cacheState) check() error {
 	if s.tolerated() {
 		return nil
 	}
-	filled := s.filled() // before the lock, which the informer's own is not to wait for
+	filled := s.filled() // before the lock, so that the informer's own lock never waits for it
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	failure, objects := s.failure, s.resource

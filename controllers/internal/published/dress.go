@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
-// SetOwner makes an object of one of our kinds the controller of something that is published for it. Other owners stay.
+// SetOwner makes an object of one of this API's kinds the controller of an object that is published for it. Other owners stay.
 func SetOwner(published metav1.Object, owner metav1.Object, kind string) {
 	want := *metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(kind))
 	is := published.GetOwnerReferences()
@@ -31,8 +31,8 @@ func SetOwner(published metav1.Object, owner metav1.Object, kind string) {
 // OwnerText returns the value of OwnerAnnotation for an owner.
 func OwnerText(owner metav1.Object) string { return owner.GetNamespace() + "/" + owner.GetName() }
 
-// SetEntries gives the entries that the operator owns in a Secret their values. It removes an owned entry without a value,
-// and sets none that is not in the list: an entry has to be in the list to be reserved and to be watched for drift.
+// SetEntries sets the entries that the operator owns in a Secret. It removes an owned entry without a value. It sets no entry that is not
+// in the list: only entries in the list are reserved and watched for drift.
 func SetEntries(secret *corev1.Secret, owned []string, values map[string][]byte) {
 	for _, name := range owned {
 		delete(secret.Data, name)
@@ -42,7 +42,7 @@ func SetEntries(secret *corev1.Secret, owned []string, values map[string][]byte)
 	}
 }
 
-// Dress gives a Secret what the operator publishes for any owner: everything but the entries. What users add stays.
+// Dress gives a Secret all that the operator publishes for any owner, except the entries. Metadata that users add stays.
 func Dress(secret *corev1.Secret, object metav1.Object, owner OwnerKind, wanted *v1alpha1.SecretTemplate, revision int64) {
 	SetOwner(secret, object, owner.kind)
 	secret.Type = corev1.SecretTypeOpaque
@@ -89,7 +89,7 @@ func writeTemplateNote(annotations map[string]string, template v1alpha1.SecretTe
 	}
 }
 
-// overlay removes what an earlier template set and sets what the present one says.
+// overlay removes what an earlier template set and sets the values of the current one.
 func overlay[V ~string](present map[string]string, formerly []string, template map[string]V) map[string]string {
 	result := map[string]string{}
 	maps.Copy(result, present)

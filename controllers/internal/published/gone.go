@@ -8,18 +8,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxGone bounds how many owners that are gone are remembered.
+// maxGone bounds the number of remembered owners that do not exist.
 const maxGone = 4096
 
-// goneOwner is an owner that was not found where an object said that it is. Both are remembered: an object that names a wrong place
-// must not make another object's owner count as gone.
+// goneOwner is an owner that does not exist at the place that an object names. Both are remembered: an object that names a wrong place
+// must not make the owner of another object count as missing.
 type goneOwner struct {
 	uid types.UID
 	at  string
 }
 
-// GoneOwners remembers owners that no longer exist. The API server gives no uid twice, so one that is gone stays gone: the objects that many
-// keys name, and that an owner once had, cost one look. The zero value is ready to use, and safe for concurrent use.
+// GoneOwners remembers owners that no longer exist. The API server gives no uid twice, so a deleted owner never comes back. Objects that
+// many keys name, and that once had an owner, therefore cost one read. The zero value is ready to use, and safe for concurrent use.
 type GoneOwners struct {
 	mutex sync.Mutex
 	gone  map[goneOwner]bool

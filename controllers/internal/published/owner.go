@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package published has what is published for an owner in common, be it a key or a chatbot: whose an object is, what the operator writes into
-// it beside the entries of each kind, and whether it can be written at all.
+// Package published has what keys and chatbots have in common as owners of published objects: whose an object is, what the operator writes
+// into it beside the entries of each kind, and whether the object can be written.
 package published
 
 import (
@@ -24,21 +24,21 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// OwnerKind describes a kind for whose objects Secrets and ConfigMaps are published.
+// OwnerKind describes a kind of owner, for whose objects the operator publishes Secrets and ConfigMaps.
 type OwnerKind struct {
 	kind string
-	// label stands on its Secrets, with the owner's uid.
+	// label is the label on its Secrets, with the owner's uid.
 	label string
 }
 
-// The kinds that publish.
+// The kinds of owners.
 var (
 	KeyOwner     = OwnerKind{v1alpha1.APIKeyKind, v1alpha1.APIKeyLabel}
 	ChatbotOwner = OwnerKind{v1alpha1.ChatbotKind, v1alpha1.ChatbotLabel}
 )
 
-// OwnershipOf returns whose a Secret is, as far as its metadata shows: the owner's with that uid, foreign, or that of an owner with another
-// uid. The last is orphaned if there is no such owner, see MayExist.
+// OwnershipOf returns whose a Secret is, according to its metadata: that of the owner with this uid, foreign, or that of an owner with
+// another uid. The last is orphaned if that owner does not exist, see MayExist.
 func OwnershipOf(secret metav1.Object, uid types.UID, owner OwnerKind) (state revisions.SecretState, otherUID types.UID) {
 	label := types.UID(secret.GetLabels()[owner.label])
 	controller := metav1.GetControllerOfNoCopy(secret)
@@ -55,12 +55,12 @@ func OwnershipOf(secret metav1.Object, uid types.UID, owner OwnerKind) (state re
 	return revisions.SecretLeftOver, label
 }
 
-// MayExist reports whether the owner with that uid, which a published object names, exists or may exist in any namespace. Only an object
-// whose owner is certainly gone may be taken over: one whose owner lives elsewhere is a copy that a replicator made, labels included,
-// of something that is in use there, and taking it over would overwrite it.
+// MayExist reports whether the owner with that uid, which a published object names, exists or may exist in any namespace. The operator may
+// take over only an object whose owner certainly does not exist. If the owner is in another namespace, the object is a replicator's copy
+// of an object that is in use there, labels included; taking it over would overwrite it.
 //
-// The cache may report that the owner lives: nothing is done then. Only the API server may report that it is gone. Where the operator may
-// not look for an owner of another namespace, the owner may live.
+// The cache may show that the owner exists; then nothing is done. Only the API server can show that it does not. If the operator has no
+// right to read an owner in another namespace, the owner may exist.
 func (o OwnerKind) MayExist(ctx context.Context, gone *GoneOwners, cached, live client.Reader, published metav1.Object, uid types.UID) (lives bool, err error) {
 	owner := goneOwner{uid, published.GetAnnotations()[v1alpha1.OwnerAnnotation]}
 	if gone.has(owner) {
@@ -84,7 +84,7 @@ func (o OwnerKind) MayExist(ctx context.Context, gone *GoneOwners, cached, live 
 	return lives, err
 }
 
-// livesAt looks for an owner by name. A user who can edit the object can name a wrong place: the cache is asked for other places.
+// livesAt finds an owner by name. A user who can edit the object can name a wrong place, so the cache is asked for other places.
 func (o OwnerKind) livesAt(ctx context.Context, cached, live client.Reader, name types.NamespacedName, uid types.UID) (bool, error) {
 	known := o.object()
 	if found, err := read.Get(ctx, cached, name, known); err == nil && found && known.GetUID() == uid {
@@ -116,7 +116,7 @@ func (o OwnerKind) isCached(ctx context.Context, cached client.Reader, uid types
 	return found, err
 }
 
-// livesAnywhere looks for an owner in all namespaces. Objects from before OwnerAnnotation need that, and those that lost it.
+// livesAnywhere finds an owner in all namespaces. Objects from before OwnerAnnotation need that, and objects that lost it.
 func (o OwnerKind) livesAnywhere(ctx context.Context, cached, live client.Reader, uid types.UID) (bool, error) {
 	if found, err := o.isCached(ctx, cached, uid); err == nil && found {
 		return true, nil
@@ -143,8 +143,8 @@ func (o OwnerKind) list() client.ObjectList {
 	return &v1alpha1.DGbotAPIKeyList{}
 }
 
-// HasOtherOwner reports whether a left-over Secret has an owner beside the one with that uid, which is gone. Garbage collection then keeps
-// the Secret as long as the other owner exists, which the operator has no right to read.
+// HasOtherOwner reports whether an orphaned Secret has another owner beside the one with that uid, which does not exist. Garbage
+// collection then keeps the Secret as long as the other owner exists; the operator has no right to read that one.
 func HasOtherOwner(secret metav1.Object, uid types.UID, owner OwnerKind) bool {
 	return slices.ContainsFunc(secret.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
 		return o.UID != uid || !standing.IsReferenceTo(owner.kind, o)

@@ -51,7 +51,7 @@ func ownerStore(t *testing.T, uid types.UID, answer error, requests *int) client
 	}).Build()
 }
 
-// TestMayExist_OnlyTheAPIServerReportsAnOwnerGone: an object whose owner lives is never taken over, however little can be read.
+// TestMayExist_OnlyTheAPIServerReportsAnOwnerGone: an object of an existing owner is never taken over, however little can be read.
 func TestMayExist_OnlyTheAPIServerReportsAnOwnerGone(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "dgbotapikeys"}, "crm", errors.New("no right"))
 	lost := errors.New("connection lost")

@@ -23,7 +23,7 @@ func AlteredSecret(name string) *write.RejectedError {
 	return write.Altered(v1alpha1.SecretWriteRefusedReason, fmt.Sprintf("Secret %q", name), "the operator's labels, annotations or entries")
 }
 
-// AlteredEntry is AlteredSecret for the entry whose text the write publishes; the kind of text is named.
+// AlteredEntry is AlteredSecret for the entry whose text the write publishes. It names the kind of text.
 func AlteredEntry(name, kind, entry string) *write.RejectedError {
 	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
 		"Secret %q does not take %s: something (a mutating webhook?) changes entry %q in the write that publishes it", name, kind, entry)}}

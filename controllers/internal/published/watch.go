@@ -14,9 +14,9 @@ import (
 	"dgbot.io/key-operator/controllers/internal/queue"
 )
 
-// WakeOwners returns a handler for events of published objects. Any number of owners can name one published object, and at most one of them
-// owns it. That one is woken at once, and all of them when the object is gone. The others wait for that: they are woken a moment later,
-// and only by a change of the ownership.
+// WakeOwners returns a handler for events of published objects. Any number of owners can name one published object, and at most one of
+// them owns it. The handler wakes that one at once, and all of them when the object is deleted. It wakes the others a moment later, and
+// only after a change of the ownership.
 //
 // naming returns the owners that name an object. The handler does not change them.
 func WakeOwners[T client.Object](kind OwnerKind, naming func(context.Context, client.Object) []T) handler.EventHandler {

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 )
 
-// IgnoreStatusChanges ignores changes of the status alone, which the controller itself writes: a rejection that is worded differently each
-// time would otherwise end its own back-off. A deletion changes the generation.
+// IgnoreStatusChanges ignores changes of the status alone, which the controller itself writes. Otherwise a rejection with other words each
+// time would end its own back-off. A deletion changes the generation.
 func IgnoreStatusChanges() predicate.Predicate {
 	anotherKey := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() }}
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}, anotherKey)

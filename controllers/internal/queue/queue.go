@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queue has what decides when a request is reconciled: the order of the queue, delays, and the changes that do not wake a controller.
+// Package queue decides when a request is reconciled: the order of the queue, delays, and the changes that do not wake a controller.
 package queue
 
 import (
@@ -23,14 +23,14 @@ const (
 	MaxRetry = 5 * time.Minute
 )
 
-// RateLimiter spaces retries of one object; there is no overall limit, which would let broken keys delay healthy ones.
+// RateLimiter spaces retries of one object. There is no overall limit, because with one, broken keys would delay healthy ones.
 func RateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, MaxRetry)
 }
 
-// FairByNamespace returns a constructor of queues for controller.Options.NewQueue: urgent requests go first, and namespaces take turns. The
-// priority queue of controller-runtime was refused: its priorities are a label of its metrics, so that one for each turn would make series
-// without bound, and requests of one priority are served by their age alone.
+// FairByNamespace returns a constructor of queues for controller.Options.NewQueue: urgent requests go first, and namespaces take turns.
+// The alternative is the priority queue of controller-runtime. Its priorities are a label of its metrics, so one priority for each turn
+// would create series without bound, and it serves requests of one priority by their age alone.
 func FairByNamespace(urgent func(reconcile.Request) bool) func(string, workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	return func(controller string, limiter workqueue.TypedRateLimiter[reconcile.Request]) workqueue.TypedRateLimitingInterface[reconcile.Request] {
 		byNamespace := func(request reconcile.Request) string { return request.Namespace }
@@ -47,8 +47,8 @@ func FairByNamespace(urgent func(reconcile.Request) bool) func(string, workqueue
 // NeverUrgent reports false: no request of the controller goes first.
 func NeverUrgent(reconcile.Request) bool { return false }
 
-// UsageDelay is how long AddLater waits: for reported uses, for places that become free, and for Secrets that others own. What several events
-// change then takes one write.
+// UsageDelay is how long AddLater waits: for reported uses, for free places among counted keys, and for foreign Secrets. Several events
+// within this time then cost one write.
 const UsageDelay = 2 * time.Second
 
 // AddLater adds a request for a change that does not decide whether a key is accepted.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ranks keeps the order of the keys that maxKeysPerNamespace and maxKeysPerChatbot count.
+// Package ranks keeps the order of the keys that maxKeysPerNamespace and oneKeyPerChatbot count.
 package ranks
 
 import (
@@ -21,8 +21,8 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 )
 
-// Index ranks by age the keys of each environment in each namespace where the rules count them. Listing the keys for each key, from
-// the cache or live, would make the creation of n keys cost n² reads.
+// Index ranks the keys of each environment in each namespace by age, if the rules count them. Listing the keys for each key, from the
+// cache or live, would make the creation of n keys cost n² reads.
 //
 // A group is built from the cache once, and events keep it up to date from then on. A cache may lack an older key, so that a key is
 // issued for the first time only by a live list. One such list serves all keys that had existed for some seconds when it began (see effective.CountedAt): no
@@ -59,7 +59,7 @@ type keyGroup struct {
 	removed int
 }
 
-// keyAge places a key: creation has whole seconds, so the uid decides between keys of one second.
+// keyAge is the position of a key: creation has whole seconds, so the uid decides between keys of one second.
 type keyAge struct {
 	created int64
 	uid     types.UID
@@ -94,8 +94,8 @@ func orderOf(keys []v1alpha1.DGbotAPIKey) keyOrder {
 	return o
 }
 
-// rank returns the key's place among all keys of the order, the oldest being 1, and among those for the same chatbot. The key itself
-// need not be in the order.
+// rank returns the position of the key among all keys of the order, the oldest being 1, and among those for the same chatbot. The key
+// itself need not be in the order.
 func (o *keyOrder) rank(key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int) {
 	older, _ := slices.BinarySearchFunc(o.all, ageOf(key), keyAge.compare)
 	olderOfChatbot := 0
@@ -201,7 +201,7 @@ func listGroup(ctx context.Context, reader client.Reader, name Group) ([]v1alpha
 	return keys.Items, read.Wrap(err, "the DGbotAPIKeys of environment %q in namespace %q", name.environment, name.namespace)
 }
 
-// Of returns the key's ranks as the cache has them.
+// Of returns the key's ranks according to the cache.
 func (r *Index) Of(ctx context.Context, cached client.Reader, key *v1alpha1.DGbotAPIKey) (rank, chatbotRank int, err error) {
 	group, err := r.group(ctx, cached, key)
 	if err != nil {
@@ -228,7 +228,7 @@ func (r *Index) Confirmed(ctx context.Context, cached, live client.Reader, key *
 	r.mutex.Lock()
 	removals := group.removals
 	r.mutex.Unlock()
-	// That the list shows the key itself counts as well: by a clock that is ahead, the list would seem to be younger than the key.
+	// The list must also contain the key itself: with a clock that is ahead, the list would seem to be younger than the key.
 	valid := r.Kept && group.removed == removals && group.listed.contains(key) && !group.began.Before(effective.CountedAt(key.CreationTimestamp))
 	if !valid {
 		began := now()
@@ -242,8 +242,8 @@ func (r *Index) Confirmed(ctx context.Context, cached, live client.Reader, key *
 	return rank, chatbotRank, nil
 }
 
-// Wakes reports whether the keys of a group are to be woken, and notes that they were. Those that were woken less than queue.UsageDelay ago
-// have yet to be looked at, and will see what has changed since.
+// Wakes reports whether to wake the keys of a group, and notes that they were woken. Keys that were woken less than queue.UsageDelay ago
+// are not reconciled yet, and will observe the latest change.
 func (r *Index) Wakes(name Group, now time.Time) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

@@ -166,7 +166,7 @@ func BenchmarkKeyRanks(b *testing.B) {
 	}
 }
 
-// TestKeyRanks_ConfirmByAListThatShowsOlderKeys: a first issue goes by a live list that began after all older keys had appeared.
+// TestKeyRanks_ConfirmByAListThatShowsOlderKeys: a first issue uses a live list that began after all older keys had appeared.
 func TestKeyRanks_ConfirmByAListThatShowsOlderKeys(t *testing.T) {
 	first, second, third := aged(0, "a"), aged(1, "b"), aged(60, "c")
 	for name, test := range map[string]struct {

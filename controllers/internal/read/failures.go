@@ -15,7 +15,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
-// readError is an error with what was to be read, as the condition names it.
+// readError is an error with the name of the object that was not read, as the condition shows it.
 type readError struct {
 	what string
 	err  error
@@ -25,7 +25,7 @@ func (e *readError) Error() string { return fmt.Sprintf("reading %s: %s", e.what
 
 func (e *readError) Unwrap() error { return e.err }
 
-// Wrap adds what was to be read to an error; nil stays nil.
+// Wrap adds the name of the object that was not read to an error; nil stays nil.
 func Wrap(err error, format string, arguments ...any) error {
 	if err == nil {
 		return nil
@@ -33,7 +33,7 @@ func Wrap(err error, format string, arguments ...any) error {
 	return &readError{fmt.Sprintf(format, arguments...), err}
 }
 
-// Failures collects the failed reads of one observation, and the errors that they failed with.
+// Failures collects the failed reads of one observation, and their errors.
 type Failures struct {
 	Reads report.FailedReads
 	errs  map[report.ReadPart]error
@@ -90,8 +90,8 @@ func answered(err error) bool {
 	return true
 }
 
-// answerTo returns what a read failed with, in the same words each time it fails in the same way: the local port of a lost
-// connection, which changes each time, is left out.
+// answerTo returns the error of a read, in the same words for the same failure: it omits the local port of a lost connection, which
+// changes each time.
 func answerTo(err error) string {
 	var status apierrors.APIStatus
 	var connection *net.OpError

@@ -34,10 +34,10 @@ func Get[T client.Object](ctx context.Context, reader client.Reader, name types.
 const (
 	// readTimeout bounds each read that a plan can do without: a KMS that does not answer must not delay a revocation.
 	readTimeout = 5 * time.Second
-	// UrgentTimeout bounds all of these reads together while records wait to be revoked, disabled or ended. An API server that is not
-	// overloaded needs a quarter of it, most of which is the consistent list of records.
+	// UrgentTimeout bounds all of these reads together while a revocation, disabling or expiry of records is pending. An API server that
+	// is not overloaded needs a quarter of it, most of which is the consistent list of records.
 	UrgentTimeout = 400 * time.Millisecond
-	// AttemptTimeout takes its place where a replacement of the revoked revision is to be published first, which needs the Secret.
+	// AttemptTimeout applies instead if the operator first publishes a replacement of the revoked revision, which needs the Secret.
 	AttemptTimeout = 800 * time.Millisecond
 )
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rules reads what the rules of an environment refer to: namespaces, time zones and keys.
+// Package rules reads the objects that the rules of an environment refer to: namespaces, time zones and keys.
 package rules
 
 import (
@@ -42,7 +42,7 @@ const EnvironmentIndex = "spec.environment"
 // locations caches time zones by name, nil for unknown ones: loading one reads and parses a file.
 var locations sync.Map
 
-// LocationOf returns the time zone of a name; nil if it is unknown.
+// LocationOf returns the time zone with a name; nil if it is unknown.
 func LocationOf(name string) *time.Location {
 	if known, ok := locations.Load(name); ok {
 		location, _ := known.(*time.Location)

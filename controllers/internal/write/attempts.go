@@ -13,21 +13,21 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 )
 
-// Attempts counts failures in a row, by object and by what was attempted. The zero value is ready to use, and safe for concurrent use.
-// It lives in memory: after a restart one attempt may come too early.
+// Attempts counts consecutive failures, by object and attempt. The zero value is ready to use, and safe for concurrent use.
+// It is in memory: after a restart one attempt may come too early.
 type Attempts struct {
 	mutex  sync.Mutex
 	failed map[Attempt]Failure
 	yields map[types.NamespacedName]yield
 }
 
-// Attempt identifies what is attempted: a kind of write, or an observation.
+// Attempt identifies an attempt: a kind of write, or an observation.
 type Attempt struct {
 	Object types.NamespacedName
 	What   string
 }
 
-// Failure holds when an attempt last failed, and how often in a row. The zero value stands for none.
+// Failure holds when an attempt last failed, and the number of consecutive failures. The zero value means no failure.
 type Failure struct {
 	at    time.Time
 	Times int
@@ -45,7 +45,7 @@ type yield struct {
 	times  int
 }
 
-// Fail counts a failure, and returns how many there were in a row.
+// Fail counts a failure, and returns the number of consecutive failures.
 func (a *Attempts) Fail(what Attempt, at time.Time) (times int) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
@@ -64,7 +64,7 @@ func (a *Attempts) LastFailure(what Attempt) Failure {
 	return a.failed[what]
 }
 
-// Succeed ends a row of failures.
+// Succeed resets the count of consecutive failures.
 func (a *Attempts) Succeed(what Attempt) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
@@ -110,8 +110,8 @@ const MaxTransientReads = 5
 // observing is the attempt that counts observations of an object that failed in a row.
 const observing = "observation"
 
-// RetryReads returns the error to retry with if reads of an observation got no answer from the API server, and have not often
-// done so: a connection that was dropped once must not make a condition, and an event. It returns nil if the failure is to be reported.
+// RetryReads returns the error to retry with if reads of an observation got no answer from the API server, and few consecutive
+// observations had that: one dropped connection must not make a condition and an event. It returns nil if the failure is to be reported.
 func (a *Attempts) RetryReads(object types.NamespacedName, f *read.Failures, now time.Time) error {
 	counter := Attempt{object, observing}
 	if f.Err() == nil {

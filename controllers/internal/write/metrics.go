@@ -29,8 +29,8 @@ var rejectionReasons = []string{
 
 func init() {
 	metrics.Registry.MustRegister(Rejections, Conflicts)
-	// A series that appears with its first count has not increased, for increase() and rate(): the first rejected write
-	// would go unnoticed. So all of them are there from the start.
+	// increase() and rate() miss the first count of a series that appears with it, so the first rejected write would go unnoticed.
+	// Therefore all series exist from the start.
 	for _, reason := range rejectionReasons {
 		Rejections.WithLabelValues(reason)
 	}

@@ -30,7 +30,7 @@ import (
 // YieldDelay is how long an instance waits when another one is about to publish.
 const YieldDelay = 250 * time.Millisecond
 
-// MaxObservations is how often one pass observes anew because another writer was first.
+// MaxObservations is how often one pass observes anew after a conflict.
 const MaxObservations = 4
 
 // ErrConflict means that another writer changed what the plan was made from.
@@ -48,14 +48,14 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 // ErrYield means that another instance created the record of the revision, and is about to publish it.
 var ErrYield = errors.New("another operator is issuing this revision")
 
-// ErrBusy means that as many keys of slow namespaces are being published as may be.
+// ErrBusy means that the limit of concurrent publications in slow namespaces is reached.
 var ErrBusy = errors.New("publishing is slow in this namespace, and others are waiting for it")
 
 // ErrTerminating means that the namespace is being deleted.
 var ErrTerminating = errors.New("the namespace is being deleted")
 
-// Reject returns the rejection that a conflict is if it cannot be one: there is no other writer, and some webhooks reject with the same code. It
-// counts the rejection.
+// Reject returns the rejection that a conflict stands for if no other writer exists: some webhooks reject with the same code. It counts
+// the rejection.
 func (e *ConflictError) Reject() error { return Count(&RejectedError{Rejection: e.Rejection}) }
 
 // RejectedError is a write that the API server will reject again. The condition reports its reason and message.
@@ -112,7 +112,7 @@ func IsDefinite(err error) bool {
 		apierrors.IsTooManyRequests(err) || apierrors.IsUnauthorized(err)
 }
 
-// Result turns an outcome into when the object is reconciled again.
+// Result returns when the object is reconciled again after an outcome.
 func Result(err error) (ctrl.Result, error) {
 	switch {
 	case err == nil:
@@ -120,7 +120,7 @@ func Result(err error) (ctrl.Result, error) {
 	case errors.Is(err, ErrYield), errors.Is(err, ErrConflict):
 		return ctrl.Result{RequeueAfter: YieldDelay}, nil
 	case errors.Is(err, ErrBusy):
-		// As long as a slow publication takes, and not all at the same time.
+		// The delay is as long as a slow publication takes, and random, so that not all keys retry at the same time.
 		return ctrl.Result{RequeueAfter: wait.Jitter(steps.PublishTimeout/2, 2)}, nil
 	case errors.Is(err, ErrTerminating):
 		// No error and no event: the object is about to be deleted as well.

@@ -11,12 +11,12 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
-// Put creates an object that has no resourceVersion, and updates one that has, on condition that the API server still has that version. It never
-// falls back from one to the other: the object would then be another than the one that the plan was made for. With dryRun it writes nothing,
-// and reports whether the API server would. The object becomes what the API server answered; see Altered.
+// Put creates an object that has no resourceVersion, and updates one that has, on condition that the API server still has that version. It
+// never falls back from one to the other, because the plan was not made for that object. With dryRun it writes nothing, and reports
+// whether the API server would accept the write. The object becomes the API server's answer; see Altered.
 //
-// The renewal of a usage Lease (internal/verify/usage) is not a Put. The verifier that loses a conflict there leaves the Lease to the one that
-// wins, since any verifier's renewal serves all of them.
+// The renewal of a usage Lease (internal/verify/usage) does not use Put. After a conflict there, the verifier leaves the Lease to the
+// other writer, since any verifier's renewal serves all of them.
 func Put(ctx context.Context, writer client.Writer, object client.Object, dryRun ...string) error {
 	if object.GetResourceVersion() == "" {
 		return writer.Create(ctx, object, &client.CreateOptions{DryRun: dryRun})
@@ -34,8 +34,9 @@ func ReadExisting(ctx context.Context, reader client.Reader, object client.Objec
 	return err
 }
 
-// Altered returns the rejection of a write that changed a part of an object in another way than the operator asked for. The API server answers a
-// write with what it stored, so the caller compares. It is a rejection, although the write happened: the next write would be altered too.
+// Altered returns the rejection of a write that changed a part of an object in another way than the operator asked for. The API server
+// answers a write with what it stored, so the caller compares. It is a rejection although the write happened, because the next write would
+// be altered too.
 func Altered(reason, object, part string) *RejectedError {
 	return &RejectedError{Rejection: report.Rejection{
 		Reason:  reason,

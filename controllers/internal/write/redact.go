@@ -18,8 +18,9 @@ import (
 // unreadable.
 const minRedacted = 16
 
-// Redact masks keys in an error, which can end up in logs, events and conditions. A webhook sees the Secret as it is to be and as it was, and
-// may quote it. So Redact masks these texts, as they are and in base64, and whatever else looks like a key or an encoding of one.
+// Redact masks keys in an error, which can end up in logs, events and conditions. A webhook sees the Secret before and after the write,
+// and may quote it. So Redact masks these texts, as they are and in base64, and everything else that looks like a key or an encoding of
+// one.
 func Redact(err error, texts ...[]byte) error {
 	if err == nil {
 		return nil
@@ -42,8 +43,8 @@ func Redact(err error, texts ...[]byte) error {
 // pluginText finds where the text of an admission plugin begins, after that of the API server.
 var pluginText = regexp.MustCompile(`denied (?:the )?request:? |an error on the server \(`)
 
-// SplitAdmissionMessage returns the part of a rejection that the API server wrote, and reports whether an admission plugin was free to write
-// the rest.
+// SplitAdmissionMessage returns the part of a rejection that the API server wrote, and reports whether an admission plugin could have
+// written the rest.
 func SplitAdmissionMessage(message string) (before string, found bool) {
 	at := pluginText.FindStringIndex(message)
 	if at == nil {

@@ -19,7 +19,7 @@ func TestSlowNamespacesShareAFewWorkers(t *testing.T) {
 		return leave
 	}
 
-	// Nobody knows yet that they are slow.
+	// The lane does not know yet that they are slow.
 	for _, namespace := range []string{"slow", "slow", "slow", "as-slow"} {
 		enter(namespace, true)(now.Add(slowPublication))
 	}
@@ -43,7 +43,7 @@ func TestSlowNamespacesShareAFewWorkers(t *testing.T) {
 		l(now.Add(slowPublication))
 	}
 
-	// After a while somebody has to find out.
+	// After a while one key has to try again.
 	now = now.Add(slowPublication + slowFor)
 	enter("as-slow", true)
 	enter("as-slow", true)

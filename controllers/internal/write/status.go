@@ -17,10 +17,10 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
-// ApplyStatus applies the whole status of an object of one of our kinds, so that fields that it lacks are removed, and returns the new
-// resourceVersion. It returns a ConflictError unless the object still has the version that was observed. That also protects an object that was
-// created anew under the name, which a uid in the configuration does not on the status subresource. What the end of the object means, whose
-// error it returns as it is, differs between kinds.
+// ApplyStatus applies the whole status of an object of one of this API's kinds, so that fields that it lacks are removed, and returns the
+// new resourceVersion. It returns a ConflictError unless the object still has the observed version. That also protects an object that was
+// created anew under the name, which a uid in the configuration does not on the status subresource. If the object does not exist,
+// ApplyStatus returns that error unchanged, because its meaning differs between kinds.
 func ApplyStatus(ctx context.Context, writer client.Client, kind string, object client.Object, status any) (version string, err error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
 	if err != nil {
