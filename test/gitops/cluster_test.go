@@ -103,10 +103,10 @@ func (s *site) kstatus(object *unstructured.Unstructured) status.Status {
 	return result.Status
 }
 
-// secret returns the Secret of a key or chatbot; nil if there is none.
-func (s *site) secret(namespace, name string) *corev1.Secret {
+// crmSecret returns the Secret of the key crm-sync in the namespace support; nil if there is none.
+func (s *site) crmSecret() *corev1.Secret {
 	s.t.Helper()
-	return s.Namespace(s.t, namespace).Secret(name)
+	return s.Namespace(s.t, "support").Secret("crm-sync")
 }
 
 // key returns the text in the Secret of a DGbotAPIKey; the empty string if there is none.

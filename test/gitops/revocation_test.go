@@ -39,7 +39,7 @@ func (m *team) takesARevokedKeyOut() {
 	m.commits(revoked, crmSync)
 	m.isRevoked(first, second)
 	m.settled()
-	if m.secret("support", "crm-sync") != nil || m.recordsOf("crm-sync") != 0 {
+	if m.crmSecret() != nil || m.recordsOf("crm-sync") != 0 {
 		m.t.Error("a key that Git brings back revoked was issued")
 	}
 	m.commits(all.without(crmSync), "pruned "+crmSync)
@@ -75,7 +75,7 @@ func (m *team) isRevoked(keys ...string) {
 func (m *team) isGone() {
 	m.t.Helper()
 	m.eventually("nothing is left of the key", func() (bool, string) {
-		return m.secret("support", "crm-sync") == nil && m.recordsOf("crm-sync") == 0, ""
+		return m.crmSecret() == nil && m.recordsOf("crm-sync") == 0, ""
 	})
 }
 

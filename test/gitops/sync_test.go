@@ -254,11 +254,11 @@ func (m *team) rotatesWithoutGit() {
 func (m *team) losesNothingButTheKey() {
 	m.t.Helper()
 	all, before := m.git, m.settled()
-	key, secret := m.key("support", "crm-sync"), m.secret("support", "crm-sync")
+	key, secret := m.key("support", "crm-sync"), m.crmSecret()
 	m.git = all.without(crmSync)
 	m.syncs("pruned " + crmSync)
 	m.eventually("the key ends with everything that was its own", func() (bool, string) {
-		return !m.verifies("support", key) && m.secret("support", "crm-sync") == nil && m.recordsOf("crm-sync") == 0, ""
+		return !m.verifies("support", key) && m.crmSecret() == nil && m.recordsOf("crm-sync") == 0, ""
 	})
 	for _, name := range m.snapshot().differs(before) {
 		if !strings.Contains(name, "crm-sync") {
@@ -268,7 +268,7 @@ func (m *team) losesNothingButTheKey() {
 	m.git = all
 	m.syncs(crmSync)
 	m.current()
-	again := m.secret("support", "crm-sync")
+	again := m.crmSecret()
 	if text := m.key("support", "crm-sync"); text == key || m.verifies("support", key) {
 		m.t.Errorf("%T: the key that was pruned is back", m.tool)
 	}

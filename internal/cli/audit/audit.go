@@ -100,7 +100,7 @@ func (a *audit) check(c *cobra.Command, arguments []string) error {
 	case a.page != "" && c.Flags().Changed("output"):
 		return exit.Usage("--html and --output do not go together")
 	}
-	return a.Listing.Check("audit", arguments)
+	return a.Check("audit", arguments)
 }
 
 func (a *audit) run(ctx context.Context) error {

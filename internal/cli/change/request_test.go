@@ -36,10 +36,10 @@ func TestRequestTime_IsNotBeforeTheRevisionInUse(t *testing.T) {
 }
 
 // call runs kubectl dgbot with the verbs of this package, and returns what it writes and its exit code.
-func call(t *testing.T, stdin string, args ...string) (out, said string, code int) {
+func call(t *testing.T, args ...string) (out, said string, code int) {
 	t.Helper()
 	newCommand := func(streams genericiooptions.IOStreams) *cobra.Command {
 		return session.NewRoot(streams, NewRotate, NewCompromise)
 	}
-	return clitest.Call(t, newCommand, stdin, args...)
+	return clitest.Call(t, newCommand, "", args...)
 }

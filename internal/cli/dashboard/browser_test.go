@@ -55,7 +55,7 @@ func TestPage_ShowsKeysInABrowser(t *testing.T) {
 			_, _ = fmt.Fprintf(answer, "retry: 600000\ndata: %s\n\n", views)
 			return
 		}
-		s.page.ServeHTTP(answer, request)
+		s.ServeHTTP(answer, request)
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)

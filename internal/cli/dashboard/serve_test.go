@@ -5,6 +5,7 @@ package dashboard
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,11 +31,18 @@ func serve(t *testing.T, keys ...*v1alpha1.DGbotAPIKey) *served {
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections) // open streams would keep Close waiting
 	s.page = newPage(server.Listener.Addr().String(), func() view { return viewOf(s.keys, "all namespaces", clitest.Now, nil) }, func() <-chan struct{} { return s.change })
-	handler, s.url = s.page, s.page.address()
+	handler, s.url = s.page, s.address()
 	return s
 }
 
-func get(t *testing.T, method, url, host string) *http.Response {
+// answer is one whose body is closed at the end of the test, or before.
+type answer struct {
+	status int
+	header http.Header
+	body   io.ReadCloser
+}
+
+func get(t *testing.T, method, url, host string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
@@ -46,7 +54,7 @@ func get(t *testing.T, method, url, host string) *http.Response {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return answer{response.StatusCode, response.Header, response.Body}
 }
 
 // TestPage_AnswersOnlyWhoHasTheAddress: another page of the browser, a name of its own for this machine, or a guess get nothing.
@@ -69,16 +77,16 @@ func TestPage_AnswersOnlyWhoHasTheAddress(t *testing.T) {
 		"a preflight of another origin": {http.MethodOptions, s.url + "views", "", http.StatusMethodNotAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response := get(t, tc.method, tc.url, tc.host)
-			if response.StatusCode != tc.want {
-				t.Errorf("status %d, want %d", response.StatusCode, tc.want)
+			got := get(t, tc.method, tc.url, tc.host)
+			if got.status != tc.want {
+				t.Errorf("status %d, want %d", got.status, tc.want)
 			}
-			if response.Header.Get("Access-Control-Allow-Origin") != "" || response.Header.Get("Cache-Control") != "no-store" {
-				t.Errorf("headers %v", response.Header)
+			if got.header.Get("Access-Control-Allow-Origin") != "" || got.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("headers %v", got.header)
 			}
 		})
 	}
-	policy := get(t, http.MethodGet, s.url, "").Header.Get("Content-Security-Policy")
+	policy := get(t, http.MethodGet, s.url, "").header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(policy, "default-src 'none'; script-src 'nonce-") || strings.Contains(policy, "unsafe") {
 		t.Errorf("the policy is %q", policy)
 	}
@@ -87,7 +95,7 @@ func TestPage_AnswersOnlyWhoHasTheAddress(t *testing.T) {
 // TestPage_SendsAViewAfterEachChange.
 func TestPage_SendsAViewAfterEachChange(t *testing.T) {
 	s := serve(t, clitest.Healthy("web"))
-	events := bufio.NewScanner(get(t, http.MethodGet, s.url+"views", "").Body)
+	events := bufio.NewScanner(get(t, http.MethodGet, s.url+"views", "").body)
 	next := func() (v view) {
 		t.Helper()
 		for events.Scan() {
@@ -114,17 +122,17 @@ func TestPage_SendsAViewAfterEachChange(t *testing.T) {
 // TestPage_BoundsStreams: and one that ends makes room.
 func TestPage_BoundsStreams(t *testing.T) {
 	s := serve(t)
-	var last *http.Response
+	var last answer
 	for range maxStreams {
-		if last = get(t, http.MethodGet, s.url+"views", ""); last.StatusCode != http.StatusOK {
-			t.Fatalf("status %d", last.StatusCode)
+		if last = get(t, http.MethodGet, s.url+"views", ""); last.status != http.StatusOK {
+			t.Fatalf("status %d", last.status)
 		}
 	}
-	if status := get(t, http.MethodGet, s.url+"views", "").StatusCode; status != http.StatusServiceUnavailable {
+	if status := get(t, http.MethodGet, s.url+"views", "").status; status != http.StatusServiceUnavailable {
 		t.Errorf("status %d, want 503", status)
 	}
-	_ = last.Body.Close()
-	for get(t, http.MethodGet, s.url+"views", "").StatusCode != http.StatusOK {
+	_ = last.body.Close()
+	for get(t, http.MethodGet, s.url+"views", "").status != http.StatusOK {
 		if t.Context().Err() != nil {
 			t.Fatal("a stream that ended makes no room")
 		}
