@@ -12,7 +12,7 @@ CRD_REF_DOCS := go tool -modfile=$(TOOLS) crd-ref-docs
 # may not import sync (internal/boundaries_lifecycle_test.go), and the detector makes its walks ten times slower.
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
 
-# Whoever brings a control plane in KUBEBUILDER_ASSETS does not need the one that is built here.
+# With a control plane in KUBEBUILDER_ASSETS, the one that is built here is not needed.
 ifeq ($(KUBEBUILDER_ASSETS),)
 CONTROLPLANE := bin/k8s/kubectl.stamp
 endif

@@ -23,7 +23,7 @@ import (
 )
 
 // bareClient makes the operator's writes with the operator's account, and nothing else: it reads nothing, plans nothing
-// and trusts that nobody else is there. A nil one does nothing.
+// and trusts that no other client writes. A nil one does nothing.
 type bareClient struct {
 	account client.Client
 	mutex   sync.Mutex

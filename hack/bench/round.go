@@ -26,7 +26,7 @@ const (
 )
 
 // round applies all keys and waits until all are Ready, then asks all to rotate and waits until all have: with the manager
-// at work, or with a bare client that is told of each key by the one who applied it.
+// at work, or with a bare client that gets each key from the client which applied it.
 func (w *measurement) round(ctx context.Context, result *report, by string) error {
 	writer := &bareClient{account: w.account, done: map[string]*issued{}}
 	if by == operator {

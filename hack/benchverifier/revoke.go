@@ -19,7 +19,7 @@ import (
 	"dgbot.io/key-operator/hack/figures"
 )
 
-// revoke measures how long it takes from when somebody sends a revocation until the verifier refuses the key.
+// revoke measures how long it takes from the revocation request until the verifier rejects the key.
 func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
 	manager, err := w.StartOperator(ctx, w.log, "--leader-elect=false")
 	if err != nil {

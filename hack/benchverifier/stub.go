@@ -32,7 +32,7 @@ type event struct {
 
 func (s *recordStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasSuffix(r.URL.Path, "/dgbotapikeyrecords") {
-		http.NotFound(w, r) // Leases, which nobody writes here
+		http.NotFound(w, r) // Leases, which no client writes here
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -1,6 +1,6 @@
 // Command controlplane is etcd, kube-apiserver, kube-controller-manager and kubectl in one binary, built from
 // their Go modules. It acts as the one it is called as (argv[0]), so that a folder of links to it is what envtest
-// expects in KUBEBUILDER_ASSETS: whoever has Go needs no download, no container and no cluster.
+// expects in KUBEBUILDER_ASSETS: with Go alone, no download, container or cluster is needed.
 //
 // Linked as one program rather than as four because they share most of their packages: it builds in about a third
 // of the time and takes a quarter of the disk.

@@ -11,7 +11,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// forgotten are two keys that nobody uses, in an environment whose audit is in a hurry. One of them is exempt.
+// forgotten are two unused keys, in an environment whose audit takes seconds. One of them is exempt.
 const forgotten = `apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotEnvironment
 metadata: {name: trial}
@@ -26,7 +26,7 @@ spec:
 apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotAPIKey
 metadata: {name: forgotten, namespace: support}
-spec: {label: Somebody tried something, environment: trial}
+spec: {label: An experiment, environment: trial}
 ---
 apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotAPIKey
@@ -35,7 +35,7 @@ spec: {label: Year-end report, environment: trial}
 `
 
 func (t *tour) audit() error {
-	t.say("An audit finds keys that nobody uses: it warns, disables, and revokes. Here it takes seconds.")
+	t.say("An audit finds unused keys: it warns, disables, and revokes. Here it takes seconds.")
 	if err := t.apply(fmt.Sprintf(forgotten, time.Now().AddDate(0, 2, 0).UTC().Format(time.RFC3339))); err != nil {
 		return err
 	}
@@ -56,14 +56,14 @@ func (t *tour) audit() error {
 	if err := t.show("the key", text, standing.Disabled); err != nil {
 		return err
 	}
-	t.say("Somebody needs it after all:")
+	t.say("A team needs it after all:")
 	if err := t.keep("forgotten"); err != nil {
 		return err
 	}
 	if err := t.curl(text, true); err != nil {
 		return err
 	}
-	t.say("Then nobody does any more:")
+	t.say("Then no team does any more:")
 	if err := t.reach(v1alpha1.RevokedByAuditReason); err != nil {
 		return err
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// rival wants the ID that a chatbot has.
-const rival = `apiVersion: keys.dgbot.io/v1alpha1
+// second wants the ID of another chatbot.
+const second = `apiVersion: keys.dgbot.io/v1alpha1
 kind: DGbotChatbot
-metadata: {name: rival, namespace: support}
-spec: {displayName: Rival, environment: production, chatbotID: %s}
+metadata: {name: second, namespace: support}
+spec: {displayName: Second bot, environment: production, chatbotID: %s}
 `
 
 func (t *tour) lookAtChatbot() error {
@@ -51,14 +51,14 @@ func (t *tour) lookAtChatbot() error {
 }
 
 func (t *tour) wantTheSameID(id string) error {
-	t.say("Somebody else wants the same ID:")
-	if err := t.apply(fmt.Sprintf(rival, id)); err != nil {
+	t.say("Another chatbot wants the same ID:")
+	if err := t.apply(fmt.Sprintf(second, id)); err != nil {
 		return err
 	}
 	for _, line := range []string{
-		`wait --for=jsonpath='{.status.conditions[?(@.type=="Stalled")].reason}'=ChatbotIDConflict dgbotcb/rival -n support --timeout=30s`,
-		`get dgbotcb rival -n support -o jsonpath='{.status.conditions[?(@.type=="Stalled")].message}'`,
-		"delete dgbotcb rival -n support",
+		`wait --for=jsonpath='{.status.conditions[?(@.type=="Stalled")].reason}'=ChatbotIDConflict dgbotcb/second -n support --timeout=30s`,
+		`get dgbotcb second -n support -o jsonpath='{.status.conditions[?(@.type=="Stalled")].message}'`,
+		"delete dgbotcb second -n support",
 	} {
 		if _, err := t.kubectl(line); err != nil {
 			return err

@@ -70,7 +70,7 @@ func (t *tour) compromise() error {
 	if err := os.WriteFile(filepath.Join(folder, "settings.env"), []byte("PORT=8080\nDGBOT_API_KEY="+leaked+"\n"), 0o600); err != nil {
 		return err
 	}
-	t.say("Somebody has committed settings.env:")
+	t.say("A developer has committed settings.env:")
 	if err := t.refused("dgbot scan "+folder, "", "Live"); err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (t *tour) refusals() error {
 	if err := t.refused(`patch dgkey production-server -n support --type=merge -p '{"spec":{"environment":"staging"}}'`, "", "environment is immutable"); err != nil {
 		return err
 	}
-	t.say("a production key by somebody who may edit keys, but not use production:")
+	t.say("a production key by a user who may edit keys, but not use production:")
 	if err := t.grantAlice(); err != nil {
 		return err
 	}

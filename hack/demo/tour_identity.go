@@ -56,7 +56,7 @@ func (t *tour) vouchForVisitor() error {
 	}
 	const previous = v1alpha1.IdentitySecretKey + v1alpha1.IdentityPreviousSuffix
 	if err := t.expect(!bytes.Equal(first[v1alpha1.IdentitySecretKey], second[v1alpha1.IdentitySecretKey]) &&
-		bytes.Equal(first[v1alpha1.IdentitySecretKey], second[previous]), "the Secret does not have the new HMAC secret and the one before"); err != nil {
+		bytes.Equal(first[v1alpha1.IdentitySecretKey], second[previous]), "the Secret does not have the new HMAC secret and the previous one"); err != nil {
 		return err
 	}
 	after, err := t.signVisitor(second)

@@ -46,7 +46,7 @@ func (t *tour) lag() error {
 	if err := t.show("the old key, beyond its overlap of 2 s,", before, standing.Admitted); err != nil {
 		return err
 	}
-	t.say("The consumer has moved on: nobody uses the old key any more.")
+	t.say("The consumer has moved on: no client uses the previous key any more.")
 	err = t.eventually("the old key ends", 40*time.Second, func() (bool, error) {
 		verdict, _, err := t.verify(before)
 		return verdict == standing.Ended, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package figures is what the benchmarks share: how they are told about, and how what they measured is summed up and shown.
+// Package figures is what the benchmarks share: progress, and summaries of what they measured.
 package figures
 
 import (
@@ -38,7 +38,7 @@ func Main[R fmt.Stringer](name string, run func(context.Context) (R, error)) {
 	}
 }
 
-// Progress tells somebody at a terminal what is going on; figures go to standard output, so that they can be piped.
+// Progress shows on a terminal what the benchmark does; figures go to standard output, so that they can be piped.
 func Progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // Spread is the median, with the least and the most.

@@ -32,7 +32,7 @@ var manifestText string
 
 var manifestTemplate = template.Must(template.New("manifest").Parse(manifestText))
 
-// manifest is what Krew is told.
+// manifest is what Krew reads.
 type manifest struct {
 	Version   string
 	Platforms []platform
@@ -128,7 +128,7 @@ func pack(ctx context.Context, version, goos, arch, out string) (*platform, erro
 	return p, os.WriteFile(filepath.Join(out, p.URI), archive.Bytes(), 0o600)
 }
 
-// tarball packs the binary, and the LICENSE that Krew asks for. Whoever built it, and when, is not in it.
+// tarball packs the binary, and the LICENSE that Krew asks for. It does not show who built it, or when.
 func tarball(into *bytes.Buffer, folder, binary string) error {
 	zipped, err := gzip.NewWriterLevel(into, gzip.BestCompression)
 	if err != nil {

@@ -62,7 +62,7 @@ func (k *keys) require(scope string, next func(http.ResponseWriter, *http.Reques
 		code, by, err := k.ask(r, scope)
 		switch {
 		case err != nil || code == http.StatusServiceUnavailable:
-			// Nobody can say whether the key is good. That is no reason to tell its owner that it is bad.
+			// No verifier answers, so the key may be valid: 401 would be wrong.
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 		case code == http.StatusUnauthorized:

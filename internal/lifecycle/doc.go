@@ -25,7 +25,7 @@
 //
 // The conclusions draw on packages of one subject each: schedule, requests and tracking. Package instant has the clock of a plan, which finds
 // when to plan again: at the next instant that any rule asked about. Package standing is what verifiers go by, steps what a plan consists
-// of, and report what users are told. Package status has what the two kinds report alike.
+// of, and report what users read. Package status has what the two kinds report alike.
 //
 // Package chatbots plans in the same way for a DGbotChatbot and its HMAC secret, and package environments describes a DGbotEnvironment.
 //

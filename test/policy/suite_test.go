@@ -176,8 +176,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-const remedy = `. Take it out, and read it from the Secret that its DGbotAPIKey publishes (secretKeyRef, or a volume). Whoever could read ` +
-	`this has the key: replace it with "kubectl annotate dgkey NAME --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
+const remedy = `. Take it out, and read it from the Secret that its DGbotAPIKey publishes (secretKeyRef, or a volume). Users who could read ` +
+	`this have the key: replace it with "kubectl annotate dgkey NAME --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
 
 // found is the sentence about keys in these places.
 func found(places string) string { return "a DGbot API key stands in clear text in " + places + remedy }

@@ -32,7 +32,7 @@ import (
 type Size struct {
 	// Foreign and Large are Secrets of 1 KiB and of 1 MiB that belong to no key.
 	Foreign, Large int
-	// Conflicts are keys whose Secret's name is taken: half of them by a Secret of nobody's key, half by another key's.
+	// Conflicts are keys whose Secret's name is taken: half of them by a Secret without a key, half by another key's.
 	Conflicts int
 	// Blocked is how many keys there are in each of the other namespaces.
 	Blocked int

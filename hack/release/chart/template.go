@@ -140,7 +140,7 @@ func drop(at *yaml.RNode, fields ...string) error {
 	return nil
 }
 
-// moveNamespace puts a slot in the place of the operator's namespace. Where it is only a part of a text nobody would notice that it
+// moveNamespace puts a slot in the place of the operator's namespace. Where it is only a part of a text no test would notice that it
 // stays behind: that is an error.
 func moveNamespace(node *yaml.Node, slot string) error {
 	if node.Kind == yaml.ScalarNode && strings.Contains(node.Value, operatorNamespace) {

@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// user is nobody's on a node, and what config asks for.
+// user exists on no node, and is the one that config sets.
 const user = "65532:65532"
 
 // epoch is when everything in the image was made: the same sources give the same digest.

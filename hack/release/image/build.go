@@ -43,7 +43,7 @@ func compile(ctx context.Context, repository, version string, platform *v1.Platf
 	command := exec.CommandContext(ctx, "go", args...) //nolint:gosec // platform and version were parsed, the rest is our own
 	command.Dir = repository
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
-	// What somebody has set for their own builds would make another digest.
+	// The environment of the caller's own builds would make another digest.
 	command.Env = append(command.Env, "GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=", "GOARM64=")
 	if out, err := command.CombinedOutput(); err != nil {
 		b.remove()

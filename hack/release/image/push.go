@@ -30,7 +30,7 @@ func targetOf(push bool, image string) (name.Reference, error) {
 	return name.NewTag(image, name.StrictValidation)
 }
 
-// pushIndex prints the name to be released: with the digest, which nobody can move.
+// pushIndex prints the name to be released: with the digest, which is immutable.
 func pushIndex(ctx context.Context, target name.Reference, index v1.ImageIndex) error {
 	if err := remote.WriteIndex(target, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return err

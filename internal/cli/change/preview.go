@@ -165,7 +165,7 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 		f.add(*next, 0, "", "the next rotation is due")
 	}
 	if effective.RetireOf(&seen.Key.Spec) == v1alpha1.RetireWhenUnused {
-		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once nobody has used them for the quietPeriod")
+		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once they have been unused for the quietPeriod")
 	}
 	slices.SortStableFunc(f.Happens, func(a, b happening) int { return a.At.Compare(b.At.Time) })
 	return f, nil

@@ -55,12 +55,12 @@ func NewCompromise(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
 		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,
 		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
-keys.dgbot.io/revoke-issued-before. Whoever has not read the Secret again fails from then on. It cannot be taken back.
+keys.dgbot.io/revoke-issued-before. Clients that have not read the Secret again fail from then on. It cannot be taken back.
 
 With - the leaked key itself says which one is meant, in whatever namespace, if you may list records in all of them:
 
     kubectl dgbot compromise - --yes --wait <leaked.txt`,
-		final:      "all revisions that were issued until now are revoked for good, whoever still uses them",
+		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
 		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, done: "revocation of all that was issued requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})

@@ -24,7 +24,7 @@ type identification struct {
 	Environment string `json:"environment"`
 	KeyID       string `json:"keyID"`
 	Hash        string `json:"hash"`
-	// Asked says whether a cluster was asked, and Where is how much of it.
+	// Asked reports whether a cluster was asked, and Where is how much of it.
 	Asked bool   `json:"clusterAsked"`
 	Where string `json:"where,omitempty"`
 	// Holder is left out where no record knows the key.

@@ -46,7 +46,7 @@ func New(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Say whether a key on standard input is good",
-		Long: `Reads one key from standard input, and says whether it is good, and for the scopes that are asked for: by the records of the
+		Long: `Reads one key from standard input, and reports whether it is valid, and for the given scopes: by the records of the
 cluster, which is what verifiers go by; or with --url, by asking a verifier. The latter is a use of the key, and counts as one.
 
     kubectl dgbot verify --scope conversations.read <key.txt

@@ -75,9 +75,9 @@ func (k retirement) disuse(record *revisions.Revision, overlapEnd time.Time) dis
 	return d
 }
 
-// lingering are the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
+// overdue returns the earlier revisions that verify beyond their overlap because they count as in use, newest first, with
 // what is known of each.
-func (k retirement) lingering() (records []*revisions.Revision, known []disuse) {
+func (k retirement) overdue() (records []*revisions.Revision, known []disuse) {
 	for _, record := range k.retirable() {
 		overlapEnd := k.supersededAt(record).Add(k.Overlap)
 		if !k.Reached(overlapEnd) {
@@ -107,7 +107,7 @@ func (k retirement) retirable() []*revisions.Revision {
 // PreviousInUse returns reason and message of the condition PreviousRevisionInUse; empty where no revision lingers.
 func PreviousInUse(k *facts.Known) (reason, message string) {
 	r := retirement{k}
-	records, known := r.lingering()
+	records, known := r.overdue()
 	var described []string
 	for i, record := range records {
 		if reason == "" || known[i].reason == v1alpha1.RecentlyUsedReason {

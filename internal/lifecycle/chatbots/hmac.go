@@ -32,7 +32,7 @@ import (
 
 // HMACObservation is what is known of a chatbot's HMAC secret, without a character of it.
 type HMACObservation struct {
-	// Secret of the chatbot's Secret name; Hash is that of what it holds as the present one, and PreviousHash as the one before.
+	// Secret of the chatbot's Secret name; Hash is that of what it holds as the present one, and PreviousHash of the previous one.
 	Secret       revisions.Secret
 	PreviousHash string
 	// Replica in the identity namespace.
@@ -275,7 +275,7 @@ func (o *Observation) nextHMACStep(plan *hmacPlan) (Step, Ledger) {
 	return "", l
 }
 
-// secretShows is what the Secret is to show: the pending one as soon as verifiers can know it, and the one before where it
+// secretShows is what the Secret is to show: the pending one as soon as verifiers can know it, and the previous one where it
 // goes on for a while.
 func (plan *hmacPlan) secretShows(wanted Ledger, failed bool) Ledger {
 	shown := Ledger{Current: wanted.Current, Previous: wanted.Previous}

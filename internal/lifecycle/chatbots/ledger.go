@@ -17,7 +17,7 @@ import (
 // Ledger is which HMAC secrets of a chatbot count. It is kept in the chatbot's status, which only the operator writes; the
 // Secret and the replica are trusted where they match it. For HMAC secrets it is what records are for API keys.
 type Ledger struct {
-	// Current is the one that is published, Previous the one before it as long as it verifies.
+	// Current is the one that is published, Previous the earlier one as long as it verifies.
 	Current, Previous *v1alpha1.IdentityRevision
 	// Pending has been announced: it is to be in the replica, and then in the Secret.
 	Pending *v1alpha1.IdentityRevision

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report has what users are told of any of the three kinds: conditions, events, obstacles and failed reads.
+// Package report has what users read about any of the three kinds: conditions, events, obstacles and failed reads.
 package report
 
 import (

@@ -31,7 +31,7 @@ func (e *AuditEvent) Right() string {
 	return Right(e.Verb, e.ObjectRef.APIGroup, e.ObjectRef.Resource, e.ObjectRef.Subresource)
 }
 
-// Wrote says whether the request changed something, or may have: it is no read, no dry run and was not refused.
+// Wrote reports whether the request changed something, or may have: it is no read, no dry run and was not rejected.
 func (e *AuditEvent) Wrote() bool {
 	switch e.Verb {
 	case "get", "list", "watch":

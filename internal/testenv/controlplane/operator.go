@@ -55,7 +55,7 @@ func (c *Cluster) InstallFrom(ctx context.Context, folder string) error {
 	return c.kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 }
 
-// BuildOperator builds bin/manager: what is tested is what is in the tree, not what somebody built earlier.
+// BuildOperator builds bin/manager: what is tested is what is in the tree, not an earlier build.
 func BuildOperator() error { return build("manager") }
 
 // StartOperator runs bin/manager under the service account that config/default installs.

@@ -87,9 +87,9 @@ func takesBody(r *http.Request) bool {
 	return r.Method == http.MethodPost && (r.URL.Path == verifyPath || r.URL.Path == identityPath)
 }
 
-// lingering is the time for which a connection with an unread body stays open. Closing it while the client still sends would
+// lingerTime is the time for which a connection with an unread body stays open. Closing it while the client still sends would
 // reset the connection, and the client could lose the answer.
-const lingering = time.Second
+const lingerTime = time.Second
 
 // leaveBody makes the answer independent of a body that the request declares. By default net/http reads the body before it
 // sends the answer, so a gateway that forwards Content-Length without the body would wait until readTimeout. The connection
@@ -109,7 +109,7 @@ func hurryBody(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A response writer of a test has no connection and supports no deadline.
-	_ = http.NewResponseController(w).SetReadDeadline(clock.RealClock{}.Now().Add(lingering))
+	_ = http.NewResponseController(w).SetReadDeadline(clock.RealClock{}.Now().Add(lingerTime))
 }
 
 func allowed(w http.ResponseWriter, r *http.Request, methods ...string) bool {
