@@ -51,30 +51,30 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.StringVar(&options.Serve.MetricsBindAddress, "metrics-bind-address", ":8082",
 		"Address for metrics, which hold no key and no key ID; 0 for none.")
 	flags.BoolVar(&options.Serve.MetricsSecure, "metrics-secure", true,
-		"Serve metrics over TLS to clients whose token may GET /metrics, as the manager does. Needs the right to create tokenreviews and "+
-			"subjectaccessreviews. With =false they are served without TLS to every client that can connect.")
+		"Serve metrics over TLS to clients whose token may GET /metrics. Needs the right to create tokenreviews and "+
+			"subjectaccessreviews. With =false, serve them without TLS to every client that can connect.")
 	flags.Var((*names)(&options.Environments), "environment",
-		"Environment whose keys and chatbots are known, can be given repeatedly; by default all. Those of others are refused.")
+		"Environment to accept keys and identities of; repeat the flag for more. By default all. The verifier rejects those of others.")
 	flags.Var((*names)(&options.Namespaces), "namespace",
-		"Namespace whose keys and chatbots are known, can be given repeatedly; by default all.")
+		"Namespace to accept keys and identities of; repeat the flag for more. By default all.")
 	flags.DurationVar(&options.Bound.MaxStaleness, "max-staleness", 2*time.Minute,
-		"How long requests are answered without a sign of life from the API server; at least 5s. A key that is revoked meanwhile lives at most as long.")
+		"How long the verifier answers after it last heard from the API server; at least 5s. A key that is revoked meanwhile is accepted for at most that long.")
 	flags.Var(onStale{&options.Bound.Serve}, "on-stale",
-		"What happens then: deny (503), or serve from what was last known, however old (default deny).")
-	flags.StringVar(&options.Serve.TLSCertFile, "tls-cert-file", "", "Certificate to serve with, in PEM; read again when it changes. Without it there is no TLS.")
+		"What the verifier does after --max-staleness: deny every request with 503, or serve by the records that it has, however old (default deny).")
+	flags.StringVar(&options.Serve.TLSCertFile, "tls-cert-file", "", "Certificate to serve with, in PEM; the verifier reads it again when it changes. Without it, there is no TLS.")
 	flags.StringVar(&options.Serve.TLSKeyFile, "tls-key-file", "", "Private key of the certificate, in PEM.")
 	flags.IntVar(&options.Serve.MaxConnections, "max-connections", 0,
-		"How many connections the HTTP and the gRPC listener accept at once, each; further ones are closed. "+
-			"0 lets it follow from the memory limit (GOMEMLIMIT, else the cgroup's): one for each 512Ki of it for HTTP, one for each 3Mi for gRPC.")
+		"How many connections the HTTP and the gRPC listener each accept at once; they close further ones. "+
+			"0: by the memory limit (GOMEMLIMIT, else the cgroup's), one for each 512Ki for HTTP and one for each 3Mi for gRPC.")
 	flags.DurationVar(&options.Serve.DrainDelay, "drain-delay", 5*time.Second,
-		"How long requests are still taken after SIGTERM, while /readyz fails; at most 1m.")
+		"How long the verifier accepts requests after SIGTERM, while /readyz fails; at most 1m.")
 	flags.DurationVar(&options.Usage.FlushInterval, "usage-flush-interval", 30*time.Second,
-		"How often uses of keys are looked through for what is to be reported in their records' status; 100ms to 5m.")
+		"How often the verifier looks for uses to report in the status of records; 100ms to 5m.")
 	flags.DurationVar(&options.Usage.Resolution, "usage-resolution", 10*time.Minute,
-		"How far apart two reports of uses of one key are at least, the first aside; 1s to 24h.")
+		"The least time between two reports about one key, after the first; 1s to 24h.")
 	flags.StringVar(&options.Usage.Namespace, "usage-namespace", program.OwnNamespace(),
-		"Namespace of the Leases dgbot-usage-<environment>, which say since when uses are tracked; by default the one the verifier runs in. "+
-			"With --namespace there are none.")
+		"Namespace of the Leases dgbot-usage-<environment>, which hold since when usage is tracked; by default the verifier's own. "+
+			"With --namespace, the verifier renews none.")
 	logging, err := program.Parse(flags, args)
 	if err != nil {
 		return options, nil, err

@@ -17,7 +17,7 @@ func newVersion(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version of this plugin",
-		Long:  `Shows the version of this plugin. It asks no cluster.`,
+		Long:  `Shows the version of this plugin. It does not connect to a cluster.`,
 		Args: func(_ *cobra.Command, arguments []string) error {
 			if len(arguments) > 0 {
 				return exit.Usage("version takes no arguments")
@@ -31,6 +31,6 @@ func newVersion(s *session.Session) *cobra.Command {
 			return display.Writef(s.Streams.Out, "kubectl-dgbot %s\n", version.Get())
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for the same in a form for programs")
+	c.Flags().StringVarP(&output, "output", "o", "", "json or yaml, for programs")
 	return c
 }

@@ -70,21 +70,21 @@ func New(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
 		Short: "Show keys by risk: unused, old, unlimited, against the rules",
-		Long: `Shows all keys, those first that want looking at, and why: unused for longer than --unused-after or found unused by the audit of their
-environment, old, never rotated, about to expire, allowed everything, against the rules of their environment. With --html the same as one
-page to read or print, with a picture of how old keys are and when they were used last.
+		Long: `Shows all keys by risk, and why: unused for longer than --unused-after or by the audit of their environment, old, never rotated, about to
+expire, with the scope *, or against the rules of their environment. With --html it writes a page to read or print, with a picture of the
+age and the last use of each key.
 
-It only looks. What acts by itself is spec.audit of a DGbotEnvironment.
+It changes nothing. To have unused keys disabled and revoked, set spec.audit of a DGbotEnvironment.
 
-With --fail-on the exit code is 3 where a key has that risk or a higher one.`,
+With --fail-on, the exit code is 3 if a key has that risk or a higher one.`,
 		Args: func(c *cobra.Command, arguments []string) error { return a.check(c, arguments) },
 		RunE: func(c *cobra.Command, _ []string) error { return a.run(c.Context()) },
 	}
 	a.AddFlags(c)
 	c.Flags().StringVar(&a.page, "html", "", "File to write the audit to as one page, instead of showing it; - for standard output")
-	c.Flags().StringVar(&a.failOn, "fail-on", "", "End with code 3 where a key has this risk or a higher one: low, medium or high")
+	c.Flags().StringVar(&a.failOn, "fail-on", "", "Exit with code 3 if a key has this risk or a higher one: low, medium or high")
 	a.unusedAfter = flags.Duration(quarter)
-	c.Flags().Var(&a.unusedAfter, "unused-after", "From when on a key that is not used is called unused, such as 30d or 720h")
+	c.Flags().Var(&a.unusedAfter, "unused-after", "How long a key must be without use to count as unused, such as 30d or 720h")
 	return c
 }
 

@@ -42,9 +42,9 @@ type request struct {
 // NewRotate returns the verb rotate.
 func NewRotate(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
-		use: "rotate", short: "Issue a new revision; the earlier one verifies on for the overlap",
-		long: `Asks for a new revision, by the annotation keys.dgbot.io/rotate-requested-at: spec is not touched, so nothing drifts from Git.
-The new key is in the same Secret. The earlier one goes on verifying for spec.rotation.overlap.`,
+		use: "rotate", short: "Issue a new revision; the previous one stays valid for the overlap",
+		long: `Requests a new revision with the annotation keys.dgbot.io/rotate-requested-at. It does not change spec, so nothing drifts from Git.
+The operator publishes the new key in the same Secret. The previous key stays valid for spec.rotation.overlap.`,
 		annotation: v1alpha1.RotateRequestedAtAnnotation, done: "rotation requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RotateRequestedAt },
 	})
@@ -54,10 +54,11 @@ The new key is in the same Secret. The earlier one goes on verifying for spec.ro
 func NewCompromise(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
 		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,
-		long: `For a key that has leaked: asks for a new revision and for all that were issued until now to be revoked, by the annotation
-keys.dgbot.io/revoke-issued-before. Clients that have not read the Secret again fail from then on. It cannot be taken back.
+		long: `For a key that has leaked. It requests a new revision, and the revocation of all revisions that were issued until now, with the annotation
+keys.dgbot.io/revoke-issued-before. Clients fail until they read the Secret again. This cannot be undone.
 
-With - the leaked key itself says which one is meant, in whatever namespace, if you may list records in all of them:
+With -, it reads the leaked key from standard input and finds its DGbotAPIKey. You need the right to list records in all namespaces, or else
+in that of -n:
 
     kubectl dgbot compromise - --yes --wait <leaked.txt`,
 		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
@@ -89,11 +90,11 @@ func newRequest(s *session.Session, r request) *cobra.Command {
 		RunE:              func(c *cobra.Command, names []string) error { return a.run(c.Context(), names) },
 	}
 	a.which.AddFlags(c)
-	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until it is done, and show what is going on")
+	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until the operator has handled the request, and show the progress")
 	a.timeout = flags.Duration(time.Minute)
-	c.Flags().Var(&a.timeout, "timeout", "How long to wait at most, with --wait, such as 90s")
-	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen when")
-	c.Flags().StringVarP(&a.output, "output", "o", "", "json or yaml, for what --dry-run shows in a form for programs")
+	c.Flags().Var(&a.timeout, "timeout", "With --wait, how long to wait at most, such as 90s")
+	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen, and when")
+	c.Flags().StringVarP(&a.output, "output", "o", "", "With --dry-run, json or yaml, for programs")
 	return c
 }
 

@@ -26,18 +26,18 @@ type transition struct {
 // NewDisable returns the verb disable.
 func NewDisable(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
-		use: "disable", short: "Keep all revisions from verifying until the key is enabled again", done: "disabled", state: v1alpha1.StateDisabled,
-		long: `Sets spec.state to Disabled: no revision verifies until the key is enabled again, and none is issued. Where the key comes from Git,
-set it there.`,
+		use: "disable", short: "Make all revisions invalid until the key is enabled again", done: "disabled", state: v1alpha1.StateDisabled,
+		long: `Sets spec.state to Disabled. No revision is valid until the key is enabled again, and the operator issues none. If the key comes from Git,
+set the state there.`,
 	})
 }
 
 // NewEnable returns the verb enable.
 func NewEnable(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
-		use: "enable", short: "Let a disabled key verify again, and keep an unused one", done: "enabled", state: v1alpha1.StateActive, keeps: true,
-		long: `Sets spec.state to Active, and the annotation keys.dgbot.io/kept-at to the present time: a key that was disabled verifies again, by
-whom ever it was, and the audit of unused keys counts from now. A key that was revoked gets a new revision.`,
+		use: "enable", short: "Make a disabled key valid again, and keep an unused one", done: "enabled", state: v1alpha1.StateActive, keeps: true,
+		long: `Sets spec.state to Active, and the annotation keys.dgbot.io/kept-at to the present time. A key that a user or the audit disabled is valid
+again, and the audit of unused keys counts from now. A key that was revoked gets a new revision.`,
 	})
 }
 
@@ -45,8 +45,8 @@ whom ever it was, and the audit of unused keys counts from now. A key that was r
 func NewRevoke(s *session.Session) *cobra.Command {
 	return newTransition(s, transition{
 		use: "revoke", short: "Revoke all revisions for good, and issue none", done: "revoked", state: v1alpha1.StateRevoked,
-		long: `Sets spec.state to Revoked: no revision verifies ever again, and none is issued until the key is enabled. For a key that has leaked
-and is still needed, use 'compromise'. Where the key comes from Git, take it out there.`,
+		long: `Sets spec.state to Revoked. No revision is ever valid again, and the operator issues none until the key is enabled. For a key that has leaked
+and is still needed, use 'compromise'. If the key comes from Git, remove it there.`,
 		final: "none of their revisions will ever verify again",
 	})
 }

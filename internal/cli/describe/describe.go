@@ -57,10 +57,11 @@ func New(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "describe (NAME... | -l SELECTOR | --all)",
 		Short: "Show everything about a key, and the workloads that read it",
-		Long: `Shows what a key says, its revisions with cause and use, what comes next, its events, and which workloads read its Secret: those that
-have it in environment variables go on with the old key until they are restarted, those that mount it follow by themselves.
+		Long: `Shows a key's settings, its revisions with cause and last use, the next changes, its events, and the workloads that read its Secret.
+Workloads that read the key from an environment variable keep the old key until they are restarted. Workloads that mount the Secret follow
+by themselves.
 
-What you may not read is left out, and said.`,
+The output names what you may not read.`,
 		Args:              func(_ *cobra.Command, names []string) error { return which.Check(names) },
 		ValidArgsFunction: s.CompleteKeys,
 		RunE: func(c *cobra.Command, names []string) error {

@@ -37,13 +37,13 @@ func New(s *session.Session) *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
 		Use:   "identify",
-		Short: "Say what a key on standard input is, and whose",
-		Long: `Reads one key from standard input, and says of which environment it is, and its ID. Where a cluster can be asked, also whose it is
-and whether it is good: in the whole cluster, or in the namespace where you may not list records everywhere.
+		Short: "Show the environment, ID and owner of a key on standard input",
+		Long: `Reads one key from standard input, and shows its environment and ID. With access to a cluster, it also shows the owner and whether the key
+is valid. It looks in the whole cluster, or in the namespace of -n if you may not list records everywhere.
 
     kubectl dgbot identify <key.txt
 
-That form and checksum are right says nothing about whether the key is good.`,
+A correct form and checksum do not mean that the key is valid.`,
 		Args: lookup.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := flags.CheckOutput(output, []string{"", "json", "yaml"}); err != nil {

@@ -27,7 +27,7 @@ func New(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
-		Short:   "Show keys, with their last use and what comes next",
+		Short:   "Show keys with their state, last use and next rotation",
 		Args:    func(_ *cobra.Command, arguments []string) error { return l.Check("list", arguments) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			keys, where, err := l.List(c.Context(), s)

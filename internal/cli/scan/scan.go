@@ -99,17 +99,17 @@ func New(s *session.Session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "scan (PATH... | -)",
 		Short: "Find keys in files, and report which are live",
-		Long: `Reads files, folders with all that is in them, or with - standard input, and shows the keys in them. A key counts if its checksum is
-right, so there are no false alarms. If a cluster can be asked, the answer has which of them are live, and whose.
+		Long: `Reads files, folders with everything in them, or with - standard input, and shows the keys in them. A key counts only if its checksum is
+right, so there are no false alarms. With access to a cluster, it also shows which keys are live, and their owners.
 
     kubectl dgbot scan .
     git log -p -m --text --all | kubectl dgbot scan -
 
-Keys are found as they stand, also in binary files; in base64, also of a text around the key, as in the manifest of a Secret; in UTF-16;
-in quoted-printable; with % and other escapes for single characters; and broken over lines by any of these, in quoted mail or in a diff.
-In a Git history, the commit and the file are shown, also with --oneline, --graph and --color. Other forms, such as --format, may lack them.
+It finds keys in plain text and in binary files; in base64, also of a text around the key, as in the manifest of a Secret; in UTF-16; in
+quoted-printable; with % and other escapes of single characters; and broken over lines by any of these, in quoted mail or in a diff.
+For a Git history it shows commit and file, also with --oneline, --graph and --color. Other forms, such as --format, may lack them.
 
-Searched in: gzip, bzip2, zlib, zip (also behind a program) and tar, and these in each other. Not searched, and listed on standard error and
+Searched: gzip, bzip2, zlib, zip (also behind a program) and tar, and these in each other. Not searched, and listed on standard error and
 in notSearched of -o json: PDF; other archives, such as xz and zstd, also behind a program or a script; encrypted ones; archives that expand
 to --max-size; files from --max-size on; Git packs and bundles; what cannot be read.
 Not searched, with a note on standard error and in gitHistories of -o json: .git in a folder. Search the history as above.
@@ -122,7 +122,7 @@ Exit code 3: keys were found. 1: no key was found, but something is in notSearch
 	c.Flags().StringVarP(&v.output, "output", "o", "table", "One of "+strings.Join(flags.ListOutputs, ", "))
 	c.Flags().StringVar(&v.maxSize, "max-size", "1Gi", "Size from which on files are not searched, as they are or unpacked; 0 for no limit")
 	c.Flags().BoolVar(&v.skipGit, "skip-git", false, "Leave out the note that .git is not searched")
-	c.Flags().BoolVar(&v.offline, "offline", false, "Do not ask the cluster")
+	c.Flags().BoolVar(&v.offline, "offline", false, "Do not connect to the cluster")
 	c.Flags().BoolVar(&v.ignoreDead, "ignore-dead", false, "Leave out keys that do not verify any more, as far as a cluster says so")
 	return c
 }

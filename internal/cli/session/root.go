@@ -26,10 +26,12 @@ func NewRoot(streams genericiooptions.IOStreams, verbs ...Verb) *cobra.Command {
 		Short: "Work with DGbot API keys",
 		Long: `Lists, audits, rotates, revokes and finds DGbot API keys, with the rights that you have in the cluster.
 
-Exit codes: 0 done; 1 it could not be done, or not for all of the keys; 2 it was called wrongly, and nothing has been done;
-3 it was done, and the answer is no: what was given is no key, or to verify not a good one; scan has found keys; one has the risk of
---fail-on; what was waited for has not come in time, or will not come; the user
-said no.`,
+Exit codes:
+  0  done
+  1  failed, for one of the keys or for all
+  2  called wrongly; nothing was done
+  3  done, and the answer is no: the text is no key, verify rejects the key, scan found keys, a key has the risk of --fail-on,
+     --wait reached its timeout or cannot succeed, or you answered no`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {

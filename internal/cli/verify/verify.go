@@ -45,14 +45,14 @@ func New(s *session.Session) *cobra.Command {
 	var scopes []string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Say whether a key on standard input is good",
-		Long: `Reads one key from standard input, and reports whether it is valid, and for the given scopes: by the records of the
-cluster, which is what verifiers go by; or with --url, by asking a verifier. The latter is a use of the key, and counts as one.
+		Short: "Report whether a key on standard input is valid",
+		Long: `Reads one key from standard input, and reports whether it is valid, and has the given scopes. It looks at the records of the cluster, as
+verifiers do. With --url it asks a verifier instead, which counts as a use of the key.
 
     kubectl dgbot verify --scope conversations.read <key.txt
     kubectl port-forward -n dgbot-system svc/dgbot-verifier 8080:80 & kubectl dgbot verify --url http://localhost:8080 <key.txt
 
-Exit code 3: it is not good, or not for these scopes.`,
+Exit code 3: the key is not valid, or lacks a scope.`,
 		Args: lookup.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := flags.CheckOutput(output, []string{"", "json", "yaml"}); err != nil {
