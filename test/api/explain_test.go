@@ -70,17 +70,17 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 	}
 	for command, wants := range map[string][]string{
 		"explain dgkey.spec.rotation.retire":                         {"AfterOverlap", "WhenUnused", "PreviousRevisionInUse"},
-		"explain dgkey.spec.rotation.quietPeriod":                    {"default 1h"},
-		"explain dgkey.spec.rotation.maxOverlap":                     {"earlier revisions end at the latest"},
+		"explain dgkey.spec.rotation.quietPeriod":                    {"Default 1h"},
+		"explain dgkey.spec.rotation.maxOverlap":                     {"how long previous revisions stay valid at most"},
 		"explain dgkey.spec.rotation.overlap":                        {"Default 24h, or half the interval"},
-		"explain dgkey.spec.chatbotRef":                              {"waits with its first revision"},
+		"explain dgkey.spec.chatbotRef":                              {"issues the first revision when the chatbot has an ID"},
 		"explain dgbotcb.spec.chatbotID":                             {"adopt", "public and unique"},
-		"explain dgbotcb.spec.identityVerification.importFrom":       {"read once", "ImportIgnored"},
+		"explain dgbotcb.spec.identityVerification.importFrom":       {"reads the Secret once", "ImportIgnored"},
 		"explain dgbotcb.spec.identityVerification.secret":           {"hmac-secret-previous"},
 		"explain dgbotcb.spec.identityVerification.rotation.overlap": {"Default 24h", "a revocation does not"},
 		"get dgbotcb -n " + namespace:                                {"CHATBOT-ID", "ENVIRONMENT", "NAME", "READY", "AGE", "Support bot"},
-		"explain dgkey.spec.state":                                   {"Active", "Disabled", "Revoked", "revives none"},
-		"explain dgkey.status.conditions":                            {"Ready always"},
+		"explain dgkey.spec.state":                                   {"Active", "Disabled", "Revoked", "restores no earlier one"},
+		"explain dgkey.status.conditions":                            {"Ready is always present"},
 		"explain dgrec.spec.cause":                                   {"FirstIssue", "SecretAltered", "ExpiryChanged"},
 		"get dgbot -n " + namespace:                                  {"dgbotapikey.keys.dgbot.io/crm", "dgbotapikeyrecord.keys.dgbot.io/crm-00000000-r1", "dgbotchatbot.keys.dgbot.io/support-bot", "dgbotenvironment.keys.dgbot.io/"},
 		"get dgcb -n " + namespace:                                   {"support-bot"},
@@ -93,8 +93,9 @@ func TestKubectlExplainsAndLists(t *testing.T) {
 		if err != nil {
 			t.Errorf("kubectl %s: %s", command, out)
 		}
+		words := strings.Join(strings.Fields(out), " ") // kubectl breaks lines anywhere
 		for _, want := range wants {
-			if !strings.Contains(out, want) {
+			if !strings.Contains(words, want) {
 				t.Errorf("kubectl %s does not say %q:\n%s", command, want, out)
 			}
 		}

@@ -42,7 +42,7 @@ func TestPage_ShowsKeysInABrowser(t *testing.T) {
 	s := serve(t, clitest.Healthy("web"), conditioned("taken", "Ready=SecretConflict", "Stalled=SecretConflict"), long)
 	list, _ := json.Marshal(widths)
 	// The frames have to be of the same origin to be measured.
-	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
 		if request.URL.Path == "/measure" {
 			answer.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = fmt.Fprintf(answer, measuring, list, "/"+s.secret+"/")
@@ -57,9 +57,10 @@ func TestPage_ShowsKeysInABrowser(t *testing.T) {
 		}
 		s.ServeHTTP(answer, request)
 	}))
+	s.host = server.Listener.Addr().String()
+	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)
-	s.host = server.Listener.Addr().String()
 	dom, err := browser.DumpPage(t.Context(), chromium, server.URL+"/measure")
 	if err != nil {
 		t.Fatal(err)

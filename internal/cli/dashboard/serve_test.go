@@ -27,11 +27,12 @@ func serve(t *testing.T, keys ...*v1alpha1.DGbotAPIKey) *served {
 	t.Helper()
 	s := &served{keys: keys, change: make(chan struct{})}
 	var handler http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) { handler.ServeHTTP(answer, request) }))
-	t.Cleanup(server.Close)
-	t.Cleanup(server.CloseClientConnections) // open streams would keep Close waiting
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) { handler.ServeHTTP(answer, request) }))
 	s.page = newPage(server.Listener.Addr().String(), func() view { return viewOf(s.keys, "all namespaces", clitest.Now, nil) }, func() <-chan struct{} { return s.change })
 	handler, s.url = s.page, s.address()
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections) // open streams would keep Close waiting
 	return s
 }
 
