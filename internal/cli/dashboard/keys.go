@@ -31,9 +31,13 @@ func follow(informer cache.SharedInformer) (*followed, error) {
 	f := &followed{informer: informer, change: make(chan struct{})}
 	err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 		// The API server ends each watch after its time, and forgets old versions. The informer goes on by itself.
-		if !errors.Is(err, io.EOF) && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-			f.note(err)
+		if errors.Is(err, io.EOF) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			return
 		}
+		if answer := (*apierrors.StatusError)(nil); errors.As(err, &answer) {
+			err = answer // without the Go type that the informer names
+		}
+		f.note(err)
 	})
 	if err != nil {
 		return nil, err
