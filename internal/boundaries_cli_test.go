@@ -42,7 +42,7 @@ func cliBoundaries() map[string]boundary {
 		// The verbs.
 		plugin + "/list":      rule("cluster display session status target", api+machinery+cobra),
 		plugin + "/audit":     rule("display exit flags session status target", api+machinery+cobra+"internal/lifecycle/effective"),
-		plugin + "/dashboard": rule("cluster display exit session status", api+machinery+cobra+"k8s.io/client-go/tools/cache"),
+		plugin + "/dashboard": rule("cluster display exit session status target", api+machinery+cobra+"k8s.io/client-go/tools/cache"),
 		plugin + "/describe":  rule("cluster display flags session status target", api+machinery+cobra+"internal/lifecycle k8s.io/api k8s.io/client-go"),
 		plugin + "/change":    rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle"),
 		plugin + "/identify":  rule("display exit flags lookup session", cobra+"internal/apikey"),

@@ -11,11 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"dgbot.io/key-operator/internal/cli/display"
-	"dgbot.io/key-operator/internal/cli/exit"
 	"dgbot.io/key-operator/internal/cli/session"
+	"dgbot.io/key-operator/internal/cli/target"
 )
 
 // shutdownTime is how long open streams have to end after an interrupt.
@@ -23,10 +22,9 @@ const shutdownTime = 500 * time.Millisecond
 
 // dashboard is one call of the verb.
 type dashboard struct {
-	session    *session.Session
-	selector   string
-	everywhere bool
-	port       uint16
+	session *session.Session
+	scope   target.Scope
+	port    uint16
 }
 
 // New makes the verb dashboard.
@@ -42,24 +40,12 @@ changes nothing.
 Open the address that it prints. The address has a random part, so that other users and web pages cannot read the page. Ctrl-C ends it.`,
 		Example: `  kubectl dgbot dashboard -A
   kubectl dgbot dashboard -n support --port 8088`,
-		Args: func(_ *cobra.Command, arguments []string) error { return d.check(arguments) },
+		Args: func(_ *cobra.Command, arguments []string) error { return d.scope.Check("dashboard", arguments) },
 		RunE: func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
 	}
-	c.Flags().StringVarP(&d.selector, "selector", "l", "", "Labels of the keys to show, such as team=crm")
-	c.Flags().BoolVarP(&d.everywhere, "all-namespaces", "A", false, "Those of all namespaces")
+	d.scope.AddFlags(c)
 	c.Flags().Uint16Var(&d.port, "port", 0, "Port of the loopback interface; 0 for a free one")
 	return c
-}
-
-// check rejects a call that is wrong before the cluster is asked.
-func (d *dashboard) check(arguments []string) error {
-	if len(arguments) > 0 {
-		return exit.Usage("dashboard takes no names: use --selector")
-	}
-	if _, err := labels.Parse(d.selector); err != nil {
-		return exit.Usage("--selector: %w", err)
-	}
-	return nil
 }
 
 // run serves the page until ctx ends.
@@ -68,11 +54,8 @@ func (d *dashboard) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	namespace, where := cluster.Namespace, "namespace "+cluster.Namespace
-	if d.everywhere {
-		namespace, where = "", "all namespaces"
-	}
-	informer, err := cluster.WatchKeys(namespace, d.selector)
+	namespace, where := d.scope.In(cluster)
+	informer, err := cluster.WatchKeys(namespace, d.scope.Selector)
 	if err != nil {
 		return err
 	}

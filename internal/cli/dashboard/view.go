@@ -138,14 +138,11 @@ func instantOf(at *metav1.Time) *time.Time {
 	return &instant
 }
 
-// ended are the reasons of a key that a user or its spec has ended, which asks nothing of a person.
-var ended = []string{v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason}
-
 func toneOf(key *v1alpha1.DGbotAPIKey) tone {
 	conditions := key.Status.Conditions
 	stalled := apimeta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
 	switch {
-	case stalled != nil && slices.Contains(ended, stalled.Reason):
+	case stalled != nil && status.IsEnded(stalled.Reason):
 		return off
 	case stalled != nil:
 		return person

@@ -41,7 +41,7 @@ func NewWriter(out io.Writer) io.Writer { return harmless{out} }
 
 // Write implements io.Writer.
 func (h harmless) Write(text []byte) (int, error) {
-	if _, err := io.WriteString(h.out, apikey.Redact(strings.Map(visible, string(text)))); err != nil {
+	if _, err := io.WriteString(h.out, clean(string(text))); err != nil {
 		return 0, err
 	}
 	return len(text), nil
@@ -89,7 +89,10 @@ func OneLine(text string) string {
 }
 
 // Plain returns a text on one line, without invisible characters and with keys masked, for what is not written to a stream of NewWriter.
-func Plain(text string) string { return apikey.Redact(strings.Map(visible, OneLine(text))) }
+func Plain(text string) string { return clean(OneLine(text)) }
+
+// clean replaces characters that act on a terminal or are invisible, and masks keys.
+func clean(text string) string { return apikey.Redact(strings.Map(visible, text)) }
 
 // Writef formats a text that the plugin itself is the author of, as fmt.Fprintf does, and writes it at once. It puts every argument that is a
 // text, an error or a fmt.Stringer on one line; line breaks and tabs come from the format alone. All packages of the plugin write through it.

@@ -19,11 +19,15 @@ func Withheld(key *v1alpha1.DGbotAPIKey) string {
 	if stalled == nil || stalled.ObservedGeneration != key.Generation {
 		return ""
 	}
-	switch stalled.Reason {
-	case v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason:
+	if IsEnded(stalled.Reason) {
 		return stalled.Reason + ": " + stalled.Message
 	}
 	return ""
+}
+
+// IsEnded reports whether a reason of Stalled is that a user, the audit or the key's own expiry has ended the key.
+func IsEnded(reason string) bool {
+	return reason == v1alpha1.DisabledReason || reason == v1alpha1.RevokedReason || reason == v1alpha1.ExpiredReason
 }
 
 // WhyWaiting returns the condition that explains what a key waits for, of those that still hold for a request of that time.
