@@ -37,7 +37,8 @@ type faults struct {
 	broken string
 	// brokenSite is the line that made the broken write.
 	brokenSite string
-	sites      map[string]bool
+	// sites are the lines that made the writes, in their order.
+	sites []string
 }
 
 func (f *faults) wrap(base client.WithWatch) client.WithWatch {
@@ -78,10 +79,7 @@ func (f *faults) write(verb string, o client.Object, do func() error) error {
 		}
 		what += " " + gvk.Kind
 	}
-	if f.sites == nil {
-		f.sites = map[string]bool{}
-	}
-	f.sites[callSite()] = true
+	f.sites = append(f.sites, callSite())
 	if broken {
 		f.broken, f.brokenSite = what, callSite()
 	}
