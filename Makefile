@@ -25,9 +25,13 @@ example_plugin := VERSION=v0.1.0 URL=https://example.com/releases/v0.1.0
 ##@ The two that matter
 
 .PHONY: demo
-demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, walk three keys through their whole life, check every step.
+demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_complete-dgbot ## Start a control plane, operator and verifier, show what keys do, check every step (CHAPTER=leak,audit for some; ALL=1 for all output).
 	@echo "compiling bin/demo" >&2
-	@go build -o bin/demo ./hack/demo && exec bin/demo --parent=$$PPID
+	@go build -o bin/demo ./hack/demo && exec bin/demo --parent=$$PPID $(if $(CHAPTER),--chapter='$(CHAPTER)') $(if $(ALL),--all)
+
+.PHONY: demo-list
+demo-list: ## List the chapters of the demo.
+	@go run ./hack/demo --list
 
 .PHONY: test
 test: $(CONTROLPLANE) ## Everything that CI runs: all tests, then what 'verify' checks.
@@ -126,13 +130,14 @@ test-release: $(CONTROLPLANE) ## The chart with Helm itself on a control plane, 
 	cd hack/release && go test -timeout 30m ./...
 
 .PHONY: generate
-generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, the PrometheusRule, what goes into argocd-cm and the chart from their sources.
+generate: ## Regenerate deep copies, CRDs, RBAC, the API reference, excerpts of scenarios in docs, the PrometheusRule, what goes into argocd-cm and the chart from their sources.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate/boilerplate.go.txt paths=./api/...
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=dgbot-manager paths=./controllers/... output:rbac:dir=config/rbac
 	$(CRD_REF_DOCS) --source-path=api --config=hack/docs/config.yaml --renderer=markdown --output-path=docs/api-reference.md --log-level=ERROR
 	hack/alerts/prometheusrule.sh >config/prometheus/prometheusrule.yaml
 	cd hack/release && go run ./chart
+	go run ./hack/excerpts README.md docs/*.md
 	hack/gitops/argocd-scripts.sh
 	hack/gitops/argocd-cm.sh patch >config/integrations/argocd/argocd-cm.yaml
 	hack/gitops/argocd-cm.sh removal >config/integrations/argocd/argocd-cm-removal.yaml

@@ -70,6 +70,9 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 			"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/go-logr/logr",
 		},
 	},
+	"internal/testenv/scenario": {
+		may: []string{module + "/internal/apikey", module + "/internal/identity", module + "/internal/testenv", "github.com/rogpeppe/go-internal", "sigs.k8s.io/controller-runtime/pkg/client"},
+	},
 	"internal/continuity": {
 		may:     []string{"k8s.io/apimachinery/pkg/util/resourceversion"},
 		noClock: true,
@@ -154,12 +157,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	},
 	// To be copied into a user's own API. Of this module it needs the rule of scopes alone.
 	"hack/protectedapi": {may: []string{module + "/api/v1alpha1"}},
-	"hack/demo": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle",
-			module + "/internal/scratch", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime",
-		},
-	},
+	"hack/demo":         {may: []string{module + "/internal/scratch", module + "/internal/testenv", "golang.org/x/term"}},
 	"test": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/controllers", module + "/internal/apikey", module + "/internal/lifecycle",
@@ -198,6 +196,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 			"github.com/yuin/gopher-lua",
 		},
 	},
+	"test/scenarios": {may: []string{module + "/internal/testenv", "github.com/rogpeppe/go-internal/testscript"}},
 	// It attacks the verifier.
 	"test/starvation": {
 		may: []string{
@@ -235,6 +234,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 			"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc",
 		},
 	},
+	"hack/excerpts": {may: []string{module + "/internal/testenv/scenario"}},
 	"hack/figures":  {},
 	"hack/plugin":   {may: []string{module + "/hack/progress", module + "/internal/scratch", "sigs.k8s.io/yaml"}},
 	"hack/progress": {},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo starts a control plane, the operator and the verifier on this machine and walks three keys through their whole life,
-// checking each step; with --stay it starts them and leaves the rest to you. `make demo` and `make run` call it.
+// Command demo starts a control plane, the operator and the verifier on this machine and plays the chapters of test/scenarios there, each
+// with its checks; with --stay it starts them and leaves the rest to you. `make demo` and `make run` call it.
 package main
 
 import (
@@ -11,27 +11,47 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"dgbot.io/key-operator/internal/scratch"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
+	"dgbot.io/key-operator/internal/testenv/scenario"
 )
 
+// options are the command line.
+type options struct {
+	stay, verbose, list, all bool
+	chapters                 string
+	parent                   int
+}
+
+// parse has flags of its own: libraries of tests register theirs on the common set.
+func parse() options {
+	var o options
+	flags := flag.NewFlagSet("demo", flag.ExitOnError)
+	flags.BoolVar(&o.list, "list", false, "list the chapters, and start nothing")
+	flags.StringVar(&o.chapters, "chapter", "", "play only these chapters: names or numbers, separated by commas")
+	flags.BoolVar(&o.all, "all", false, "show all output of each command, not only its first lines")
+	flags.BoolVar(&o.stay, "stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
+	flags.BoolVar(&o.verbose, "verbose", false, "show the logs of operator and verifier")
+	flags.IntVar(&o.parent, "parent", 0, "stop when this process, which started the demo, has ended")
+	_ = flags.Parse(os.Args[1:]) // it exits after an error
+	return o
+}
+
 func main() {
-	stay := flag.Bool("stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
-	verbose := flag.Bool("verbose", false, "show the logs of operator and verifier")
-	parent := flag.Int("parent", 0, "stop when this process, which started the demo, has ended")
-	flag.Parse()
+	o := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), process.StopSignals()...)
-	if *parent != 0 {
+	if o.parent != 0 {
 		go func() {
-			waitForParent(*parent)
+			waitForParent(o.parent)
 			stop()
 		}()
 	}
-	err := run(ctx, *stay, *verbose)
+	err := run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "\nFAILED:", scratch.Explain(err))
@@ -39,9 +59,21 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, stay, verbose bool) (err error) {
+func run(ctx context.Context, o options) (err error) {
 	began := time.Now()
-	s := &stack{verbose: verbose}
+	all, err := scenario.Load(filepath.Join(controlplane.Repository(), "test", "scenarios"))
+	if err != nil {
+		return err
+	}
+	chapters, err := choose(all, o.chapters)
+	if err != nil {
+		return err
+	}
+	if o.list {
+		list(os.Stdout, chapters)
+		return nil
+	}
+	s := &stack{verbose: o.verbose}
 	defer func() {
 		fmt.Println("\nStopping verifier, operator and control plane ...")
 		err = errors.Join(err, s.stop())
@@ -52,25 +84,30 @@ func run(ctx context.Context, stay, verbose bool) (err error) {
 		}
 		return errors.Join(err, s.logTail())
 	}
-	if stay {
-		assets, err := controlplane.Assets()
-		if err != nil {
-			return err
-		}
-		i := instructions{kubeconfig: s.cluster.Kubeconfig, assets: assets, repository: controlplane.Repository(), verifierURL: s.verifier.URL()}
-		fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n%s\n", since(began), i.commands())
-		fmt.Printf("Logs: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", strings.Join(s.logPaths, ", "))
-		return s.wait(ctx)
+	if o.stay {
+		return s.stay(ctx, began)
 	}
-	t := &tour{stack: s, terminal: terminal{ctx: ctx, cluster: s.cluster}}
-	if err := t.walk(); err != nil {
+	checks, err := play(ctx, s, chapters, newScreen(os.Stdout, o.all))
+	if err != nil {
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
 		return errors.Join(err, s.logTail())
 	}
-	fmt.Printf("\nAll %d checks passed in %s.\n", t.checks, since(began))
+	fmt.Printf("\nAll %d checks passed in %s.\n", checks, since(began))
 	return nil
+}
+
+// stay prints what a user types in another terminal, and waits.
+func (s *stack) stay(ctx context.Context, began time.Time) error {
+	assets, err := controlplane.Assets()
+	if err != nil {
+		return err
+	}
+	i := instructions{kubeconfig: s.cluster.Kubeconfig, assets: assets, repository: controlplane.Repository(), verifierURL: s.verifier.URL()}
+	fmt.Printf("\nThe control plane, the operator and the verifier run (%s). In another terminal:\n\n%s\n", since(began), i.commands())
+	fmt.Printf("Logs: %s\nInterrupt (Ctrl-C) to stop and remove everything.\n", strings.Join(s.logPaths, ", "))
+	return s.wait(ctx)
 }
 
 // waitForParent returns when the parent of this process is no longer the given one. SIGKILL of make reaches no child.

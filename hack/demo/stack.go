@@ -15,6 +15,7 @@ import (
 	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
+	"dgbot.io/key-operator/internal/testenv/scenario"
 )
 
 // stack is a control plane with operator and verifier as they are installed: CRDs, policies, RBAC, and each under its own
@@ -80,8 +81,7 @@ func (s *stack) startVerifier(ctx context.Context) error {
 	if s.verifier.Address, err = process.FreeAddress(); err != nil {
 		return err
 	}
-	// By default a use is reported after half a minute, which is too long for a demo.
-	args := []string{"--http-bind-address=" + s.verifier.Address, "--drain-delay=0s", "--usage-flush-interval=1s", "--usage-resolution=1s"}
+	args := append([]string{"--http-bind-address=" + s.verifier.Address}, scenario.VerifierArgs...)
 	if s.verifier.Program, err = s.cluster.StartVerifier(ctx, log, args...); err != nil {
 		return err
 	}

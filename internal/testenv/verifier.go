@@ -35,7 +35,7 @@ func (v *Verifier) Get(ctx context.Context, path string) int {
 	if err != nil {
 		return 0
 	}
-	code, _, _ := v.ask(request) // without an answer, the code is 0
+	code, _, _ := v.Ask(request) // without an answer, the code is 0
 	return code
 }
 
@@ -46,10 +46,11 @@ func (v *Verifier) Verify(ctx context.Context, text string) (code int, body []by
 		return 0, nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+text)
-	return v.ask(request)
+	return v.Ask(request)
 }
 
-func (v *Verifier) ask(request *http.Request) (code int, body []byte, err error) {
+// Ask sends a request. An error means that the verifier does not answer; the code is 0 then.
+func (v *Verifier) Ask(request *http.Request) (code int, body []byte, err error) {
 	asker := v.Client
 	if asker == nil {
 		asker = http.DefaultClient
