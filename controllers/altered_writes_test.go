@@ -44,6 +44,7 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 		"of another revision": func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision += 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour} })
 			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, _ bool) { alter(r) }))
@@ -82,6 +83,7 @@ func TestARecordThatIsAlteredExceptInADryRun(t *testing.T) {
 		"of another revision":  func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Revision = 7 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newFixture(t)
 			w.create(nil)
 			minted := 0
@@ -211,6 +213,7 @@ func TestARefusalInTheWordsOfARival(t *testing.T) {
 		"a record that is nowhere": {isRecord, apierrors.NewNotFound(kind, "x"), v1alpha1.RecordWriteRefusedReason},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newFixture(t)
 			w.create(nil)
 			tries := 0
@@ -249,6 +252,7 @@ func TestASecretThatIsRefusedLikeARivalsIsTold(t *testing.T) {
 		"as nowhere": apierrors.NewNotFound(kind, "the words"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newFixture(t)
 			w.create(nil)
 			w.restWith(w.operator(failing(func(*corev1.Secret) error { return answer })))
@@ -320,6 +324,7 @@ func TestAnAttemptThatIsKnownToHaveFailedEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newFixture(t)
 			w.create(nil)
 			prepare(w)

@@ -171,6 +171,7 @@ func TestObserve_EveryReadFails(t *testing.T) {
 					continue
 				}
 				t.Run(strings.Join([]string{name, kind, ask}, ", "), func(t *testing.T) {
+					t.Parallel()
 					w := newFixture(t)
 					w.issuedEverywhere()
 					if read.prepare != nil {

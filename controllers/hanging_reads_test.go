@@ -56,6 +56,7 @@ func TestObserve_WithdrawsWhileAReadHangs(t *testing.T) {
 	for name, missing := range keyReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
+				t.Parallel()
 				w := newFixture(t)
 				w.issuedEverywhere()
 				if missing.prepare != nil {
@@ -99,6 +100,7 @@ func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
 	for name, missing := range chatbotReads {
 		for ask, change := range asks {
 			t.Run(name+", "+ask, func(t *testing.T) {
+				t.Parallel()
 				w := newFixture(t)
 				hmacBot(w)
 				w.restBots(live, botName)
