@@ -30,7 +30,7 @@ func cliBoundaries() map[string]boundary {
 	const api, machinery, cobra = "api/v1alpha1 ", "k8s.io/apimachinery ", "github.com/spf13/cobra "
 	rules := map[string]boundary{
 		plugin + "/search":  rule("", "internal/apikey"),
-		plugin + "/display": rule("", machinery+"internal/apikey internal/lifecycle/instant sigs.k8s.io/yaml"),
+		plugin + "/display": rule("", machinery+"internal/apikey internal/lifecycle/instant sigs.k8s.io/yaml golang.org/x/term"),
 		plugin + "/cluster": rule("", api+machinery+"k8s.io/cli-runtime/pkg/genericclioptions k8s.io/client-go"),
 		plugin + "/status":  rule("", api+machinery+"internal/lifecycle/instant internal/lifecycle/requests"),
 		plugin + "/exit":    rule("display", api+machinery),

@@ -190,7 +190,7 @@ func (a *keyAudit) why() string {
 }
 
 var auditColumns = []display.Column[keyAudit]{
-	{Heading: "RISK", Cell: func(a *keyAudit, _ time.Time) string { return a.Risk.String() }},
+	{Heading: "RISK", Cell: func(a *keyAudit, _ time.Time) string { return a.Risk.String() }, Tone: func(a *keyAudit) display.Tone { return a.Risk.tone() }},
 	{Heading: "NAMESPACE", Cell: func(a *keyAudit, _ time.Time) string { return a.Namespace }},
 	{Heading: "NAME", Cell: func(a *keyAudit, _ time.Time) string { return a.Name }},
 	{Heading: "ENVIRONMENT", Cell: func(a *keyAudit, _ time.Time) string { return a.Environment }},

@@ -30,6 +30,11 @@ const (
 
 func (r risk) String() string { return [...]string{"None", "Low", "Medium", "High"}[r] }
 
+// tone is how it is shown in a table.
+func (r risk) tone() display.Tone {
+	return [...]display.Tone{display.Faint, display.Neutral, display.Warning, display.Bad}[r]
+}
+
 // MarshalText implements encoding.TextMarshaler.
 func (r risk) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 

@@ -24,6 +24,7 @@ import (
 //
 //   - harmless wraps both streams, for terminals;
 //   - writef and writeRow write the lines and the cells of texts and tables;
+//   - writeColored is for tables in color, whose codes harmless would replace;
 //   - spreadsheetCell is for comma-separated values;
 //   - ShellCommand is for commands that are advised;
 //   - escapeInvisible is for JSON, and for YAML that is made of it.
@@ -33,11 +34,15 @@ import (
 
 // harmless is a writer that replaces what moves the cursor, colors the terminal, changes the direction of writing or is invisible. It
 // masks keys, too: a user may have pasted one where a name belongs.
-type harmless struct{ out io.Writer }
+type harmless struct {
+	out io.Writer
+	// hasColor is set if tables may be in color.
+	hasColor bool
+}
 
 // NewWriter returns a writer to out that makes text harmless. It looks at each write alone, so a write must not end within a character or a
 // key.
-func NewWriter(out io.Writer) io.Writer { return harmless{out} }
+func NewWriter(out io.Writer) io.Writer { return harmless{out, hasColor(out)} }
 
 // Write implements io.Writer.
 func (h harmless) Write(text []byte) (int, error) {

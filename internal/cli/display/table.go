@@ -22,7 +22,12 @@ type Column[T any] struct {
 	Wide bool
 	// Cell returns the text of the column in a row.
 	Cell func(row *T, now time.Time) string
+	// Tone returns how the cell is shown on a terminal; all are Neutral if nil.
+	Tone func(row *T) Tone
 }
+
+// columnGap is the number of spaces between two columns.
+const columnGap = 3
 
 // PrintTable prints rows in the output table, wide (a table with the wide columns) or csv (comma-separated values with all columns).
 func PrintTable[T any](out io.Writer, output string, columns []Column[T], rows []T, now time.Time) error {
@@ -43,12 +48,37 @@ func PrintTable[T any](out io.Writer, output string, columns []Column[T], rows [
 		return cmp.Or(table.Error(), err)
 	}
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c Column[T]) bool { return c.Wide && output != "wide" })
-	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	writeRow(table, headings(columns))
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, columnGap, ' ', 0)
+	laidOut, tones := [][]string{headings(columns)}, [][]Tone{nil}
 	for i := range rows {
-		writeRow(table, cells(columns, &rows[i], now))
+		laidOut = append(laidOut, cells(columns, &rows[i], now))
+		tones = append(tones, tonesOf(columns, &rows[i]))
 	}
-	return table.Flush()
+	for _, row := range laidOut {
+		for i := range row {
+			row[i] = Plain(row[i])
+		}
+		writeRow(table, row)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if h, ok := out.(harmless); ok && h.hasColor {
+		return writeColored(h, text.Bytes(), laidOut, tones)
+	}
+	_, err := text.WriteTo(out)
+	return err
+}
+
+func tonesOf[T any](columns []Column[T], row *T) []Tone {
+	all := make([]Tone, len(columns))
+	for i, c := range columns {
+		if c.Tone != nil {
+			all[i] = c.Tone(row)
+		}
+	}
+	return all
 }
 
 func headings[T any](columns []Column[T]) []string {

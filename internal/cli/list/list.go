@@ -78,7 +78,7 @@ var keyColumns = []display.Column[v1alpha1.DGbotAPIKey]{
 	}},
 	{Heading: "ENVIRONMENT", Cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Environment }},
 	{Heading: "LABEL", Cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return k.Spec.Label }},
-	{Heading: "STATE", Cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return status.Text(status.State(k), k) }},
+	{Heading: "STATE", Cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string { return status.Text(status.State(k), k) }, Tone: toneOf},
 	{Heading: "LAST-USED", Cell: func(k *v1alpha1.DGbotAPIKey, now time.Time) string { return display.TimeText(k.Status.LastUsedAt, now) }},
 	{Heading: "UNUSED", Cell: func(k *v1alpha1.DGbotAPIKey, _ time.Time) string {
 		if k.Status.Audit == nil {
@@ -102,4 +102,17 @@ var keyColumns = []display.Column[v1alpha1.DGbotAPIKey]{
 		}
 		return duration.HumanDuration(now.Sub(k.CreationTimestamp.Time))
 	}},
+}
+
+// toneOf returns the tone of a key's state. A key that a user has ended is no fault.
+func toneOf(k *v1alpha1.DGbotAPIKey) display.Tone {
+	switch state := status.State(k); {
+	case !status.IsObserved(k), state == "New":
+		return display.Neutral
+	case state == "Ready":
+		return display.Good
+	case status.IsEnded(state):
+		return display.Faint
+	}
+	return display.Bad
 }

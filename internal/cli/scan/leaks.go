@@ -12,7 +12,7 @@ import (
 )
 
 var leakColumns = []display.Column[leak]{
-	{Heading: "STANDING", Cell: func(l *leak, _ time.Time) string { return string(l.Standing) }},
+	{Heading: "STANDING", Cell: func(l *leak, _ time.Time) string { return string(l.Standing) }, Tone: func(l *leak) display.Tone { return l.Standing.tone() }},
 	{Heading: "WHERE", Cell: func(l *leak, _ time.Time) string { return l.where() }},
 	{Heading: "KEY", Cell: func(l *leak, _ time.Time) string { return l.Key }},
 	{Heading: "OF", Cell: func(l *leak, _ time.Time) string {

@@ -40,6 +40,17 @@ const (
 	unasked liveness = "NotAsked"
 )
 
+// tone is how it is shown in a table.
+func (l liveness) tone() display.Tone {
+	switch l {
+	case live:
+		return display.Bad
+	case dead:
+		return display.Faint
+	}
+	return display.Warning
+}
+
 // leak is a key that was found, and its place.
 type leak struct {
 	Path string `json:"path"`
