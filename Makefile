@@ -29,6 +29,10 @@ demo: $(CONTROLPLANE) bin/manager bin/verifier bin/kubectl-dgbot bin/kubectl_com
 	@echo "compiling bin/demo" >&2
 	@go build -o bin/demo ./hack/demo && exec bin/demo --parent=$$PPID $(if $(CHAPTER),--chapter='$(CHAPTER)') $(if $(ALL),--all)
 
+.PHONY: demo-recording
+demo-recording: $(CONTROLPLANE) build bin/kubectl_complete-dgbot ## Play the demo, and write the picture of it in the README anew.
+	@go run ./hack/demo --record docs/images/demo.svg
+
 .PHONY: demo-list
 demo-list: ## List the chapters of the demo.
 	@go run ./hack/demo --list

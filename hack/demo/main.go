@@ -24,7 +24,7 @@ import (
 // options are the command line.
 type options struct {
 	stay, verbose, list, all bool
-	chapters                 string
+	chapters, record         string
 	parent                   int
 }
 
@@ -34,6 +34,7 @@ func parse() options {
 	flags := flag.NewFlagSet("demo", flag.ExitOnError)
 	flags.BoolVar(&o.list, "list", false, "list the chapters, and start nothing")
 	flags.StringVar(&o.chapters, "chapter", "", "play only these chapters: names or numbers, separated by commas")
+	flags.StringVar(&o.record, "record", "", "also write what is shown to this file, as a picture in SVG that moves")
 	flags.BoolVar(&o.all, "all", false, "show all output of each command, not only its first lines")
 	flags.BoolVar(&o.stay, "stay", false, "start everything, print the KUBECONFIG to use, and run until interrupted")
 	flags.BoolVar(&o.verbose, "verbose", false, "show the logs of operator and verifier")
@@ -87,14 +88,21 @@ func run(ctx context.Context, o options) (err error) {
 	if o.stay {
 		return s.stay(ctx, began)
 	}
-	checks, err := play(ctx, s, chapters, newScreen(os.Stdout, o.all))
+	screen, recording := newScreen(os.Stdout, o.all), &recorder{out: os.Stdout, now: time.Now}
+	if o.record != "" {
+		screen.Out, screen.Color = recording, true
+	}
+	checks, err := play(ctx, s, chapters, screen)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
 		return errors.Join(err, s.logTail())
 	}
-	fmt.Printf("\nAll %d checks passed in %s.\n", checks, since(began))
+	_, _ = fmt.Fprintf(screen.Out, "\nAll %d checks passed in %s.\n", checks, since(began))
+	if o.record != "" {
+		return recording.save(o.record)
+	}
 	return nil
 }
 
