@@ -75,6 +75,8 @@ type bar struct {
 const (
 	// nowAt is the right end of a picture.
 	nowAt = 100.0
+	// shortestBar is how long the bar of a key is that was issued just now. A shorter one would be hidden behind its dot.
+	shortestBar = 1.5
 	// atEdge is how near to the left edge half of a text would be outside.
 	atEdge = 8.0
 	// mostBars keeps a picture on a printed page; those with the highest risk come first.
@@ -180,7 +182,8 @@ func draw(name string, all []keyAudit, unusedAfter time.Duration, now time.Time)
 			Name: a.Namespace + "/" + a.Name, Risk: a.Risk.String(),
 			Title: fmt.Sprintf("%s/%s (%s): issued %s, last used %s. %s", a.Namespace, a.Name, a.Label, display.TimeText(a.IssuedAt, now), lastUse(a, now), a.why()),
 		}
-		b.Length = max(0.2, math.Round(10*(nowAt-b.X))/10)
+		b.X = min(b.X, nowAt-shortestBar)
+		b.Length = math.Round(10*(nowAt-b.X)) / 10
 		p.Bars = append(p.Bars, b)
 	}
 	for _, days := range ticksFor(longest) {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/clitest"
 )
 
@@ -43,7 +46,7 @@ func TestRenderPage_HasEveryKeyOnce(t *testing.T) {
 	}
 	for _, p := range []environmentPicture{draw("production", all, quarter, clitest.Now), draw("staging", all, quarter, clitest.Now)} {
 		for _, b := range p.Bars {
-			if b.X < 0 || b.X+b.Length > nowAt+0.3 || b.Used < 0 || b.Used > nowAt {
+			if b.X < 0 || b.X+b.Length > nowAt+0.1 || b.Length < shortestBar || b.Used < 0 || b.Used > nowAt {
 				t.Errorf("%s lies outside of the picture: %+v", b.Name, b)
 			}
 		}
@@ -51,4 +54,21 @@ func TestRenderPage_HasEveryKeyOnce(t *testing.T) {
 			t.Errorf("%d ticks, bound %v", len(p.Ticks), p.Bound)
 		}
 	}
+}
+
+// TestDraw_ShowsTheBarOfAYoungKey beside one that is years old.
+func TestDraw_ShowsTheBarOfAYoungKey(t *testing.T) {
+	old, young := clitest.Healthy("old"), clitest.Healthy("young")
+	old.Status.Current.IssuedAt = metav1.NewTime(clitest.Now.AddDate(-3, 0, 0))
+	young.Status.Current.IssuedAt = metav1.NewTime(clitest.Now)
+	for _, bar := range draw("production", auditOf([]v1alpha1.DGbotAPIKey{*old, *young}, quarter, clitest.Now), quarter, clitest.Now).Bars {
+		if bar.Length < shortestBar || bar.X+bar.Length > nowAt {
+			t.Errorf("%s: the bar begins at %g and is %g long", bar.Name, bar.X, bar.Length)
+		}
+	}
+}
+
+// TestPage_HasEnoughContrast in the schemes light, dark and print.
+func TestPage_HasEnoughContrast(t *testing.T) {
+	clitest.CheckContrast(t, pageText, 3, map[string]bool{"page": true}, map[string]bool{"line": true})
 }

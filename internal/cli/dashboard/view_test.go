@@ -88,3 +88,8 @@ func TestViewOf_KeepsHostileTextFromActing(t *testing.T) {
 		}
 	}
 }
+
+// TestPage_HasEnoughContrast in the schemes light and dark, on the page and on its cards.
+func TestPage_HasEnoughContrast(t *testing.T) {
+	clitest.CheckContrast(t, source, 2, map[string]bool{"page": true, "card": true}, map[string]bool{"line": true})
+}
