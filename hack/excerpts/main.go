@@ -49,27 +49,36 @@ func run(pages []string) error {
 	return nil
 }
 
-var place = regexp.MustCompile(`(?s)(<!-- scenario: ([a-z-]+)/([a-z.-]+) -->\n).*?(<!-- end -->\n)`)
+var place = regexp.MustCompile(`(?ms)^( *)(<!-- scenario: ([a-z-]+)/([a-z.-]+) -->\n).*?(<!-- end -->\n)`)
 
-// fill returns a page with its excerpts as they are in the scripts.
+// fill returns a page with its excerpts as they are in the scripts. In a list, a place is indented, and its excerpt with it.
 func fill(page string, scripts map[string]scenario.Script) (filled string, err error) {
 	filled = place.ReplaceAllStringFunc(page, func(found string) string {
 		parts := place.FindStringSubmatch(found)
-		script, exists := scripts[parts[2]]
+		indent := parts[1]
+		script, exists := scripts[parts[3]]
 		if !exists {
-			err = fmt.Errorf("there is no scenario %q", parts[2])
+			err = fmt.Errorf("there is no scenario %q", parts[3])
 			return found
 		}
-		excerpt, cause := script.Excerpt(parts[3])
+		excerpt, cause := script.Excerpt(parts[4])
 		if cause != nil {
 			err = cause
 			return found
 		}
-		language := strings.TrimPrefix(path.Ext(parts[3]), ".")
+		language := strings.TrimPrefix(path.Ext(parts[4]), ".")
 		if language == "" {
 			language = "sh"
 		}
-		return parts[1] + "```" + language + "\n" + excerpt + "```\n" + parts[4]
+		var block strings.Builder
+		block.WriteString(indent + parts[2])
+		for line := range strings.Lines("```" + language + "\n" + strings.TrimRight(excerpt, "\n") + "\n```\n" + parts[5]) {
+			if line != "\n" {
+				line = indent + line
+			}
+			block.WriteString(line)
+		}
+		return block.String()
 	})
 	return filled, err
 }

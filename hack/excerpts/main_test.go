@@ -33,6 +33,10 @@ const page = `Rotate:
 <!-- scenario: key/key.yaml -->
 old
 <!-- end -->
+- in a list:
+
+  <!-- scenario: key/key.yaml -->
+  <!-- end -->
 `
 
 const want = `Rotate:
@@ -49,6 +53,13 @@ curl -X POST -H "Authorization: Bearer $(cat key.txt)" $VERIFIER/v1/verify
 kind: DGbotAPIKey
 ` + "```" + `
 <!-- end -->
+- in a list:
+
+  <!-- scenario: key/key.yaml -->
+  ` + "```yaml" + `
+  kind: DGbotAPIKey
+  ` + "```" + `
+  <!-- end -->
 `
 
 func TestFill_HasWhatAUserTypes(t *testing.T) {
