@@ -262,9 +262,12 @@ func TestIndex_ListsEveryPage(t *testing.T) {
 	}
 }
 
+// comment is what readers of a page do not see.
+var comment = regexp.MustCompile(`<!--.*?-->`)
+
 // TestREADME_IsShort: it is read before anything is known, so it has to stay short.
 func TestREADME_IsShort(t *testing.T) {
-	if words := len(strings.Fields(read(t, "README.md"))); words >= 1000 {
+	if words := len(strings.Fields(comment.ReplaceAllString(read(t, "README.md"), ""))); words >= 1000 {
 		t.Errorf("README.md has %d words, at most 999: move what few newcomers need to docs", words)
 	}
 }
