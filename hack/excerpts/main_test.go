@@ -19,6 +19,7 @@ kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$now
 stdout annotated
 say 'Ask for it:'
 key key.txt a/a tls.key
+cp key.txt old.txt
 ask key.txt 200 valid
 # end
 kubectl delete dgkey a
@@ -45,6 +46,7 @@ const want = `Rotate:
 now=$(date -u +%FT%TZ)
 kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$now
 kubectl get secret a -n a -o jsonpath='{.data.tls\.key}' | base64 -d >key.txt
+cp key.txt old.txt
 curl -X POST -H "Authorization: Bearer $(cat key.txt)" $VERIFIER/v1/verify
 ` + "```" + `
 <!-- end -->
@@ -90,8 +92,8 @@ func loaded(t *testing.T) map[string]scenario.Script {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if scripts[0].Title != "A key" || scripts[0].Number != 1 || scripts[0].Checks != 6 {
-		t.Errorf("read as %q, number %d, %d checks; want A key, 1, 6", scripts[0].Title, scripts[0].Number, scripts[0].Checks)
+	if scripts[0].Title != "A key" || scripts[0].Number != 1 || scripts[0].Checks != 7 {
+		t.Errorf("read as %q, number %d, %d checks; want A key, 1, 7", scripts[0].Title, scripts[0].Number, scripts[0].Checks)
 	}
 	return map[string]scenario.Script{scripts[0].Name: scripts[0]}
 }

@@ -50,7 +50,7 @@ func typedAs(line string) (string, error) {
 	command, rest, _ := strings.Cut(line, " ")
 	fields := strings.Fields(rest)
 	switch {
-	case command == "kubectl":
+	case command == "kubectl", command == "cp":
 		return line, nil
 	case command == "now" && len(fields) == 1:
 		return rest + "=$(date -u +%FT%TZ)", nil
