@@ -57,7 +57,7 @@ func blocks(page string) (found []block) {
 // scenario, names the test that runs it, has a reason why none does, or is what a command prints.
 func TestPages_QuoteWhatRuns(t *testing.T) {
 	found := 0
-	for path, page := range userPages(t) {
+	for path, page := range pages(t) {
 		for _, b := range blocks(page) {
 			found++
 			if problem := unproven(path, b); problem != "" {
@@ -126,7 +126,7 @@ func TestBlocks_FindsEveryForm(t *testing.T) {
 // it is tested.
 func TestScenarios_AreQuoted(t *testing.T) {
 	quoted := map[string]bool{}
-	for _, page := range userPages(t) {
+	for _, page := range pages(t) {
 		for line := range strings.Lines(page) {
 			if place := excerptMark.FindStringSubmatch(strings.TrimSpace(line)); place != nil {
 				quoted[place[1]+"/"+place[2]] = true
@@ -156,20 +156,4 @@ func TestScenarios_AreQuoted(t *testing.T) {
 			}
 		}
 	}
-}
-
-// userPages are the pages that tell users what to type, by their paths.
-func userPages(t *testing.T) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	for path, content := range pages(t) {
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if name == "README.md" || strings.HasPrefix(filepath.ToSlash(name), "docs/") {
-			found[path] = content
-		}
-	}
-	return found
 }
