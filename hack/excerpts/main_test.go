@@ -14,8 +14,8 @@ const script = `# A key
 
 quietly kubectl create namespace a
 # excerpt: rotate
-now now
-kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$now
+now at
+kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$at
 stdout annotated
 say 'Ask for it:'
 key key.txt a/a tls.key
@@ -43,8 +43,8 @@ old
 const want = `Rotate:
 <!-- scenario: key/rotate -->
 ` + "```sh" + `
-now=$(date -u +%FT%TZ)
-kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$now
+at=$(date -u +%FT%TZ)
+kubectl annotate dgkey a keys.dgbot.io/rotate-requested-at=$at
 kubectl get secret a -n a -o jsonpath='{.data.tls\.key}' | base64 -d >key.txt
 cp key.txt old.txt
 curl -X POST -H "Authorization: Bearer $(cat key.txt)" $VERIFIER/v1/verify

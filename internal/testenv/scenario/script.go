@@ -58,7 +58,7 @@ func read(path string) (Script, error) {
 	if named == nil {
 		return Script{}, fmt.Errorf("its name is not of the form %s", fileName)
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // a file of the repository
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return Script{}, err
 	}

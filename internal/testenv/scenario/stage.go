@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/internal/testenv"
@@ -93,12 +92,12 @@ type player struct {
 	err error
 }
 
-// failed is what ends a script that fails.
-var failed = errors.New("the script failed")
+// errFailed is what ends a script that fails.
+var errFailed = errors.New("the script failed")
 
 func (p *player) Run(name string, play func(testscript.T)) {
 	defer func() {
-		if reason := recover(); reason == failed { //nolint:errorlint // the value itself
+		if reason := recover(); reason == errFailed { //nolint:errorlint // the value itself
 			p.err = fmt.Errorf("scenario %s:\n%s", name, p.log.String())
 		} else if reason != nil {
 			panic(reason)
@@ -107,7 +106,7 @@ func (p *player) Run(name string, play func(testscript.T)) {
 	play(p)
 }
 
-func (p *player) FailNow()          { panic(failed) }
+func (p *player) FailNow()          { panic(errFailed) }
 func (p *player) Fatal(args ...any) { p.Log(args...); p.FailNow() }
 func (p *player) Log(args ...any)   { _, _ = fmt.Fprintln(&p.log, args...) }
 func (p *player) Skip(args ...any)  { p.Fatal(args...) }
