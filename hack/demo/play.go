@@ -68,7 +68,7 @@ func play(ctx context.Context, s *stack, chapters []scenario.Script, screen *sce
 	if err != nil {
 		return 0, err
 	}
-	acts := begin(ctx, scenario.Stage{Cluster: s.cluster, Admin: admin, Verifier: &s.verifier, Home: s.folder}, chapters, screen)
+	acts, wait := begin(ctx, scenario.Stage{Cluster: s.cluster, Admin: admin, Verifier: &s.verifier, Home: s.folder}, chapters, screen)
 	var summary strings.Builder
 	table := tabwriter.NewWriter(&summary, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "CHAPTER\tSHOWN\tCHECKS\tSECONDS")
@@ -76,9 +76,7 @@ func play(ctx context.Context, s *stack, chapters []scenario.Script, screen *sce
 		acts[i].shown.begin()
 		if err := <-acts[i].ended; err != nil {
 			cancel()
-			for _, other := range acts[i+1:] {
-				<-other.ended
-			}
+			wait()
 			return 0, scratch.Explain(err)
 		}
 		checks += chapter.Checks
@@ -102,30 +100,32 @@ type act struct {
 	took  time.Duration
 }
 
-// begin plays the chapters, some at once, each with a screen of its own that shows nothing before it is the chapter's turn.
-func begin(ctx context.Context, stage scenario.Stage, chapters []scenario.Script, screen *scenario.Screen) []*act {
-	acts := make([]*act, len(chapters))
+// begin plays the chapters, some at once, each with a screen of its own that shows nothing before it is the chapter's turn. wait returns
+// when none is being played.
+func begin(ctx context.Context, stage scenario.Stage, chapters []scenario.Script, screen *scenario.Screen) (acts []*act, wait func()) {
+	acts = make([]*act, len(chapters))
 	free := make(chan struct{}, atOnce)
 	for i := range chapters {
 		acts[i] = &act{shown: &turn{out: screen.Out}, ended: make(chan error, 1)}
 	}
-	go func() {
+	var playing sync.WaitGroup
+	playing.Go(func() {
 		for i, chapter := range chapters {
 			free <- struct{}{}
-			go func() {
+			playing.Go(func() {
 				defer func() { <-free }()
 				began, own := time.Now(), *screen
 				own.Out = acts[i].shown
 				own.Title(fmt.Sprintf("%d  %s", chapter.Number, chapter.Title))
-				playing := stage
-				playing.Screen = &own
-				err := playing.Play(ctx, chapter)
+				shown := stage
+				shown.Screen = &own
+				err := shown.Play(ctx, chapter)
 				acts[i].took = time.Since(began)
 				acts[i].ended <- err
-			}()
+			})
 		}
-	}()
-	return acts
+	})
+	return acts, playing.Wait
 }
 
 // turn keeps what is written until it is its turn.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -49,17 +50,17 @@ const (
 	lastPause               = 6 * time.Second
 )
 
-const pictureStart = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]g %[2]g" width="%[1]g" height="%[2]g" role="img" aria-label="A recording of make demo">
+const pictureStart = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 WIDTH HEIGHT" width="WIDTH" height="HEIGHT" role="img" aria-label="A recording of make demo">
 <style>
 text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d7dde5; white-space: pre }
 .b { font-weight: bold; fill: #ffffff } .c { fill: #7cc7ff } .f { fill: #aab4c0 }
 @keyframes scroll {
-%[3]s}
-#film { animation: scroll %[4].2fs step-end infinite }
+FRAMES}
+#film { animation: scroll DURATION step-end infinite }
 @media (prefers-reduced-motion: reduce) { #film { animation: none } }
 </style>
-<rect width="100%%" height="100%%" rx="8" fill="#14181e"/>
-<svg x="%[5]g" y="%[5]g" width="%[6]g" height="%[7]g">
+<rect width="100%" height="100%" rx="8" fill="#14181e"/>
+<svg x="MARGIN" y="MARGIN" width="INNERWIDTH" height="INNERHEIGHT">
 <g id="film">
 `
 
@@ -75,10 +76,10 @@ func (r *recorder) picture() []byte {
 		at += r.pause(i)
 	}
 	width, height := columns*letterWidth, rows*lineHeight
-	var all bytes.Buffer
-	_, _ = fmt.Fprintf(&all, pictureStart, width+2*margin, height+2*margin, frames.String(), whole.Seconds(), margin, width, height)
-	all.WriteString(strip.String() + "</g>\n</svg>\n</svg>\n")
-	return all.Bytes()
+	number := func(value float64) string { return strconv.FormatFloat(value, 'f', 1, 64) }
+	start := strings.NewReplacer("INNERWIDTH", number(width), "INNERHEIGHT", number(height), "WIDTH", number(width+2*margin), "HEIGHT", number(height+2*margin),
+		"MARGIN", number(margin), "DURATION", number(whole.Seconds())+"s", "FRAMES", frames.String()).Replace(pictureStart)
+	return []byte(start + strip.String() + "</g>\n</svg>\n</svg>\n")
 }
 
 // pause is how long a line is the last one.
