@@ -219,8 +219,10 @@ func TestUnknownFieldsAreRefusedWarnedOfOrDroppedAsAsked(t *testing.T) {
 
 // TestWhatTheDocumentationShowsIsAccepted: every whole manifest in the README, and the samples.
 func TestWhatTheDocumentationShowsIsAccepted(t *testing.T) {
-	if out, err := kubectl(t, "", "create", "namespace", "support"); err != nil {
-		t.Fatal(out)
+	for _, namespace := range []string{"support", "website"} {
+		if out, err := kubectl(t, "", "create", "namespace", namespace); err != nil {
+			t.Fatal(out)
+		}
 	}
 	readme, err := os.ReadFile(filepath.Join(controlplane.Repository(), "README.md"))
 	must(t, err)
