@@ -56,6 +56,9 @@ func TestMessages_AreReviewedInOneList(t *testing.T) {
 			page += "- " + form + "\n"
 		}
 	}
+	if strings.Contains(page, "%!") {
+		t.Error("a message lacks its text, or a value: fmt has written %! into it")
+	}
 	if *messagesUpdate {
 		if err := os.WriteFile(messagesPage, []byte(page), 0o644); err != nil {
 			t.Fatal(err)

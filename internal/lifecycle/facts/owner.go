@@ -83,6 +83,7 @@ var (
 		Losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    lostHMAC,
 			v1alpha1.CauseSecretAltered: lostHMAC,
+			v1alpha1.CauseRecordLost:    "Secret %q holds an HMAC secret that the status of the chatbot does not know: a new one replaces it, and tokens signed with the old one are rejected",
 		},
 	}
 )
