@@ -49,13 +49,15 @@ func TestMessages_AreReviewedInOneList(t *testing.T) {
 			collectMessages(seen, out.all.String())
 		}
 	}
-	page := messagesHead
+	var list strings.Builder
+	list.WriteString(messagesHead)
 	for _, reason := range slices.Sorted(maps.Keys(seen)) {
-		page += fmt.Sprintf("\n## %s\n\n%s:\n\n", reason, strings.Join(slices.Sorted(maps.Keys(seen[reason].holders)), ", "))
+		_, _ = fmt.Fprintf(&list, "\n## %s\n\n%s:\n\n", reason, strings.Join(slices.Sorted(maps.Keys(seen[reason].holders)), ", "))
 		for _, form := range seen[reason].mostFrequent() {
-			page += "- " + form + "\n"
+			_, _ = fmt.Fprintf(&list, "- %s\n", form)
 		}
 	}
+	page := list.String()
 	if strings.Contains(page, "%!") {
 		t.Error("a message lacks its text, or a value: fmt has written %! into it")
 	}
