@@ -14,15 +14,14 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/term"
-
+	"dgbot.io/key-operator/internal/cli/display"
 	"dgbot.io/key-operator/internal/scratch"
 	"dgbot.io/key-operator/internal/testenv/scenario"
 )
 
-// newScreen shows chapters in color on a terminal, unless NO_COLOR asks for none.
+// newScreen shows chapters, in color where the plugin would show a table in color.
 func newScreen(out *os.File, all bool) *scenario.Screen {
-	screen := &scenario.Screen{Out: out, Color: term.IsTerminal(int(out.Fd())) && os.Getenv("NO_COLOR") == "", MostOutput: scenario.MostOutput}
+	screen := &scenario.Screen{Out: out, Color: display.HasColor(out), MostOutput: scenario.MostOutput}
 	if all {
 		screen.MostOutput = 0
 	}

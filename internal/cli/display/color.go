@@ -29,8 +29,8 @@ var codes = map[Tone]string{Good: "\x1b[32m", Faint: "\x1b[2m", Warning: "\x1b[3
 
 const noCode = "\x1b[0m"
 
-// hasColor reports whether a stream shows color: it is a terminal, and the user did not refuse it (https://no-color.org).
-func hasColor(out io.Writer) bool {
+// HasColor reports whether a stream shows color: it is a terminal, and the user did not refuse it (https://no-color.org).
+func HasColor(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

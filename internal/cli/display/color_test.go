@@ -58,7 +58,7 @@ func TestNewWriter_HasNoColorForPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	if hasColor(file) || hasColor(&bytes.Buffer{}) {
+	if HasColor(file) || HasColor(&bytes.Buffer{}) {
 		t.Error("a file or a buffer is taken for a terminal")
 	}
 }

@@ -42,7 +42,7 @@ type harmless struct {
 
 // NewWriter returns a writer to out that makes text harmless. It looks at each write alone, so a write must not end within a character or a
 // key.
-func NewWriter(out io.Writer) io.Writer { return harmless{out, hasColor(out)} }
+func NewWriter(out io.Writer) io.Writer { return harmless{out, HasColor(out)} }
 
 // Write implements io.Writer.
 func (h harmless) Write(text []byte) (int, error) {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -56,14 +55,14 @@ func (s *Stage) quietly(ctx context.Context, ts *testscript.TestScript, args []s
 
 // kubectl shows a command and what it prints. "< file" at its end is its input.
 func (s *Stage) kubectl(ctx context.Context, ts *testscript.TestScript, isNegated bool, args []string) {
-	s.Screen.command(append([]string{"kubectl"}, args...))
+	s.Screen.command("kubectl", args...)
 	command := s.command(ctx, ts, args)
-	var out, errors bytes.Buffer
-	command.Stdout, command.Stderr = &out, &errors
+	var out, complaints bytes.Buffer
+	command.Stdout, command.Stderr = &out, &complaints
 	err := command.Run()
 	_, _ = ts.Stdout().Write(out.Bytes())
-	_, _ = ts.Stderr().Write(errors.Bytes())
-	s.Screen.output(out.String() + errors.String())
+	_, _ = ts.Stderr().Write(complaints.Bytes())
+	s.Screen.output(out.String() + complaints.String())
 	switch {
 	case err != nil && !isNegated:
 		ts.Fatalf("kubectl %s: %v", strings.Join(args, " "), err)
@@ -93,7 +92,7 @@ func (s *Stage) until(ctx context.Context, ts *testscript.TestScript, args []str
 // command is kubectl in the folder of the script.
 func (s *Stage) command(ctx context.Context, ts *testscript.TestScript, args []string) *exec.Cmd {
 	input := ""
-	if at := slices.Index(args, "<"); at >= 0 && at == len(args)-2 {
+	if at := inputAt(args); at >= 0 {
 		input, args = ts.ReadFile(args[at+1]), args[:at]
 	}
 	command := s.Cluster.Kubectl(ctx, args...)
@@ -101,6 +100,14 @@ func (s *Stage) command(ctx context.Context, ts *testscript.TestScript, args []s
 	command.Env = append(command.Env, "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"), "NO_COLOR=1")
 	command.Stdin = strings.NewReader(input)
 	return command
+}
+
+// inputAt returns where "< file" stands, at the end of arguments; -1 if it does not.
+func inputAt(args []string) int {
+	if at := len(args) - 2; at >= 0 && args[at] == "<" {
+		return at
+	}
+	return -1
 }
 
 // repeat asks until the answer is yes, or patience has passed.

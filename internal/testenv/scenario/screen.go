@@ -7,6 +7,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"dgbot.io/key-operator/internal/cli/display"
 )
 
 // Screen shows a scenario while it is played. A nil Screen shows nothing.
@@ -35,12 +37,13 @@ func (s *Screen) Title(text string) {
 
 func (s *Screen) say(text string) { s.show("", "   "+text) }
 
-func (s *Screen) command(words []string) {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = shellWord(word)
+// command shows a program and its arguments. "< file" at their end is its input.
+func (s *Screen) command(program string, args ...string) {
+	input := ""
+	if at := inputAt(args); at >= 0 {
+		input, args = " < "+args[at+1], args[:at]
 	}
-	s.show(cyan, "   $ "+strings.Join(quoted, " "))
+	s.show(cyan, "   $ "+display.ShellCommand(append([]string{program}, args...)...)+input)
 }
 
 // MostOutput is how many lines of each command's output the demo shows, so that it can be read as a whole.
@@ -89,15 +92,4 @@ func (s *Screen) show(color, line string) {
 		line = color + line + plain
 	}
 	_, _ = fmt.Fprintln(s.Out, line) // what the reader of a closed pipe does not see fails nothing
-}
-
-// shellWord quotes a word where a shell would take it for more than one, or for something else. The sign < is the one of a redirection.
-func shellWord(word string) string {
-	if word == "<" || word != "" && !strings.ContainsAny(word, " \t\n'\"$&|;<>()*?[]{}#~`\\") {
-		return word
-	}
-	if at := strings.Index(word, "={"); at > 0 {
-		return word[:at+1] + shellWord(word[at+1:])
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

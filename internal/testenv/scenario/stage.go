@@ -27,7 +27,8 @@ type Stage struct {
 	Admin client.Reader
 	// Verifier is asked about keys.
 	Verifier *testenv.Verifier
-	// Home is the folder in which kubectl keeps what it knows of the API server, for all scripts.
+	// Home is the folder of all scripts: kubectl keeps there what it knows of the API server, and each script has its files, with keys, below
+	// it. The caller removes it. A folder that testscript makes would stay behind where the process is killed.
 	Home string
 	// Screen shows what is played; nothing is shown if nil.
 	Screen *Screen
@@ -51,6 +52,7 @@ func (s *Stage) Params(ctx context.Context) testscript.Params {
 	}
 	return testscript.Params{
 		RequireUniqueNames: true,
+		WorkdirRoot:        s.Home,
 		Setup:              s.setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kubectl": func(ts *testscript.TestScript, isNegated bool, args []string) { s.kubectl(ctx, ts, isNegated, args) },

@@ -44,7 +44,7 @@ func (s *Stage) ask(ctx context.Context, ts *testscript.TestScript, args []strin
 	if parsed, err := apikey.Parse(text); err == nil {
 		masked = parsed.Masked()
 	}
-	s.Screen.command([]string{"curl", "-X", "POST", "-H", "Authorization: Bearer " + masked, s.Verifier.URL() + "/v1/verify"})
+	s.Screen.command("curl", "-X", "POST", "-H", "Authorization: Bearer "+masked, s.Verifier.URL()+"/v1/verify")
 	s.expect(ctx, ts, args[1:], func() (*http.Request, error) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Verifier.URL()+"/v1/verify", nil)
 		if err == nil {
@@ -76,7 +76,7 @@ func (s *Stage) identify(ctx context.Context, ts *testscript.TestScript, args []
 	body, err := json.Marshal(map[string]string{"token": token})
 	ts.Check(err)
 	shown := `{"token":"` + token[:min(len(token), 12)] + `…"}`
-	s.Screen.command([]string{"curl", "-d", shown, s.Verifier.URL() + "/v1/identity/verify"})
+	s.Screen.command("curl", "-d", shown, s.Verifier.URL()+"/v1/identity/verify")
 	s.expect(ctx, ts, args[1:], func() (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodPost, s.Verifier.URL()+"/v1/identity/verify", strings.NewReader(string(body)))
 	})
