@@ -60,7 +60,7 @@ var chatbotReads = map[string]struct {
 		},
 		named: "the replica of the HMAC secret",
 	},
-	"the claim": {
+	"the reservation": {
 		fails: func(*fixture) readOf {
 			return func(o runtime.Object, name client.ObjectKey) bool {
 				_, ok := o.(*corev1.ConfigMap)
@@ -182,7 +182,7 @@ func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
 		},
 		"deleted": func(w *fixture) { w.deleteBot(botName) },
 	} {
-		for _, read := range []string{"the Secret", "the replica's bytes", "the replica and its metadata", "the claim", "the widget"} {
+		for _, read := range []string{"the Secret", "the replica's bytes", "the replica and its metadata", "the reservation", "the widget"} {
 			t.Run(name+", "+read, func(t *testing.T) {
 				w := newFixture(t)
 				hmacBot(w)
@@ -295,7 +295,7 @@ func TestChatbot_ImportSourceUnreadable(t *testing.T) {
 	})
 	fails := func(o runtime.Object, name client.ObjectKey) bool { return isSecret(o) && name.Name == source.Name }
 	operator, _ := w.failingChatbots(fails)
-	for range 2 { // the first pass claims the ID
+	for range 2 { // the first pass reserves the ID
 		w.reconcileBot(operator)
 	}
 	if reason := w.botReason(botName); reason != v1alpha1.ObservationFailedReason || w.hmacRevision() != 0 {

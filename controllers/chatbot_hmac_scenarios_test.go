@@ -165,8 +165,8 @@ var hmacScenarios = map[string]botScenario{
 		happen: func(w *fixture) { w.deleteBot(botName) },
 		bots:   []string{botName}, interrupts: true,
 		check: func(w *fixture) {
-			if w.lock(w.ownID()) != nil || w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name) != nil {
-				w.T.Error("the claim or the copy is still there")
+			if w.reservationOf(w.ownID()) != nil || w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name) != nil {
+				w.T.Error("the reservation or the replica is still there")
 			}
 		},
 	},

@@ -86,8 +86,8 @@ func (w *fixture) widget() *corev1.ConfigMap {
 	return w.configMap(w.Name, botName+"-widget")
 }
 
-// lock returns the claim of an ID; nil where there is none.
-func (w *fixture) lock(id string) *corev1.ConfigMap {
+// reservationOf returns the reservation of an ID, or nil if there is none.
+func (w *fixture) reservationOf(id string) *corev1.ConfigMap {
 	w.T.Helper()
 	return w.configMap(v1alpha1.IdentityNamespace, reservation.NameOf(id).Name)
 }
@@ -143,8 +143,8 @@ type botScenario struct {
 	interrupts bool
 	// minted is how many HMAC secrets are issued because of it.
 	minted int
-	// unclaims: what happens takes the claim away, so that it may be missing on the way.
-	unclaims bool
+	// unreserves: what happens deletes the reservation, so that it may be missing on the way.
+	unreserves bool
 	// reason is that of Ready of support-bot; empty where it is gone.
 	reason string
 	check  func(*fixture)
@@ -214,8 +214,8 @@ var botScenarios = map[string]botScenario{
 		happen:  func(w *fixture) { w.deleteBot(botName) },
 		bots:    []string{botName},
 		check: func(w *fixture) {
-			if w.lock(w.ownID()) != nil {
-				w.T.Error("its ID is still claimed")
+			if w.reservationOf(w.ownID()) != nil {
+				w.T.Error("its ID is still reserved")
 			}
 		},
 	},
@@ -237,18 +237,18 @@ var botScenarios = map[string]botScenario{
 			}
 		},
 	},
-	"the claim is deleted while another one waits for the ID": {
+	"the reservation is deleted while another chatbot waits for the ID": {
 		prepare: func(w *fixture) {
 			w.createBot(botName, w.adopting)
 			w.restBots(live, botName)
 			w.createBot("second", w.adopting)
 		},
 		happen: func(w *fixture) {
-			if err := live.Delete(w.T.Context(), w.lock(w.ownID())); err != nil {
+			if err := live.Delete(w.T.Context(), w.reservationOf(w.ownID())); err != nil {
 				w.T.Fatal(err)
 			}
 		},
-		bots: []string{"second", botName}, unclaims: true, reason: v1alpha1.PublishedReason,
+		bots: []string{"second", botName}, unreserves: true, reason: v1alpha1.PublishedReason,
 		check: func(w *fixture) {
 			if got := w.botReason("second"); got != v1alpha1.ChatbotIDConflictReason {
 				w.T.Errorf("the second is %s", got)
@@ -272,7 +272,7 @@ var botScenarios = map[string]botScenario{
 	},
 }
 
-// TestChatbotCrashMatrix breaks every write of every scenario in every way, and asserts that nothing is lost, claimed twice or
+// TestChatbotCrashMatrix breaks every write of every scenario in every way, and asserts that nothing is lost, reserved twice or
 // left behind.
 func TestChatbotCrashMatrix(t *testing.T) {
 	maps.Copy(botScenarios, hmacScenarios)
@@ -303,8 +303,8 @@ func runBotScenario(t *testing.T, s botScenario, f *faults, how interruption) {
 			t.Errorf("after %q %s", what, shown)
 		}
 		if m := w.widget(); m != nil && m.Labels[v1alpha1.ChatbotLabel] != "" && m.Data[v1alpha1.WidgetChatbotID] != "cb_other" {
-			if lock := w.lock(m.Data[v1alpha1.WidgetChatbotID]); lock == nil && s.reason != "" && !s.unclaims {
-				t.Errorf("after %q an ID is published that nobody has claimed", what)
+			if reserved := w.reservationOf(m.Data[v1alpha1.WidgetChatbotID]); reserved == nil && s.reason != "" && !s.unreserves {
+				t.Errorf("after %q an ID is published that no chatbot has reserved", what)
 			}
 		}
 	}
@@ -345,8 +345,8 @@ func (w *fixture) checkBot(reason string) {
 	if want := identity.ChatbotIDOf(string(bot.UID)); bot.Spec.ChatbotID == "" && id != want {
 		w.T.Errorf("its ID is %q, want %q", id, want)
 	}
-	if lock := w.lock(id); lock == nil || lock.Data[reservation.EntryUID] != string(bot.UID) {
-		w.T.Errorf("the claim of %s is %+v", id, lock)
+	if reserved := w.reservationOf(id); reserved == nil || reserved.Data[reservation.EntryUID] != string(bot.UID) {
+		w.T.Errorf("the reservation of %s is %+v", id, reserved)
 	}
 	m := w.widget()
 	if m == nil || m.Data[v1alpha1.WidgetChatbotID] != id || !strings.Contains(m.Data[v1alpha1.WidgetSnippet], fmt.Sprintf("data-chatbot-id=%q", id)) {

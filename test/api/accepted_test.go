@@ -112,7 +112,7 @@ func TestTheRightToReadIsAskedForImportsOnly(t *testing.T) {
 	}
 }
 
-func TestARecordMayBeDetachedAndDeletedByAnybodyWithTheRights(t *testing.T) {
+func TestRecord_UsersWithTheRightsDetachAndDelete(t *testing.T) {
 	owned := `{"metadata": {"finalizers": ["example.com/held"], "ownerReferences": [{"apiVersion": "keys.dgbot.io/v1alpha1", "kind": "DGbotAPIKey", "name": "crm", "uid": "0-0"}]}}`
 	record := create(t, goodRecord, owned)
 	alice, err := clientOf(namespaceAdmin)
@@ -122,7 +122,7 @@ func TestARecordMayBeDetachedAndDeletedByAnybodyWithTheRights(t *testing.T) {
 	must(t, alice.Delete(t.Context(), record.DeepCopy()))
 }
 
-func TestARecordOnlyEverGetsDeader(t *testing.T) {
+func TestRecord_NeverBecomesValidAgain(t *testing.T) {
 	record := create(t, goodRecord)
 	for _, patch := range []string{
 		`{"spec": {"state": "Disabled"}}`, `{"spec": {"state": "Active"}}`,
@@ -247,9 +247,9 @@ func TestWhatTheDocumentationShowsIsAccepted(t *testing.T) {
 	}
 }
 
-// TestANewObjectSaysThatNobodyHasLookedAtIt: whatever it is created with. Tools that follow kstatus take an object without a
-// status for one that needs none, and would not wait for the operator.
-func TestANewObjectSaysThatNobodyHasLookedAtIt(t *testing.T) {
+// TestStatus_OfNewObjectsShowsNoObservation: whatever status the client sends. Tools that follow kstatus take an object without a
+// status for an object that needs none, and would not wait for the operator.
+func TestStatus_OfNewObjectsShowsNoObservation(t *testing.T) {
 	for _, manifest := range []string{goodKey, goodChatbot, goodEnvironment} {
 		for _, status := range []string{`{}`, `{"status": {}}`, `{"status": {"observedGeneration": 1, "conditions": [
 			{"type": "Ready", "status": "True", "reason": "Issued", "message": "forged", "lastTransitionTime": "2026-11-23T10:00:00Z"}]}}`} {

@@ -23,7 +23,7 @@ var revokedRecord = strings.Replace(goodRecord, `"revision": 1`, `"revision": 1,
 var badRecords = []refusal{
 	{name: "by a namespace admin", user: namespaceAdmin, patch: `{}`,
 		want: `dgbotapikeyrecords.keys.dgbot.io "crm-00000000-r1" is forbidden: ValidatingAdmissionPolicy 'dgbot-records' with binding 'dgbot-records' denied request: writing a DGbotAPIKeyRecord means minting a key: only the DGbot key operator may (you are alice). Change or delete the DGbotAPIKey instead`},
-	{name: "by somebody without any right", user: editor, patch: `{}`,
+	{name: "by a user without any right", user: editor, patch: `{}`,
 		want: `dgbotapikeyrecords.keys.dgbot.io is forbidden: User "bob" cannot create resource "dgbotapikeyrecords" in API group "keys.dgbot.io" in the namespace "tenant"`},
 	{name: "hash that is none", user: clusterAdmin, patch: `{"spec": {"hash": "sha256:abc"}}`,
 		want: badRecord + `spec.hash: Invalid value: "sha256:abc": spec.hash in body should match '^sha256:[0-9a-f]{64}$'`},
@@ -91,7 +91,7 @@ var badRecordChanges = []refusal{
 		want: badRecord + `spec.apiKeyRef: Forbidden: apiKeyRef is immutable`},
 }
 
-// TestUsesGoOneWay: what a verifier reports can be added to and not taken back, whoever tries.
+// TestUsesGoOneWay: no user can take back what a verifier has reported.
 func TestUsesGoOneWay(t *testing.T) {
 	record := object(goodRecord)
 	must(t, admin.Create(t.Context(), record))

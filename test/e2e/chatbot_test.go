@@ -36,41 +36,41 @@ func (p *place) bot(name, reason string) *v1alpha1.DGbotChatbot {
 	return bot
 }
 
-// claims counts those of the place's chatbots.
-func (p *place) claims() int {
+// reservations counts those of the place's chatbots.
+func (p *place) reservations() int {
 	p.T.Helper()
-	var claims corev1.ConfigMapList
-	must(p.T, admin.List(p.T.Context(), &claims, client.InNamespace(v1alpha1.IdentityNamespace)))
+	var reservations corev1.ConfigMapList
+	must(p.T, admin.List(p.T.Context(), &reservations, client.InNamespace(v1alpha1.IdentityNamespace)))
 	n := 0
-	for _, claim := range claims.Items {
-		if claim.Data["namespace"] == p.Name {
+	for _, reserved := range reservations.Items {
+		if reserved.Data["namespace"] == p.Name {
 			n++
 		}
 	}
 	return n
 }
 
-// copies counts those of the place's chatbots.
-func (p *place) copies() int {
+// replicas counts those of the place's chatbots.
+func (p *place) replicas() int {
 	p.T.Helper()
-	var copies corev1.SecretList
-	must(p.T, admin.List(p.T.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
+	var replicas corev1.SecretList
+	must(p.T, admin.List(p.T.Context(), &replicas, client.InNamespace(v1alpha1.IdentityNamespace)))
 	n := 0
-	for _, copied := range copies.Items {
-		if string(copied.Data[v1alpha1.CopyNamespace]) == p.Name {
+	for _, replica := range replicas.Items {
+		if string(replica.Data[v1alpha1.CopyNamespace]) == p.Name {
 			n++
 		}
 	}
 	return n
 }
 
-// healHMACSecret gives a chatbot an HMAC secret, and takes it away on one side and on the other.
+// healHMACSecret gives a chatbot an HMAC secret, then deletes and alters the Secret and the replica.
 func (p *place) healHMACSecret(name string) {
 	p.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: name}}
 	must(p.T, admin.Patch(p.T.Context(), bot, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"identityVerification":{}}}`))))
 	published := types.NamespacedName{Namespace: p.Name, Name: name + "-identity"}
-	copied := types.NamespacedName{Namespace: v1alpha1.IdentityNamespace}
+	replica := types.NamespacedName{Namespace: v1alpha1.IdentityNamespace}
 	read := func(name types.NamespacedName) (text string) {
 		secret := &corev1.Secret{}
 		if err := admin.Get(p.T.Context(), name, secret); !apierrors.IsNotFound(err) {
@@ -81,19 +81,19 @@ func (p *place) healHMACSecret(name string) {
 	p.Eventually("it has an HMAC secret", func() bool { return read(published) != "" })
 	text := read(published)
 	world.Remember(text)
-	var copies corev1.SecretList
-	must(p.T, admin.List(p.T.Context(), &copies, client.InNamespace(v1alpha1.IdentityNamespace)))
-	for _, secret := range copies.Items {
+	var replicas corev1.SecretList
+	must(p.T, admin.List(p.T.Context(), &replicas, client.InNamespace(v1alpha1.IdentityNamespace)))
+	for _, secret := range replicas.Items {
 		if string(secret.Data[v1alpha1.CopyNamespace]) == p.Name && string(secret.Data[v1alpha1.CopyName]) == name {
-			copied.Name = secret.Name
+			replica.Name = secret.Name
 		}
 	}
-	for _, name := range []types.NamespacedName{published, copied} {
+	for _, name := range []types.NamespacedName{published, replica} {
 		gone := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 		must(p.T, admin.Delete(p.T.Context(), gone))
-		p.Eventually(name.String()+" is written anew", func() bool { return read(name) == text })
+		p.Eventually(name.String()+" is written again", func() bool { return read(name) == text })
 		must(p.T, admin.Patch(p.T.Context(), gone, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"hmac-secret":"anVuaw=="}}`))))
-		p.Eventually(name.String()+" is put right", func() bool { return read(name) == text })
+		p.Eventually(name.String()+" is restored", func() bool { return read(name) == text })
 	}
 	must(p.T, admin.Get(p.T.Context(), client.ObjectKeyFromObject(bot), bot))
 	if revision := bot.Status.Current.Revision; revision != 1 {
@@ -116,7 +116,7 @@ func TestAChatbotsWholeLife(t *testing.T) {
 	widget := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot-widget"}}
 	// The label is how the operator finds it: without it, the ConfigMap is as good as gone from its cache.
 	must(t, admin.Patch(t.Context(), widget, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null},"data":{"chatbot-id":"cb_other"}}`))))
-	p.Eventually("the ConfigMap is put right", func() bool {
+	p.Eventually("the ConfigMap is restored", func() bool {
 		must(t, admin.Get(t.Context(), client.ObjectKeyFromObject(widget), widget))
 		return widget.Data[v1alpha1.WidgetChatbotID] == id && widget.Labels[v1alpha1.ManagedByLabel] != ""
 	})
@@ -134,14 +134,14 @@ func TestAChatbotsWholeLife(t *testing.T) {
 	p.Eventually("the ConfigMaps are collected", func() bool {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKeyFromObject(widget), &corev1.ConfigMap{}))
 	})
-	if n := p.claims(); n != 2 {
-		t.Errorf("%d claims while no operator runs, want those of two chatbots", n)
+	if n := p.reservations(); n != 2 {
+		t.Errorf("%d reservations while no operator runs, want those of two chatbots", n)
 	}
-	if n := p.copies(); n != 1 {
-		t.Errorf("%d copies of HMAC secrets while no operator runs, want one", n)
+	if n := p.replicas(); n != 1 {
+		t.Errorf("%d replicas of HMAC secrets while no operator runs, want one", n)
 	}
 	startOperator(t)
-	p.Eventually("the claims of chatbots that are gone are released", func() bool { return p.claims() == 0 && p.copies() == 0 })
+	p.Eventually("the reservations of deleted chatbots are released", func() bool { return p.reservations() == 0 && p.replicas() == 0 })
 	p.AwaitReady("key")
 	if records := p.Records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
 		t.Errorf("the key has changed with its chatbot gone: %+v", records)
@@ -158,7 +158,7 @@ func TestChatbotID_GoesWithItsReservation(t *testing.T) {
 	p.CreateKey("key", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} })
 	p.AwaitReady("key")
 	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: "bot"}}))
-	p.Eventually("the reservation is released", func() bool { return p.claims() == 0 })
+	p.Eventually("the reservation is released", func() bool { return p.reservations() == 0 })
 	if records := p.Records("key"); len(records) != 1 || records[0].Spec.ChatbotID != id {
 		t.Fatalf("the key does not keep the ID of its chatbot: %+v", records)
 	}

@@ -54,7 +54,7 @@ func TestOrphaningDeletionLeavesNoLivingKey(t *testing.T) {
 		return apierrors.IsNotFound(admin.Get(t.Context(), client.ObjectKey{Namespace: p.Name, Name: "crm"}, &v1alpha1.DGbotAPIKey{}))
 	})
 
-	// The name can be used again: the orphaned Secret is left over.
+	// The name can be used again: the operator takes the orphaned Secret over.
 	p.CreateKey("crm", nil)
 	p.AwaitReady("crm")
 	if p.KeyText("crm") == text {
@@ -86,7 +86,7 @@ func TestDeletionWorksWhileTheOperatorIsDown(t *testing.T) {
 	must(t, admin.Delete(t.Context(), p.Key("crm")))
 	p.gone("crm")
 
-	// Orphaned while nobody looks: the record has no owner, so no verifier accepts it, and it goes with the next start.
+	// Orphaned while no operator runs: the record has no owner, so no verifier accepts it. The operator deletes it at its next start.
 	must(t, admin.Delete(t.Context(), p.Key("orphan"), client.PropagationPolicy(metav1.DeletePropagationOrphan)))
 	p.Eventually("the orphaned key does not verify", func() bool { return p.Verdict(orphan) != standing.Admitted })
 	startOperator(t)

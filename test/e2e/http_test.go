@@ -14,7 +14,7 @@ func insecureTransport() *http.Client {
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 }
 
-// fetch returns the status code and body; 0 where nobody listens.
+// fetch returns the status code and body; 0 if no server listens.
 func fetch(t *testing.T, c *http.Client, request *http.Request) (int, string) {
 	t.Helper()
 	response, err := c.Do(request)

@@ -158,7 +158,7 @@ func TestWhatStandsInTheWayIsSaidAndPasses(t *testing.T) {
 	}
 }
 
-func TestLeftOverSecretsAreTakenOverAndOthersAreNot(t *testing.T) {
+func TestOrphanedSecrets_AreTakenOverAndForeignOnesAreNot(t *testing.T) {
 	startOperator(t)
 	p := newPlace(t)
 	left := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
@@ -171,7 +171,7 @@ func TestLeftOverSecretsAreTakenOverAndOthersAreNot(t *testing.T) {
 		t.Errorf("not taken over: %v", secret.Labels)
 	}
 
-	// The Secret of a living key is nobody else's, whatever its name.
+	// A Secret whose key exists belongs to that key, whatever its name.
 	p.CreateKey("second", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Secret = &v1alpha1.SecretSpec{Name: "crm"} })
 	p.AwaitNotReady("second", v1alpha1.SecretConflictReason)
 	p.AwaitReady("crm")

@@ -142,7 +142,7 @@ func TestTwoManagersAtOnceMintNothingTwice(t *testing.T) {
 		}
 		for cause := range causes {
 			if cause != v1alpha1.CauseFirstIssue && cause != v1alpha1.CauseRequest {
-				t.Errorf("%s: a revision with cause %s, which nobody gave", name, cause)
+				t.Errorf("%s: a revision with cause %s, which no user gave", name, cause)
 			}
 		}
 	}

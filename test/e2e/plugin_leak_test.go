@@ -49,7 +49,7 @@ func TestALeakedKey(t *testing.T) {
 	stray, err := apikey.Mint("staging")
 	must(t, err)
 
-	t.Run("a key that somebody has made up", func(*testing.T) {
+	t.Run("a forged key", func(*testing.T) {
 		forged := sibling(leaked)
 		s.gives(0, forged, leaked, []string{"No record knows it"}, "identify")
 		s.gives(3, forged, leaked, []string{"no record knows"}, "compromise", "-", "--yes")
@@ -180,26 +180,26 @@ func TestRightsThatAreMissing(t *testing.T) {
 	editor.CreateKey("web", nil)
 	editor.AwaitReady("web")
 	text := editor.KeyText("web")
-	nobody := &shell{place: editor.place, user: "nobody-in-" + editor.Name}
+	stranger := &shell{place: editor.place, user: "stranger-in-" + editor.Name}
 	for verb, args := range map[string][]string{
 		"list": {"list"}, "audit": {"audit"}, "describe": {"describe", "web"}, "rotate": {"rotate", "web"}, "dry run": {"rotate", "web", "--dry-run"},
 		"compromise": {"compromise", "web", "--yes"}, "revoke": {"revoke", "web", "--yes"}, "disable": {"disable", "web"}, "enable": {"enable", "web"},
 	} {
-		nobody.refuses(1, "", `resource "dgbotapikeys"`, args...)
-		if _, said, _ := nobody.run("", args...); !strings.Contains(said, "have this right") {
+		stranger.refuses(1, "", `resource "dgbotapikeys"`, args...)
+		if _, said, _ := stranger.run("", args...); !strings.Contains(said, "have this right") {
 			t.Errorf("%s does not say who has the right: %s", verb, said)
 		}
 	}
-	nobody.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "verify")
-	nobody.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "compromise", "-", "--yes")
-	nobody.gives(0, text, text, []string{"cannot list resource", "kubectl get dgrec"}, "identify")
-	nobody.gives(3, text, text, []string{"cannot list resource", "NotAsked"}, "scan", "-")
+	stranger.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "verify")
+	stranger.refuses(1, text, `cannot list resource "dgbotapikeyrecords"`, "compromise", "-", "--yes")
+	stranger.gives(0, text, text, []string{"cannot list resource", "kubectl get dgrec"}, "identify")
+	stranger.gives(3, text, text, []string{"cannot list resource", "NotAsked"}, "scan", "-")
 
 	limited := editor.reader("keys-only", rbacv1.PolicyRule{APIGroups: []string{"keys.dgbot.io"}, Resources: []string{"dgbotapikeys"}, Verbs: []string{"get", "list"}})
 	limited.gives(0, "", text, []string{"you may not list dgbotapikeyrecords", "you may not list deployments.apps", "you may not list events", "Issued"}, "describe", "web")
 }
 
-// reader is somebody with rights of their own in the namespace.
+// reader returns the shell of a user to whom only one rule in the namespace applies.
 func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
 	s.T.Helper()
 	must(s.T, admin.Create(s.T.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name}, Rules: []rbacv1.PolicyRule{rule}}))
@@ -215,7 +215,7 @@ func (s *shell) reader(name string, rule rbacv1.PolicyRule) *shell {
 func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
 	startOperator(t)
 	s := newShell(t)
-	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "nobody"} })
+	s.CreateKey("web", func(k *v1alpha1.DGbotAPIKey) { k.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "missing"} })
 	s.AwaitNotReady("web", v1alpha1.WaitingForChatbotReason)
 	for _, args := range [][]string{{"scan", "-"}, {"rotate", "web", "--wait"}} {
 		command := controlplane.Plugin(t.Context(), world.Kubeconfig, append([]string{"-n", s.Name, "--as=" + s.user}, args...)...)
@@ -240,7 +240,7 @@ func TestAnInterruptEndsWhatWaitsForInput(t *testing.T) {
 	}
 }
 
-// sibling is another key text with the same ID: what somebody could make who has seen the ID, which is no secret.
+// sibling returns another key text with the same ID. Every client that has seen the ID, which is public, can make one.
 func sibling(text string) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	at := strings.LastIndexByte(text, '_') + 1

@@ -18,7 +18,7 @@ import (
 	"dgbot.io/key-operator/internal/testenv/browser"
 )
 
-// deploy creates a Deployment that nobody runs.
+// deploy creates a Deployment. No controller runs it.
 func (p *place) deploy(name string, spec corev1.PodSpec) {
 	p.T.Helper()
 	labels := map[string]string{"app": name}

@@ -19,7 +19,7 @@ import (
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
-// shell is where somebody calls kubectl dgbot, with the rights of an editor of one namespace.
+// shell runs kubectl dgbot as a user with the rights of an editor of one namespace.
 type shell struct {
 	*place
 	user string

@@ -25,8 +25,8 @@ type tool interface {
 	rotate(key *unstructured.Unstructured)
 }
 
-// argoCD is Argo CD with ServerSideApply=true, ServerSideDiff=true, automated pruning and self-heal. What is an application's it
-// tells by label and annotation, whoever made it.
+// argoCD is Argo CD with ServerSideApply=true, ServerSideDiff=true, automated pruning and self-heal. It knows the objects
+// of an application by label and annotation, whichever client created them.
 type argoCD struct{ *site }
 
 const (

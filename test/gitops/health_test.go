@@ -86,7 +86,7 @@ var argoWord = map[status.Status]string{
 	status.CurrentStatus: "Healthy", status.InProgressStatus: "Progressing", status.FailedStatus: "Degraded", status.TerminatingStatus: "Progressing",
 }
 
-// TestArgoCDAndFluxSayTheSame of every state but those that somebody has asked for, which docs/gitops.md names; and Argo CD shows
+// TestArgoCDAndFluxSayTheSame of every state but those that a user has asked for, which docs/gitops.md names; and Argo CD shows
 // the message of the condition that says why.
 func TestArgoCDAndFluxSayTheSame(t *testing.T) {
 	askedFor := map[string]string{

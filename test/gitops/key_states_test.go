@@ -66,8 +66,8 @@ func (k *simulatedKey) audited() {
 	}
 }
 
-// lingering has an earlier revision that verifies beyond its overlap.
-func (k *simulatedKey) lingering() {
+// keepPrevious gives the key a previous revision that is valid beyond its overlap.
+func (k *simulatedKey) keepPrevious() {
 	k.Tracking = &tracking.Tracking{Since: start, Renewed: start, Lag: time.Minute}
 	k.Key.Spec.Rotation = &v1alpha1.Rotation{
 		Overlap: lasts(time.Hour), Retire: v1alpha1.RetireWhenUnused, QuietPeriod: lasts(time.Hour), MaxOverlap: lasts(30 * day),
@@ -144,11 +144,11 @@ var keyScenarios = []keyState{
 	{name: "revocation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RevokeIssuedBeforeAnnotation)},
 	{name: "rotation-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.RotateRequestedAtAnnotation)},
 	{name: "keep-pending", kstatus: status.CurrentStatus, after: pending(v1alpha1.KeptAtAnnotation)},
-	{name: "previous-revision-in-use", kstatus: status.CurrentStatus, before: (*simulatedKey).lingering, after: func(k *simulatedKey) {
+	{name: "previous-revision-in-use", kstatus: status.CurrentStatus, before: (*simulatedKey).keepPrevious, after: func(k *simulatedKey) {
 		k.pass(2 * time.Hour)
 		k.Records[0].Status.LastUsedAt = at(k.Now)
 	}},
-	{name: "previous-revision-unknown", kstatus: status.CurrentStatus, before: (*simulatedKey).lingering, after: func(k *simulatedKey) {
+	{name: "previous-revision-unknown", kstatus: status.CurrentStatus, before: (*simulatedKey).keepPrevious, after: func(k *simulatedKey) {
 		k.Tracking = nil
 		k.Now = k.Now.Add(2 * time.Hour)
 	}},
@@ -221,7 +221,7 @@ func keyStates(t *testing.T) []state {
 
 	deleted := newSimulatedKey(t)
 	deleted.rest()
-	deleted.Key.DeletionTimestamp, deleted.Key.Finalizers = at(start), []string{"example.com/somebody-elses"}
+	deleted.Key.DeletionTimestamp, deleted.Key.Finalizers = at(start), []string{"example.com/other-controller"}
 	add("being-deleted", deleted.Key, status.TerminatingStatus)
 	return all
 }

@@ -35,7 +35,7 @@ func (m *team) takesARevokedKeyOut() {
 
 	m.commits(all.without(crmSync), "pruned "+crmSync)
 	m.isGone()
-	// Somebody reverts the commit that took the file out.
+	// A user reverts the commit that removed the file.
 	m.commits(revoked, crmSync)
 	m.isRevoked(first, second)
 	m.settled()

@@ -39,7 +39,7 @@ func TestATeamsRepository(t *testing.T) {
 	if len(git) != 9 {
 		t.Fatalf("the overlays have %d objects in sum", len(git))
 	}
-	// Nobody is there to look at it: tools wait.
+	// The tools wait by themselves, without a user.
 	argo := &team{site: s, tool: argoCD{s}, git: git}
 	argo.syncs(slices.Collect(maps.Keys(git))...)
 	for name, object := range git {
@@ -63,7 +63,7 @@ func (m *team) lives() {
 	m.current()
 	m.staysAsItIs()
 	m.keepsItsChildren()
-	m.healsWhatSomebodyEdits()
+	m.revertsDrift()
 	m.rotatesWithoutGit()
 	m.losesNothingButTheKey()
 	m.takesARevokedKeyOut()
@@ -137,7 +137,7 @@ func (s snapshot) differs(from snapshot) []string {
 func (m *team) settled() snapshot {
 	m.t.Helper()
 	last := m.snapshot()
-	m.eventually("the team's objects come to rest", func() (bool, string) {
+	m.eventually("the team's objects converge", func() (bool, string) {
 		now := m.snapshot()
 		different := now.differs(last)
 		last = now
@@ -190,17 +190,17 @@ func (m *team) keepsItsChildren() {
 			}
 		}
 	}
-	// A Secret and a record for each of six keys, and of three chatbots a ConfigMap, a Secret, a claim and a copy.
+	// A Secret and a record for each of six keys, and of three chatbots a ConfigMap, a Secret, a reservation and a replica.
 	if children < 6*2+3*4 {
 		m.t.Errorf("only %d children were looked at", children)
 	}
 }
 
-// healsWhatSomebodyEdits: what Git has is put back, and costs no revision.
-func (m *team) healsWhatSomebodyEdits() {
+// revertsDrift checks that the tool reverts the edit of another field manager, which issues no revision.
+func (m *team) revertsDrift() {
 	m.t.Helper()
 	before := m.settled()
-	m.kubectl("patch", "dgkey", "website-backend", "-n", "support", "--type=merge", "--field-manager=somebody", "-p", `{"spec":{"label":"Edited"}}`)
+	m.kubectl("patch", "dgkey", "website-backend", "-n", "support", "--type=merge", "--field-manager=other", "-p", `{"spec":{"label":"Edited"}}`)
 	m.eventually("the record has the edited label", func() (bool, string) { return m.labelled("Edited"), "" })
 	m.syncs(backend)
 	m.eventually("the record has Git's label", func() (bool, string) { return m.labelled("Website backend"), "" })

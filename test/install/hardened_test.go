@@ -198,7 +198,7 @@ func (h *hardened) live(namespace string) {
 		return out == "dgbot-key-operator", out
 	})
 
-	// Orphaned, its records are strays, and its Secret is left over for the next key of the name.
+	// The key is deleted without its dependents: the operator deletes its records, and the next key of the name takes its Secret over.
 	h.Must("", in("delete", "dgkey", "crm", "--cascade=orphan")...)
 	h.Eventually("its records are deleted", func() (bool, string) {
 		out := h.Must("", in("get", "dgrec", "-o", "name")...)
@@ -206,7 +206,7 @@ func (h *hardened) live(namespace string) {
 	})
 	left := h.text(namespace)
 	h.Must(manifest, "apply", "-f", "-")
-	h.replaced("the left over Secret is taken over", namespace, left)
+	h.replaced("the orphaned Secret is taken over", namespace, left)
 	ready()
 	h.Must("", in("patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"state":"Revoked"}}`)...)
 	h.Must("", in("wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Revoked", "dgkey/crm", "--timeout=60s")...)
@@ -255,7 +255,7 @@ func (h *hardened) liveAsAChatbot(namespace string) {
 		return first != "" && secret("front-identity", "hmac-secret") != first && secret("front-identity", "hmac-secret-previous") == first, ""
 	})
 	h.Must("", in("delete", "secret", "front-identity")...)
-	h.Eventually("its Secret is written anew from the copy", func() (bool, string) {
+	h.Eventually("its Secret is restored from the replica", func() (bool, string) {
 		out, err := h.Run("", in("get", "secret", "front-identity", "-o", "jsonpath={.data.hmac-secret-previous}")...)
 		return err == nil && out == first, out
 	})

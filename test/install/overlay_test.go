@@ -40,7 +40,7 @@ spec:
   label: CRM
 `
 
-// leaked is a key of nobody: a test vector of internal/apikey.
+// leaked is a key without an owner: a test vector of internal/apikey.
 const leaked = "dgbot_production_7Hq2xV0aBcD9_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1WjWYc"
 
 // overlay writes a kustomization that moves config/operator, and what else is named, into another namespace and puts a
@@ -121,7 +121,7 @@ func monitoringFollows(a testenv.Kubectl) {
 	}
 }
 
-// policiesHold: a policy whose binding had lost it would hold for nobody.
+// policiesHold: a policy without its binding would reject no write.
 func policiesHold(a testenv.Kubectl) {
 	a.T.Helper()
 	a.Must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
@@ -170,7 +170,7 @@ func nothingIsElsewhere(a testenv.Kubectl) {
 		}
 	}
 	if out := a.Must("", "get", "namespace", "-o", "name"); strings.Contains(out, "dgbot-system") {
-		a.T.Errorf("a namespace nobody asked for: %s", out)
+		a.T.Errorf("a namespace that no manifest asks for: %s", out)
 	}
 }
 

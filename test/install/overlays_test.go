@@ -135,16 +135,16 @@ func (h *hardened) hasNothingIn(namespace string) {
 	list := func(account string) string {
 		return h.Must("", "auth", "can-i", "--list", "--no-headers", "-n", namespace, "--as="+account, "--as-group=system:authenticated")
 	}
-	operator, anybody := list(operatorUser), list("system:serviceaccount:default:default")
+	operator, other := list(operatorUser), list("system:serviceaccount:default:default")
 	var more []string
 	for line := range strings.Lines(operator) {
-		if !strings.Contains(anybody, line) {
+		if !strings.Contains(other, line) {
 			more = append(more, strings.Join(strings.Fields(line), " "))
 		}
 	}
 	// What is bound for the whole cluster, and events of what belongs to it, which are in default.
 	if len(more) != 7 || !strings.Contains(strings.Join(more, "\n"), "[mint]") {
-		h.T.Errorf("more than anybody has in %s: %q", namespace, more)
+		h.T.Errorf("more than any account has in %s: %q", namespace, more)
 	}
 }
 

@@ -203,7 +203,7 @@ var unseen = []string{
 	"delete secrets", "delete configmaps",
 	// By informers, where the API server does not stream lists.
 	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotapikeys", "list keys.dgbot.io/dgbotchatbots", "list keys.dgbot.io/dgbotenvironments", "list namespaces", "list coordination.k8s.io/leases",
-	// By whoever claims a chatbot ID at the same instant as somebody else, and is second.
+	// By an instance that reserves a chatbot ID at the same instant as another instance, and is second.
 	"get configmaps",
 	// For a Lease that no verifier renewed for an hour, see TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem.
 	"delete coordination.k8s.io/leases",

@@ -63,7 +63,7 @@ func TestTheThreatModelHolds(t *testing.T) {
 	h.Must(strings.Replace(key, "namespace: default", "namespace: support", 1), "apply", "-f", "-")
 	h.Must("", "wait", "--for=condition=Ready", "dgkey/crm", "-n", "support", "--timeout=60s")
 	t.Run("who may", func(t *testing.T) { h.with(t).whoMay() })
-	t.Run("who mints", func(t *testing.T) { h.with(t).nobodyElseMints() })
+	t.Run("who mints", func(t *testing.T) { h.with(t).onlyTheOperatorMints() })
 	t.Run("a forged key", func(t *testing.T) { h.with(t).aForgedKeyIsNone() })
 	t.Run("a leak", func(t *testing.T) { h.with(t).allKeysAreReplacedAtOnce() })
 	t.Run("bodies", func(t *testing.T) { h.with(t).bodiesAreNotLogged() })
@@ -121,12 +121,12 @@ func (h *hardened) whoMay() {
 		{"keeper", "delete", records, "support", false},
 		{"owner", "get", "secrets", "support", true},
 		{"owner", "delete", records, "support", true},
-		{"owner", "mint", records, "support", true}, // in the namespace, where nobody asks for it
+		{"owner", "mint", records, "support", true}, // in the namespace, where no policy asks for it
 		{operatorUser, "mint", records, "", true},
 		{operatorUser, "list", "secrets", "kube-system", true},
 		{operatorUser, "create", "secrets", "kube-system", true},
 		{"administrator", "adopt", chatbots, "", false},
-		{"owner", "adopt", chatbots, "support", true}, // in the namespace, where nobody asks for it
+		{"owner", "adopt", chatbots, "support", true}, // in the namespace, where no policy asks for it
 		{"owner", "adopt", chatbots, "", false},
 		{operatorUser, "delete", "leases.coordination.k8s.io", controlplane.OperatorNamespace, true},
 		{operatorUser, "delete", "leases.coordination.k8s.io", "kube-system", false},
@@ -152,8 +152,8 @@ func (h *hardened) whoMay() {
 
 const rotateNow = "keys.dgbot.io/rotate-requested-at=2026-01-01T00:00:00Z"
 
-// nobodyElseMints: the policies stop those whom RBAC lets through.
-func (h *hardened) nobodyElseMints() {
+// onlyTheOperatorMints: the policies reject the writes of other users that RBAC allows.
+func (h *hardened) onlyTheOperatorMints() {
 	mine := strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: other").Replace(key)
 	forged := strings.Replace(record, "namespace: default", "namespace: support", 1)
 	existing := strings.TrimSpace(h.Must("", "get", "dgrec", "-n", "support", "-o", "name"))

@@ -143,7 +143,7 @@ func TestBothPoliciesSearchAlike(t *testing.T) {
 		}
 	}
 	if *find.Spec.FailurePolicy != admissionregistrationv1.Ignore {
-		t.Error("an error of the policy must refuse nobody")
+		t.Error("an error of the policy must not reject a write")
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// podSpec holds nothing that anybody would object to.
+// podSpec returns the spec of a Pod without a key.
 func podSpec(changes ...func(*corev1.PodSpec)) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		InitContainers: []corev1.Container{{Name: "wait", Image: "example/wait"}},
@@ -137,14 +137,14 @@ func TestWhatAWorkloadMakesPasses(t *testing.T) {
 		owner  metav1.OwnerReference
 		passes bool
 	}{
-		"a ReplicaSet's":              {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Controller: &yes}, true},
-		"a StatefulSet's":             {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "StatefulSet", Controller: &yes}, true},
-		"a DaemonSet's":               {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Controller: &yes}, true},
-		"a Job's":                     {metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Controller: &yes}, true},
-		"a ReplicationController's":   {metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Controller: &yes}, true},
-		"of a kind nobody searched":   {metav1.OwnerReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Workflow", Controller: &yes}, false},
-		"of a kind with a known name": {metav1.OwnerReference{APIVersion: "apps.example.org/v1", Kind: "ReplicaSet", Controller: &yes}, false},
-		"owned, but not controlled":   {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Controller: &no}, false},
+		"a ReplicaSet's":                 {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Controller: &yes}, true},
+		"a StatefulSet's":                {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "StatefulSet", Controller: &yes}, true},
+		"a DaemonSet's":                  {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Controller: &yes}, true},
+		"a Job's":                        {metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Controller: &yes}, true},
+		"a ReplicationController's":      {metav1.OwnerReference{APIVersion: "v1", Kind: "ReplicationController", Controller: &yes}, true},
+		"of a kind that is not searched": {metav1.OwnerReference{APIVersion: "argoproj.io/v1alpha1", Kind: "Workflow", Controller: &yes}, false},
+		"of a kind with a known name":    {metav1.OwnerReference{APIVersion: "apps.example.org/v1", Kind: "ReplicaSet", Controller: &yes}, false},
+		"owned, but not controlled":      {metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Controller: &no}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.owner.Name, c.owner.UID = "web", "0-0"
@@ -169,7 +169,7 @@ func TestWhatAWorkloadMakesPasses(t *testing.T) {
 	}
 }
 
-// No workload makes these: an owner that somebody wrote there does not hide a key.
+// No workload makes these: an owner reference that a user wrote there does not hide a key.
 func TestAnOwnerHidesNothingElse(t *testing.T) {
 	yes := true
 	owner := []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "0-0", Controller: &yes}}

@@ -85,7 +85,7 @@ func TestManyPlacesAreCutOff(t *testing.T) {
 	}
 }
 
-// Beyond them nobody is refused, and everybody is told, in one line.
+// Beyond the bounds the API server accepts the object, and warns the user in one line.
 func TestWhatIsTooLargeIsAcceptedAndSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		object client.Object

@@ -28,9 +28,9 @@ const (
 	overtaking = 60
 )
 
-// TestABulkDelaysNobodyElse: while one tenant's keys wait by the hundred, what another one revokes, disables or deletes goes first,
-// and its first key waits for one turn. What counts is how far the bulk has come meanwhile, whatever the machine's speed.
-func TestABulkDelaysNobodyElse(t *testing.T) {
+// TestQueue_BulkDoesNotDelayOtherTenants: while hundreds of keys of one tenant wait, revocations, disablings and deletions by another
+// tenant go first, and that tenant's first key waits for one turn. What counts is how far the bulk has come meanwhile, whatever the machine's speed.
+func TestQueue_BulkDoesNotDelayOtherTenants(t *testing.T) {
 	manager := world.RunManager(t, "--leader-elect=false")
 	must(t, admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: victimNamespace}}))
 	for i := range victims {

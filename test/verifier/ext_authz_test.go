@@ -35,8 +35,8 @@ func newGateway(t *testing.T, address string, secured credentials.TransportCrede
 	return &gateway{t, connection}
 }
 
-// check returns the status code that a request with a key is answered with, and the scopes that go on to the service; 0 where
-// nobody answers.
+// check returns the status code that a request with a key is answered with, and the scopes that go on to the service; 0 if
+// no verifier answers.
 func (g *gateway) check(text, required string) (code int, scopes string) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 10*time.Second)
@@ -112,8 +112,8 @@ func TestEnvoyIsAnsweredWithTLS(t *testing.T) {
 	}
 }
 
-// TestClientsThatSayNothingAreHungUpOn, and keep nobody else from being answered.
-func TestClientsThatSayNothingAreHungUpOn(t *testing.T) {
+// TestServe_ClosesSilentConnections: clients that send nothing keep no other client from being answered.
+func TestServe_ClosesSilentConnections(t *testing.T) {
 	p := newPlace(t)
 	text := p.key("crm", "staging")
 	address := freeAddress(t)
@@ -142,7 +142,7 @@ func TestClientsThatSayNothingAreHungUpOn(t *testing.T) {
 				for {
 					if _, err := connection.Read(buffer); err != nil {
 						if errors.Is(err, os.ErrDeadlineExceeded) {
-							hungUp <- "nobody hung up after " + half.beginning
+							hungUp <- "the verifier did not hang up after " + half.beginning
 						} else {
 							hungUp <- ""
 						}

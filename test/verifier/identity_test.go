@@ -131,7 +131,7 @@ func snippet(t *testing.T, language string, n int) string {
 	return blocks[n][1]
 }
 
-// run writes a snippet into a file, as somebody does who copies it, and runs it.
+// run writes a snippet into a file, as a user does who copies it, and runs it.
 func run(t *testing.T, mount, content, file, program string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), file)
@@ -194,7 +194,7 @@ func TestTheSigningGuide(t *testing.T) {
 			p.annotateBot(v1alpha1.RotateRequestedAtAnnotation, time.Now())
 			p.rotated(first)
 			if second := p.mount(mount); string(second.Data["hmac-secret-previous"]) != string(first.Data["hmac-secret"]) || string(second.Data["kid-previous"]) != string(first.Data["kid"]) {
-				t.Error("the Secret does not have the one before")
+				t.Error("the Secret does not have the previous HMAC secret")
 			}
 			for name, token := range tokens {
 				v.identityBecomes(name+"'s token of before is still good", token, http.StatusOK)

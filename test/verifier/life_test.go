@@ -29,7 +29,7 @@ func TestTheLifeOfAKeyAsTheVerifierTellsIt(t *testing.T) {
 	p.PatchKey("crm", fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RotateRequestedAtAnnotation, now()))
 	eventually(t, "it is rotated", func() bool { return p.KeyText("crm") != first })
 	second := p.KeyText("crm")
-	// The record is there before the Secret: whoever has read the new key is accepted within the delay of a watch.
+	// The record is there before the Secret: a client that has read the new key is accepted within the delay of a watch.
 	v.becomes("the new revision", second, http.StatusOK)
 	v.becomes("the earlier one during the overlap", first, http.StatusOK)
 

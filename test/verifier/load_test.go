@@ -131,7 +131,7 @@ func TestRevokedKeysAreRefusedUnderLoad(t *testing.T) {
 		case before == gone && code != http.StatusUnauthorized:
 			t.Errorf("%s is answered with %d after it was refused", names[i], code)
 		case after == good && code != http.StatusOK:
-			t.Errorf("%s is answered with %d before anybody revoked it", names[i], code)
+			t.Errorf("%s is answered with %d before it was revoked", names[i], code)
 		}
 	})
 	delays := make([]time.Duration, len(names))
@@ -222,6 +222,6 @@ func TestConsumersThatReadTheSecretAgainFollowRotations(t *testing.T) {
 	t.Logf("%d rotations of %d keys under %d verifications: refused once %d times, again %d times",
 		*rotations*len(names), len(names), asked.Load(), refused.Load(), again.Load())
 	if refused.Load() == 0 {
-		t.Error("nobody was ever refused: the rotations took place beside the traffic")
+		t.Error("no request was rejected: the rotations did not overlap with the traffic")
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// TestAnEarlierRevisionStaysUntilNobodyUsesIt: a consumer that lags keeps its key, is named, and loses it when it has
-// moved on.
-func TestAnEarlierRevisionStaysUntilNobodyUsesIt(t *testing.T) {
+// TestPreviousRevision_IsValidUntilUnused: a client that has not read the new key keeps its key, is named in the condition, and loses
+// the key when it has changed to the new one.
+func TestPreviousRevision_IsValidUntilUnused(t *testing.T) {
 	v := startVerifier(t, "--usage-flush-interval=100ms", "--usage-resolution=1s", "--environment=retiring")
 	v.ready()
 	p := newPlace(t)
@@ -50,8 +50,8 @@ func TestAnEarlierRevisionStaysUntilNobodyUsesIt(t *testing.T) {
 		}
 		return p.status("crm").LastUsedAt.After(first.Add(8 * time.Second))
 	})
-	eventually(t, "it ends when nobody uses it", func() bool { return end().Before(time.Now().Add(time.Minute)) })
+	eventually(t, "it expires when no client uses it", func() bool { return end().Before(time.Now().Add(time.Minute)) })
 	v.becomes("the earlier key", earlier, http.StatusUnauthorized)
 	v.becomes("the key in use", p.KeyText("crm"), http.StatusOK)
-	eventually(t, "nothing lingers", func() bool { return inUse() == nil })
+	eventually(t, "the condition is removed", func() bool { return inUse() == nil })
 }

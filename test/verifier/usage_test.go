@@ -47,7 +47,7 @@ func TestTheLastUseIsInTheKeysStatus(t *testing.T) {
 	for _, record := range records.Items {
 		switch got := record.Status; {
 		case record.Spec.APIKeyRef.Name == "unused" && got.LastUsedAt != nil, p.status("unused").LastUsedAt != nil:
-			t.Errorf("a key that nobody used was used at %s", got.LastUsedAt)
+			t.Errorf("an unused key was used at %s", got.LastUsedAt)
 		case record.Spec.APIKeyRef.Name == "crm" && (!got.FirstUsedAt.Equal(first) || got.Resolution.Duration != time.Second):
 			t.Errorf("first used at %s, resolution %s; want %s, 1s", got.FirstUsedAt, got.Resolution, first)
 		}

@@ -118,7 +118,7 @@ func TestTheManifestInstalls(t *testing.T) {
 	}
 }
 
-// TestTheChartIsPackagedWithTheImage: whoever installs it sets no value.
+// TestTheChartIsPackagedWithTheImage: a user who installs it sets no value.
 func TestTheChartIsPackagedWithTheImage(t *testing.T) {
 	for _, test := range []struct{ image, version, file, appVersion, want string }{
 		{"registry.example/keys/operator:1.2.3", "", "1.2.3", "1.2.3", "registry.example/keys/operator:1.2.3"},

@@ -52,7 +52,7 @@ func run(args []string, repository string) error {
 	if _, err := semver.StrictNewVersion(r.version); err != nil {
 		return fmt.Errorf("VERSION is %q: set it to a semantic version, such as 1.2.3, since the image's tag is none: %w", r.version, err)
 	}
-	if err := os.MkdirAll(*out, 0o755); err != nil { //nolint:gosec // what is released everybody may read
+	if err := os.MkdirAll(*out, 0o755); err != nil { //nolint:gosec // every user may read a release
 		return err
 	}
 	for _, part := range []struct {

@@ -42,5 +42,5 @@ func (r release) writeManifest(out string) (string, error) {
 		content.WriteString("---\n" + text)
 	}
 	path := filepath.Join(out, "install.yaml")
-	return path, os.WriteFile(path, []byte(content.String()), 0o644) //nolint:gosec // what is released everybody may read
+	return path, os.WriteFile(path, []byte(content.String()), 0o644) //nolint:gosec // every user may read a release
 }

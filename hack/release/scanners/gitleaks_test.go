@@ -208,7 +208,7 @@ func TestGosSourcesAreNotReported(t *testing.T) {
 	}
 }
 
-// This repository holds no keys but the test vectors, which are nobody's.
+// This repository holds no keys but the test vectors, which no operator issued.
 func TestThisRepositoryHoldsNoKeys(t *testing.T) {
 	valid, invalid := vectors(t)
 	files, err := exec.Command("git", "-C", root, "ls-files", "-z").Output()

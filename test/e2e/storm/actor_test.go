@@ -20,7 +20,7 @@ import (
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
-// actor is somebody who does things to a few keys, one after the other, without waiting for what comes of them.
+// actor is a user who changes a few keys, one after the other, without waiting for the results.
 type actor struct {
 	namespace string
 	keys      []*victim

@@ -20,8 +20,8 @@ import (
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
-// The environment of a storm has an audit all the time, with times so short that keys which nobody replaces for a while go. Nobody
-// verifies anything, and the test says in the name of the verifiers that they would have noticed.
+// The environment of a storm has an audit all the time, with times so short that it revokes keys which no actor rotates for a while. No verifier
+// runs: the test itself renews the Lease that shows that verifiers would have reported a use.
 const (
 	unusedAfter  = time.Second
 	disableAfter = 2 * time.Second
@@ -48,7 +48,7 @@ func auditActs(ctx context.Context) bool {
 	return err == nil && slices.ContainsFunc(records.Items, func(r v1alpha1.DGbotAPIKeyRecord) bool { return revisions.MarkOf(&r) != nil })
 }
 
-// endAudit takes the audit away, and has somebody keep all keys: in the end they are to be as their spec says.
+// endAudit removes the audit, and keeps all keys: in the end they must be as their spec says.
 func (s *storm) endAudit() {
 	s.t.Helper()
 	must(s.t, wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
@@ -99,7 +99,7 @@ func (r *recordStory) audited() (disabled, revoked int) {
 	return disabled, revoked
 }
 
-// marked: a stage is noted after its time, and after the one before.
+// marked: a stage is noted after its time, and after the previous stage.
 func (j *judge) marked(before *v1alpha1.DGbotAPIKeyRecord, v recordVersion) {
 	was, is := revisions.MarkOf(before), revisions.MarkOf(v.record)
 	if is == nil || was != nil && was.Stage == is.Stage {
@@ -124,7 +124,7 @@ func (j *judge) marked(before *v1alpha1.DGbotAPIKeyRecord, v recordVersion) {
 	}
 }
 
-// issuedUnasked: nobody has decided to keep a key that the audit had revoked, and a revision is issued. A slow manager may have begun
+// issuedUnasked: no user has kept a key that the audit had revoked, and a revision is issued. A slow manager may have begun
 // before.
 func (j *judge) issuedUnasked(r *recordStory) bool {
 	var newest *recordStory

@@ -76,19 +76,19 @@ var botDeeds = []botDeed{
 		return admin.Delete(ctx, &corev1.Secret{ObjectMeta: a.botSecret()})
 	}},
 	{"garble an HMAC secret", func(a *actor, ctx context.Context) error { return garble(ctx, a.botSecret()) }},
-	{"delete the copy of an HMAC secret", func(a *actor, ctx context.Context) error {
-		copied, err := a.botCopy(ctx)
+	{"delete the replica of an HMAC secret", func(a *actor, ctx context.Context) error {
+		replica, err := a.botReplica(ctx)
 		if err != nil {
 			return err
 		}
-		return admin.Delete(ctx, &corev1.Secret{ObjectMeta: copied})
+		return admin.Delete(ctx, &corev1.Secret{ObjectMeta: replica})
 	}},
-	{"garble the copy of an HMAC secret", func(a *actor, ctx context.Context) error {
-		copied, err := a.botCopy(ctx)
+	{"garble the replica of an HMAC secret", func(a *actor, ctx context.Context) error {
+		replica, err := a.botReplica(ctx)
 		if err != nil {
 			return err
 		}
-		return garble(ctx, copied)
+		return garble(ctx, replica)
 	}},
 	{"delete a chatbot", func(a *actor, ctx context.Context) error {
 		return admin.Delete(ctx, &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: mortal}})
@@ -121,14 +121,14 @@ func (a *actor) botSecret() metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: a.namespace, Name: chatbot + "-identity"}
 }
 
-func (a *actor) botCopy(ctx context.Context) (metav1.ObjectMeta, error) {
+func (a *actor) botReplica(ctx context.Context) (metav1.ObjectMeta, error) {
 	bot := &v1alpha1.DGbotChatbot{}
 	err := admin.Get(ctx, types.NamespacedName{Namespace: a.namespace, Name: chatbot}, bot)
-	return copyOf(bot), err
+	return replicaOf(bot), err
 }
 
-// copyOf is where the copy of a chatbot's HMAC secret is.
-func copyOf(bot *v1alpha1.DGbotChatbot) metav1.ObjectMeta {
+// replicaOf returns the name of the replica of a chatbot's HMAC secret.
+func replicaOf(bot *v1alpha1.DGbotChatbot) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(idOf(bot))}
 }
 

@@ -16,12 +16,12 @@ import (
 	"dgbot.io/key-operator/internal/identity"
 )
 
-// unrestOfBots says what has not come to rest yet of the chatbots.
-func unrestOfBots(ctx context.Context, namespaces []string, now time.Time) ([]string, error) {
+// unconvergedBots returns which chatbots have not converged yet, and why.
+func unconvergedBots(ctx context.Context, namespaces []string, now time.Time) ([]string, error) {
 	var all []string
 	for _, namespace := range namespaces {
 		for _, name := range []string{chatbot, mortal} {
-			what, err := unrestOfBot(ctx, types.NamespacedName{Namespace: namespace, Name: name}, now)
+			what, err := unconvergedBot(ctx, types.NamespacedName{Namespace: namespace, Name: name}, now)
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +33,7 @@ func unrestOfBots(ctx context.Context, namespaces []string, now time.Time) ([]st
 	return all, nil
 }
 
-func unrestOfBot(ctx context.Context, name types.NamespacedName, now time.Time) (string, error) {
+func unconvergedBot(ctx context.Context, name types.NamespacedName, now time.Time) (string, error) {
 	bot := &v1alpha1.DGbotChatbot{}
 	err := admin.Get(ctx, name, bot)
 	there := err == nil
@@ -43,16 +43,16 @@ func unrestOfBot(ctx context.Context, name types.NamespacedName, now time.Time) 
 	if err != nil {
 		return "", err
 	}
-	copied, published := &corev1.Secret{}, &corev1.Secret{}
-	place := copyOf(bot)
-	foundCopy, err := found(admin.Get(ctx, types.NamespacedName{Namespace: place.Namespace, Name: place.Name}, copied))
+	replica, published := &corev1.Secret{}, &corev1.Secret{}
+	place := replicaOf(bot)
+	foundReplica, err := found(admin.Get(ctx, types.NamespacedName{Namespace: place.Namespace, Name: place.Name}, replica))
 	if err != nil {
 		return "", err
 	}
 	if !there {
-		claimed, err := found(admin.Get(ctx, types.NamespacedName{Namespace: place.Namespace, Name: place.Name}, &corev1.ConfigMap{}))
-		if foundCopy || claimed {
-			return "its claim or its copy outlives it", err
+		reserved, err := found(admin.Get(ctx, types.NamespacedName{Namespace: place.Namespace, Name: place.Name}, &corev1.ConfigMap{}))
+		if foundReplica || reserved {
+			return "its reservation or its replica still exists", err
 		}
 		return "", err
 	}
@@ -65,15 +65,15 @@ func unrestOfBot(ctx context.Context, name types.NamespacedName, now time.Time) 
 		return "its status is old", nil
 	case ready.Reason != v1alpha1.PublishedReason:
 		return fmt.Sprintf("Ready is %s (%s: %s)", ready.Status, ready.Reason, ready.Message), nil
-	case iv == nil && (foundCopy || bot.Status.Current != nil):
+	case iv == nil && (foundReplica || bot.Status.Current != nil):
 		return "it has an HMAC secret and is to have none", nil
 	case iv == nil:
 		return "", nil
 	}
-	return unrestOfHMAC(bot, published, copied, now), nil
+	return unconvergedHMAC(bot, published, replica, now), nil
 }
 
-func unrestOfHMAC(bot *v1alpha1.DGbotChatbot, published, copied *corev1.Secret, now time.Time) string {
+func unconvergedHMAC(bot *v1alpha1.DGbotChatbot, published, replica *corev1.Secret, now time.Time) string {
 	s := &bot.Status
 	cutOffs := times(nil, bot.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation])
 	requests := times(bot.Spec.IdentityVerification.Rotation.RequestedAt, bot.Annotations[v1alpha1.RotateRequestedAtAnnotation])
@@ -82,9 +82,9 @@ func unrestOfHMAC(bot *v1alpha1.DGbotChatbot, published, copied *corev1.Secret, 
 		return "no HMAC secret is current"
 	case identity.Hash(published.Data[v1alpha1.IdentitySecretKey]) != s.Current.Hash || string(published.Data[v1alpha1.IdentityKID]) != s.Current.KID:
 		return "the Secret is not what the status says"
-	case identity.Hash(copied.Data[v1alpha1.IdentitySecretKey]) != s.Current.Hash:
-		return "the copy is not what the status says"
-	case len(s.Previous) == 0 && (copied.Data["hmac-secret-previous"] != nil || published.Data["hmac-secret-previous"] != nil), copied.Data["hmac-secret-pending"] != nil:
+	case identity.Hash(replica.Data[v1alpha1.IdentitySecretKey]) != s.Current.Hash:
+		return "the replica is not what the status says"
+	case len(s.Previous) == 0 && (replica.Data["hmac-secret-previous"] != nil || published.Data["hmac-secret-previous"] != nil), replica.Data["hmac-secret-pending"] != nil:
 		return "an earlier one is still there"
 	case covers(cutOffs, s.Current.IssuedAt.Time, now):
 		return "a revocation is not carried out"

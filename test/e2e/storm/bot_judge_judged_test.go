@@ -61,8 +61,8 @@ func (c *botChronicle) secret(namespace, name string, mark string, texts ...int6
 	c.add(change{secret: secret, namespace: namespace, name: name, deleted: len(texts) == 0})
 }
 
-func (c *botChronicle) copied(texts ...int64) {
-	c.secret(v1alpha1.IdentityNamespace, copyOf(c.bot).Name, "", texts...)
+func (c *botChronicle) replica(texts ...int64) {
+	c.secret(v1alpha1.IdentityNamespace, replicaOf(c.bot).Name, "", texts...)
 }
 
 func (c *botChronicle) publish(texts ...int64) {
@@ -74,10 +74,10 @@ func issuedBot() *botChronicle {
 	c := newBotChronicle()
 	first := hmacRevision(1, v1alpha1.CauseFirstIssue)
 	c.ledger(nil, first)
-	c.copied(0, 0, 1)
+	c.replica(0, 0, 1)
 	c.publish(1)
 	c.ledger(first, nil)
-	c.copied(1)
+	c.replica(1)
 	return c
 }
 
@@ -93,25 +93,25 @@ func TestTheJudgeOfHMACSecrets(t *testing.T) {
 	}{
 		"all is well": {func(c *botChronicle) {
 			c.announce(v1alpha1.CauseRequest)
-			c.copied(1, 0, 2)
+			c.replica(1, 0, 2)
 			c.publish(2, 1)
 			c.ledger(hmacRevision(2, v1alpha1.CauseRequest), nil)
-			c.copied(2, 1)
+			c.replica(2, 1)
 		}, ""},
 		"published before verifiers know it":       {func(c *botChronicle) { c.announce(v1alpha1.CauseRequest); c.publish(2, 1) }, "promise 1"},
-		"published and never announced":            {func(c *botChronicle) { c.copied(1, 0, 2); c.publish(2, 1) }, "never announced"},
-		"something of its own in the copy":         {func(c *botChronicle) { c.copied(1, 9) }, "into the copy that was never announced"},
+		"published and never announced":            {func(c *botChronicle) { c.replica(1, 0, 2); c.publish(2, 1) }, "never announced"},
+		"something of its own in the replica":      {func(c *botChronicle) { c.replica(1, 9) }, "into the replica that was never announced"},
 		"announced for a loss that was none":       {func(c *botChronicle) { c.announce(v1alpha1.CauseSecretLost) }, "promise 2"},
 		"announced for a revocation that was none": {func(c *botChronicle) { c.announce(v1alpha1.CauseRevocation) }, "promise 2"},
 		"first issued twice":                       {func(c *botChronicle) { c.announce(v1alpha1.CauseFirstIssue) }, "promise 2"},
-		"both lost":                                {func(c *botChronicle) { c.copied(); c.publish(); c.announce(v1alpha1.CauseSecretLost) }, ""},
+		"both lost":                                {func(c *botChronicle) { c.replica(); c.publish(); c.announce(v1alpha1.CauseSecretLost) }, ""},
 		"revoked": {func(c *botChronicle) {
 			c.edit(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification.Rotation.RevokeIssuedBefore = at(1) })
 			c.announce(v1alpha1.CauseRevocation)
 		}, ""},
 		"an older one put back": {func(c *botChronicle) {
 			c.announce(v1alpha1.CauseRequest)
-			c.copied(1, 0, 2)
+			c.replica(1, 0, 2)
 			c.publish(2, 1)
 			c.publish(1)
 		}, "put back"},

@@ -17,44 +17,44 @@ import (
 // botJudge reads the history of the chatbots' HMAC secrets once, in the order in which it was written.
 type botJudge struct {
 	bots map[string]*botStory // by uid
-	// copies by name, with the marks of the last version.
-	copies map[string]*copyState
-	marks  map[string]string
-	broken []string
+	// replicas by name, with the marks of the last version.
+	replicas map[string]*replicaState
+	marks    map[string]string
+	broken   []string
 	// published counts publications of HMAC secrets.
 	published int
 }
 
 // botStory is what is known of one chatbot at a moment of the history.
 type botStory struct {
-	uid, place, copyName string
-	ledger               chatbots.Ledger
+	uid, place, replicaName string
+	ledger                  chatbots.Ledger
 	// ever are all revisions that were in the ledger, by their hash.
 	ever map[string]*v1alpha1.IdentityRevision
 	// revoked are the cut-offs that were ever asked for.
 	revoked []time.Time
 	// withdrawn: it was to have no HMAC secret at some time, or was deleted.
 	withdrawn bool
-	// spoiled counts what the storm did to Secret and copy.
-	spoiledSecret, spoiledCopy bool
-	present                    string
-	highest                    int64
+	// spoiledSecret and spoiledReplica report whether the storm has changed the Secret, and the replica.
+	spoiledSecret, spoiledReplica bool
+	present                       string
+	highest                       int64
 }
 
-// copyState is the copy of an ID: which hashes are in it, and whether the storm has changed it last.
-type copyState struct {
+// replicaState holds the hashes in the replica of an ID, and whether the storm has changed it last.
+type replicaState struct {
 	hashes  []string
 	spoiled bool
 }
 
 func judgeBots(h history) *botJudge {
-	j := &botJudge{bots: map[string]*botStory{}, copies: map[string]*copyState{}, marks: map[string]string{}}
+	j := &botJudge{bots: map[string]*botStory{}, replicas: map[string]*replicaState{}, marks: map[string]string{}}
 	for _, c := range h {
 		switch {
 		case c.bot != nil:
 			j.bot(c)
 		case c.secret != nil && c.namespace == v1alpha1.IdentityNamespace:
-			j.copied(c)
+			j.replica(c)
 		case c.secret != nil && c.secret.Labels[v1alpha1.ChatbotLabel] != "":
 			j.secret(c)
 		}
@@ -78,7 +78,7 @@ func (j *botJudge) bot(c change) {
 	uid := string(c.bot.UID)
 	b := j.bots[uid]
 	if b == nil {
-		b = &botStory{uid: uid, place: c.namespace + "/" + c.name, copyName: copyOf(c.bot).Name, ever: map[string]*v1alpha1.IdentityRevision{}}
+		b = &botStory{uid: uid, place: c.namespace + "/" + c.name, replicaName: replicaOf(c.bot).Name, ever: map[string]*v1alpha1.IdentityRevision{}}
 		j.bots[uid] = b
 	}
 	iv := c.bot.Spec.IdentityVerification
@@ -111,30 +111,30 @@ func (j *botJudge) cause(c change, b *botStory, before chatbots.Ledger, pending 
 	case v1alpha1.CauseRevocation:
 		ok = before.Current != nil && covers(b.revoked, before.Current.IssuedAt.Time, pending.IssuedAt.Time)
 	case v1alpha1.CauseSecretLost, v1alpha1.CauseSecretAltered:
-		ok = b.spoiledCopy && b.spoiledSecret
+		ok = b.spoiledReplica && b.spoiledSecret
 	}
 	if !ok {
 		j.fail(2, c, b, "revision %d was announced for %s, which did not happen", pending.Revision, pending.Cause)
 	}
 }
 
-func (j *botJudge) copied(c change) {
+func (j *botJudge) replica(c change) {
 	ours := j.byUs(c)
-	state := &copyState{spoiled: ours || c.deleted}
+	state := &replicaState{spoiled: ours || c.deleted}
 	for _, suffix := range []string{"", v1alpha1.IdentityPreviousSuffix, v1alpha1.IdentityPendingSuffix} {
 		if text, ok := c.secret.Data[v1alpha1.IdentitySecretKey+suffix]; ok && !c.deleted {
 			state.hashes = append(state.hashes, identity.Hash(text))
 		}
 	}
-	j.copies[c.name] = state
+	j.replicas[c.name] = state
 	for _, b := range j.bots {
-		if b.copyName != c.name || b.uid != c.secret.Labels[v1alpha1.ChatbotLabel] {
+		if b.replicaName != c.name || b.uid != c.secret.Labels[v1alpha1.ChatbotLabel] {
 			continue
 		}
-		b.spoiledCopy = b.spoiledCopy || state.spoiled
+		b.spoiledReplica = b.spoiledReplica || state.spoiled
 		for _, hash := range state.hashes {
 			if !ours && b.ever[hash] == nil && !garbled(c.secret) {
-				j.fail(3, c, b, "the operator wrote something into the copy that was never announced")
+				j.fail(3, c, b, "the operator wrote something into the replica that was never announced")
 			}
 		}
 	}
@@ -143,7 +143,7 @@ func (j *botJudge) copied(c change) {
 // garbled says whether a Secret holds what the storm has written: an operator's other change leaves it for a moment.
 func garbled(secret *corev1.Secret) bool { return len(secret.Data[v1alpha1.IdentitySecretKey]) != 64 }
 
-// secret: what the operator publishes is in the ledger and in the copy, unless somebody asked for its end or the storm took it
+// secret: what the operator publishes is in the ledger and in the replica, unless a user asked for its end or the storm took it
 // away; nothing older is put back.
 func (j *botJudge) secret(c change) {
 	ours := j.byUs(c)
@@ -171,7 +171,7 @@ func (j *botJudge) secret(c change) {
 	if !inLedger && !ended {
 		j.fail(1, c, b, "revision %d was published, and is not in the ledger any more", r.Revision)
 	}
-	if state := j.copies[b.copyName]; !ended && (state == nil || !state.spoiled && !slices.Contains(state.hashes, hash)) {
+	if state := j.replicas[b.replicaName]; !ended && (state == nil || !state.spoiled && !slices.Contains(state.hashes, hash)) {
 		j.fail(1, c, b, "revision %d was published, and verifiers do not know it", r.Revision)
 	}
 	if r.Revision < b.highest && !b.withdrawn {

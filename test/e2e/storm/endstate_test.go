@@ -55,11 +55,11 @@ func look(ctx context.Context, namespaces []string) (*snapshot, error) {
 	return s, nil
 }
 
-// unrest says what has not come to rest yet: every key must be where its spec wants it, and nothing of a deleted one left.
-func (s *snapshot) unrest(now time.Time) []string {
+// unconverged returns what has not converged yet: every key must be as its spec says, and nothing of a deleted key may remain.
+func (s *snapshot) unconverged(now time.Time) []string {
 	var all []string
 	for i := range s.keys {
-		if what := s.unrestOf(&s.keys[i], now); what != "" {
+		if what := s.unconvergedOf(&s.keys[i], now); what != "" {
 			all = append(all, s.keys[i].Namespace+"/"+s.keys[i].Name+": "+what)
 		}
 	}
@@ -69,7 +69,7 @@ func (s *snapshot) unrest(now time.Time) []string {
 	return all
 }
 
-func (s *snapshot) unrestOf(key *v1alpha1.DGbotAPIKey, now time.Time) string {
+func (s *snapshot) unconvergedOf(key *v1alpha1.DGbotAPIKey, now time.Time) string {
 	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
 	if ready == nil || ready.ObservedGeneration != key.Generation {
 		return "its status is old"

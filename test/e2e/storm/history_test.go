@@ -252,7 +252,7 @@ func (s *story) addKey(c change) {
 const forever = int64(1) << 62
 
 func (s *story) addRecord(c change) {
-	// By uid: a name may be used again after somebody deleted the record.
+	// By uid: a name may be used again after an actor deleted the record.
 	at := slices.IndexFunc(s.records, func(r *recordStory) bool { return r.first.UID == c.record.UID })
 	if at < 0 {
 		at = len(s.records)

@@ -170,7 +170,7 @@ var faultyHistories = map[string]struct {
 	}, []int{3, 3}},
 	"an older key put back":   {func(c *chronicle) { c.publish(1) }, []int{3, 3}},
 	"a revision number twice": {func(c *chronicle) { c.mint(2, v1alpha1.CauseRequest, at(61)) }, []int{2, 3, 3}},
-	"revoked by nobody's wish": {func(c *chronicle) {
+	"revoked without a request": {func(c *chronicle) {
 		c.amend(2, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateRevoked })
 	}, []int{1}},
 	"revoked by a cut-off that does not reach it": {func(c *chronicle) {
@@ -186,7 +186,7 @@ var faultyHistories = map[string]struct {
 		c.mint(3, v1alpha1.CauseRequest, at(63))
 		c.amend(3, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateRevoked })
 	}, []int{1}},
-	"disabled by nobody's wish": {func(c *chronicle) {
+	"disabled without a request": {func(c *chronicle) {
 		c.amend(2, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateDisabled })
 	}, []int{1}},
 	"the end of the key in use": {func(c *chronicle) {

@@ -46,7 +46,7 @@ func (j *judge) fail(promise int, revision int64, format string, args ...any) {
 	j.broken = append(j.broken, verdict{promise, revision, j.namespace + "/" + j.name + " " + j.uid + ": " + fmt.Sprintf(format, args...)})
 }
 
-// publications: what the operator writes into the Secret has a record before, that verifies unless somebody asked for
+// publications: what the operator writes into the Secret has a record before, that is valid unless a user asked for
 // its end; revisions only go up; no key is put back.
 func (j *judge) publications() {
 	highest := int64(0)
@@ -142,12 +142,12 @@ func (j *judge) amendment(r *recordStory, before *v1alpha1.DGbotAPIKeyRecord, v 
 	if was.State != is.State && is.State == v1alpha1.StateRevoked && !j.ever(r.created, v.revision, func(k *v1alpha1.DGbotAPIKey) bool {
 		return k.Spec.State == v1alpha1.StateRevoked || covers(cutOffs(k), is.IssuedAt.Time, v.at.Add(clockError))
 	}) && !j.deleted(v.revision) && !j.audited(v1alpha1.AuditRevoked, v.revision) {
-		j.fail(1, v.revision, "revision %d was revoked and nobody had asked for it", was.Revision)
+		j.fail(1, v.revision, "revision %d was revoked and no user had asked for it", was.Revision)
 	}
 	if was.State != is.State && is.State == v1alpha1.StateDisabled && !j.ever(r.created, v.revision, func(k *v1alpha1.DGbotAPIKey) bool {
 		return k.Spec.State == v1alpha1.StateDisabled
 	}) && !j.audited(v1alpha1.AuditDisabled, v.revision) {
-		j.fail(1, v.revision, "revision %d was disabled and nobody had asked for it", was.Revision)
+		j.fail(1, v.revision, "revision %d was disabled and no user had asked for it", was.Revision)
 	}
 	j.marked(before, v)
 	if is.NotAfter != nil && !is.NotAfter.Equal(was.NotAfter) {

@@ -55,7 +55,7 @@ func (t *troupe) close() {
 	}
 }
 
-// said returns the last that each manager has logged of namespaces which somebody complains about: "namespace/name: what".
+// said returns the last that each manager has logged of namespaces in complaints: "namespace/name: what".
 func (t *troupe) said(complaints []string) []string {
 	var all []string
 	for i, log := range t.logs {
@@ -106,7 +106,7 @@ func (t *troupe) oneLife(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	// Half of them die while they start, when everything is due at once; some live long enough to come to rest.
+	// Half of them die while they start, when everything is due at once; some run long enough to converge.
 	life := time.Duration(300+rand.ExpFloat64()*900) * time.Millisecond
 	switch rand.IntN(6) {
 	case 0:

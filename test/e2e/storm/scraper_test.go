@@ -48,7 +48,7 @@ func newScraper(ctx context.Context, folder string) (*scraper, error) {
 	}, err
 }
 
-// run scrapes until the context ends. That nobody answers is usual: the manager is dead half of the time.
+// run scrapes until the context ends. Often no manager answers: it is down half of the time.
 func (s *scraper) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if s.scrape(ctx) == nil {

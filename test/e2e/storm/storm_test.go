@@ -46,7 +46,7 @@ var (
 	admin client.WithWatch
 )
 
-// calm bounds how long the world may take to come to rest after the storm. Attempts to publish that fail one after the other, as many do
+// calm bounds how long the world may take to converge after the storm. Attempts to publish that fail one after the other, as many do
 // where the machine is slow, are made up to 5 minutes apart.
 const calm = 6 * time.Minute
 
@@ -197,7 +197,7 @@ func rules() *v1alpha1.DGbotEnvironment {
 // someRules keep some keys from being issued first, and make others say that they break a rule. None of them is a cause to issue.
 var someRules = []string{
 	`{"spec":{"allowedScopes":["s.1","s.2"]}}`, `{"spec":{"oneKeyPerChatbot":true}}`, `{"spec":{"maxKeysPerNamespace":3}}`,
-	`{"spec":{"namespaceSelector":{"matchLabels":{"nobody":"has-it"}}}}`,
+	`{"spec":{"namespaceSelector":{"matchLabels":{"no-namespace":"has-it"}}}}`,
 }
 
 // changeRules gives the environment rules for a moment, and takes them away for a longer one. In the end there are none.
@@ -235,24 +235,24 @@ func (s *storm) settle() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	go s.scraper.run(ctx)
 	defer cancel()
-	var unrest []string
+	var unconverged []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {
 		_, _ = tick(ctx)
 		seen, err := look(ctx, s.namespaces)
 		if err != nil {
-			unrest = append(unrest, err.Error())
+			unconverged = append(unconverged, err.Error())
 			return false, nil
 		}
-		unrest = seen.unrest(time.Now())
-		bots, err := unrestOfBots(ctx, s.namespaces, time.Now())
+		unconverged = seen.unconverged(time.Now())
+		bots, err := unconvergedBots(ctx, s.namespaces, time.Now())
 		if err != nil {
 			bots = append(bots, err.Error())
 		}
-		unrest = append(unrest, bots...)
-		return len(unrest) == 0, nil
+		unconverged = append(unconverged, bots...)
+		return len(unconverged) == 0, nil
 	})
 	if err != nil {
-		s.t.Fatalf("no rest within %s:\n%s", calm, strings.Join(append(unrest, s.troupe.said(unrest)...), "\n"))
+		s.t.Fatalf("not converged within %s:\n%s", calm, strings.Join(append(unconverged, s.troupe.said(unconverged)...), "\n"))
 	}
 	s.quiet()
 }

@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// timeline tells a story line by line, for whoever has to find out why a promise was broken.
+// timeline returns a story line by line, for developers who look for the reason of a broken promise.
 func (s *story) timeline() string {
 	lines := map[int64][]string{}
 	add := func(revision int64, format string, args ...any) {

@@ -18,8 +18,8 @@ import (
 	"dgbot.io/key-operator/controllers/internal/reservation"
 )
 
-// TestTwoClaimantsAtTheSameInstant: one has the ID, and the other says who.
-func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
+// TestReservation_OfTwoChatbotsAtTheSameInstant: one chatbot gets the ID, and the message of the other names it.
+func TestReservation_OfTwoChatbotsAtTheSameInstant(t *testing.T) {
 	for range 10 {
 		w := newFixture(t)
 		names := []string{botName, "other"}
@@ -47,8 +47,9 @@ func TestTwoClaimantsAtTheSameInstant(t *testing.T) {
 	}
 }
 
-// TestTheClaimsOfAnotherOperator, which works in other namespaces, are left alone, and are no error.
-func TestTheClaimsOfAnotherOperator(t *testing.T) {
+// TestReservation_OfAnotherInstanceStays: the operator does not touch the reservation of an instance that works in other namespaces, and
+// returns no error.
+func TestReservation_OfAnotherInstanceStays(t *testing.T) {
 	theirs, w := newFixture(t), newFixture(t)
 	theirs.createBot("theirs", func(bot *v1alpha1.DGbotChatbot) { withHMAC(bot); bot.Spec.ChatbotID = w.ownID() })
 	theirs.restBots(live, "theirs")
@@ -76,7 +77,7 @@ func TestTheClaimsOfAnotherOperator(t *testing.T) {
 	if got := w.botReason(botName); got != v1alpha1.ChatbotIDConflictReason {
 		t.Errorf("Ready has the reason %s", got)
 	}
-	if copied := w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name); w.lock(w.ownID()) == nil || copied == nil {
-		t.Error("the other operator's claim or copy is gone")
+	if replica := w.secretOf(v1alpha1.IdentityNamespace, reservation.NameOf(w.ownID()).Name); w.reservationOf(w.ownID()) == nil || replica == nil {
+		t.Error("the reservation or the replica of the other instance is gone")
 	}
 }
