@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command benchverifier measures the built verifier: its answers against those of a server of the same kind that decides
-// nothing, its memory and its start among many records, and how soon it refuses a key that was revoked. `make bench` calls it.
+// nothing, its memory and its start among many records, and how soon it rejects a key that was revoked. `make bench` calls it.
 package main
 
 import (

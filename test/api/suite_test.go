@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package api tests what the API server makes of manifests with config/default installed: what it refuses and in which
+// Package api tests what the API server makes of manifests with config/default installed: what it rejects and in which
 // words, what it accepts, and that the operator can decode whatever it accepts. No operator runs.
 package api
 

@@ -22,7 +22,7 @@ func afterwards(ctx context.Context) error {
 	return errors.Join(noKeyIsOutsideItsSecret(ctx), everyRightIsUsed(ctx))
 }
 
-// exposes says whether a text holds a key: as it is, its secret part, or either in base64 as a Secret prints it.
+// exposes reports whether a text holds a key: as it is, its secret part, or either in base64 as a Secret prints it.
 func exposes(where, key string) bool {
 	secretPart := key[strings.LastIndex(key, "_")+1:]
 	encoded := base64.StdEncoding.EncodeToString([]byte(key))

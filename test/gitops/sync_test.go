@@ -210,7 +210,7 @@ func (m *team) revertsDrift() {
 	}
 }
 
-// labelled says whether a record of the backend's key in production has a label.
+// labelled reports whether a record of the backend's key in production has a label.
 func (m *team) labelled(label string) bool {
 	return slices.ContainsFunc(m.records("support"), func(record v1alpha1.DGbotAPIKeyRecord) bool {
 		return record.Spec.Label == label && record.Spec.APIKeyRef.Name == "website-backend"

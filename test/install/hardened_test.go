@@ -77,7 +77,7 @@ func startHardened(t *testing.T, kustomization string) *hardened {
 
 func (h *hardened) auditLog() string { return filepath.Join(h.folder, "audit.log") }
 
-// encryption writes docs/control-plane/encryption.yaml with a key in it, as its reader is told to.
+// encryption writes docs/control-plane/encryption.yaml with a key in it, as the comment in the file asks.
 func (h *hardened) encryption(t *testing.T) string {
 	t.Helper()
 	example, err := os.ReadFile(filepath.Join(controlplane.Repository(), "docs", "control-plane", "encryption.yaml"))

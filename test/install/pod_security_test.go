@@ -13,7 +13,7 @@ import (
 )
 
 // restrictedPodsAreTaken: the API server takes a Pod of an installed Deployment, named like its account, into the installed
-// namespace, which asks for the restricted standard; it refuses it as soon as one of its restrictions is left out.
+// namespace, which asks for the restricted standard; the API server rejects it if one of its restrictions is missing.
 func (h *hardened) restrictedPodsAreTaken(name string) {
 	h.T.Helper()
 	template := h.deploymentOf(name).Spec.Template

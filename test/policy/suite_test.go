@@ -128,7 +128,7 @@ func (l *listener) HandleWarningHeader(_ int, _ string, text string) {
 	l.warnings = append(l.warnings, text)
 }
 
-// said is what a writer is told.
+// said is the answer to a write.
 type said struct {
 	warnings []string
 	// refusal is empty if the write was accepted.

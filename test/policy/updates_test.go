@@ -18,7 +18,7 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 )
 
-// leaky makes a namespace that holds the objects, and only then refuses keys.
+// leaky makes a namespace that holds the objects, and only then rejects keys.
 func leaky(t *testing.T, name string, objects ...client.Object) {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Labels: map[string]string{label: "allow"}}}

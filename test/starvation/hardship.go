@@ -47,7 +47,7 @@ const (
 	Winner = "winner"
 	// Full has a quota for Secrets that is used up.
 	Full = "starve-full"
-	// Refusing has a webhook that refuses Secrets.
+	// Refusing has a webhook that rejects Secrets.
 	Refusing = "starve-refusing"
 	// Hanging has a webhook that never answers.
 	Hanging = "starve-hanging"

@@ -152,7 +152,7 @@ func run(t *testing.T, mount, content, file, program string, args ...string) str
 	return strings.TrimSpace(string(out))
 }
 
-// has says whether a program is there. In CI, which installs them where it can, a missing one is a failure.
+// has reports whether a program is there. In CI, which installs them where it can, a missing one is a failure.
 func has(t *testing.T, program string) bool {
 	t.Helper()
 	_, err := exec.LookPath(program)

@@ -68,10 +68,10 @@ func (t *tally) hasRemoved(record *v1alpha1.DGbotAPIKeyRecord) bool {
 	return t.removed[record.UID]
 }
 
-// deed is something that is done to a key. What fails, because the API server is down or refuses it, is not done again.
+// deed is something that is done to a key. What fails, because the API server is down or rejects it, is not done again.
 type deed struct {
 	name string
-	// loss says whether it makes the operator replace the Secret.
+	// loss reports whether it makes the operator replace the Secret.
 	loss bool
 	do   func(a *actor, ctx context.Context, v *victim) error
 }
@@ -195,7 +195,7 @@ func (a *actor) look(ctx context.Context, v *victim) {
 	a.deeds.seen.Add(1)
 }
 
-// create creates the key where there is none; it says whether it did.
+// create creates the key where there is none; it reports whether it did.
 func (a *actor) create(ctx context.Context, v *victim) bool {
 	key := &v1alpha1.DGbotAPIKey{
 		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: v.name},

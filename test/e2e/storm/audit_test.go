@@ -41,7 +41,7 @@ func vouch(ctx context.Context) {
 	}
 }
 
-// auditActs says whether the audit holds some key at the moment: a storm goes on until it has seen that.
+// auditActs reports whether the audit holds some key at the moment: a storm goes on until it has seen that.
 func auditActs(ctx context.Context) bool {
 	var records v1alpha1.DGbotAPIKeyRecordList
 	err := admin.List(ctx, &records)
@@ -67,7 +67,7 @@ func (a *actor) keep(ctx context.Context, v *victim) error {
 	return a.annotate(ctx, v, v1alpha1.KeptAtAnnotation, second(time.Second))
 }
 
-// audited says whether the audit had come to a stage with the key before a revision, by what stood on its records.
+// audited reports whether the audit had come to a stage with the key before a revision, by what stood on its records.
 func (j *judge) audited(stage v1alpha1.AuditStage, before int64) bool {
 	for _, r := range j.records {
 		for _, v := range r.versions {

@@ -66,7 +66,7 @@ func (j *botJudge) fail(promise int, c change, b *botStory, format string, args 
 	j.broken = append(j.broken, fmt.Sprintf("promise %d broken at etcd revision %d: chatbot %s: %s", promise, c.revision, b.place, fmt.Sprintf(format, args...)))
 }
 
-// byUs says whether the storm wrote a version of a Secret.
+// byUs reports whether the storm wrote a version of a Secret.
 func (j *botJudge) byUs(c change) bool {
 	place, mark := c.namespace+"/"+c.name, c.secret.Annotations[touchedAnnotation]
 	ours := !c.deleted && mark != "" && mark != j.marks[place]
@@ -140,7 +140,7 @@ func (j *botJudge) replica(c change) {
 	}
 }
 
-// garbled says whether a Secret holds what the storm has written: an operator's other change leaves it for a moment.
+// garbled reports whether a Secret holds what the storm has written: an operator's other change leaves it for a moment.
 func garbled(secret *corev1.Secret) bool { return len(secret.Data[v1alpha1.IdentitySecretKey]) != 64 }
 
 // secret: what the operator publishes is in the ledger and in the replica, unless a user asked for its end or the storm took it

@@ -72,7 +72,7 @@ func (j *judge) restored(last *recordStory, to int64) *recordStory {
 // slowest is how long a manager takes at most from reading the Secret to creating a record, pauses included.
 const slowest = 15 * time.Second
 
-// called says whether a record's cause is in the history between the publication before it and its creation.
+// called reports whether a record's cause is in the history between the publication before it and its creation.
 func (j *judge) called(r, last *recordStory) bool {
 	cause := r.first.Spec.Cause
 	if last == nil {
@@ -110,7 +110,7 @@ func (j *judge) called(r, last *recordStory) bool {
 	return false
 }
 
-// answers says whether a request or cut-off had been made that the revision before did not satisfy and this one does.
+// answers reports whether a request or cut-off had been made that the previous revision did not satisfy and this revision does.
 func (j *judge) answers(r *recordStory, satisfied time.Time) bool {
 	asked := requests
 	switch r.first.Spec.Cause {
@@ -140,7 +140,7 @@ func (j *judge) reactivated(r, last *recordStory) bool {
 	return false
 }
 
-// lost says whether the Secret was gone at some time between two revisions.
+// lost reports whether the Secret was gone at some time between two revisions.
 func (j *judge) lost(from, to int64) bool {
 	for _, v := range j.secrets {
 		if v.revision > from && v.revision < to && !v.exists {
@@ -150,7 +150,7 @@ func (j *judge) lost(from, to int64) bool {
 	return false
 }
 
-// altered says whether the test put something else into the Secret after a publication.
+// altered reports whether the test put something else into the Secret after a publication.
 func (j *judge) altered(last *recordStory, to int64) bool {
 	for _, v := range j.secrets {
 		if v.revision > last.published && v.revision < to && v.exists && v.byUs && v.hash != last.first.Spec.Hash {

@@ -343,7 +343,7 @@ func times(spec *metav1.Time, annotation string) []time.Time {
 	return all
 }
 
-// covers says whether one of several cut-offs, due at a time, covers a revision issued then.
+// covers reports whether one of several cut-offs, due at a time, covers a revision issued then.
 func covers(asked []time.Time, issued, now time.Time) bool {
 	return slices.ContainsFunc(asked, func(at time.Time) bool { return !at.Before(issued) && !at.After(now) })
 }

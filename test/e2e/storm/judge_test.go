@@ -25,7 +25,7 @@ func (v verdict) String() string {
 	return fmt.Sprintf("promise %d broken at etcd revision %d: %s", v.promise, v.revision, v.text)
 }
 
-// judge returns the promises that were broken in a story. removed says whether the test itself removed a record.
+// judge returns the promises that were broken in a story. removed reports whether the test itself removed a record.
 func (s *story) judge(removed func(record *v1alpha1.DGbotAPIKeyRecord) bool) []verdict {
 	j := &judge{story: s, removed: removed}
 	for _, r := range s.records {
@@ -120,7 +120,7 @@ func (j *judge) deletion(r *recordStory) {
 	}
 }
 
-// deleted says whether the key's deletion had begun before a revision.
+// deleted reports whether the key's deletion had begun before a revision.
 func (j *judge) deleted(before int64) bool {
 	return j.gone != 0 && j.gone < before || j.ever(0, before, func(k *v1alpha1.DGbotAPIKey) bool { return k.DeletionTimestamp != nil })
 }
@@ -181,7 +181,7 @@ func (j *judge) ending(r *recordStory, v recordVersion) {
 	j.fail(1, v.revision, "revision %d (published at %d) was given the end %s, which nothing calls for", r.first.Spec.Revision, r.published, end.Format(time.RFC3339))
 }
 
-// ever says whether a version of the key that was there between two revisions has a property.
+// ever reports whether a version of the key that was there between two revisions has a property.
 func (j *judge) ever(from, to int64, has func(*v1alpha1.DGbotAPIKey) bool) bool {
 	for _, v := range j.versions {
 		if v.from < to && v.until > from && has(v.key) {

@@ -281,7 +281,7 @@ func (s *storm) quiet() {
 	s.t.Errorf("promise 6 broken: writes while nothing changes:\n%s", strings.Join(loud, "\n"))
 }
 
-// scheduled says whether a change belongs to a key that rotates every minute.
+// scheduled reports whether a change belongs to a key that rotates every minute.
 func (s *storm) scheduled(c change) bool {
 	if c.bot != nil || c.secret != nil && c.secret.Labels[v1alpha1.ChatbotLabel] != "" {
 		return false
