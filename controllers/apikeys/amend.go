@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,12 +23,17 @@ import (
 	"dgbot.io/key-operator/controllers/internal/published"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
+	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 // repairPause is how long a Secret or a record is not written after something undid a write of it: what undoes it may change something each
 // time, which would cause the next attempt at once.
 const repairPause = time.Minute
+
+// maxWithdrawals bounds how many records of one key are patched at the same time.
+const maxWithdrawals = 8
 
 // amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
 // a second instance writes the same, or is rejected, which means that another one went further.
@@ -161,6 +169,65 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step step
 	}
 	seen.Records = kept
 	return nil
+}
+
+// withdrawKnown revokes or disables the records that the cache has, as the state or the deletion of the key asks. The pass has not read anything
+// live yet: a list waits until the API server's cache has followed etcd, which takes about 100 ms, and a leaked key would be accepted for
+// that long.
+//
+// The records are from the cache, and the key is read live after them. Thus each of these records was created before the state that
+// withdraws it was read. The other order was refused: it could revoke a revision that another instance has issued since a user enabled
+// the key again.
+//
+// The live observation that follows finds the records that the cache does not have yet, and retries the patches that failed: that is why an
+// error is only logged here.
+func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) {
+	if rejectsRecords(cached.Key) || len(lifecycle.WithdrawnByState(cached.Key, cached.Records, r.Clock.Now())) == 0 {
+		return
+	}
+	key := &v1alpha1.DGbotAPIKey{}
+	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(cached.Key), key)
+	if err != nil || !found || key.UID != cached.Key.UID {
+		return
+	}
+	var patches errgroup.Group
+	patches.SetLimit(maxWithdrawals)
+	for _, step := range lifecycle.WithdrawnByState(key, cached.Records, r.Clock.Now()) {
+		patches.Go(func() error {
+			// Each has a copy of the records, because amend replaces the one that it changed.
+			seen := &observed{Observation: lifecycle.Observation{Key: key, Records: slices.Clone(cached.Records)}}
+			if err := r.amend(ctx, seen, step); err != nil {
+				ctrl.LoggerFrom(ctx).V(1).Info("Failed to withdraw a record before the live observation, which retries it", "record", step.Name, "error", err.Error())
+			}
+			return nil
+		})
+	}
+	_ = patches.Wait()
+}
+
+// rejectsRecords reports whether the status says that the API server rejects changes of records. Then they are retried with back-off, by the
+// live observation alone.
+func rejectsRecords(key *v1alpha1.DGbotAPIKey) bool {
+	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.RecordWriteRefusedReason
+}
+
+// reportsWithdrawal reports whether a planned status says for the first time that something was withdrawn. A cache may lack a record that
+// is still accepted, so that only a live list proves it.
+func reportsWithdrawal(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
+	if planned == nil {
+		return false
+	}
+	return effective.StateOf(key) != v1alpha1.StateActive && planned.ObservedGeneration != key.Status.ObservedGeneration ||
+		!revokedBefore(planned).Equal(revokedBefore(&key.Status))
+}
+
+// revokedBefore returns the cut-off up to which a status says that all revisions are revoked; nil if it says nothing.
+func revokedBefore(status *v1alpha1.DGbotAPIKeyStatus) *metav1.Time {
+	if status.LastHandledRequest == nil {
+		return nil
+	}
+	return status.LastHandledRequest.RevokeIssuedBefore
 }
 
 // repairSecret restores what the operator publishes in the Secret. It is a patch of the differences and no write.Put: the key is not among them,

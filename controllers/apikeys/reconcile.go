@@ -78,7 +78,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
 		return ctrl.Result{RequeueAfter: cacheLag}, nil
 	}
-	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) || seen.unconfirmed && differs(decision.Status, seen.Key) {
+	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) ||
+		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
+		r.withdrawKnown(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.converge(ctx, request.NamespacedName)
 		if err != nil {
