@@ -46,8 +46,26 @@ type Audit struct {
 // Of asks the audit of the key's environment.
 func Of(k *facts.Known) Audit {
 	a := auditor{k}.find()
-	a.State, a.IsHeld = effective.UnderAudit(k.Wants.State, a.holdsTo())
+	a.State, a.IsHeld = effective.UnderAudit(k.Wants.State, heldState(a.Mark))
 	return a
+}
+
+// StateOf returns the state that a revision gets from its owner's spec and from the audit. The newest revision gets that of the audit with the
+// write that notes the mark on its record. The others stay as they are until the mark is there: if that write fails, no record may be left
+// that the audit has withdrawn, and for which nothing shows that it was the audit.
+func StateOf(k *facts.Known, a *Audit, record *revisions.Revision) v1alpha1.KeyState {
+	newest := k.Owned[0]
+	if record == newest {
+		return a.State
+	}
+	state := record.State
+	if least, _ := effective.UnderAudit(k.Wants.State, heldState(newest.Mark)); effective.Strictness[state] < effective.Strictness[least] {
+		state = least
+	}
+	if effective.Strictness[state] > effective.Strictness[a.State] {
+		state = a.State
+	}
+	return state
 }
 
 // auditor judges the uses of a key.
@@ -215,12 +233,12 @@ func CountsFrom(k *facts.Known, record *revisions.Revision) bool {
 	return rulesOf(&k.Environment) != nil && record == askedFor(k.Owned)
 }
 
-// holdsTo returns the state that the audit holds the key to.
-func (a *Audit) holdsTo() v1alpha1.KeyState {
+// heldState returns the state that the audit holds a key to by its mark; Active without one.
+func heldState(mark *revisions.AuditMark) v1alpha1.KeyState {
 	switch {
-	case a.Mark == nil:
+	case mark == nil:
 		return v1alpha1.StateActive
-	case a.Mark.Stage == v1alpha1.AuditRevoked:
+	case mark.Stage == v1alpha1.AuditRevoked:
 		return v1alpha1.StateRevoked
 	}
 	return v1alpha1.StateDisabled

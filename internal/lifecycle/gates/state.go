@@ -25,13 +25,10 @@ import (
 
 // WantedState returns the state that the record of a revision is to have.
 func (g *Gated) WantedState(record *revisions.Revision) v1alpha1.KeyState {
-	switch {
-	case g.Audit.State == v1alpha1.StateRevoked || g.Requests.Revoke.Covers(record.RevocableFrom()):
+	if g.Requests.Revoke.Covers(record.RevocableFrom()) {
 		return v1alpha1.StateRevoked
-	case g.Audit.State == v1alpha1.StateDisabled:
-		return v1alpha1.StateDisabled
 	}
-	return v1alpha1.StateActive
+	return audit.StateOf(g.Known, &g.Audit, record)
 }
 
 // auditGate is closed while the audit keeps the key from verifying.
