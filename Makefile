@@ -47,13 +47,16 @@ test: $(CONTROLPLANE) ## All tests, then what 'verify' checks. EXHAUSTIVE=1, as 
 	@$(MAKE) test-release
 	@$(MAKE) verify
 
-# What attacks the verifier takes both processors, so it runs alone: clients of another package's tests would wait for their turn.
-attacks := $$(go list ./test/starvation)
+# These take both processors, so each runs alone: clients of another package's tests would wait for their turn. The attacks run without the
+# race detector, which would slow the attackers, and not the built verifier.
+others = $$(go list ./... | grep -v -e '/test/starvation$$' -e '/test/attack$$'$(foreach package,$(1), -e '$(package)'))
 
+# Most suites wait for a control plane of their own. So more of them run at the same time than there are processors, the longest first.
 .PHONY: test-small
 test-small:
-	go test -short -timeout 30m $$(go list ./... | grep -vx $(attacks))
-	go test -short -timeout 30m ./test/starvation -starvation.keys=60 -starvation.foreign=500 -starvation.conflicts=100 -starvation.blocked=6 -starvation.bulk=200 -starvation.sharing=40 -starvation.connections=500 -starvation.attack=2s
+	go test -short -p 4 -parallel 4 -timeout 30m ./test/e2e ./controllers ./test/verifier ./test/install $(call others)
+	go test -short -timeout 30m ./test/starvation
+	go test -short -timeout 30m ./test/attack
 
 # The crash matrix in full size runs without the race detector, which makes it three times slower and finds nothing more in one
 # reconciler that is stopped at another write.
@@ -62,8 +65,9 @@ test-exhaustive:
 	go test -timeout 30m ./internal/lifecycle/...
 	go test -timeout 30m -run CrashMatrix ./controllers
 	go test $(RACE) -short -timeout 30m ./controllers
-	go test $(RACE) -timeout 30m $$(go list ./... | grep -v -e /internal/lifecycle -e '/controllers$$' | grep -vx $(attacks))
+	go test $(RACE) -timeout 30m $(call others,/internal/lifecycle /controllers$$)
 	go test $(RACE) -timeout 30m ./test/starvation
+	go test -timeout 30m ./test/attack
 
 ##@ Running
 
@@ -132,7 +136,8 @@ bench-verifier: $(CONTROLPLANE)
 .PHONY: soak
 soak: $(CONTROLPLANE) ## A storm over two managers, again and again (STORMS=20 of DURATION=85s over KEYS=200), then starvation, policies and load on the verifier in full size.
 	go test -v -timeout 0 -run TestStorm -count=$(or $(STORMS),20) ./test/e2e/storm -storm.duration=$(or $(DURATION),85s) -storm.keys=$(or $(KEYS),200) -storm.delete-records
-	go test -v -timeout 1h -count=1 ./test/starvation -starvation.keys=2000 -starvation.foreign=20000 -starvation.large=30 -starvation.bulk=3000 -starvation.sharing=600 -starvation.large-configmaps=1000 -starvation.annotated-secrets=1000 -starvation.connections=12257 -starvation.attack=30s
+	go test -v -timeout 1h -count=1 ./test/starvation -starvation.keys=2000 -starvation.foreign=20000 -starvation.large=30 -starvation.bulk=3000 -starvation.sharing=600 -starvation.large-configmaps=1000 -starvation.annotated-secrets=1000
+	go test -v -timeout 1h -count=1 ./test/attack -attack.connections=12257 -attack.time=30s
 	go test -v -timeout 1h -count=1 -run CostLittle ./test/policy -policy.every-shape
 	go test -v -timeout 1h -count=1 -run 'UnderLoad|FollowRotations' ./test/verifier -load.revocations=10000 -load.keys=500
 

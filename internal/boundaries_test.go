@@ -197,11 +197,13 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		},
 	},
 	"test/scenarios": {may: []string{module + "/internal/testenv", "github.com/rogpeppe/go-internal/testscript"}},
-	// It attacks the verifier.
 	"test/starvation": {
+		may: []string{module + "/api/v1alpha1", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "sigs.k8s.io/controller-runtime"},
+	},
+	"test/attack": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go/util/cert",
-			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
+			module + "/internal/testenv", "k8s.io/client-go/util/cert",
+			"github.com/envoyproxy/go-control-plane/envoy", "golang.org/x/net/http2", "google.golang.org/grpc",
 		},
 	},
 	// It asks as Envoy does, and reads Envoy's configuration.

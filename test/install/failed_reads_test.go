@@ -120,6 +120,7 @@ func (h *hardened) signer(name string) string {
 // TestRevocation_WithoutRights: whatever right the running manager loses, what only takes away is done, and the key heals by itself
 // when the right is back.
 func TestRevocation_WithoutRights(t *testing.T) {
+	t.Parallel()
 	h := startHardened(t, "default")
 	h.operate(nil, "--zap-log-level=info")
 	h.Must(rules, "apply", "-f", "-")

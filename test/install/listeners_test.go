@@ -17,6 +17,7 @@ import (
 
 // TestListeners_NameFlagAndAddressOfATakenPort, of each listener of manager and verifier.
 func TestListeners_NameFlagAndAddressOfATakenPort(t *testing.T) {
+	t.Parallel()
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}

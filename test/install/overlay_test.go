@@ -64,6 +64,7 @@ func overlay(t *testing.T, more ...string) string {
 }
 
 func TestAnOverlayWorksAsTheOriginalDoes(t *testing.T) {
+	t.Parallel()
 	if err := built(); err != nil {
 		t.Fatal(err)
 	}

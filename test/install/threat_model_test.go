@@ -54,6 +54,7 @@ rules:
 
 // TestTheThreatModelHolds: what docs/threat-model.md says of an installation of config/default.
 func TestTheThreatModelHolds(t *testing.T) {
+	t.Parallel()
 	h := startHardened(t, "default")
 	h.Must("", "create", "namespace", "support")
 	h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "samples", "roles"))

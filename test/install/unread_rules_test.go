@@ -14,6 +14,7 @@ import (
 // TestFirstIssue_WaitsForTheRightToReadRules: a manager that works in some namespaces, and may not read the rules of environments or the
 // labels that they select by, issues no key, reports why, and issues the key once it may. Not requiring environments changes none of it.
 func TestFirstIssue_WaitsForTheRightToReadRules(t *testing.T) {
+	t.Parallel()
 	h := startHardened(t, filepath.Join("overlays", "namespaced"))
 	h.Must("", "create", "namespace", "support")
 	h.Must("", "apply", "-k", filepath.Join(controlplane.Repository(), "config", "overlays", "namespaced", "watched"), "-n", "support")

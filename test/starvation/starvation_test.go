@@ -38,6 +38,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	testenv.ShortSizes(map[string]string{
+		"starvation.keys": "60", "starvation.foreign": "500", "starvation.conflicts": "100", "starvation.blocked": "6", "starvation.bulk": "200",
+		"starvation.sharing": "40",
+	})
 	options := testenv.Options{AuditOperator: true, Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator}}
 	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }

@@ -24,7 +24,7 @@ const (
 	metricsListener = "metrics"
 )
 
-// The parts of the memory limit. Clients cannot take the part of the records: TestVerifier_HoldsUnderAttack in test/starvation measures it.
+// The parts of the memory limit. Clients cannot take the part of the records: TestVerifier_HoldsUnderAttack in test/attack measures it.
 const (
 	// unknownMemory replaces an unknown limit, in bytes.
 	unknownMemory = 2 << 30

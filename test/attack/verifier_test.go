@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package starvation
+package attack
 
 import (
 	"context"
@@ -25,13 +25,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
-	hostileConnections = flag.Int("starvation.connections", 1500, "how many connections a client opens to the verifier at once")
-	attackTime         = flag.Duration("starvation.attack", 6*time.Second, "how long each attack on the verifier lasts")
+	hostileConnections = flag.Int("attack.connections", 1500, "how many connections a client opens to the verifier at once")
+	attackTime         = flag.Duration("attack.time", 6*time.Second, "how long each attack on the verifier lasts")
 )
 
 const (
@@ -78,16 +77,13 @@ func startAttackedWith(t *testing.T, secured *tls.Config, args ...string) *attac
 			must(t, v.program.Kill())
 		}
 	})
-	must(t, poll(t.Context(), "the verifier is ready", func(ctx context.Context) (bool, error) {
-		return v.asks(v.newClient(neighbor)) == nil, nil
-	}))
+	world.Eventually(t, "the verifier is ready", func() bool { return v.asks(v.newClient(neighbor)) == nil })
 	return v
 }
 
 // TestVerifier_HoldsUnderAttack: whatever clients without a key send, over however many connections, the verifier stays far below the
 // shipped memory limit, and answers a gateway over its connection and over new ones.
 func TestVerifier_HoldsUnderAttack(t *testing.T) {
-	must(t, controlplane.BuildVerifier())
 	for _, protocol := range []struct {
 		attacks     map[string]func(ctx context.Context, to target) error
 		connections int
@@ -116,7 +112,6 @@ func TestVerifier_HoldsUnderAttack(t *testing.T) {
 // TestVerifier_KeepsRoomForAddressesWithoutConnections: clients of many addresses take all connections that they may. Further ones are
 // rejected and counted, a gateway's existing connections are answered, and the kubelet, whose address has none, still gets an answer.
 func TestVerifier_KeepsRoomForAddressesWithoutConnections(t *testing.T) {
-	must(t, controlplane.BuildVerifier())
 	for listener, idle := range map[string]func(ctx context.Context, to target) error{"http": http1Attacks["idle connections"], "grpc": http2Attacks["idle connections"]} {
 		t.Run(listener, func(t *testing.T) {
 			v := startAttacked(t)
@@ -305,17 +300,17 @@ func (v *attacked) metric(series string) int {
 // asked again, until a minute has passed.
 func (v *attacked) scrape() (content string) {
 	v.t.Helper()
-	must(v.t, poll(v.t.Context(), "the metrics can be read", func(ctx context.Context) (bool, error) {
+	world.Eventually(v.t, "the metrics can be read", func() bool {
 		client := newHTTPClient(neighbor)
 		defer client.CloseIdleConnections()
 		response, err := client.Get("http://" + v.metrics + "/metrics")
 		if err != nil {
-			return false, nil
+			return false
 		}
 		defer func() { _ = response.Body.Close() }()
 		read, err := io.ReadAll(response.Body)
 		content = string(read)
-		return err == nil, nil
-	}))
+		return err == nil
+	})
 	return content
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package starvation
+package attack
 
 import (
 	"context"
@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/cert"
-
-	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 // shares are the parts of the memory limit that the connections of each listener may take, in bytes at the shipped limit, and requests that
@@ -62,7 +60,6 @@ func connectionKinds() (kinds []connectionKind) {
 // TestVerifier_ConnectionsFitTheirShare: at the shipped memory limit, as many connections as a listener accepts take no more than the share
 // from which the default of --max-connections follows, in whatever state clients hold them. It logs what a connection of each kind takes.
 func TestVerifier_ConnectionsFitTheirShare(t *testing.T) {
-	must(t, controlplane.BuildVerifier())
 	for _, kind := range connectionKinds() {
 		t.Run(kind.name, func(t *testing.T) {
 			args, secured := []string{}, (*tls.Config)(nil)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package starvation
+package attack
 
 import (
 	"bytes"
