@@ -23,6 +23,11 @@ const (
 	frameCost = 160
 	// http2Buffer is the size of the buffer for reads. It is also large enough for whole small requests.
 	http2Buffer = 4 << 10
+	// resetPause is for how long a stream that the client has reset counts after its handler has ended. A reset costs a client nothing, and
+	// the server the headers and a handler: without the pause, a few connections made garbage faster than it was collected, which took more
+	// than the memory limit of config/verifier. Closing connections with many resets was refused: a gateway resets streams too, when its own
+	// clients give up.
+	resetPause = 100 * time.Millisecond
 	// writeTimeout is how long a client may leave its answers unread.
 	writeTimeout = 10 * time.Second
 
@@ -237,11 +242,19 @@ func (c *http2Connection) reset(id uint32) {
 	defer c.mutex.Unlock()
 	is := c.streams[id]
 	if !is.handled {
-		c.forget(id)
+		c.forgetReset(id)
 		return
 	}
 	is.reset = true
 	c.streams[id] = is
+}
+
+// forgetReset forgets a stream that the client has reset. What it has taken is returned after resetPause.
+func (c *http2Connection) forgetReset(id uint32) {
+	if is, known := c.streams[id]; known {
+		delete(c.streams, id)
+		time.AfterFunc(resetPause, func() { c.account.Give(is.taken) })
+	}
 }
 
 // handle notes that a handler works on a stream.
@@ -261,7 +274,7 @@ func (c *http2Connection) handled(id uint32) {
 	is, known := c.streams[id]
 	switch {
 	case is.reset:
-		c.forget(id)
+		c.forgetReset(id)
 	case known:
 		is.handled = false
 		c.streams[id] = is
