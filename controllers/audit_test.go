@@ -36,9 +36,9 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 		disabled, revoked int64
 		nextStage, minted bool
 	}{
-		{after: 91, stage: v1alpha1.AuditUnused, event: "Warning NotUsed Not used since", ready: v1alpha1.IssuedReason, nextStage: true},
-		{after: 31, stage: v1alpha1.AuditDisabled, event: "Warning DisabledByAudit Disabled by the audit", ready: v1alpha1.DisabledReason, disabled: 1, nextStage: true},
-		{after: 61, stage: v1alpha1.AuditRevoked, event: "Warning RevokedByAudit Revoked for good by the audit", ready: v1alpha1.RevokedReason, revoked: 1},
+		{after: 91, stage: v1alpha1.AuditUnused, event: "Warning NotUsed The key has not been used since", ready: v1alpha1.IssuedReason, nextStage: true},
+		{after: 31, stage: v1alpha1.AuditDisabled, event: "Warning DisabledByAudit The audit of environment", ready: v1alpha1.DisabledReason, disabled: 1, nextStage: true},
+		{after: 61, stage: v1alpha1.AuditRevoked, event: "Warning RevokedByAudit The audit of environment", ready: v1alpha1.RevokedReason, revoked: 1},
 	} {
 		w.unusedFor(stage.after)
 		before := seriesValue(t, "dgbot_apikey_audit_stages_total", string(stage.stage))

@@ -319,11 +319,11 @@ func TestEnvironment_FailedReads(t *testing.T) {
 		fails readOf
 		named string
 	}{
-		"keys": {anyOf[*v1alpha1.DGbotAPIKeyList](), "the DGbotAPIKeys of the environment"},
+		"keys": {anyOf[*v1alpha1.DGbotAPIKeyList](), "list of DGbotAPIKeys of the environment"},
 		"namespaces": {func(o runtime.Object, _ client.ObjectKey) bool {
 			list, ok := o.(*metav1.PartialObjectMetadataList)
 			return ok && list.Kind == "NamespaceList"
-		}, "the list of namespaces"},
+		}, "list of namespaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t)

@@ -189,11 +189,11 @@ const leakedKey = "dgbot_production_7Hq2xV0aBcD9_0123456789ABCDEFGHIJKLMNOPQRSTU
 // TestImportsThatCannotBe: nothing is issued, and the condition says why.
 func TestImportsThatCannotBe(t *testing.T) {
 	for name, tc := range map[string]struct{ content, want string }{
-		"missing":      {"", "there is no such Secret"},
-		"empty":        {"-", "it is empty"},
+		"missing":      {"", "the Secret does not exist"},
+		"empty":        {"-", "the entry is empty"},
 		"too short":    {"fifteen bytes..", "15 bytes"},
 		"not an entry": {"+", "no such entry"},
-		"an API key":   {leakedKey + "\n", "it is an API key"},
+		"an API key":   {leakedKey + "\n", "the entry is an API key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t)

@@ -138,7 +138,7 @@ func TestRulesOfAnEnvironment(t *testing.T) {
 	for i := range 3 {
 		if ready := readyOf(w.restOf(fmt.Sprintf("key-%d", i))); ready.Status == metav1.ConditionTrue {
 			counted++
-		} else if !strings.Contains(ready.Message, "key 3 of it") {
+		} else if !strings.Contains(ready.Message, "key 3 by age") {
 			t.Errorf("%s: %s", ready.Reason, ready.Message)
 		}
 	}

@@ -94,7 +94,7 @@ var keyReads = map[string]struct {
 }{
 	"the Secret":          {fails: func(o runtime.Object, _ client.ObjectKey) bool { return isSecret(o) }, named: `Secret "production-server"`},
 	"the Secret's bytes":  {fails: anyOf[*corev1.Secret](), named: `Secret "production-server"`},
-	"the list of records": {fails: anyOf[*v1alpha1.DGbotAPIKeyRecordList](), named: `the records of DGbotAPIKey "production-server"`, cached: true},
+	"the list of records": {fails: anyOf[*v1alpha1.DGbotAPIKeyRecordList](), named: `records of DGbotAPIKey "production-server"`, cached: true},
 	"the Lease":           {fails: anyOf[*coordinationv1.Lease](), named: "Lease "},
 	"the chatbot":         {fails: anyOf[*v1alpha1.DGbotChatbot](), named: `DGbotChatbot "support-bot"`},
 	"the reservation": {
@@ -104,7 +104,7 @@ var keyReads = map[string]struct {
 	},
 	"the environment":   {fails: anyOf[*v1alpha1.DGbotEnvironment](), named: "DGbotEnvironment "},
 	"the namespace":     {fails: anyOfMetadata("Namespace"), named: "Namespace "},
-	"the count of keys": {fails: anyOf[*v1alpha1.DGbotAPIKeyList](), named: "the DGbotAPIKeys of environment "},
+	"the count of keys": {fails: anyOf[*v1alpha1.DGbotAPIKeyList](), named: "DGbotAPIKeys of environment "},
 	"the owner of a Secret": {
 		fails: func(o runtime.Object, _ client.ObjectKey) bool {
 			metadata, ok := o.(*metav1.PartialObjectMetadata)
@@ -115,7 +115,7 @@ var keyReads = map[string]struct {
 				s.OwnerReferences, s.Labels[v1alpha1.APIKeyLabel] = nil, "another"
 			})
 		},
-		named: "the DGbotAPIKey with uid another",
+		named: "DGbotAPIKey with uid another",
 	},
 }
 

@@ -288,7 +288,7 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 		w.nothingMinted()
 		w.advance(2 * time.Minute) // the owner is there, and garbage collection leaves the Secret alone
 		w.rest()
-		if ready := w.ready(); ready.Reason != v1alpha1.SecretConflictReason || !strings.Contains(ready.Message, "keeps garbage collection from deleting it") {
+		if ready := w.ready(); ready.Reason != v1alpha1.SecretConflictReason || !strings.Contains(ready.Message, "keeps garbage collection from deleting the Secret") {
 			t.Errorf("after two minutes: Ready %+v", ready)
 		}
 		w.nothingMinted()

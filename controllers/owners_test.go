@@ -54,7 +54,7 @@ func TestReconcile_LeavesReplicasAlone(t *testing.T) {
 			version := w.secret().ResourceVersion
 			w.create(nil)
 			w.rest()
-			w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+			w.stalled(v1alpha1.SecretConflictReason, "is not owned by this DGbotAPIKey")
 			if w.secret().ResourceVersion != version || len(w.records()) != 0 {
 				t.Fatalf("the replica was written, or there are records: %d", len(w.records()))
 			}
@@ -105,7 +105,7 @@ func TestReconcile_WithoutProofASecretIsForeign(t *testing.T) {
 			operator := w.operator(reads)
 			operator.Live = reads
 			w.restWith(operator)
-			w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+			w.stalled(v1alpha1.SecretConflictReason, "is not owned by this DGbotAPIKey")
 			w.nothingMinted()
 		})
 	}
@@ -156,7 +156,7 @@ func TestReconcile_LeavesAReplicaAloneWhileTheCacheCannotBeListed(t *testing.T) 
 				t.Fatalf("the replica was written, or there are records: %d", len(w.records()))
 			}
 			w.rest()
-			w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+			w.stalled(v1alpha1.SecretConflictReason, "is not owned by this DGbotAPIKey")
 		})
 	}
 }

@@ -37,7 +37,7 @@ func TestReconcile_ReportsARevocationInTheFuture(t *testing.T) {
 	})
 	w.restWith(operator)
 	pending := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.RequestPendingCondition)
-	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || !strings.Contains(pending.Message, "revision 1 still verifies") {
+	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || !strings.Contains(pending.Message, "Valid revisions now: 1.") {
 		t.Errorf("condition %+v", pending)
 	}
 	if ready := w.ready(); ready == nil || ready.Status != metav1.ConditionTrue || w.verifies() != standing.Admitted {

@@ -168,7 +168,7 @@ func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
 	w.create(nil)
 	operator, count := w.getOnly(live)
 	w.restWith(operator)
-	w.stalled(v1alpha1.SecretConflictReason, "does not belong to this key")
+	w.stalled(v1alpha1.SecretConflictReason, "is not owned by this DGbotAPIKey")
 	secrets, others := count.secrets, count.others
 	for range 5 {
 		w.pass(operator)

@@ -50,7 +50,7 @@ func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	}
 	var all v1alpha1.DGbotChatbotList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return read.Wrap(err, "the DGbotChatbots, of which another may have ID %s", seen.ID)
+		return read.Wrap(err, "the list of DGbotChatbots with chatbot ID %s", seen.ID)
 	}
 	for i := range all.Items {
 		other := &all.Items[i]
@@ -80,7 +80,7 @@ func (r *Reconciler) isHeld(ctx context.Context, name types.NamespacedName, uid 
 			if i == 0 {
 				continue // only the API server may report that the chatbot is gone
 			}
-			return false, read.Wrap(err, "DGbotChatbot %s, which has something in namespace %s", name, v1alpha1.IdentityNamespace)
+			return false, read.Wrap(err, "DGbotChatbot %s, which has objects in namespace %s", name, v1alpha1.IdentityNamespace)
 		}
 		if found && holder.UID == uid {
 			return true, nil

@@ -178,7 +178,7 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	text, there := source.Data[from.Key]
 	switch {
 	case !found:
-		seen.HMAC.Source.Problem = "there is no such Secret"
+		seen.HMAC.Source.Problem = "the Secret does not exist"
 		return
 	case !there:
 		seen.HMAC.Source.Problem = "the Secret has no such entry"
@@ -190,7 +190,7 @@ func (r *Reconciler) observeSource(ctx context.Context, seen *observed) {
 	}
 	if _, err := apikey.Parse(string(bytes.TrimSpace(text))); err == nil {
 		// The operator would copy it to a place that verifiers read.
-		seen.HMAC.Source.Problem = "it is an API key"
+		seen.HMAC.Source.Problem = "the entry is an API key"
 	}
 }
 

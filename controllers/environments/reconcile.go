@@ -89,9 +89,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // observe reads the objects that the status of an environment depends on. A failed read becomes part of the observation.
 func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment) (seen environments.Observation, failed read.Failures) {
 	seen.Environment = env
-	for _, w := range schedule.WindowsOf(&env.Spec, rules.LocationOf) {
+	for i, w := range schedule.WindowsOf(&env.Spec, rules.LocationOf) {
 		if w.Location == nil {
-			seen.UnknownZone = true
+			seen.UnknownZones = append(seen.UnknownZones, environments.UnknownZone{Window: i, Name: schedule.TimeZoneOf(&env.Spec.Rotation.Windows[i])})
 		}
 	}
 	var err error
@@ -101,7 +101,7 @@ func (r *Reconciler) observe(ctx context.Context, env *v1alpha1.DGbotEnvironment
 	err = read.Bounded(ctx, func(ctx context.Context) error {
 		return r.Client.List(ctx, &keys, client.MatchingFields{rules.EnvironmentIndex: env.Name}, client.UnsafeDisableDeepCopy)
 	})
-	failed.Note(report.ReadKeys, read.Wrap(err, "the DGbotAPIKeys of the environment"))
+	failed.Note(report.ReadKeys, read.Wrap(err, "the list of DGbotAPIKeys of the environment"))
 	seen.Keys = keys.Items
 	return seen, failed
 }

@@ -134,7 +134,7 @@ func (b *bareClient) report(ctx context.Context, i *issued, handled *v1alpha1.Ha
 		"observedGeneration": i.key.Generation, "current": current, "binding": map[string]any{"name": i.secret.Name},
 		"conditions": []any{map[string]any{
 			"type": v1alpha1.ReadyCondition, "status": "True", "reason": v1alpha1.IssuedReason, "lastTransitionTime": now,
-			"observedGeneration": i.key.Generation, "message": fmt.Sprintf("Revision %d is published in Secret %q and verifies", i.record.Spec.Revision, i.secret.Name),
+			"observedGeneration": i.key.Generation, "message": fmt.Sprintf("Revision %d is published in Secret %q and is valid", i.record.Spec.Revision, i.secret.Name),
 		}},
 	}
 	if handled != nil {

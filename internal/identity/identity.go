@@ -87,11 +87,11 @@ func MintSecret() ([]byte, error) {
 func CheckImported(secret []byte) error {
 	switch n := len(secret); {
 	case n == 0:
-		return errors.New("it is empty")
+		return errors.New("the entry is empty")
 	case n < minImportedBytes:
-		return fmt.Errorf("it has %d bytes, and 128 bits take at least %d", n, minImportedBytes)
+		return fmt.Errorf("the entry has %d bytes, and at least %d are required", n, minImportedBytes)
 	case n > maxImportedBytes:
-		return fmt.Errorf("it has %d bytes, at most %d are taken", n, maxImportedBytes)
+		return fmt.Errorf("the entry has %d bytes, and at most %d are allowed", n, maxImportedBytes)
 	}
 	return nil
 }

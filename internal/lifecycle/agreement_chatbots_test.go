@@ -161,7 +161,7 @@ func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) chatbots.HMACO
 	if ledger.Previous != nil && d.oneIn(2) {
 		h.PreviousHash = ledger.Previous.Hash
 	}
-	h.Source = chatbots.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "there is no such entry"), Unknown: d.oneIn(10)}
+	h.Source = chatbots.ImportSource{Hash: pick(d, "", "sha256:1", "sha256:9"), Problem: pick(d, "", "", "the Secret has no such entry"), Unknown: d.oneIn(10)}
 	h.Rejection = pick(d, nil, nil, nil, nil, nil,
 		&report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "exceeded quota"},
 		&report.Rejection{Reason: v1alpha1.CopyWriteRefusedReason, Message: "webhook says no"})
@@ -195,7 +195,7 @@ func (d draw) failedChatbotReads() report.FailedReads {
 	var failed report.FailedReads
 	for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource} {
 		if d.oneIn(3) {
-			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", formerly(part), "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+			failed = append(failed, report.FailedRead{Of: part, What: readNames[part], Message: "forbidden", Remedy: pick(d, "check that the API server answers", remedyForForbidden)})
 		}
 	}
 	return failed
@@ -278,14 +278,18 @@ func generateEnvironments(rng *rand.Rand, out *transcript) {
 		now := epoch.Add(time.Duration(d.Int63n(int64(400 * 24 * time.Hour))))
 		env := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production", Generation: int64(d.Intn(4))}, Spec: *d.rules(now)}
 		env.Status.Conditions, env.Status.Keys = d.conditions(now), int64(d.Intn(5))
-		o := environments.Observation{Environment: env, UnknownZone: d.oneIn(6), SelectsNothing: d.oneIn(6)}
+		o := environments.Observation{Environment: env}
+		if d.oneIn(6) {
+			o.UnknownZones = []environments.UnknownZone{{Window: 0, Name: "No/Where"}}
+		}
+		o.SelectsNothing = d.oneIn(6)
 		for range d.Intn(6) {
 			sim := d.simulation()
 			o.Keys = append(o.Keys, *sim.Key)
 		}
 		for _, part := range []report.ReadPart{report.ReadNamespaces, report.ReadKeys} {
 			if d.oneIn(8) {
-				o.Failed = append(o.Failed, report.FailedRead{Of: part, What: string(part), Message: "forbidden"})
+				o.Failed = append(o.Failed, report.FailedRead{Of: part, What: readNames[part], Message: "forbidden", Remedy: remedyForForbidden})
 			}
 		}
 		out.observation()

@@ -225,11 +225,29 @@ func (d draw) refusal() *report.Rejection {
 		&report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "conflict"})
 }
 
+// remedyForForbidden is what the controllers advise.
+const remedyForForbidden = "grant the manager's service account the right that the API server names (roles: config/rbac and config/overlays)"
+
+// readNames are what the controllers call the parts of an observation.
+var readNames = map[report.ReadPart]string{
+	report.ReadSecret:      `Secret "production-server"`,
+	report.ReadRecords:     `the records of DGbotAPIKey "production-server"`,
+	report.ReadEnvironment: `DGbotEnvironment "production"`,
+	report.ReadChatbot:     `DGbotChatbot "support-bot"`,
+	report.ReadTracking:    `Lease "dgbot-usage-production"`,
+	report.ReadClaim:       `ConfigMap "chatbot-0"`,
+	report.ReadWidget:      `ConfigMap "support-bot-widget"`,
+	report.ReadReplica:     `Secret "chatbot-0", the replica of the HMAC secret`,
+	report.ReadSource:      `Secret "existing", which spec.identityVerification.importFrom names`,
+	report.ReadNamespaces:  "the list of namespaces",
+	report.ReadKeys:        "the list of DGbotAPIKeys of the environment",
+}
+
 func (d draw) failedReads() report.FailedReads {
 	var failed report.FailedReads
 	for _, part := range []report.ReadPart{report.ReadSecret, report.ReadRecords, report.ReadEnvironment, report.ReadChatbot, report.ReadTracking} {
 		if d.oneIn(3) {
-			failed = append(failed, report.FailedRead{Of: part, What: fmt.Sprintf("%s %q", part, "x"), Message: "forbidden", Remedy: pick(d, "", "grant get")})
+			failed = append(failed, report.FailedRead{Of: part, What: readNames[part], Message: "forbidden", Remedy: pick(d, "check that the API server answers", remedyForForbidden)})
 		}
 	}
 	return failed

@@ -74,7 +74,7 @@
 //	secretGate          another object has the Secret's name        Ready False, Stalled; Reconciling while it is being collected
 //	attemptsGate        several attempts failed in a row            Ready as it is, Reconciling; Stalled once the API server rejects
 //	dampingGate         too many losses within the hour             Ready False, Reconciling
-//	overlapGate         10 earlier revisions still verify           Ready True, Reconciling
+//	overlapGate         10 previous revisions are valid             Ready True, Reconciling
 //	(open)              issue, publish, supersede                   Ready as it is, Reconciling
 //
 // A failed read (facts/unknown.go, changes/permitted.go) keeps a plan from issuing, repairing and deleting. What only takes away still happens: the steps for

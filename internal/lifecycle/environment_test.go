@@ -33,7 +33,7 @@ var rules = map[string]struct {
 }{
 	"namespaceSelector": {
 		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "crm"}}}, Excluded: true},
-		says: []string{`namespace "support"`, "namespaceSelector: team=crm"},
+		says: []string{`namespace "support"`, "namespaceSelector (team=crm)"},
 	},
 	"allowedScopes": {
 		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{AllowedScopes: []v1alpha1.Scope{"a.*", "b"}}},
@@ -42,12 +42,12 @@ var rules = map[string]struct {
 	},
 	"maxKeysPerNamespace": {
 		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{MaxKeysPerNamespace: new(int32)}, Rank: 3},
-		says: []string{"key 3 of it", `"support"`, "maxKeysPerNamespace is 0"},
+		says: []string{"key 3 by age", `"support"`, "maxKeysPerNamespace is 0"},
 	},
 	"oneKeyPerChatbot": {
 		env:  effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{OneKeyPerChatbot: true}, ChatbotRank: 2},
 		key:  func(k *v1alpha1.DGbotAPIKeySpec) { k.ChatbotRef = &v1alpha1.ChatbotReference{Name: "bot"} },
-		says: []string{"key 2 of it", `"bot"`, "allows 1"},
+		says: []string{"key 2 by age", `"bot"`, "allows 1"},
 	},
 	"minInterval": {
 		env: effective.Environment{Rules: &v1alpha1.DGbotEnvironmentSpec{Rotation: &v1alpha1.EnvironmentRotation{MinInterval: lasts(10 * day)}}},
@@ -156,7 +156,7 @@ func TestAKeyThatBreaksARuleIsNotIssued(t *testing.T) {
 				if c == nil || c.Reason != v1alpha1.EnvironmentPolicyReason {
 					t.Fatalf("%s: %+v", kind, c)
 				}
-				for _, want := range append(tc.says, `Environment "production": `) {
+				for _, want := range append(tc.says, `environment "production": `) {
 					if !strings.Contains(c.Message, want) {
 						t.Errorf("%q does not say %q", c.Message, want)
 					}

@@ -151,7 +151,7 @@ func TestPlan_FailedReadsTakeAway(t *testing.T) {
 				}
 				for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition} {
 					c := apimeta.FindStatusCondition(d.Status.Conditions, kind)
-					if c == nil || c.Reason != v1alpha1.ObservationFailedReason || !strings.Contains(c.Message, "the "+string(parts[0])+" cannot be read: KMS is down") {
+					if c == nil || c.Reason != v1alpha1.ObservationFailedReason || !strings.Contains(c.Message, "The "+string(parts[0])+" cannot be read: KMS is down") {
 						t.Errorf("%s is %+v", kind, c)
 					}
 				}

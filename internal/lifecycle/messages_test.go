@@ -27,7 +27,7 @@ const messagesHead = `# Messages of conditions and events
 
 The messages that the policy writes, as one list: what failed, why, and what to do. Look here for the text that ` + "`kubectl describe`" + ` shows. In it, ` + "`N`" + ` stands for a
 number, ` + "`\"…\"`" + ` for a name, and ` + "`TIME`" + ` for a time. A reason with more than four messages shows the four that are most frequent. Where the API server rejects a write
-(` + "`SecretWriteRefused`, `RecordWriteRefused`, `ConfigMapWriteRefused`, `CopyWriteRefused`, `RecordConflict`" + `), the message quotes its answer, and is not listed.
+(` + "`SecretWriteRefused`, `RecordWriteRefused`, `ConfigMapWriteRefused`, `CopyWriteRefused`, `RecordConflict`" + `), the message quotes the answer, and is not listed.
 
 This page is generated (` + "`go test ./internal/lifecycle -run Messages -messages.update`" + `): review a change of a message here.
 `
@@ -95,7 +95,7 @@ var (
 		{regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z`), "TIME"},
 		{regexp.MustCompile(`RFC [0-9]+`), "RFC @"},
 		{regexp.MustCompile(`key ID [^,;) ]+`), "key ID …"},
-		{regexp.MustCompile(`kid [^,;) ]+`), "kid …"},
+		{regexp.MustCompile(`\(kid\) [^,;) ]+`), "(kid) …"},
 		{regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+(\.[0-9]+)?s\b`), "DURATION"},
 		{regexp.MustCompile(`\b[0-9]+\b`), "N"},
 		{regexp.MustCompile(`RFC @`), "RFC 3339"},

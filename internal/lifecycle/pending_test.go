@@ -29,40 +29,40 @@ func TestPlan_ReportsRequestsInTheFuture(t *testing.T) {
 			func(k *v1alpha1.DGbotAPIKey) {
 				k.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: text}
 			}, v1alpha1.RevocationPendingReason,
-			"The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-23T19:00:00Z lies in the future: until then it revokes nothing, " +
-				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "revoke-issued-before"),
+			"The revocation that annotation keys.dgbot.io/revoke-issued-before requests is in the future: the operator revokes at 2026-11-23T19:00:00Z, and the request changes nothing before. " +
+				"Valid revisions now: 1. To revoke now, run " + fmt.Sprintf(annotateKey, "revoke-issued-before"),
 		},
 		"a revocation in spec": {
 			func(k *v1alpha1.DGbotAPIKey) {
 				k.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: later}
 			}, v1alpha1.RevocationPendingReason,
-			"The revocation that spec.rotation.revokeIssuedBefore requests for 2026-11-23T19:00:00Z lies in the future: until then it revokes nothing, " +
-				"and revision 1 still verifies. If it should act now, set spec.rotation.revokeIssuedBefore to the current time in UTC" + asPrinted,
+			"The revocation that spec.rotation.revokeIssuedBefore requests is in the future: the operator revokes at 2026-11-23T19:00:00Z, and the request changes nothing before. " +
+				"Valid revisions now: 1. To revoke now, set spec.rotation.revokeIssuedBefore to the current time in UTC" + asPrinted,
 		},
 		"a rotation in an annotation": {
 			func(k *v1alpha1.DGbotAPIKey) {
 				k.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: text}
 			}, v1alpha1.RotationPendingReason,
-			"The rotation that annotation keys.dgbot.io/rotate-requested-at requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
-				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "rotate-requested-at"),
+			"The rotation that annotation keys.dgbot.io/rotate-requested-at requests is in the future: the operator rotates at 2026-11-23T19:00:00Z, and the request changes nothing before. " +
+				"Valid revisions now: 1. To rotate now, run " + fmt.Sprintf(annotateKey, "rotate-requested-at"),
 		},
 		"a rotation in spec": {
 			func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: later} }, v1alpha1.RotationPendingReason,
-			"The rotation that spec.rotation.requestedAt requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
-				"and revision 1 still verifies. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
+			"The rotation that spec.rotation.requestedAt requests is in the future: the operator rotates at 2026-11-23T19:00:00Z, and the request changes nothing before. " +
+				"Valid revisions now: 1. To rotate now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
 		},
 		"a decision of the audit": {
 			func(k *v1alpha1.DGbotAPIKey) { k.Annotations = map[string]string{v1alpha1.KeptAtAnnotation: text} }, v1alpha1.KeepPendingReason,
-			"The decision to keep the key, which annotation keys.dgbot.io/kept-at makes for 2026-11-23T19:00:00Z, lies in the future: until then the audit ignores it, " +
-				"and revision 1 still verifies. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "kept-at"),
+			"The time in annotation keys.dgbot.io/kept-at is in the future: the audit ignores the annotation until 2026-11-23T19:00:00Z. " +
+				"Valid revisions now: 1. To keep the key now, run " + fmt.Sprintf(annotateKey, "kept-at"),
 		},
 		"a disabled key": {
 			func(k *v1alpha1.DGbotAPIKey) {
 				k.Spec.State = v1alpha1.StateDisabled
 				k.Spec.Rotation = &v1alpha1.Rotation{RequestedAt: later}
 			}, v1alpha1.RotationPendingReason,
-			"The rotation that spec.rotation.requestedAt requests for 2026-11-23T19:00:00Z lies in the future: until then it issues nothing, " +
-				"and no revision verifies. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
+			"The rotation that spec.rotation.requestedAt requests is in the future: the operator rotates at 2026-11-23T19:00:00Z, and the request changes nothing before. " +
+				"Valid revisions now: none. To rotate now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,10 +108,10 @@ func TestPlan_ReportsARevocationBeforeOtherRequests(t *testing.T) {
 	s.Key.Annotations = map[string]string{v1alpha1.RevokeIssuedBeforeAnnotation: at(start.Add(3 * time.Hour)).Format(time.RFC3339)}
 	settle(t, s)
 	pending := condition(s, v1alpha1.RequestPendingCondition)
-	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-23T13:00:00Z lies in the future: until then it revokes nothing, " +
-		"and revisions 2 and 1 still verify. If it should act now, set the current time in UTC: " + fmt.Sprintf(annotateKey, "revoke-issued-before") +
-		". The rotation that spec.rotation.requestedAt requests for 2026-11-25T10:00:00Z lies in the future: until then it issues nothing, " +
-		"and revisions 2 and 1 still verify. If it should act now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted
+	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests is in the future: the operator revokes at 2026-11-23T13:00:00Z, and the request changes nothing before. " +
+		"Valid revisions now: 2 and 1. To revoke now, run " + fmt.Sprintf(annotateKey, "revoke-issued-before") +
+		". The rotation that spec.rotation.requestedAt requests is in the future: the operator rotates at 2026-11-25T10:00:00Z, and the request changes nothing before. " +
+		"Valid revisions now: 2 and 1. To rotate now, set spec.rotation.requestedAt to the current time in UTC" + asPrinted
 	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || pending.Message != want {
 		t.Errorf("condition %+v, want\n%s", pending, want)
 	}

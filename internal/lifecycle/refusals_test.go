@@ -93,7 +93,7 @@ func TestARefusedRecordIsSaidBeforeAnythingElse(t *testing.T) {
 		t.Errorf("the refused step is planned again in the same pass: %+v", steps)
 	}
 	wantReady(t, s, metav1.ConditionFalse, v1alpha1.RecordWriteRefusedReason)
-	if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || !strings.Contains(stalled.Message, "still verifies") {
+	if stalled := condition(s, v1alpha1.StalledCondition); stalled == nil || !strings.Contains(stalled.Message, "is still valid") {
 		t.Errorf("Stalled is %+v", stalled)
 	}
 	if wake := Plan(s.Observation, s.Now).Wake; wake.Sub(s.Now) != report.MinRetryDelay {

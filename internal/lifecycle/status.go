@@ -101,12 +101,13 @@ func readyOf(p *gates.Gated) (metav1.ConditionStatus, string, string) {
 	case p.Obstacle != nil && !p.Obstacle.Harmless:
 		return metav1.ConditionFalse, p.Obstacle.Reason, p.Obstacle.Message
 	case p.Published != nil && p.Published.IsAdmitted(&p.Horizon):
-		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and verifies",
+		return metav1.ConditionTrue, v1alpha1.IssuedReason, fmt.Sprintf("Revision %d is published in Secret %q and is valid",
 			p.Published.Number, p.SecretName)
 	}
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, progressOf(p)
 }
 
 func progressOf(p *gates.Gated) string {
-	return fmt.Sprintf("A revision is about to be issued (%s)", p.Cause)
+	return fmt.Sprintf("A new revision is due (%s): the operator waits until the API server has stored the record of the revision and Secret %q; if this lasts for more than a minute, read the operator's log",
+		p.Cause, p.SecretName)
 }

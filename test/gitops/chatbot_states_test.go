@@ -76,7 +76,7 @@ var chatbotScenarios = []struct {
 	{"import-refused", func(o *chatbots.Observation) {
 		wantsSecret(o)
 		imports(o, "")
-		o.HMAC.Source.Problem = "there is no such Secret"
+		o.HMAC.Source.Problem = "the Secret does not exist"
 	}, status.FailedStatus},
 	{"import-changed", func(o *chatbots.Observation) {
 		vouches(o)
@@ -160,7 +160,9 @@ func environmentStates() []state {
 			o.Environment.Spec.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "support"}}
 			o.SelectsNothing = true
 		}, status.CurrentStatus},
-		{"time-zone-unknown", func(o *environments.Observation) { o.UnknownZone = true }, status.FailedStatus},
+		{"time-zone-unknown", func(o *environments.Observation) {
+			o.UnknownZones = []environments.UnknownZone{{Window: 0, Name: "No/Where"}}
+		}, status.FailedStatus},
 		{"unseen", nil, status.InProgressStatus},
 	} {
 		environment := &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "production", Generation: 1}}

@@ -112,7 +112,7 @@ func answerTo(err error) string {
 func remedyFor(err error) string {
 	switch {
 	case apierrors.IsForbidden(err):
-		return "grant the manager's service account this right: its roles are in config/rbac and config/overlays"
+		return "grant the manager's service account the right that the API server names (roles: config/rbac and config/overlays)"
 	case apierrors.IsInternalError(err):
 		return "correct what the API server names, such as its encryption configuration or KMS"
 	}

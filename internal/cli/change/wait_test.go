@@ -175,7 +175,7 @@ func TestWait_NamesTheKeyAtTheDeadline(t *testing.T) {
 			_, said, code := call(t, append(args(verb), "--timeout="+timeout, "--server="+clitest.APIServer(t, clitest.Never))...)
 			want := []string{"error: web: not done in time: ", " requested at 20", "kubectl dgbot describe web -n support"}
 			if timeout != "1ms" {
-				want = append(want, "WaitingForChatbot: DGbotChatbot bot has no ID yet")
+				want = append(want, "WaitingForChatbot: DGbotChatbot bot has no chatbot ID yet")
 			}
 			clitest.NoInnards(t, verb+" "+timeout, said, want...)
 			if code != exit.CodeNo {

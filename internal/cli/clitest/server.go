@@ -23,7 +23,7 @@ func APIServer(t *testing.T, isSlow func(*http.Request) bool) string {
 	key := Healthy("web")
 	key.TypeMeta, key.UID, key.Generation, key.Status.ObservedGeneration = cluster.TypeMeta(v1alpha1.APIKeyKind), "1", 1, 1
 	key.Status.Conditions = append(key.Status.Conditions, metav1.Condition{
-		Type: v1alpha1.ReconcilingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.WaitingForChatbotReason, Message: "DGbotChatbot bot has no ID yet",
+		Type: v1alpha1.ReconcilingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.WaitingForChatbotReason, Message: "DGbotChatbot bot has no chatbot ID yet",
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
 		if isSlow(request) {

@@ -249,25 +249,25 @@ func Unused(k *facts.Known, a *v1alpha1.AuditStatus) (reason, message string) {
 	if a == nil || a.Stage == "" {
 		return "", ""
 	}
-	const keep = "annotate it with " + v1alpha1.KeptAtAnnotation + " and the present time (RFC 3339, whole seconds)"
-	audit := fmt.Sprintf("the audit of environment %q", k.Wants.Environment)
+	const keep = "set annotation " + v1alpha1.KeptAtAnnotation + " of the DGbotAPIKey to the current time (RFC 3339, whole seconds)"
+	audit := fmt.Sprintf("audit of environment %q", k.Wants.Environment)
 	switch {
 	case a.Stage == v1alpha1.AuditRevoked:
-		message = fmt.Sprintf("Revoked for good by %s at %s: not used since %s. To have a new revision issued, %s",
+		message = fmt.Sprintf("The %s revoked the key for good at %s: the key has not been used since %s; to issue a new revision, %s",
 			audit, instant.Format(a.Since), instant.Format(a.UnusedSince), keep)
 		if kept := k.Requests.Kept.Due; kept != nil {
-			message += fmt.Sprintf("; what stands there, %s, was before it was revoked", instant.Format(kept))
+			message += fmt.Sprintf(". The time in the annotation, %s, is before the revocation", instant.Format(kept))
 		}
 		return v1alpha1.RevokedByAuditReason, message
 	case a.Stage == v1alpha1.AuditDisabled && a.NextStageAt != nil:
-		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. It is revoked for good at %s; to keep it, %s",
+		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("The %s disabled the key at %s: the key has not been used since %s. The audit revokes the key for good at %s; to keep the key, %s",
 			audit, instant.Format(a.Since), instant.Format(a.UnusedSince), instant.Format(a.NextStageAt), keep)
 	case a.Stage == v1alpha1.AuditDisabled:
-		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("Disabled by %s at %s: not used since %s. To keep it, %s",
+		return v1alpha1.DisabledByAuditReason, fmt.Sprintf("The %s disabled the key at %s: the key has not been used since %s; to enable the key again, %s",
 			audit, instant.Format(a.Since), instant.Format(a.UnusedSince), keep)
 	case a.NextStageAt != nil:
-		return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. By %s it is disabled at %s; to keep it, use it, or %s",
+		return v1alpha1.NotUsedReason, fmt.Sprintf("The key has not been used since %s: the %s disables the key at %s; to keep the key, use it, or %s",
 			instant.Format(a.UnusedSince), audit, instant.Format(a.NextStageAt), keep)
 	}
-	return v1alpha1.NotUsedReason, fmt.Sprintf("Not used since %s. Delete it if it is not needed; to keep it, %s", instant.Format(a.UnusedSince), keep)
+	return v1alpha1.NotUsedReason, fmt.Sprintf("The key has not been used since %s: the %s reports unused keys; delete the DGbotAPIKey if no client needs it, or %s", instant.Format(a.UnusedSince), audit, keep)
 }

@@ -118,7 +118,7 @@ func PreviousInUse(k *facts.Known) (reason, message string) {
 	if len(described) == 0 {
 		return "", ""
 	}
-	return reason, "Verifying beyond the overlap, because in use or not known to be unused: " + strings.Join(described, "; ")
+	return reason, "Previous revisions are still valid after their overlap, because they are in use or may be in use; move the clients of these revisions to the current revision: " + strings.Join(described, "; ")
 }
 
 func (k retirement) describeUse(record *revisions.Revision) string {
@@ -137,5 +137,5 @@ func describeEnd(record *revisions.Revision) string {
 	if record.NotAfter == nil {
 		return ""
 	}
-	return ", ends at the latest at " + instant.Format(record.NotAfter)
+	return ", expires at the latest at " + instant.Format(record.NotAfter)
 }

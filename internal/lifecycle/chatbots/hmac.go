@@ -225,16 +225,17 @@ func (o *Observation) importProblem(p *gates.Gated, issue *steps.IssueRevision) 
 	if issue.Cause != v1alpha1.CauseFirstIssue || from == nil {
 		return nil
 	}
-	problem := o.HMAC.Source.Problem
+	problem, remedy := o.HMAC.Source.Problem, "correct the Secret"
 	if revoked := p.Requests.Revoke.Due; problem == "" && revoked != nil {
 		// When it was made is unknown, but it was before now. Otherwise a revoked one would return with its source.
-		problem = fmt.Sprintf("it was made before it is imported, and revokeIssuedBefore (%s) ends what was", instant.Format(revoked))
+		problem = fmt.Sprintf("its value may be older than revokeIssuedBefore (%s), which revokes all older HMAC secrets", instant.Format(revoked))
+		remedy = "remove revokeIssuedBefore from the spec and the annotations"
 	}
 	if problem == "" {
 		return nil
 	}
 	return &report.Obstacle{Reason: v1alpha1.ImportRefusedReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-		"Entry %q of Secret %q cannot be imported: %s. Put it right, or take spec.identityVerification.importFrom away for a new HMAC secret", from.Key, from.Name, problem)}
+		"The operator cannot import entry %q of Secret %q: %s; %s, or remove spec.identityVerification.importFrom to get a new HMAC secret", from.Key, from.Name, problem, remedy)}
 }
 
 // Imports reports whether a revision to be issued is what importFrom names.
@@ -319,15 +320,15 @@ func (o *Observation) importIgnored(l Ledger) (reason, message string) {
 	if from == nil || o.HMAC.Source.Hash == "" || l.Current == nil {
 		return "", ""
 	}
-	const advice = "To start from it, take spec.identityVerification away, which ends the present HMAC secret, and set it again"
+	const advice = "to import the entry, remove spec.identityVerification, which makes the current HMAC secret invalid, and set spec.identityVerification again"
 	imported := o.Chatbot.Status.Imported
 	switch {
 	case imported == "" && o.HMAC.Source.Hash != l.Current.Hash:
 		return v1alpha1.ImportTooLateReason, fmt.Sprintf(
-			"Entry %q of Secret %q is not imported, because an HMAC secret had been issued before. %s", from.Key, from.Name, advice)
+			"The operator ignores entry %q of Secret %q, because the operator had already issued an HMAC secret; %s", from.Key, from.Name, advice)
 	case imported != "" && o.HMAC.Source.Hash != imported:
 		return v1alpha1.ImportChangedReason, fmt.Sprintf(
-			"Entry %q of Secret %q is not what was imported from it: the change is ignored. %s", from.Key, from.Name, advice)
+			"Entry %q of Secret %q has changed since the operator imported it: the operator ignores the change; %s", from.Key, from.Name, advice)
 	}
 	return "", ""
 }
@@ -338,12 +339,12 @@ func (o *Observation) importPadded(l Ledger) string {
 	if l.Current == nil || !o.HMAC.Padded[l.Current.Hash] {
 		return ""
 	}
-	source, entry := "The HMAC secret that was imported", "the entry that it was imported from"
+	source, entry := "The imported HMAC secret", "the imported entry"
 	if from := o.Chatbot.Spec.IdentityVerification.ImportFrom; from != nil {
 		entry = fmt.Sprintf("entry %q of Secret %q", from.Key, from.Name)
-		source += " from " + entry
+		source = "The HMAC secret imported from " + entry
 	}
-	return fmt.Sprintf(`%s begins or ends with white space, such as the line end that "echo" adds. It is used as it stands, white space included: `+
-		`tokens of a server that signs without the white space are rejected. If the white space is not meant, write %s without it, for example with `+
-		`"printf %%s" in place of "echo"; then remove spec.identityVerification, which ends the present HMAC secret, and set it again`, source, entry)
+	return fmt.Sprintf(`%s begins or ends with white space, such as the line end that "echo" adds. The white space is part of the HMAC secret: `+
+		`the verifier rejects tokens of a server that signs without it. To remove the white space, write %s without it, for example with `+
+		`"printf %%s" in place of "echo"; then remove spec.identityVerification, which makes the current HMAC secret invalid, and set spec.identityVerification again`, source, entry)
 }

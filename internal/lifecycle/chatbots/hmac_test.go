@@ -201,7 +201,7 @@ func TestHMACImport(t *testing.T) {
 		iv.ImportFrom = &v1alpha1.ImportSource{Name: "existing", Key: "hmac"}
 	}
 	w := newHMACWorld(t, importing)
-	w.o.HMAC.Source = ImportSource{Problem: "there is no such Secret"}
+	w.o.HMAC.Source = ImportSource{Problem: "the Secret does not exist"}
 	w.rest()
 	if w.reason() != v1alpha1.ImportRefusedReason || w.minted != 0 || w.o.HMAC.Replica.There || w.o.HMAC.Secret.State != revisions.SecretAbsent {
 		t.Fatalf("%s, %+v", w.reason(), w.o.HMAC)

@@ -23,10 +23,10 @@ func TestPlan_ReportsRequestsInTheFuture(t *testing.T) {
 	w.events = nil
 	w.rest()
 	pending := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.RequestPendingCondition)
-	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests for 2026-11-27T11:00:00Z lies in the future: until then it revokes nothing, " +
-		`and revision 1 still verifies. If it should act now, set the current time in UTC: "kubectl annotate dgbotcb bot -n support ` +
-		`--overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)". The rotation that spec.identityVerification.rotation.requestedAt requests for ` +
-		"2026-11-27T12:00:00Z lies in the future: until then it issues nothing, and revision 1 still verifies. If it should act now, set " +
+	want := "The revocation that annotation keys.dgbot.io/revoke-issued-before requests is in the future: the operator revokes at 2026-11-27T11:00:00Z, " +
+		`and the request changes nothing before. Valid revisions now: 1. To revoke now, run "kubectl annotate dgbotcb bot -n support ` +
+		`--overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)". The rotation that spec.identityVerification.rotation.requestedAt requests is in ` +
+		"the future: the operator rotates at 2026-11-27T12:00:00Z, and the request changes nothing before. Valid revisions now: 1. To rotate now, set " +
 		"spec.identityVerification.rotation.requestedAt to the current time in UTC" + `, as printed by "date -u +%FT%TZ"`
 	if pending == nil || pending.Reason != v1alpha1.RevocationPendingReason || pending.Message != want {
 		t.Errorf("condition %+v, want\n%s", pending, want)
@@ -51,10 +51,10 @@ func TestPlan_ReportsWhiteSpaceAroundAnImportedSecret(t *testing.T) {
 	w.o.HMAC.Source, w.o.HMAC.Padded = ImportSource{Hash: "sha256:theirs"}, map[string]bool{"sha256:theirs": true}
 	w.rest()
 	padded := apimeta.FindStatusCondition(w.o.Chatbot.Status.Conditions, v1alpha1.ImportPaddedCondition)
-	want := `The HMAC secret that was imported from entry "hmac" of Secret "existing" begins or ends with white space, such as the line end that "echo" adds. ` +
-		`It is used as it stands, white space included: tokens of a server that signs without the white space are rejected. If the white space is not meant, ` +
+	want := `The HMAC secret imported from entry "hmac" of Secret "existing" begins or ends with white space, such as the line end that "echo" adds. ` +
+		`The white space is part of the HMAC secret: the verifier rejects tokens of a server that signs without it. To remove the white space, ` +
 		`write entry "hmac" of Secret "existing" without it, for example with "printf %s" in place of "echo"; then remove spec.identityVerification, ` +
-		`which ends the present HMAC secret, and set it again`
+		`which makes the current HMAC secret invalid, and set spec.identityVerification again`
 	if padded == nil || padded.Reason != v1alpha1.SurroundingWhiteSpaceReason || padded.Message != want {
 		t.Errorf("condition %+v, want\n%s", padded, want)
 	}

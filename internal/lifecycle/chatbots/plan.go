@@ -11,6 +11,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/facts"
+	"dgbot.io/key-operator/internal/lifecycle/gates"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
@@ -145,15 +146,17 @@ func (o *Observation) obstacle(now time.Time) *report.Obstacle {
 		return o.failedObstacle(now)
 	case o.Claim == ClaimTaken:
 		return &report.Obstacle{Reason: v1alpha1.ChatbotIDConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"Chatbot ID %q belongs to DGbotChatbot %s: an ID is unique in the cluster; delete that one, or create this one with another spec.chatbotID", o.ID, o.Holder)}
+			"Chatbot ID %q is reserved for DGbotChatbot %q: a chatbot ID is unique in the cluster; delete DGbotChatbot %[2]q, or delete this DGbotChatbot and create it again with another spec.chatbotID",
+			o.ID, o.Holder)}
 	case o.Claim != ClaimOwn:
 		return nil
 	case o.Widget == WidgetForeign:
 		return &report.Obstacle{Reason: v1alpha1.ConfigMapConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"ConfigMap %q exists and does not belong to this chatbot: it is left alone; delete or rename it, or create the chatbot with another spec.widget.configMapName", name)}
+			"ConfigMap %q already exists and is not owned by this DGbotChatbot: the operator does not change it; "+
+				"delete the ConfigMap, or delete this DGbotChatbot and create it again with an unused name in spec.widget.configMapName", name)}
 	case o.Widget == WidgetCollectable:
 		return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"ConfigMap %q is left over from a deleted chatbot and waits for garbage collection", name)}
+			"ConfigMap %q belongs to a deleted DGbotChatbot: the operator waits until garbage collection deletes the ConfigMap", name)}
 	}
 	return nil
 }
@@ -210,11 +213,11 @@ func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step
 	if obstacle == nil && p != nil {
 		obstacle = p.Obstacle
 	}
-	message := fmt.Sprintf("The chatbot ID and its snippet are in ConfigMap %q", WidgetName(o.Chatbot))
+	message := fmt.Sprintf("ConfigMap %q holds the chatbot ID and the HTML snippet", WidgetName(o.Chatbot))
 	ready := step == ""
 	if p != nil {
 		ready = ready && p.Published != nil && p.Published.IsAdmitted(&p.Horizon)
-		message += fmt.Sprintf(", revision %d of the HMAC secret in Secret %q", o.currentRevision(hmac), SecretName(o.Chatbot))
+		message += fmt.Sprintf(", and Secret %q holds revision %d of the HMAC secret", SecretName(o.Chatbot), o.currentRevision(hmac))
 	}
 	switch {
 	case obstacle != nil && !harmless:
@@ -222,10 +225,7 @@ func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step
 	case ready:
 		c.Set(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.PublishedReason, message)
 	default:
-		message = "The chatbot ID is about to be published"
-		if p != nil && p.Cause != "" {
-			message = fmt.Sprintf("An HMAC secret is about to be issued (%s)", p.Cause)
-		}
+		message = o.progress(p)
 		c.Set(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ProgressingReason, message)
 	}
 	switch {
@@ -247,6 +247,21 @@ func (o *Observation) conditions(obstacle *report.Obstacle, hmac *hmacPlan, step
 		c.WhileTrue(v1alpha1.ImportPaddedCondition, padded != "", v1alpha1.SurroundingWhiteSpaceReason, padded)
 	}
 	return c.List
+}
+
+// progress is the message of a chatbot that is not Ready and has no obstacle: a write failed, and is retried.
+func (o *Observation) progress(p *gates.Gated) string {
+	const waits = "the operator waits until the API server has stored %s; if this lasts for more than a minute, read the operator's log"
+	hmac := fmt.Sprintf("the replica and Secret %q", SecretName(o.Chatbot))
+	switch {
+	case p != nil && p.Cause != "":
+		return fmt.Sprintf("A new HMAC secret is due (%s): "+waits, p.Cause, hmac)
+	case o.Claim != ClaimOwn:
+		return fmt.Sprintf("Chatbot ID %q is not reserved yet: "+waits, o.ID, "the reservation")
+	case o.Widget != WidgetPublished:
+		return fmt.Sprintf("Chatbot ID %q is not published yet: "+waits, o.ID, fmt.Sprintf("ConfigMap %q", WidgetName(o.Chatbot)))
+	}
+	return fmt.Sprintf("The HMAC secret is not published yet: "+waits, hmac)
 }
 
 func (o *Observation) currentRevision(hmac *hmacPlan) int64 {

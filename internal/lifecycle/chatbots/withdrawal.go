@@ -149,7 +149,7 @@ func (o *Observation) failedObstacle(now time.Time) *report.Obstacle {
 	if o.replicaRejected() {
 		return o.rejected(o.HMAC.Rejection, now)
 	}
-	return o.Failed.Obstacle("Revocation takes effect without this read; until it succeeds, nothing is issued, published or repaired. The operator retries", o.Chatbot.Status.Conditions, now)
+	return o.Failed.Obstacle("The operator still applies revocation. The operator issues, publishes and repairs nothing until the read succeeds, and retries with back-off", o.Chatbot.Status.Conditions, now)
 }
 
 // WithdrawalOf returns the withdrawal that the ledger of a chatbot asks for, whatever else is unknown.

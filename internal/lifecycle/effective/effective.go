@@ -60,7 +60,7 @@ func UnderRules(s Subject, h *instant.Horizon) Spec {
 // issue, and a key that was issued goes on with the chatbot ID that it has.
 func (e *Spec) checkChatbot(s *Subject) {
 	if s.Chatbot.IsOutside(s.Asks.Environment) {
-		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key is one of environment %q: name a chatbot of that environment",
+		e.violate("spec.chatbotRef names DGbotChatbot %q of environment %q, and the key belongs to environment %[3]q: name a DGbotChatbot of environment %[3]q",
 			s.Asks.Chatbot, s.Chatbot.Environment, s.Asks.Environment)
 	}
 }
@@ -78,24 +78,24 @@ func UnderAudit(asked, audited v1alpha1.KeyState) (state v1alpha1.KeyState, isHe
 func (e *Spec) checkMembership(s *Subject) {
 	env, rules := &s.Environment, s.Environment.Rules
 	if env.Excluded {
-		e.violate("namespace %q is not among those that may hold its keys (namespaceSelector: %s): label the namespace to match, or change the selector",
-			s.Namespace, SelectorText(rules.NamespaceSelector))
+		e.violate("namespace %q does not match namespaceSelector (%s): label the namespace, or change the selector",
+			s.Namespace, selectorText(rules.NamespaceSelector))
 	}
 	for _, scope := range e.Wants.Scopes {
 		if !Allowed(rules, scope) {
-			e.violate("spec.scopes has %q, and allowedScopes are %q", scope, rules.AllowedScopes)
+			e.violate("spec.scopes has %q, and allowedScopes are %q: remove the scope, or allow it", scope, rules.AllowedScopes)
 		}
 	}
 	if limit := rules.MaxKeysPerNamespace; limit != nil && env.Rank > int(*limit) {
-		e.violate("this is key %d of it in namespace %q by age, and maxKeysPerNamespace is %d", env.Rank, s.Namespace, *limit)
+		e.violate("this is key %d by age in namespace %q, and maxKeysPerNamespace is %d: delete older keys, or raise the limit", env.Rank, s.Namespace, *limit)
 	}
 	if rules.OneKeyPerChatbot && e.Wants.Chatbot != "" && env.ChatbotRank > 1 {
-		e.violate("this is key %d of it for DGbotChatbot %q by age, and oneKeyPerChatbot allows 1", env.ChatbotRank, e.Wants.Chatbot)
+		e.violate("this is key %d by age for DGbotChatbot %q, and oneKeyPerChatbot allows 1: delete the older key, or name another DGbotChatbot", env.ChatbotRank, e.Wants.Chatbot)
 	}
 }
 
-// SelectorText returns a selector as users write it, or what is wrong with it.
-func SelectorText(selector *metav1.LabelSelector) string {
+// selectorText returns a selector as users write it, or what is wrong with it.
+func selectorText(selector *metav1.LabelSelector) string {
 	if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 		return err.Error()
 	}
@@ -120,10 +120,10 @@ func (e *Spec) limitInterval(rules *v1alpha1.EnvironmentRotation) {
 	}
 	switch {
 	case rules.MinInterval != nil && r.Interval.Duration < rules.MinInterval.Duration:
-		e.violate("spec.rotation.interval is %s, and rotation.minInterval is %s", r.Interval.Duration, rules.MinInterval.Duration)
+		e.violate("spec.rotation.interval is %s, and rotation.minInterval is %s: set a longer interval", r.Interval.Duration, rules.MinInterval.Duration)
 		r.Interval = rules.MinInterval
 	case rules.MaxInterval != nil && r.Interval.Duration > rules.MaxInterval.Duration:
-		e.violate("spec.rotation.interval is %s, and rotation.maxInterval is %s", r.Interval.Duration, rules.MaxInterval.Duration)
+		e.violate("spec.rotation.interval is %s, and rotation.maxInterval is %s: set a shorter interval", r.Interval.Duration, rules.MaxInterval.Duration)
 		r.Interval = rules.MaxInterval
 	}
 }
@@ -143,7 +143,7 @@ func (e *Spec) limitOverlap(rules *v1alpha1.EnvironmentRotation) {
 		longest = &metav1.Duration{Duration: 1<<63 - 1}
 	}
 	if asked && r.Overlap.Duration > longest.Duration {
-		e.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s", r.Overlap.Duration, longest.Duration)
+		e.violate("spec.rotation.overlap is %s, and rotation.maxOverlap is %s: set a shorter overlap", r.Overlap.Duration, longest.Duration)
 		r.Overlap = longest
 	}
 	e.keepOverlapWithinInterval()
@@ -151,7 +151,7 @@ func (e *Spec) limitOverlap(rules *v1alpha1.EnvironmentRotation) {
 		r.Overlap = longest
 	}
 	if e.Wants.WhenUnused() && r.MaxOverlap != nil && r.MaxOverlap.Duration > longest.Duration {
-		e.violate("spec.rotation.maxOverlap is %s, and rotation.maxOverlap is %s", r.MaxOverlap.Duration, longest.Duration)
+		e.violate("spec.rotation.maxOverlap is %s, and the environment's rotation.maxOverlap is %s: set a shorter maxOverlap", r.MaxOverlap.Duration, longest.Duration)
 		r.MaxOverlap = longest
 	}
 }
@@ -170,9 +170,9 @@ func (e *Spec) limitLifetime(limit *metav1.Duration, s *Subject, h *instant.Hori
 		return
 	}
 	latest := s.Created.Add(limit.Duration)
-	advice := fmt.Sprintf("set it to %s or earlier", latest.UTC().Format(time.RFC3339))
+	advice := fmt.Sprintf("set spec.expiresAt to %s or earlier", latest.UTC().Format(time.RFC3339))
 	if h.Reached(latest) {
-		advice = "the key is older than that, so replace it by another DGbotAPIKey"
+		advice = "the key is older than maxLifetime, so create another DGbotAPIKey and delete this one"
 	}
 	switch end := e.Wants.ExpiresAt; {
 	case end == nil:

@@ -32,7 +32,7 @@ func (e *Spec) checkTemplate() {
 	names = slices.AppendSeq(names, slices.Values(slices.Sorted(maps.Keys(secret.Template.Annotations))))
 	for _, name := range names {
 		if exporting.MatchString(name) {
-			e.violate("spec.secret.template has %q, which makes a replicator copy the Secret, and is not set: remove it, or have a user who may write Secrets set it on the Secret itself", name)
+			e.violate("spec.secret.template has %[1]q, with which a replicator copies the Secret, so the operator does not set %[1]q: remove %[1]q, or let a user who may write Secrets set %[1]q on the Secret", name)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package environments
 
 import (
+	"strings"
 	"testing"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -26,5 +27,32 @@ func TestStatus_KeepsWhatCouldNotBeRead(t *testing.T) {
 	}
 	if !wake.After(start) {
 		t.Errorf("the read is retried at %s", wake)
+	}
+}
+
+func TestStatus_NamesAtMostFourUnknownZones(t *testing.T) {
+	o := Observation{Environment: &v1alpha1.DGbotEnvironment{}}
+	for i := range 6 {
+		o.UnknownZones = append(o.UnknownZones, UnknownZone{Window: i, Name: "No/Where"})
+	}
+	s, _ := Status(o, start)
+	ready := apimeta.FindStatusCondition(s.Conditions, v1alpha1.ReadyCondition)
+	if ready.Reason != v1alpha1.TimeZoneUnknownReason || !strings.Contains(ready.Message, `spec.rotation.windows[3] ("No/Where") and 2 more: `) {
+		t.Errorf("Ready is %+v", ready)
+	}
+}
+
+func TestStatus_TellsAnInvalidSelectorFromOneWithoutNamespaces(t *testing.T) {
+	for want, operator := range map[string]metav1.LabelSelectorOperator{
+		`spec.namespaceSelector is invalid ("Like" is not a valid label selector operator)`: "Like",
+		`no namespace has the labels of spec.namespaceSelector (team)`:                      metav1.LabelSelectorOpExists,
+	} {
+		env := &v1alpha1.DGbotEnvironment{}
+		env.Spec.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: operator}}}
+		s, _ := Status(Observation{Environment: env, SelectsNothing: true}, start)
+		c := apimeta.FindStatusCondition(s.Conditions, v1alpha1.SelectsNothingCondition)
+		if c == nil || !strings.Contains(c.Message, want) {
+			t.Errorf("%s: %+v, want %q", operator, c, want)
+		}
 	}
 }

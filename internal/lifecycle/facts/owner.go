@@ -55,7 +55,7 @@ func (s *Summary) HandledRevocation() *metav1.Time {
 type Kind struct {
 	// MaxPrevious is how many earlier revisions may verify at once.
 	MaxPrevious int
-	// Noun is what messages call the owner, and IDName what they call the public name of a revision.
+	// Noun is the kind of the owner, as messages name it, and IDName what messages call the public name of a revision.
 	Noun, IDName string
 	// SecretField and RotationField are the paths of the fields that name the Secret and the rotation.
 	SecretField, RotationField string
@@ -68,26 +68,29 @@ type Kind struct {
 var (
 	// KeyKind is a DGbotAPIKey.
 	KeyKind = Kind{
-		MaxPrevious: 10, Noun: "key", IDName: "key ID", Resource: "dgkey",
+		MaxPrevious: 10, Noun: v1alpha1.APIKeyKind, IDName: "key ID", Resource: "dgkey",
 		SecretField: "spec.secret.name", RotationField: requests.RotationField,
 		Losses: map[v1alpha1.Cause]string{
-			v1alpha1.CauseSecretLost:    "Secret %q was gone; a new revision replaces it",
-			v1alpha1.CauseSecretAltered: "The key in Secret %q was changed; a new revision replaces it",
-			v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was gone, so that the key did not verify; a new revision replaces it",
+			v1alpha1.CauseSecretLost:    "Secret %q was missing: the operator issues a new revision; find out which client deleted the Secret",
+			v1alpha1.CauseSecretAltered: "The key text in Secret %q was tampered with: the operator issues a new revision; find out which client changed the Secret",
+			v1alpha1.CauseRecordLost:    "The record of the key in Secret %q was missing, so the key was invalid: the operator issues a new revision; find out which client deleted the record",
 		},
 	}
 	// ChatbotKind is a DGbotChatbot with an HMAC secret. Its Secret has room for one previous revision.
 	ChatbotKind = Kind{
-		MaxPrevious: 1, Noun: "chatbot", IDName: "kid", Resource: "dgbotcb",
+		MaxPrevious: 1, Noun: v1alpha1.ChatbotKind, IDName: "HMAC secret ID (kid)", Resource: "dgbotcb",
 		SecretField: "spec.identityVerification.secret.name", RotationField: "spec.identityVerification.rotation",
 		Losses: map[v1alpha1.Cause]string{
 			v1alpha1.CauseSecretLost:    lostHMAC,
 			v1alpha1.CauseSecretAltered: lostHMAC,
-			v1alpha1.CauseRecordLost:    "Secret %q holds an HMAC secret that the status of the chatbot does not know: a new one replaces it, and tokens signed with the old one are rejected",
+			v1alpha1.CauseRecordLost:    "Secret %[1]q holds an HMAC secret that the status of the DGbotChatbot does not list: the operator issues a new HMAC secret" + signAgain,
 		},
 	}
 )
 
 // lostHMAC is the message for a lost and for an altered Secret: as long as the replica holds the HMAC secret, the Secret is restored from it.
-const lostHMAC = "Neither Secret %q nor its copy in namespace " + v1alpha1.IdentityNamespace +
-	" has the HMAC secret any more: a new one replaces it, and tokens signed with the old one are refused"
+const lostHMAC = "Neither Secret %[1]q nor its replica in namespace " + v1alpha1.IdentityNamespace +
+	" holds the HMAC secret: the operator issues a new HMAC secret" + signAgain
+
+// signAgain ends a message about a lost HMAC secret.
+const signAgain = ", and the verifier rejects tokens signed with the old HMAC secret; make the servers that sign tokens read Secret %[1]q again"

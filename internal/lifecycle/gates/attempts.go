@@ -71,5 +71,6 @@ func (c *Case) attemptsGate() *report.Obstacle {
 		return &report.Obstacle{Reason: reported.Reason, Message: reported.Message, Stalled: true, Until: until}
 	}
 	return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Harmless: true, Until: until, Message: fmt.Sprintf(
-		"A revision is due (%s), and %d attempts to publish it within an hour failed; the next one is made at %s", c.Cause, n, until.UTC().Format(time.RFC3339))}
+		"A new revision is due (%s): %d attempts to publish a revision failed within an hour, and the operator makes the next attempt at %s; read the operator's log for the errors",
+		c.Cause, n, until.UTC().Format(time.RFC3339))}
 }

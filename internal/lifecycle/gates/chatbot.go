@@ -20,23 +20,23 @@ func (c *Case) chatbotGate() *report.Obstacle {
 	o := &report.Obstacle{Reason: v1alpha1.WaitingForChatbotReason, Harmless: c.Highest > 0 && (known || c.Cause == "")}
 	switch name := c.Wants.Chatbot; {
 	case c.Chatbot.Missing:
-		o.Message = fmt.Sprintf("There is no DGbotChatbot %q in this namespace: create it, or change spec.chatbotRef", name)
+		o.Message = fmt.Sprintf("DGbotChatbot %q does not exist in this namespace; create the DGbotChatbot, or change spec.chatbotRef", name)
 	case c.OtherEnvironment():
-		o.Message = fmt.Sprintf("DGbotChatbot %q belongs to environment %q, and the key to %q: change spec.chatbotRef", name, c.Chatbot.Environment, c.Wants.Environment)
+		o.Message = fmt.Sprintf("DGbotChatbot %q belongs to environment %q, and the key belongs to environment %q; change spec.chatbotRef", name, c.Chatbot.Environment, c.Wants.Environment)
 	default:
-		o.Message = fmt.Sprintf("DGbotChatbot %q has no ID yet", name)
+		o.Message = fmt.Sprintf("DGbotChatbot %q has no chatbot ID yet; see the conditions of the DGbotChatbot", name)
 	}
 	switch {
 	case !o.Harmless && c.Highest > 0:
-		o.Message += "; the records that had the key's chatbot ID are gone, so the next revision is issued as soon as the chatbot has one"
+		o.Message += ". The records that held the key's chatbot ID are missing, so the operator issues the next revision when the DGbotChatbot has a chatbot ID"
 	case !o.Harmless:
-		o.Message += "; the key is issued as soon as it has one"
+		o.Message += ". The operator issues the key when the DGbotChatbot has a chatbot ID"
 	case len(c.Chatbot.Moved) > 0:
-		o.Message += "; another DGbotChatbot has reserved the chatbot ID that the key had, so the key goes on without one"
+		o.Message += ". Another DGbotChatbot has reserved the earlier chatbot ID of the key, so the key has no chatbot ID until then"
 	case id == "":
-		o.Message += "; the key goes on without a chatbot ID"
+		o.Message += ". Until then the key has no chatbot ID"
 	default:
-		o.Message += fmt.Sprintf("; the key goes on with chatbot ID %q", id)
+		o.Message += fmt.Sprintf(". Until then the key keeps chatbot ID %q", id)
 	}
 	return o
 }

@@ -29,7 +29,8 @@ func (c *Case) environmentGate() *report.Obstacle {
 	case c.Highest == 0 && rules != nil && (rules.MaxKeysPerNamespace != nil || rules.OneKeyPerChatbot):
 		// Of the keys of one second the rank is only known when that is over.
 		if counted := effective.CountedAt(c.Created); !c.Reached(counted) {
-			return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Until: counted, Message: "The keys of the environment are being counted"}
+			return &report.Obstacle{Reason: v1alpha1.ProgressingReason, Until: counted, Message: fmt.Sprintf(
+				"The key waits until %s: environment %q limits the number of keys, and the operator counts its keys first", counted.UTC().Format(time.RFC3339), c.Wants.Environment)}
 		}
 	}
 	return nil
@@ -46,8 +47,8 @@ const (
 // environmentUnknown holds back the first issue of a key whose environment has no DGbotEnvironment.
 func (c *Case) environmentUnknown() *report.Obstacle {
 	o := &report.Obstacle{Reason: v1alpha1.EnvironmentUnknownReason, Stalled: true, Message: fmt.Sprintf(
-		"The key is not issued: DGbotEnvironment %q does not exist (%s); create it (config/environments has production, staging and development), "+
-			"or, if the name is wrong, delete this key and create it again: spec.environment is immutable", c.Wants.Environment, existing(c.Environment.Known))}
+		"The operator does not issue the key: DGbotEnvironment %q does not exist (%s); create the DGbotEnvironment (examples: config/environments), "+
+			"or, if spec.environment is wrong, delete this DGbotAPIKey and create it again: spec.environment is immutable", c.Wants.Environment, existing(c.Environment.Known))}
 	// A clock that is far from the API server's must not make the key wait for longer.
 	if c.Reached(c.Created.Add(-environmentGrace)) && !c.Reached(c.Created.Add(environmentGrace)) {
 		o.Stalled, o.Until = false, c.Created.Add(environmentGrace)
@@ -58,7 +59,7 @@ func (c *Case) environmentUnknown() *report.Obstacle {
 // existing names the DGbotEnvironments that exist.
 func existing(names []string) string {
 	if len(names) == 0 {
-		return "there is no DGbotEnvironment yet"
+		return "existing: none"
 	}
 	names = slices.Sorted(slices.Values(names))
 	more := ""
@@ -73,11 +74,11 @@ func (c *Case) EnvironmentMissing() string {
 	if c.Environment.Rules != nil || !c.Environment.Required || c.IssuesFirst() {
 		return ""
 	}
-	return fmt.Sprintf("DGbotEnvironment %q does not exist: no rule for namespaces, scopes, rotation, lifetime or the number of keys is enforced, "+
-		"and no audit; the key follows its own spec, and the operator adds no scope to it; create the DGbotEnvironment (config/environments has examples)", c.Wants.Environment)
+	return fmt.Sprintf("DGbotEnvironment %q does not exist: the operator enforces no rules for namespaces, scopes, rotation, lifetime or the number of keys, "+
+		"and does not audit the key. The key follows its own spec, and the operator adds no scopes to the key; create the DGbotEnvironment (examples: config/environments)", c.Wants.Environment)
 }
 
 // PolicyViolation says which rules the key breaks.
 func (c *Case) PolicyViolation() string {
-	return fmt.Sprintf("Environment %q: %s", c.Wants.Environment, strings.Join(c.Violations, "; "))
+	return fmt.Sprintf("The key violates the rules of environment %q: %s", c.Wants.Environment, strings.Join(c.Violations, "; "))
 }

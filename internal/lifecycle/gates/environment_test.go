@@ -18,7 +18,7 @@ func TestExisting_NamesAtMostEight(t *testing.T) {
 	if names[0] != "env-10" {
 		t.Error("the names were sorted in place: they belong to the observation")
 	}
-	if got := existing(nil); got != "there is no DGbotEnvironment yet" {
+	if got := existing(nil); got != "existing: none" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -125,7 +125,7 @@ func (c *Case) failedReadGate() *report.Obstacle {
 	if len(c.Failed) == 0 {
 		return nil
 	}
-	return c.Failed.Obstacle("The operator still applies revocation, disabling and expiry. It issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
+	return c.Failed.Obstacle("The operator still applies revocation, disabling and expiry. The operator issues, publishes and repairs nothing until the read succeeds, and retries with back-off",
 		c.Was.Conditions, c.Now)
 }
 
@@ -134,7 +134,7 @@ func (c *Case) secretGate() *report.Obstacle {
 	switch c.Secret.State {
 	case revisions.SecretForeign:
 		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"Secret %q exists and does not belong to this %[2]s: it is left alone; delete or rename it, or create the %[2]s with another %[3]s", c.SecretName, c.Noun, c.SecretField)}
+			"Secret %q already exists and is not owned by this %s: the operator does not change it; %s", c.SecretName, c.Noun, c.freeSecretName())}
 	case revisions.SecretCollectable:
 		return c.collectionObstacle(c.SecretName)
 	}
@@ -144,7 +144,7 @@ func (c *Case) secretGate() *report.Obstacle {
 // collectionGrace is for how long a Secret with another owner may count as one that garbage collection is about to delete.
 const collectionGrace = time.Minute
 
-// collectionObstacle waits for garbage collection to delete a Secret that is left over. Where the Secret has another owner, which the
+// collectionObstacle waits for garbage collection to delete the Secret of a deleted owner. Where the Secret has another owner, which the
 // operator may not read, time tells whether that one is gone too: garbage collection takes seconds.
 func (c *Case) collectionObstacle(name string) *report.Obstacle {
 	conditions, owner := c.Was.Conditions, c.Noun
@@ -153,11 +153,16 @@ func (c *Case) collectionObstacle(name string) *report.Obstacle {
 		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && c.Reached(waiting.LastTransitionTime.Add(collectionGrace))
 	if c.Secret.OtherOwner && kept {
 		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-			"Secret %q is left over from a deleted %[2]s, and an owner reference to another object keeps garbage collection from deleting it: it is left alone; "+
-				"delete or rename it, or create the %[2]s with another %[3]s", name, owner, c.SecretField)}
+			"Secret %q belongs to a deleted %s, and an owner reference to another object keeps garbage collection from deleting the Secret: the operator does not change it; %s",
+			name, owner, c.freeSecretName())}
 	}
 	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
-		"Secret %q is left over from a deleted %s and waits for garbage collection", name, owner)}
+		"Secret %q belongs to a deleted %s: the operator waits until garbage collection deletes the Secret", name, owner)}
+}
+
+// freeSecretName is what a user can do about an object that has the name of the Secret, which is immutable.
+func (c *Case) freeSecretName() string {
+	return fmt.Sprintf("delete the Secret, or delete this %[1]s and create it again with an unused name in %[2]s", c.Noun, c.SecretField)
 }
 
 // dampingGate is closed while too many losses within the hour were healed.
@@ -170,7 +175,7 @@ func (c *Case) dampingGate() *report.Obstacle {
 		return nil
 	}
 	return &report.Obstacle{Reason: v1alpha1.SecretLossDampedReason, Until: until, Message: fmt.Sprintf(
-		"Secret %q was replaced %d times or more within an hour because it was lost or altered; the next replacement is issued at %s: find out who deletes or overwrites it",
+		"Secret %q was lost or tampered with at least %d times within an hour: the operator issues the next revision at %s; find out which client deletes or overwrites the Secret",
 		c.SecretName, revisions.DampingFree, until.UTC().Format(time.RFC3339))}
 }
 
@@ -190,12 +195,15 @@ func (c *Case) overlapGate() *report.Obstacle {
 			until = end.Time
 		}
 	}
-	verify := fmt.Sprintf("%d earlier revisions still verify; it happens when the first of them ends", len(earlierOnes))
+	waits := fmt.Sprintf("%d previous revisions are still valid: the operator rotates when the first of these revisions expires", len(earlierOnes))
 	if len(earlierOnes) == 1 {
-		verify = "the earlier one still verifies; it happens when that ends"
+		waits = fmt.Sprintf("previous revision %d is still valid: the operator rotates when the previous revision expires", earlierOnes[0].Number)
+	}
+	if !until.IsZero() {
+		waits += ", at " + until.UTC().Format(time.RFC3339)
 	}
 	return &report.Obstacle{Reason: v1alpha1.WaitingForOverlapReason, Harmless: true, Until: until, Message: fmt.Sprintf(
-		"A rotation is due, but %s. A shorter %s.%s ends it sooner", verify, c.RotationField, c.longestOverlap())}
+		"A rotation is due, and %s; to rotate sooner, shorten %s.%s", waits, c.RotationField, c.longestOverlap())}
 }
 
 // longestOverlap is the field that says how long earlier revisions verify at most.
@@ -207,12 +215,12 @@ func (c *Case) longestOverlap() string {
 }
 
 func (c *Case) rejectedObstacle() *report.Obstacle {
-	return &report.Obstacle{Reason: c.Rejection.Reason, Message: c.Rejection.Message + c.stillVerifies(), Stalled: true, Until: c.Now.Add(report.RetryDelay(c.Was.Conditions, c.Rejection.Reason, c.Now))}
+	return &report.Obstacle{Reason: c.Rejection.Reason, Message: c.Rejection.Message + c.stillValid(), Stalled: true, Until: c.Now.Add(report.RetryDelay(c.Was.Conditions, c.Rejection.Reason, c.Now))}
 }
 
-func (c *Case) stillVerifies() string {
+func (c *Case) stillValid() string {
 	if c.Published == nil || !c.Published.IsAdmitted(&c.Horizon) {
 		return ""
 	}
-	return fmt.Sprintf(" (revision %d in the Secret still verifies)", c.Published.Number)
+	return fmt.Sprintf(" (revision %d in Secret %q is still valid)", c.Published.Number, c.SecretName)
 }

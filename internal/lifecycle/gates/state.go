@@ -48,7 +48,7 @@ func (c *Case) auditGate() *report.Obstacle {
 func (c *Case) stateGate() *report.Obstacle {
 	o := c.stateObstacle()
 	if o != nil && c.Audit.Mark != nil {
-		o.Message += "; the audit of its environment holds the key as well, see the condition Unused"
+		o.Message += fmt.Sprintf("; the audit of environment %q also holds the key as %s, see the condition Unused", c.Wants.Environment, c.Audit.Mark.Stage)
 	}
 	return o
 }
@@ -58,18 +58,18 @@ func (c *Case) stateObstacle() *report.Obstacle {
 	switch {
 	case c.Audit.State == v1alpha1.StateRevoked:
 		return &report.Obstacle{Reason: v1alpha1.RevokedReason, Stalled: true,
-			Message: "All revisions are revoked for good; set spec.state to Active to issue a new one"}
+			Message: "All revisions are revoked for good, because spec.state is Revoked; set spec.state to Active to issue a new revision"}
 	case c.Audit.State == v1alpha1.StateDisabled && c.Cause == v1alpha1.CauseReactivation:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
-			Message: "All revisions are revoked for good, and none is issued while the key is disabled; set spec.state to Active to issue a new one"}
+			Message: "All revisions are revoked for good, and the operator issues no revision while spec.state is Disabled; set spec.state to Active to issue a new revision"}
 	case c.Audit.State == v1alpha1.StateDisabled:
 		return &report.Obstacle{Reason: v1alpha1.DisabledReason, Stalled: true,
-			Message: "No revision verifies while the key is disabled; set spec.state to Active to enable it again"}
+			Message: "No revision is valid, because spec.state is Disabled; set spec.state to Active to enable the key again"}
 	case wants.ExpiresAt == nil:
 		return nil
 	case c.Reached(wants.ExpiresAt.Time), c.Cause != "" && !c.IssuedAt().Time.Before(wants.ExpiresAt.Time):
 		return &report.Obstacle{Reason: v1alpha1.ExpiredReason, Stalled: true, Until: wants.ExpiresAt.Time, Message: fmt.Sprintf(
-			"The key expired at %s; move spec.expiresAt or remove it to issue a new revision", instant.Format(wants.ExpiresAt))}
+			"The key expired at %s; set spec.expiresAt to a later time, or remove spec.expiresAt, to issue a new revision", instant.Format(wants.ExpiresAt))}
 	}
 	return nil
 }

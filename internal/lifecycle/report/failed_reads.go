@@ -88,7 +88,7 @@ func (f FailedReads) message(consequence string) string {
 	for _, read := range f {
 		reads = append(reads, read.What+cannotBeRead+truncateTo(read.Message, max(room/len(f), minAnswer)))
 	}
-	return strings.Join(reads, "; ") + advice
+	return upperFirst(strings.Join(reads, "; ") + advice)
 }
 
 // advice is the end of a message, which is the same for all answers of one kind.
@@ -105,7 +105,15 @@ func (f FailedReads) advice(consequence string) string {
 	return "; " + strings.Join(remedies, ", and ") + ". " + consequence
 }
 
-// DescribedBy reports whether a message is about the same reads, which failed in the same way. The answers may differ: a KMS that puts
+// upperFirst returns a sentence with its first letter in upper case.
+func upperFirst(sentence string) string {
+	if sentence == "" {
+		return ""
+	}
+	return strings.ToUpper(sentence[:1]) + sentence[1:]
+}
+
+// describedBy reports whether a message is about the same reads, which failed in the same way. The answers may differ: a KMS that puts
 // a request ID into each of them must not cause a write of the status with each retry.
 func (f FailedReads) describedBy(message, consequence string) bool {
 	if strings.Count(message, cannotBeRead) != len(f) || !strings.HasSuffix(message, f.advice(consequence)) {
@@ -116,6 +124,8 @@ func (f FailedReads) describedBy(message, consequence string) bool {
 		start := read.What + cannotBeRead
 		if i > 0 {
 			start = "; " + start
+		} else {
+			start = upperFirst(start)
 		}
 		at := strings.Index(rest, start)
 		if at < 0 || i == 0 && at > 0 {

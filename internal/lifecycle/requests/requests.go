@@ -62,7 +62,11 @@ func Read(annotations map[string]string, rotation *v1alpha1.Rotation, h *instant
 	r.Rotate = read(Rotation, RotationField+".requestedAt", rotation.RequestedAt, v1alpha1.RotateRequestedAtAnnotation)
 	r.Kept = read(Keep, "", nil, v1alpha1.KeptAtAnnotation)
 	if len(invalid) > 0 {
-		r.Invalid = fmt.Sprintf("ignoring annotation %s: want a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2026-11-23T10:00:00Z",
+		is := "Annotation %s is ignored"
+		if len(invalid) > 1 {
+			is = "Annotations %s are ignored"
+		}
+		r.Invalid = fmt.Sprintf(is+": the operator cannot read the time; set a time in RFC 3339 with whole seconds, such as 2026-11-23T10:00:00Z (years 1970 to 8999), or remove the annotation",
 			strings.Join(invalid, " and "))
 	}
 	return r

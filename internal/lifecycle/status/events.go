@@ -117,7 +117,7 @@ func issueEvents(o *facts.Owner, issued *revisions.Revision, next *facts.Summary
 	var until []string
 	for _, previous := range next.Previous {
 		if previous.NotAfter != nil && previous.Number < next.Current.Number {
-			until = append(until, fmt.Sprintf("revision %d verifies until %s", previous.Number, instant.Format(previous.NotAfter)))
+			until = append(until, fmt.Sprintf("revision %d is valid until %s", previous.Number, instant.Format(previous.NotAfter)))
 		}
 	}
 	if len(until) > 0 {

@@ -35,7 +35,7 @@ func PendingReason(k *facts.Known) string {
 }
 
 // PendingMessage returns the message of the condition RequestPending: for each request its instant, its source, what
-// verifies until then, and what to do if it should act at once.
+// is valid until then, and what to do to make the request act at once.
 func PendingMessage(k *facts.Known) string {
 	var sentences []string
 	for _, request := range k.Requests.Pending {
@@ -50,27 +50,28 @@ func describePending(k *facts.Known, request requests.Pending) string {
 		source = k.RotationField + strings.TrimPrefix(request.Field, requests.RotationField)
 	}
 	at := instant.Format(&request.At)
-	var effect string
+	var effect, verb string
 	switch request.Kind {
 	case requests.Revocation:
-		effect = fmt.Sprintf("The revocation that %s requests for %s lies in the future: until then it revokes nothing, and %s", source, at, whatVerifies(k))
+		effect, verb = fmt.Sprintf("The revocation that %s requests is in the future: the operator revokes at %s, and the request changes nothing before", source, at), "revoke"
 	case requests.Rotation:
-		effect = fmt.Sprintf("The rotation that %s requests for %s lies in the future: until then it issues nothing, and %s", source, at, whatVerifies(k))
+		effect, verb = fmt.Sprintf("The rotation that %s requests is in the future: the operator rotates at %s, and the request changes nothing before", source, at), "rotate"
 	case requests.Keep:
-		effect = fmt.Sprintf("The decision to keep the key, which %s makes for %s, lies in the future: until then the audit ignores it, and %s", source, at, whatVerifies(k))
+		effect, verb = fmt.Sprintf("The time in %s is in the future: the audit ignores the annotation until %s", source, at), "keep the key"
 	}
+	effect += ". " + whatIsValid(k)
 	if request.Annotation == "" {
-		return fmt.Sprintf(`%s. If it should act now, set %s to the current time in UTC, as printed by "date -u +%%FT%%TZ"`, effect, source)
+		return fmt.Sprintf(`%s. To %s now, set %s to the current time in UTC, as printed by "date -u +%%FT%%TZ"`, effect, verb, source)
 	}
-	return fmt.Sprintf(`%s. If it should act now, set the current time in UTC: "kubectl annotate %s %s -n %s --overwrite %s=$(date -u +%%FT%%TZ)"`,
-		effect, k.Resource, k.Name, k.Namespace, request.Annotation)
+	return fmt.Sprintf(`%s. To %s now, run "kubectl annotate %s %s -n %s --overwrite %s=$(date -u +%%FT%%TZ)"`,
+		effect, verb, k.Resource, k.Name, k.Namespace, request.Annotation)
 }
 
 // maxNamedRevisions is how many revisions a message names.
 const maxNamedRevisions = 3
 
-// whatVerifies names the revisions that verify now, newest first.
-func whatVerifies(k *facts.Known) string {
+// whatIsValid names the revisions that are valid now, newest first.
+func whatIsValid(k *facts.Known) string {
 	var revisions []string
 	for _, record := range k.Owned {
 		if record.IsAdmitted(&k.Horizon) {
@@ -79,13 +80,13 @@ func whatVerifies(k *facts.Known) string {
 	}
 	switch n := len(revisions); {
 	case n == 0:
-		return "no revision verifies"
+		return "Valid revisions now: none"
 	case n == 1:
-		return fmt.Sprintf("revision %s still verifies", revisions[0])
+		return "Valid revisions now: " + revisions[0]
 	case n > maxNamedRevisions:
-		return fmt.Sprintf("revisions %s and %d more still verify", strings.Join(revisions[:maxNamedRevisions], ", "), n-maxNamedRevisions)
+		return fmt.Sprintf("Valid revisions now: %s and %d more", strings.Join(revisions[:maxNamedRevisions], ", "), n-maxNamedRevisions)
 	default:
-		return fmt.Sprintf("revisions %s and %s still verify", strings.Join(revisions[:n-1], ", "), revisions[n-1])
+		return fmt.Sprintf("Valid revisions now: %s and %s", strings.Join(revisions[:n-1], ", "), revisions[n-1])
 	}
 }
 
