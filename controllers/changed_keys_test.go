@@ -42,7 +42,7 @@ func TestNoKeyIsMintedThatSomethingWouldChangeOnTheWay(t *testing.T) {
 	w := newFixture(t)
 	w.create(nil)
 	w.restWith(w.operator(changing(true)))
-	w.stalled(v1alpha1.SecretWriteRefusedReason, `changes entry "api-key" in the write`)
+	w.stalled(v1alpha1.SecretWriteRefusedReason, `has changed entry "api-key"`)
 	if n := len(w.records()); n != 0 {
 		t.Errorf("%d revisions were minted in vain", n)
 	}
@@ -64,7 +64,7 @@ func TestAKeyThatIsChangedOnTheWayIsSaidAndNotTriedWithoutEnd(t *testing.T) {
 		_, _ = operator.Reconcile(t.Context(), w.request())
 		w.advance(time.Second / 2)
 	}
-	w.stalled(v1alpha1.SecretWriteRefusedReason, `changes entry "api-key" in the write`)
+	w.stalled(v1alpha1.SecretWriteRefusedReason, `has changed entry "api-key"`)
 	if n := len(w.records()) - before; n == 0 || n > mostAttempts {
 		t.Errorf("%d revisions in ten seconds, want %d at most", n, mostAttempts)
 	}

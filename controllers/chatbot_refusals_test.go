@@ -113,7 +113,7 @@ func TestAnImmutableSecretOfAChatbot(t *testing.T) {
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
 	w.rotateHMAC()
 	w.restBots(live, botName)
-	w.botStalled(v1alpha1.SecretWriteRefusedReason, `; delete Secret "support-bot-identity", and it is created anew`)
+	w.botStalled(v1alpha1.SecretWriteRefusedReason, `; delete Secret "support-bot-identity", and the operator creates the Secret again`)
 	if !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) || w.bot(botName).Status.Pending != nil {
 		t.Error("what is published does not verify, or another one was minted")
 	}
@@ -145,7 +145,7 @@ func TestARefusedCopy(t *testing.T) {
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
 	w.revokeHMAC()
 	w.restBots(no, botName)
-	w.botStalled(v1alpha1.CopyWriteRefusedReason, "cannot be written, and what is in it verifies on: ")
+	w.botStalled(v1alpha1.CopyWriteRefusedReason, "cannot be written, and the HMAC secrets in the replica are still valid: ")
 	if s := w.bot(botName).Status; s.LastHandledRequest != nil || !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
 		t.Errorf("a revocation is said to be done that is not: %+v", s.LastHandledRequest)
 	}
@@ -199,8 +199,8 @@ func TestAWebhookThatChangesAnHMACSecret(t *testing.T) {
 		reason string
 		says   string
 	}{
-		"in the Secret": {false, v1alpha1.SecretWriteRefusedReason, "does not take an HMAC secret"},
-		"in the copy":   {true, v1alpha1.CopyWriteRefusedReason, "changed it in the same write"},
+		"in the Secret": {false, v1alpha1.SecretWriteRefusedReason, "does not hold an HMAC secret that the operator wrote"},
+		"in the copy":   {true, v1alpha1.CopyWriteRefusedReason, "has changed the entries"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newFixture(t)

@@ -75,7 +75,7 @@ func TestARecordsNameTakenByAnotherKeyIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.rest()
-	w.stalled(v1alpha1.RecordConflictReason, "delete it")
+	w.stalled(v1alpha1.RecordConflictReason, "delete the DGbotAPIKeyRecord")
 	w.nothingMinted()
 	if w.secret() != nil {
 		t.Error("a Secret was published")
@@ -211,7 +211,7 @@ func TestASecretThatCannotBeChangedSaysWhatHelps(t *testing.T) {
 	w.advance(time.Minute)
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 	w.rest()
-	w.stalled(v1alpha1.SecretWriteRefusedReason, `delete Secret "production-server", and it is created anew`)
+	w.stalled(v1alpha1.SecretWriteRefusedReason, `delete Secret "production-server", and the operator creates the Secret again`)
 	if n := len(w.records()); n != 1 || w.verifies() != standing.Admitted {
 		t.Errorf("%d records, the key is %s", n, w.verifies())
 	}

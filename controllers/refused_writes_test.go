@@ -98,7 +98,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		Reject interceptor.Funcs
 		want   string
 	}{
-		"who says nothing to a new Secret": {interceptor.Funcs{Update: update}, "what it says is left out"},
+		"who says nothing to a new Secret": {interceptor.Funcs{Update: update}, "the text is omitted"},
 		"who says the same to a new Secret": {interceptor.Funcs{Update: update, Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
 			if err := quote(o); err != nil {
 				return err
@@ -124,7 +124,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 		w := newFixture(t)
 		w.create(nil)
 		w.restWith(w.operator(failing(func(s *corev1.Secret) error { return quote(s) })))
-		w.stalled(v1alpha1.SecretWriteRefusedReason, denied+"(what it says is left out")
+		w.stalled(v1alpha1.SecretWriteRefusedReason, denied+"(the text is omitted")
 	})
 }
 

@@ -180,7 +180,7 @@ func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error 
 // alteredRecord is write.Altered for a record, which a policy may alter as well, and which is exempted by its kind.
 func alteredRecord(name, how string) *write.RejectedError {
 	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.RecordWriteRefusedReason, Message: fmt.Sprintf(
-		"Record %q was %s, and something (a mutating webhook or policy?) made something else of it in the same write: exempt dgbotapikeyrecords from it", name, how)}}
+		"DGbotAPIKeyRecord %q differs from the record that the operator %s: a mutating webhook or policy has changed the write; exempt dgbotapikeyrecords from the webhook or policy", name, how)}}
 }
 
 // expireDoubtful expires the records of publications whose outcome was unknown, and which certainly did not happen: the Secret is still the one
@@ -222,7 +222,7 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 		return write.ErrYield
 	}
 	return write.Reject(v1alpha1.RecordConflictReason,
-		"Record %q exists and belongs to another key (%s, uid %s): delete it", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)
+		"DGbotAPIKeyRecord %q already exists and belongs to another DGbotAPIKey (%q, uid %s); delete the DGbotAPIKeyRecord", record.Name, taken.Spec.APIKeyRef.Name, taken.Spec.APIKeyRef.UID)
 }
 
 // publish writes the key into the Secret.

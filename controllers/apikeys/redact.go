@@ -36,7 +36,7 @@ func (r *Reconciler) withoutPluginText(ctx context.Context, seen *observed, reco
 		return err
 	}
 	answer := metav1.Status{Status: status.ErrStatus.Status, Code: status.ErrStatus.Code, Reason: status.ErrStatus.Reason}
-	answer.Message = before + "(what it says is left out, for it was shown a key: apply a Secret of that name with another one to read it)"
+	answer.Message = before + "(the text is omitted, because the webhook or policy has read a key: to see the text, apply a Secret of the same name with another value)"
 	if clean := r.askWithoutKey(ctx, seen, record); clean != nil {
 		if sameBefore, found := write.SplitAdmissionMessage(clean.ErrStatus.Message); found && sameBefore == before {
 			answer.Message = clean.ErrStatus.Message

@@ -156,22 +156,22 @@ func (r *Reconciler) changeReplica(ctx context.Context, seen *observed, shows ch
 		return adviseIdentity(ofReplica(write.Classify(withoutOwnWords(write.Redact(err, seen.allTexts()...)), v1alpha1.CopyWriteRefusedReason), name, create), err)
 	}
 	if !equality.Semantic.DeepEqual(replica.Data, wanted.Data) {
-		return write.Count(write.Altered(v1alpha1.CopyWriteRefusedReason, fmt.Sprintf("Secret %q in namespace %s", name.Name, name.Namespace), "it"))
+		return write.Count(write.Altered(v1alpha1.CopyWriteRefusedReason, fmt.Sprintf("Secret %q in namespace %s", name.Name, name.Namespace), "the entries"))
 	}
-	ctrl.LoggerFrom(ctx).Info("Wrote the copy of an HMAC secret", "chatbotID", seen.ID, "copy", name.Name, "verifying", len(shows.Revisions()))
+	ctrl.LoggerFrom(ctx).Info("Wrote the replica of an HMAC secret", "chatbotID", seen.ID, "replica", name.Name, "verifying", len(shows.Revisions()))
 	seen.describeReplica(replica)
 	return nil
 }
 
 // ofReplica adds the namespace of the replica to a rejection: users would look for it in the chatbot's namespace.
 func ofReplica(err error, name types.NamespacedName, create bool) error {
-	what := "written, and what is in it verifies on"
+	what := "written, and the HMAC secrets in the replica are still valid"
 	if create {
 		what = "created"
 	}
 	var rejected *write.RejectedError
 	if errors.As(err, &rejected) {
-		rejected.Rejection.Message = fmt.Sprintf("The copy of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
+		rejected.Rejection.Message = fmt.Sprintf("The replica of the HMAC secret, Secret %q in namespace %s, cannot be %s: %s",
 			name.Name, name.Namespace, what, rejected.Rejection.Message)
 	}
 	return err
@@ -191,7 +191,7 @@ func (r *Reconciler) deleteReplica(ctx context.Context, replica client.Object) e
 	if err := write.Classify(err, v1alpha1.CopyWriteRefusedReason); err != nil {
 		return err
 	}
-	ctrl.LoggerFrom(ctx).Info("Deleted the copy of an HMAC secret", "copy", replica.GetName())
+	ctrl.LoggerFrom(ctx).Info("Deleted the replica of an HMAC secret", "replica", replica.GetName())
 	return nil
 }
 
@@ -236,16 +236,16 @@ func identityNamespaceGone(reason string) error {
 		v1alpha1.IdentityNamespace, applyIdentityAgain)
 }
 
-const applyIdentityAgain = "apply again what was in it: config/identity (the namespace), config/verifier/identity (the rights of the verifiers) and, " +
+const applyIdentityAgain = "apply the objects of the namespace again: config/identity (the namespace), config/verifier/identity (the rights of the verifiers) and, " +
 	"where the manager was installed from one of config/overlays, that overlay (the rights of the manager); with Helm, run helm upgrade with the values " +
-	"of the release. The operator then restores the rest"
+	"of the release. The operator then restores the reservations and replicas"
 
 // adviseIdentity adds the remedy if the manager may not write in the identity namespace: its Role there is deleted with the namespace.
 func adviseIdentity(err, answer error) error {
 	var rejected *write.RejectedError
 	if apierrors.IsForbidden(answer) && errors.As(err, &rejected) {
 		if _, found := write.SplitAdmissionMessage(answer.Error()); !found {
-			rejected.Rejection.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created anew, " + applyIdentityAgain
+			rejected.Rejection.Message += "; if namespace " + v1alpha1.IdentityNamespace + " was created again, " + applyIdentityAgain
 		}
 	}
 	return err
@@ -263,7 +263,7 @@ func withoutOwnWords(err error) error {
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: status.ErrStatus.Status, Code: status.ErrStatus.Code, Reason: status.ErrStatus.Reason,
-		Message: before + "(what it says is left out, for it was shown an HMAC secret)",
+		Message: before + "(the text is omitted, because the webhook or policy has read an HMAC secret)",
 	}}
 }
 

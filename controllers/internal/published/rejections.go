@@ -26,7 +26,7 @@ func AlteredSecret(name string) *write.RejectedError {
 // AlteredEntry is AlteredSecret for the entry whose text the write publishes. It names the kind of text.
 func AlteredEntry(name, kind, entry string) *write.RejectedError {
 	return &write.RejectedError{Rejection: report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: fmt.Sprintf(
-		"Secret %q does not take %s: something (a mutating webhook?) changes entry %q in the write that publishes it", name, kind, entry)}}
+		"Secret %[1]q does not hold %[2]s that the operator wrote: a mutating webhook or policy has changed entry %[3]q; exempt Secret %[1]q from the webhook or policy", name, kind, entry)}}
 }
 
 // AdviseOnImmutable adds the remedy to the rejection of a write to an immutable Secret.
@@ -36,7 +36,7 @@ func AdviseOnImmutable(err error, secret *corev1.Secret) error {
 		return err
 	}
 	if IsImmutable(secret) {
-		rejected.Rejection.Message += fmt.Sprintf("; delete Secret %q, and it is created anew", secret.Name)
+		rejected.Rejection.Message += fmt.Sprintf("; delete Secret %q, and the operator creates the Secret again", secret.Name)
 	}
 	return err
 }

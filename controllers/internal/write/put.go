@@ -40,7 +40,7 @@ func ReadExisting(ctx context.Context, reader client.Reader, object client.Objec
 func Altered(reason, object, part string) *RejectedError {
 	return &RejectedError{Rejection: report.Rejection{
 		Reason:  reason,
-		Message: object + " was written, and something (a mutating webhook?) changed " + part + " in the same write",
+		Message: object + " differs from what the operator wrote: a mutating webhook or policy has changed " + part + "; exempt the object from the webhook or policy",
 	}}
 }
 
