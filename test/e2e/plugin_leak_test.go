@@ -51,15 +51,15 @@ func TestALeakedKey(t *testing.T) {
 
 	t.Run("a forged key", func(*testing.T) {
 		forged := sibling(leaked)
-		s.gives(0, forged, leaked, []string{"No record knows it"}, "identify")
+		s.gives(0, forged, leaked, []string{"No record has this key"}, "identify")
 		s.gives(3, forged, leaked, []string{"no record knows"}, "compromise", "-", "--yes")
-		s.gives(3, forged, leaked, []string{"no record knows it"}, "verify")
+		s.gives(3, forged, leaked, []string{"no record has this key"}, "verify")
 	})
 	t.Run("identify", func(t *testing.T) {
 		s.gives(0, leaked, leaked, []string{s.Key("web").Status.Current.KeyID, "valid: revision 1 of DGbotAPIKey " + s.Name + "/web"}, "identify")
 		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A"}, "identify", "--offline")
 		s.gives(0, leaked, leaked, []string{"kubectl get dgrec -A", "note: no cluster was asked"}, "identify", "--server=https://127.0.0.1:1")
-		s.gives(0, stray.Reveal(), stray.Reveal(), []string{"No record knows it " + limited}, "identify")
+		s.gives(0, stray.Reveal(), stray.Reveal(), []string{"No record has this key " + limited}, "identify")
 		var it struct {
 			KeyID  string
 			Holder struct {
@@ -98,7 +98,7 @@ func (s *shell) verifies(good, bad string) {
 	s.gives(0, good, good, []string{"valid: revision 1"}, "verify")
 	s.gives(0, good, good, []string{"valid"}, "verify", "--scope=conversations.read,conversations.write")
 	s.gives(3, good, good, []string{"missing scopes: billing.read"}, "verify", "--scope=conversations.read", "--scope=billing.read")
-	s.gives(3, bad, bad, []string{"no record knows it"}, "verify")
+	s.gives(3, bad, bad, []string{"no record has this key"}, "verify")
 	s.gives(0, good, good, []string{`"valid": true`}, "verify", "-o", "json")
 	s.gives(3, bad, bad, []string{`"valid": false`}, "verify", "-o", "json")
 	s.refuses(2, good, "--url wants https", "verify", "--url=http://example.com")

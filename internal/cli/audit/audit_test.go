@@ -64,7 +64,7 @@ var risky = map[string]struct {
 	"all scopes":      {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"a.*", "*"} }, medium, "may do everything: its scopes have *"},
 	"a long overlap": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Previous = []v1alpha1.RevisionStatus{{Revision: 2, NotAfter: clitest.At(8 * clitest.Day)}, {Revision: 1, NotAfter: clitest.At(clitest.Day)}}
-	}, low, "revision 2 verifies on until 2026-12-05"},
+	}, low, "revision 2 is still valid until 2026-12-05"},
 	"against the rules": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: v1alpha1.PolicyViolationCondition, Status: metav1.ConditionTrue, Message: "too long"})
 	}, high, "breaks a rule of its environment: too long"},

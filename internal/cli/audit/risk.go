@@ -139,7 +139,7 @@ func judgeAge(k *v1alpha1.DGbotAPIKey, now time.Time, add func(risk, string, ...
 	}
 	for _, earlier := range k.Status.Previous {
 		if earlier.NotAfter == nil || earlier.NotAfter.Sub(now) >= overlapsLong {
-			add(low, "revision %d verifies on%s", earlier.Revision, until(earlier.NotAfter))
+			add(low, "revision %d is still valid%s", earlier.Revision, until(earlier.NotAfter))
 		}
 	}
 }

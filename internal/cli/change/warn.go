@@ -24,7 +24,7 @@ func warnJumped(s *session.Session, key *v1alpha1.DGbotAPIKey, now time.Time) {
 		return
 	}
 	current := key.Status.Current
-	_ = display.Writef(s.Streams.ErrOut, "warning: %s: revision %d is dated %s, which lies in the future: the operator's clock was ahead. The request is made for %s; "+
+	_ = display.Writef(s.Streams.ErrOut, "warning: %s: revision %d is dated %s, which is in the future: the operator's clock was ahead. The request is made for %s; "+
 		"the operator counts the revision as issued when its record was created, so the request covers it\n",
 		key.Name, current.Revision, display.TimeText(&current.IssuedAt, now), now.UTC().Format(time.RFC3339))
 }

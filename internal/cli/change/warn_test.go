@@ -25,8 +25,8 @@ func TestWarnPending_NamesEachRequestInTheFuture(t *testing.T) {
 	s := &session.Session{}
 	s.Streams.ErrOut = &warned
 	warnPending(s, key, clitest.Now)
-	want := "warning: crm: the revocation request in annotation keys.dgbot.io/revoke-issued-before lies in the future: until 2026-11-27T19:00:00Z, nothing is revoked because of it\n" +
-		"warning: crm: the rotation request in spec.rotation.requestedAt lies in the future: until 2026-11-29T10:00:00Z, nothing is issued because of it\n"
+	want := "warning: crm: the revocation request in annotation keys.dgbot.io/revoke-issued-before is in the future: until 2026-11-27T19:00:00Z, the operator revokes nothing because of this request\n" +
+		"warning: crm: the rotation request in spec.rotation.requestedAt is in the future: until 2026-11-29T10:00:00Z, the operator issues nothing because of this request\n"
 	if warned.String() != want {
 		t.Errorf("warned\n%swant\n%s", warned.String(), want)
 	}

@@ -33,7 +33,7 @@ func TestDescribe_ShowsPendingRequests(t *testing.T) {
 	if err := (&description{Key: key, now: clitest.Now}).print(&out); err != nil {
 		t.Fatal(err)
 	}
-	if want := "the revocation request in annotation keys.dgbot.io/revoke-issued-before lies in the future"; !strings.Contains(out.String(), want) {
+	if want := "the revocation request in annotation keys.dgbot.io/revoke-issued-before is in the future"; !strings.Contains(out.String(), want) {
 		t.Errorf("%q is missing:\n%s", want, out.String())
 	}
 }

@@ -97,7 +97,7 @@ func (it *identification) standing(now time.Time) string {
 	case it.Holder != nil:
 		return "It is " + it.Holder.Sentence(now)
 	case it.Asked:
-		return "No record knows it " + it.Where + ": it verifies nowhere that watches what was looked at"
+		return "No record has this key " + it.Where + ": a verifier that watches the same objects rejects the key"
 	}
 	return "In a cluster: " + display.ShellCommand("kubectl", "get", "dgrec", "-A", "--field-selector", "spec.keyID="+it.KeyID)
 }

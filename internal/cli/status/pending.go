@@ -11,7 +11,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/requests"
 )
 
-// PendingRequests describes the requests of a key that lie in the future at now by more than clocks differ, one a line.
+// PendingRequests describes the requests of a key that are in the future at now by more than clocks differ, one a line.
 func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
 	var lines []string
 	for _, request := range requests.PendingOf(key, now) {
@@ -19,9 +19,9 @@ func PendingRequests(key *v1alpha1.DGbotAPIKey, now time.Time) []string {
 			continue
 		}
 		effect := map[requests.Kind]string{
-			requests.Revocation: "nothing is revoked", requests.Rotation: "nothing is issued", requests.Keep: "the audit ignores it",
+			requests.Revocation: "the operator revokes nothing", requests.Rotation: "the operator issues nothing", requests.Keep: "the audit counts as before",
 		}[request.Kind]
-		lines = append(lines, fmt.Sprintf("the %s request in %s lies in the future: until %s, %s because of it", request.Kind, request.Source(),
+		lines = append(lines, fmt.Sprintf("the %s request in %s is in the future: until %s, %s because of this request", request.Kind, request.Source(),
 			request.At.UTC().Format(time.RFC3339), effect))
 	}
 	return lines

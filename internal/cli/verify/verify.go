@@ -122,7 +122,7 @@ func verifyByRecords(ctx context.Context, s *session.Session, key apikey.Key, sc
 	case err != nil:
 		return verification{}, err
 	case h == nil:
-		return verification{Why: "no record knows it " + f.Where()}, nil
+		return verification{Why: "no record has this key " + f.Where()}, nil
 	}
 	v := verification{Valid: h.Valid, Holder: h}
 	for _, scope := range scopes {
