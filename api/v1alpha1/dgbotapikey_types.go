@@ -190,7 +190,7 @@ const (
 type SecretSpec struct {
 	// name is the name of the Secret, in the namespace of the DGbotAPIKey. At most 253 characters: lower-case letters, digits,
 	// - and . (a DNS subdomain). Default: the name of the DGbotAPIKey. Its effective value is immutable. If a foreign Secret
-	// has this name, the operator leaves it alone and the key is Stalled.
+	// has this name, the operator does not change it and the key is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="secret.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"

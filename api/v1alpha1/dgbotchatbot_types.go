@@ -84,7 +84,7 @@ type IdentityVerification struct {
 
 // IdentityRotation describes when a new HMAC secret supersedes the current one. Requests are levels, not triggers: if you
 // apply the same time twice, the operator rotates once.
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: at most one earlier secret verifies at a time",fieldPath=".overlap"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || !has(self.overlap) || size(self.overlap) == 0 || !self.overlap.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || size(self.interval) == 0 || !self.interval.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}([.][0-9]{1,3})?s)?([0-9]{1,6}ms)?$') || duration(self.overlap) < duration(self.interval)",message="overlap must be less than interval: at most one previous secret is valid at a time",fieldPath=".overlap"
 type IdentityRotation struct {
 	// interval is the time between rotations on schedule. A duration of at least 1m and at most 876000h, in h, m, s and ms in
 	// this order, such as 2160h (90 days) or 1h30m. Without it, the operator rotates the secret only on request. A rotation is
@@ -135,7 +135,7 @@ type IdentityRotation struct {
 type IdentitySecretSpec struct {
 	// name is the name of the Secret. At most 253 characters: lower-case letters, digits, - and . (a DNS subdomain). Default:
 	// the name of the DGbotChatbot and "-identity". Its effective value is immutable. If a foreign Secret has this name, the
-	// operator leaves it alone and the chatbot is Stalled.
+	// operator does not change it and the chatbot is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="identityVerification.secret.name must be a name that a Secret may have: lower-case letters, digits, - and ., beginning and ending with a letter or digit"
@@ -167,7 +167,7 @@ type ImportSource struct {
 type WidgetSpec struct {
 	// configMapName is the name of the ConfigMap, in the namespace of the DGbotChatbot, that holds chatbot-id and embed.html.
 	// At most 253 characters: lower-case letters, digits, - and . (a DNS subdomain). Default: the name of the DGbotChatbot and
-	// "-widget". Its effective value is immutable. If a foreign ConfigMap has this name, the operator leaves it alone and the
+	// "-widget". Its effective value is immutable. If a foreign ConfigMap has this name, the operator does not change it and the
 	// chatbot is Stalled.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253

@@ -49,7 +49,7 @@ var badChatbots = []refusal{
 	{name: "an interval in days", patch: `{"spec": {"identityVerification": {"rotation": {"interval": "90d"}}}}`,
 		want: badChatbot + `spec.identityVerification.rotation.interval: Invalid value: "90d": interval must be a duration of at least 1m (and at most 876000h) in h, m and s, such as 90m or 2160h (days are not a unit: 2160h is 90 days)`},
 	{name: "an overlap as long as the interval", patch: `{"spec": {"identityVerification": {"rotation": {"interval": "1h", "overlap": "60m"}}}}`,
-		want: badChatbot + `spec.identityVerification.rotation.overlap: Invalid value: overlap must be less than interval: at most one earlier secret verifies at a time`},
+		want: badChatbot + `spec.identityVerification.rotation.overlap: Invalid value: overlap must be less than interval: at most one previous secret is valid at a time`},
 	{name: "a revocation on a date", patch: `{"spec": {"identityVerification": {"rotation": {"revokeIssuedBefore": "2026-11-23"}}}}`,
 		want: badChatbot + `spec.identityVerification.rotation.revokeIssuedBefore: Invalid value: "2026-11-23": revokeIssuedBefore must be a time in RFC 3339 with whole seconds, in the years 1970 to 8999, such as 2027-11-23T00:00:00Z`},
 	{name: "a request with fractions", patch: `{"spec": {"identityVerification": {"rotation": {"requestedAt": "2026-11-23T10:00:00.5Z"}}}}`,
