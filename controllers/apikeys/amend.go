@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -38,6 +37,9 @@ const maxWithdrawals = 8
 // amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
 // a second instance writes the same, or is rejected, which means that another one went further.
 func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
+	if rejection := seen.rejected[step.UID]; rejection != nil {
+		return rejection
+	}
 	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
 	if r.attempts.LastFailure(change).Within(repairPause, r.Clock.Now()) {
 		return alteredRecord(step.Name, "changed") // and not counted again: nothing has been written
@@ -179,37 +181,37 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step step
 // withdraws it was read. The other order was refused: it could revoke a revision that another instance has issued since a user enabled
 // the key again.
 //
-// The live observation that follows finds the records that the cache does not have yet, and retries the patches that failed: that is why an
-// error is only logged here.
-func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) {
-	if rejectsRecords(cached.Key) || len(lifecycle.WithdrawnByState(cached.Key, cached.Records, r.Clock.Now())) == 0 {
-		return
+// The live observation that follows finds the records that the cache does not have yet, and plans again what failed. It gets the rejections, by
+// the uid of the record, so that it does not send the same patch again.
+func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) (rejected map[types.UID]error) {
+	if len(lifecycle.WithdrawnByState(cached.Key, cached.Records, r.Clock.Now())) == 0 {
+		return nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}
 	found, err := read.Get(ctx, r.Live, client.ObjectKeyFromObject(cached.Key), key)
 	if err != nil || !found || key.UID != cached.Key.UID {
-		return
+		return nil // the live observation reads it again
 	}
+	withdrawn := lifecycle.WithdrawnByState(key, cached.Records, r.Clock.Now())
+	outcomes := make([]error, len(withdrawn))
 	var patches errgroup.Group
 	patches.SetLimit(maxWithdrawals)
-	for _, step := range lifecycle.WithdrawnByState(key, cached.Records, r.Clock.Now()) {
+	for i, step := range withdrawn {
 		patches.Go(func() error {
 			// Each has a copy of the records, because amend replaces the one that it changed.
 			seen := &observed{Observation: lifecycle.Observation{Key: key, Records: slices.Clone(cached.Records)}}
-			if err := r.amend(ctx, seen, step); err != nil {
-				ctrl.LoggerFrom(ctx).V(1).Info("Failed to withdraw a record before the live observation, which retries it", "record", step.Name, "error", err.Error())
-			}
+			outcomes[i] = r.amend(ctx, seen, step)
 			return nil
 		})
 	}
 	_ = patches.Wait()
-}
-
-// rejectsRecords reports whether the status says that the API server rejects changes of records. Then they are retried with back-off, by the
-// live observation alone.
-func rejectsRecords(key *v1alpha1.DGbotAPIKey) bool {
-	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.RecordWriteRefusedReason
+	rejected = map[types.UID]error{}
+	for i, step := range withdrawn {
+		if rejection := new(write.RejectedError); errors.As(outcomes[i], &rejection) {
+			rejected[step.UID] = outcomes[i]
+		}
+	}
+	return rejected
 }
 
 // reportsWithdrawal reports whether a planned status says for the first time that something was withdrawn. A cache may lack a record that

@@ -29,6 +29,8 @@ type observed struct {
 	unconfirmed bool
 	// keyConfirmed: the key says the same after the records were read as before, or was read again.
 	keyConfirmed bool
+	// rejected are the records, by uid, whose change the API server has rejected in this pass.
+	rejected map[types.UID]error
 	// failures are the reads behind Observation.Failed.
 	failures read.Failures
 }
