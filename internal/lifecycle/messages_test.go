@@ -17,8 +17,13 @@ import (
 
 var messagesUpdate = flag.Bool("messages.update", false, "write docs/messages.md anew")
 
+// subjects are the kinds that the policy decides about.
+var subjects = []func(*rand.Rand, *transcript){generateKeys, generateChatbots, generateEnvironments}
+
 const (
-	messagesPage = "../../docs/messages.md"
+	// drawnObservations is how many observations of a kind are drawn from one seed.
+	drawnObservations = 1000
+	messagesPage      = "../../docs/messages.md"
 	// mostForms is how many messages the page shows for a reason: those that are seen most often.
 	mostForms = 4
 )
@@ -44,9 +49,9 @@ func TestMessages_AreReviewedInOneList(t *testing.T) {
 	seen := map[string]*messageForms{}
 	for _, subject := range subjects {
 		for seed := range int64(4) {
-			out := &transcript{limit: blockSize}
-			subject.generate(rand.New(rand.NewSource(seed)), out)
-			collectMessages(seen, out.all.String())
+			out := &transcript{limit: drawnObservations}
+			subject(rand.New(rand.NewSource(seed)), out)
+			collectMessages(seen, out.text.String())
 		}
 	}
 	var list strings.Builder

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,17 +17,13 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// transcript is what the policy decided about the observations of a block, in words that do not change when a type or a field of the
-// policy is renamed.
+// transcript is what the policy decides about drawn observations.
 type transcript struct {
-	// limit is how many observations the block has.
+	// limit is how many observations the transcript has in the end.
 	limit int
 	// observed counts those so far.
 	observed int
-	// all is for a reader who looks for a difference.
-	all bytes.Buffer
-	// facts and messages are what is fingerprinted: what is decided, and what people are told of it.
-	facts, messages bytes.Buffer
+	text     bytes.Buffer
 }
 
 func (t *transcript) full() bool { return t.observed >= t.limit }
@@ -39,26 +34,18 @@ func (t *transcript) observation() {
 }
 
 func (t *transcript) fact(name string, value any) {
-	line := fmt.Sprintf("%s %v\n", name, value)
-	t.all.WriteString(line)
-	t.facts.WriteString(line)
+	_, _ = fmt.Fprintf(&t.text, "%s %v\n", name, value)
 }
 
-func (t *transcript) message(text string) {
-	line := fmt.Sprintf("  message %s\n", text)
-	t.all.WriteString(line)
-	t.messages.WriteString(line)
-}
+func (t *transcript) message(text string) { _, _ = fmt.Fprintf(&t.text, "  message %s\n", text) }
 
-// wake notes when the policy is asked again. It is no part of the fingerprint: the rebuilt policy wakes up where a rule that was asked
-// can decide otherwise, and the one before also woke up for rules that were not asked. That it does not wake up too late is what
-// TestPlan_DecidesTheSameUntilItWakesUp is for.
+// wake notes when the policy is asked again.
 func (t *transcript) wake(at time.Time) {
 	text := "never"
 	if !at.IsZero() {
 		text = at.UTC().Format(time.RFC3339Nano)
 	}
-	fmt.Fprintf(&t.all, "  wake %s\n", text)
+	t.fact("wake", text)
 }
 
 // json of a value whose form is that of the API, which does not change.
@@ -123,11 +110,8 @@ func (t *transcript) ledger(name string, l chatbots.Ledger) {
 	t.fact(name, asJSON([]*v1alpha1.IdentityRevision{l.Current, l.Previous, l.Pending}))
 }
 
-// formerly returns what a name was when the fingerprints were taken.
-func formerly[S ~string](name S) string { return strings.Replace(string(name), "Replica", "Copy", 1) }
-
 func (t *transcript) chatbotDecision(d chatbots.Decision) {
-	t.fact("step", formerly(d.Step))
+	t.fact("step", d.Step)
 	if d.Issue != nil {
 		t.issue(d.Issue)
 	}
