@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
 func TestTheStagesOfTheAudit(t *testing.T) {
@@ -393,57 +392,4 @@ func TestUsesAreReportedInSteps(t *testing.T) {
 	a.expect("")
 	a.after(2 * time.Hour)
 	a.expect(v1alpha1.AuditUnused)
-}
-
-// TestPlan_NotesTheAuditBeforeItWithdrawsEarlierRevisions: the write of the mark may fail. Then no other record may have been withdrawn.
-func TestPlan_NotesTheAuditBeforeItWithdrawsEarlierRevisions(t *testing.T) {
-	for stage, state := range map[v1alpha1.AuditStage]v1alpha1.KeyState{
-		v1alpha1.AuditDisabled: v1alpha1.StateDisabled,
-		v1alpha1.AuditRevoked:  v1alpha1.StateRevoked,
-	} {
-		t.Run(string(stage), func(t *testing.T) {
-			a := newAudited(t)
-			a.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(300 * day), RequestedAt: at(a.Now.Add(time.Hour))}
-			a.after(day)
-			if stage == v1alpha1.AuditRevoked {
-				a.after(122 * day)
-				a.expect(v1alpha1.AuditDisabled)
-			}
-			var decision Decision
-			for decision = Plan(a.Observation, a.Now); len(decision.Steps) == 0; decision = Plan(a.Observation, a.Now) {
-				a.Now = a.Now.Add(time.Hour)
-				a.renew()
-				if decision.Status != nil {
-					a.Key.Status = *decision.Status
-				}
-			}
-			if len(decision.Steps) != 1 {
-				t.Fatalf("the first steps are %+v, want one", decision.Steps)
-			}
-			if mark, ok := decision.Steps[0].(steps.AmendRecord); !ok || mark.Audit == nil || mark.State != state || mark.Name != a.Records[1].Name {
-				t.Errorf("the first step is %+v, want the mark on the newest record", decision.Steps[0])
-			}
-			if taken := a.after(0); len(taken) != 2 || a.Records[0].Spec.State != state || a.Records[1].Spec.State != state {
-				t.Errorf("after %+v the records are %s and %s", taken, a.Records[0].Spec.State, a.Records[1].Spec.State)
-			}
-			a.expect(stage)
-		})
-	}
-}
-
-// TestPlan_EnablesNothingWhereTheRecordWithTheMarkIsGone: the status still has the mark, and no earlier revision is accepted in between.
-func TestPlan_EnablesNothingWhereTheRecordWithTheMarkIsGone(t *testing.T) {
-	a := newAudited(t)
-	for i := range 2 {
-		a.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(300 * day), RequestedAt: at(a.Now.Add(time.Hour))}
-		a.after(time.Duration(i+1) * day)
-	}
-	a.after(122 * day)
-	a.expect(v1alpha1.AuditDisabled)
-	a.Records = a.Records[:2]
-	for _, step := range a.after(0) {
-		if amend, ok := step.(steps.AmendRecord); ok && amend.State == v1alpha1.StateActive {
-			t.Errorf("the step %+v", step)
-		}
-	}
 }
