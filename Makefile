@@ -47,15 +47,14 @@ test: $(CONTROLPLANE) ## All tests, then what 'verify' checks. EXHAUSTIVE=1, as 
 	@$(MAKE) test-release
 	@$(MAKE) verify
 
-# These take both processors, so each runs alone: clients of another package's tests would wait for their turn. The attacks run without the
-# race detector, which would slow the attackers, and not the built verifier.
-others = $$(go list ./... | grep -v -e '/test/starvation$$' -e '/test/attack$$'$(foreach package,$(1), -e '$(package)'))
+# Attacks take both processors, so they run alone: clients of another package's tests would wait for their turn. They run without the race
+# detector, which would slow the attackers, and not the built verifier. In full size test/starvation runs alone as well.
+others = $$(go list ./... | grep -v -e '/test/attack$$'$(foreach package,$(1), -e '$(package)'))
 
 # Most suites wait for a control plane of their own. So more of them run at the same time than there are processors, the longest first.
 .PHONY: test-small
 test-small:
-	go test -short -p 4 -parallel 4 -timeout 30m ./test/e2e ./controllers ./test/verifier ./test/install $(call others)
-	go test -short -timeout 30m ./test/starvation
+	go test -short -p 4 -parallel 4 -timeout 30m ./test/e2e ./controllers ./test/verifier ./test/install ./test/starvation $(call others)
 	go test -short -timeout 30m ./test/attack
 
 # The crash matrix in full size runs without the race detector, which makes it three times slower and finds nothing more in one
@@ -65,7 +64,7 @@ test-exhaustive:
 	go test -timeout 30m ./internal/lifecycle/...
 	go test -timeout 30m -run CrashMatrix ./controllers
 	go test $(RACE) -short -timeout 30m ./controllers
-	go test $(RACE) -timeout 30m $(call others,/internal/lifecycle /controllers$$)
+	go test $(RACE) -timeout 30m $(call others,/internal/lifecycle /controllers$$ /test/starvation$$)
 	go test $(RACE) -timeout 30m ./test/starvation
 	go test -timeout 30m ./test/attack
 

@@ -4,6 +4,7 @@ package apikeys
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -53,35 +54,60 @@ func (r *Reconciler) observeCached(ctx context.Context, name types.NamespacedNam
 	if key.Status.ObservedGeneration <= 0 || urgent {
 		// A step is due, and all will be read live in a moment. Reading the Secret twice for every key that is created would be the
 		// price of knowing it now, and a Secret that cannot be read would delay a withdrawal twice.
-		seen := r.complete(reads, false, key, secretLook{})
+		seen := r.complete(reads, false, key, secretLook{}, r.Client)
 		seen.unconfirmed = true
 		return seen, ctx.Err()
 	}
 	if last := r.recallSecret(reads, key); last != nil {
-		seen := r.complete(reads, false, key, secretLook{facts: last.facts})
+		seen := r.complete(reads, false, key, secretLook{facts: last.facts}, r.Client)
 		seen.unconfirmed = !r.watchesSecrets()
 		return seen, ctx.Err()
 	}
 	if facts, confirmed := r.recallForeign(reads, key); facts != nil {
-		seen := r.complete(reads, false, key, secretLook{facts: facts})
+		seen := r.complete(reads, false, key, secretLook{facts: facts}, r.Client)
 		seen.unconfirmed = !confirmed
 		return seen, ctx.Err()
 	}
-	return r.complete(reads, false, key, r.readSecret(reads, key)), ctx.Err()
+	return r.complete(reads, false, key, r.readSecret(reads, key), r.Client), ctx.Err()
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
 // was read fails the compare-and-swap, and a record created after the records were read fails the create. The key may say
 // something else by the time the records are read, see confirmKey. The key has to be readable; every other read that fails
-// becomes part of the observation.
-func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName) (*observed, error) {
+// becomes part of the observation. The records are not listed for a key that has none, as hasNoRecords concludes from a cached observation that
+// was made before; nil for none.
+func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, cached *observed) (*observed, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if found, err := read.Get(ctx, r.Live, name, key); err != nil || !found {
 		return nil, err
 	}
 	reads, cancel, _ := r.patience(ctx, key)
 	defer cancel()
-	return r.complete(reads, true, key, r.readSecret(reads, key)), ctx.Err()
+	look, records := r.readSecret(reads, key), r.Live
+	if hasNoRecords(cached, key, look, r.Clock.Now()) {
+		records = nil
+	}
+	return r.complete(reads, true, key, look, records), ctx.Err()
+}
+
+// firstIssueWindow is how long after its creation a key can be issued without a list of its records.
+const firstIssueWindow = time.Minute
+
+// hasNoRecords reports whether a key, read live, can be issued as one without records: the cache had none before, there is no Secret, and the key
+// is new and was never observed. A list would take longer than all the other requests of a first issue. If the cache lacked a record, the
+// operator, or another instance, created it in this minute, and the new one has its name: the API server rejects it, and the next pass finds
+// the other. Without the bound, an operator with an old cache would issue revision 1 again for a key whose status and oldest records are lost.
+// A key that withdraws something is listed: its status must not report that for a record that the cache lacks.
+func hasNoRecords(cached *observed, key *v1alpha1.DGbotAPIKey, look secretLook, now time.Time) bool {
+	return cached != nil && cached.Key.UID == key.UID && len(cached.Records) == 0 && len(cached.Failed) == 0 &&
+		look.err == nil && look.facts == nil && key.Status.ObservedGeneration <= 0 && now.Sub(key.CreationTimestamp.Time) < firstIssueWindow &&
+		key.DeletionTimestamp.IsZero() && effective.StateOf(key) == v1alpha1.StateActive && !requestsRevocation(key)
+}
+
+// requestsRevocation reports whether a key has a request to revoke, at whatever time.
+func requestsRevocation(key *v1alpha1.DGbotAPIKey) bool {
+	_, annotated := key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation]
+	return annotated || key.Spec.Rotation != nil && key.Spec.Rotation.RevokeIssuedBefore != nil
 }
 
 // patience returns a context for all reads of an observation beside that of the key, and reports whether it ends soon: where records
@@ -168,9 +194,9 @@ func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
 	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
 }
 
-// complete adds everything else to what is known of the Secret, read live or from the cache. A read that fails is noted in the
-// observation, and so is one for which the context ends too early.
-func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DGbotAPIKey, look secretLook) *observed {
+// complete adds everything else to what is known of the Secret, read live or from the cache. The records are listed by the last argument; nil for
+// a key without records. A read that fails is noted in the observation, and so is one for which the context ends too early.
+func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DGbotAPIKey, look secretLook, records client.Reader) *observed {
 	reader := client.Reader(r.Client)
 	if isLive {
 		reader = r.Live
@@ -180,7 +206,9 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 		seen.IsServerTime, seen.IsDisputed = server.Confirmed(), server.Disputed()
 	}
 	seen.noteRead(report.ReadSecret, look.err)
-	r.observeRecords(ctx, reader, seen)
+	if records != nil {
+		r.observeRecords(ctx, records, seen)
+	}
 	var unread error
 	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
 	seen.noteRead(report.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {

@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
 		rejected := r.withdrawKnown(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
-		seen, decision, err = r.converge(ctx, request.NamespacedName, rejected)
+		seen, decision, err = r.converge(ctx, request.NamespacedName, seen, rejected)
 		if err != nil {
 			return r.failed(ctx, seen, decision, err)
 		}
@@ -104,14 +104,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 // converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the
-// key is gone. Changes of the records in rejected, by uid, were rejected already.
-func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, rejected map[types.UID]error) (*observed, lifecycle.Decision, error) {
+// key is gone. Cached is the observation from the cache before. Changes of the records in rejected, by uid, were rejected already.
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejected map[types.UID]error) (*observed, lifecycle.Decision, error) {
 	var err error
 	for range write.MaxObservations {
 		var seen *observed
-		if seen, err = r.observeLive(ctx, name); err != nil || seen == nil {
+		if seen, err = r.observeLive(ctx, name, cached); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
+		cached = nil // after a conflict, what the cache knew is refuted
 		seen.rejected = rejected
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
