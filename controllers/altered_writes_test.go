@@ -138,7 +138,7 @@ func (w *fixture) deleteStrays() {
 	}
 }
 
-// TestARevocationThatIsUndoneIsTold: whoever looks at the key must not believe that the old revision is dead.
+// TestARevocationThatIsUndoneIsTold: a user who reads the status must not believe that the old revision is revoked.
 func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 	w := rotated(t)
 	w.advance(time.Minute)
@@ -244,7 +244,7 @@ func TestARefusalInTheWordsOfARival(t *testing.T) {
 	}
 }
 
-// TestASecretThatIsRefusedLikeARivalsIsTold at once, as nobody has touched it.
+// TestASecretThatIsRefusedLikeARivalsIsTold at once, as no user has touched it.
 func TestASecretThatIsRefusedLikeARivalsIsTold(t *testing.T) {
 	kind := schema.GroupResource{Resource: "things"}
 	for name, answer := range map[string]error{

@@ -23,7 +23,7 @@ func (w *fixture) audit(exemptions ...v1alpha1.AuditExemption) {
 	})
 }
 
-// unusedFor lets time go by in which verifiers report, and nobody uses the key.
+// unusedFor lets time go by in which verifiers report, and no client uses the key.
 func (w *fixture) unusedFor(days int) {
 	w.T.Helper()
 	w.advance(time.Duration(days)*day + time.Hour)

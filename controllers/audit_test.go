@@ -26,7 +26,7 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 	w := newFixture(t)
 	w.unused()
 	if s := w.key().Status; s.Audit != nil {
-		t.Errorf("nobody reports uses, and the status says %+v", s.Audit)
+		t.Errorf("no verifier reports uses, and the status says %+v", s.Audit)
 	}
 	environment := &environments.Reconciler{Client: live, Recorder: clientevents.NewFakeRecorder(10), Clock: w.clock}
 	for _, stage := range []struct {

@@ -113,7 +113,7 @@ func TestChatbot_EveryReadFails(t *testing.T) {
 			hmacBot(w)
 			w.restBots(live, botName)
 			text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
-			if !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+			if !verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 				t.Fatal("the HMAC secret does not verify")
 			}
 			w.advance(time.Minute)
@@ -124,7 +124,7 @@ func TestChatbot_EveryReadFails(t *testing.T) {
 			}
 			operator, count := w.failingChatbots(read.fails(w))
 			w.reconcileBot(operator)
-			if verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+			if verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 				t.Error("the HMAC secret verifies on")
 			}
 			bot = w.bot(botName)
@@ -152,7 +152,7 @@ func TestChatbot_EveryReadFails(t *testing.T) {
 			if reason := w.botReason(botName); reason != v1alpha1.PublishedReason {
 				t.Errorf("once everything can be read, Ready is %s", reason)
 			}
-			if w.bot(botName).Status.Current.Revision != 2 || !verifiesHMAC(w.hmacCopy(), w.hmacSecret().Data[v1alpha1.IdentitySecretKey], w.clock.Now()) {
+			if w.bot(botName).Status.Current.Revision != 2 || !verifiesHMAC(w.hmacReplica(), w.hmacSecret().Data[v1alpha1.IdentitySecretKey], w.clock.Now()) {
 				t.Errorf("the HMAC secret was not replaced: %+v", w.bot(botName).Status.Current)
 			}
 		})
@@ -187,12 +187,12 @@ func TestChatbot_WithdrawalNeedsNoOtherRead(t *testing.T) {
 				w := newFixture(t)
 				hmacBot(w)
 				w.restBots(live, botName)
-				copied := w.hmacCopy()
+				copied := w.hmacReplica()
 				text := copied.Data[v1alpha1.IdentitySecretKey]
 				withdraw(w)
 				operator, _ := w.failingChatbots(chatbotReads[read].fails(w))
 				if name == "deleted" {
-					// Replicas that cannot be listed are an error, which is retried: others may be left over.
+					// Replicas that cannot be listed are an error, which is retried: others may remain.
 					_, _ = operator.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.Name, Name: botName}})
 				} else {
 					w.reconcileBot(operator)
@@ -228,14 +228,14 @@ func TestChatbot_OnlyTheEarlierSecretIsRevoked(t *testing.T) {
 	change(func(r *v1alpha1.IdentityRotation) { r.RequestedAt = w.second() })
 	w.restBots(live, botName)
 	present := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
-	if now := w.clock.Now(); bytes.Equal(earlier, present) || !verifiesHMAC(w.hmacCopy(), earlier, now) || !verifiesHMAC(w.hmacCopy(), present, now) {
+	if now := w.clock.Now(); bytes.Equal(earlier, present) || !verifiesHMAC(w.hmacReplica(), earlier, now) || !verifiesHMAC(w.hmacReplica(), present, now) {
 		t.Fatal("no two HMAC secrets verify")
 	}
 	change(func(r *v1alpha1.IdentityRotation) { r.RevokeIssuedBefore = revokeBefore })
 	operator, _ := w.failingChatbots(chatbotReads["the replica and its metadata"].fails(w))
 	w.reconcileBot(operator)
-	if now := w.clock.Now(); verifiesHMAC(w.hmacCopy(), earlier, now) || !verifiesHMAC(w.hmacCopy(), present, now) {
-		t.Errorf("the replica has %v", slices.Sorted(maps.Keys(w.hmacCopy().Data)))
+	if now := w.clock.Now(); verifiesHMAC(w.hmacReplica(), earlier, now) || !verifiesHMAC(w.hmacReplica(), present, now) {
+		t.Errorf("the replica has %v", slices.Sorted(maps.Keys(w.hmacReplica().Data)))
 	}
 	if bot := w.bot(botName); len(bot.Status.Previous) > 0 || bot.Status.LastHandledRequest == nil || bot.Status.LastHandledRequest.RevokeIssuedBefore == nil {
 		t.Errorf("the status is %+v", bot.Status)
@@ -275,7 +275,7 @@ func TestChatbot_ReplicaNeitherReadNorWritten(t *testing.T) {
 	operator.Client = readable
 	w.advance(10 * time.Minute)
 	w.reconcileBot(operator)
-	if verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) || w.bot(botName).Status.LastHandledRequest == nil {
+	if verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) || w.bot(botName).Status.LastHandledRequest == nil {
 		t.Error("once the replica can be written, the HMAC secret verifies on")
 	}
 }

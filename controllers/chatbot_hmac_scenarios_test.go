@@ -45,7 +45,7 @@ var hmacScenarios = map[string]botScenario{
 		},
 		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
 		check: func(w *fixture) {
-			if shown := shownSuffixes(w.hmacCopy()); len(shown) != 1 || len(w.hmacSecret().Data) != 3 {
+			if shown := shownSuffixes(w.hmacReplica()); len(shown) != 1 || len(w.hmacSecret().Data) != 3 {
 				w.T.Errorf("%q", shown)
 			}
 		},
@@ -61,7 +61,7 @@ var hmacScenarios = map[string]botScenario{
 		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
 		unreadable: chatbotReads["the replica and its metadata"].fails,
 		unread: func(w *fixture) {
-			replica := w.hmacCopy()
+			replica := w.hmacReplica()
 			for _, suffix := range shownSuffixes(replica) {
 				if string(replica.Data[v1alpha1.CopyRevision+suffix]) == "1" {
 					w.T.Errorf("revision 1 is still in the copy")
@@ -88,25 +88,25 @@ var hmacScenarios = map[string]botScenario{
 		},
 	},
 	"its copy is deleted": {
-		prepare: hmacBot, happen: func(w *fixture) { w.deleteObject(w.hmacCopy()) },
+		prepare: hmacBot, happen: func(w *fixture) { w.deleteObject(w.hmacReplica()) },
 		bots: []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
 	},
 	"its copy is altered": {
 		prepare: hmacBot,
 		happen: func(w *fixture) {
-			w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) {
+			w.editSecretOf(w.hmacReplica(), func(s *corev1.Secret) {
 				s.Data[v1alpha1.IdentitySecretKey], s.Data["hmac-secret-pending"] = []byte("the attacker's own"), []byte("another one of his")
 			})
 		},
 		bots: []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
 		check: func(w *fixture) {
-			if n := len(shownSuffixes(w.hmacCopy())); n != 1 {
+			if n := len(shownSuffixes(w.hmacReplica())); n != 1 {
 				w.T.Errorf("%d verify", n)
 			}
 		},
 	},
 	"its Secret and its copy are deleted": {
-		prepare: hmacBot, happen: func(w *fixture) { w.deleteObject(w.hmacCopy()); w.deleteObject(w.hmacSecret()) },
+		prepare: hmacBot, happen: func(w *fixture) { w.deleteObject(w.hmacReplica()); w.deleteObject(w.hmacSecret()) },
 		bots: []string{botName}, interrupts: true, minted: 1, reason: v1alpha1.PublishedReason,
 	},
 	"its status is lost": {
@@ -139,7 +139,7 @@ var hmacScenarios = map[string]botScenario{
 		happen:  func(w *fixture) { w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil }) },
 		bots:    []string{botName}, interrupts: true, reason: v1alpha1.PublishedReason,
 		check: func(w *fixture) {
-			if s := w.bot(botName).Status; w.hmacCopy() != nil || s.Current != nil || s.Binding != nil || w.hmacSecret() == nil {
+			if s := w.bot(botName).Status; w.hmacReplica() != nil || s.Current != nil || s.Binding != nil || w.hmacSecret() == nil {
 				w.T.Errorf("%+v", s)
 			}
 		},
@@ -153,8 +153,8 @@ var hmacScenarios = map[string]botScenario{
 		},
 		happen: hmacBot, bots: []string{botName}, reason: v1alpha1.SecretConflictReason,
 		check: func(w *fixture) {
-			if s := w.hmacSecret(); len(s.Data) != 1 || len(s.Labels)+len(s.OwnerReferences) > 0 || w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil {
-				w.T.Errorf("somebody's Secret is now %+v", s.ObjectMeta)
+			if s := w.hmacSecret(); len(s.Data) != 1 || len(s.Labels)+len(s.OwnerReferences) > 0 || w.hmacReplica() != nil || w.bot(botName).Status.Pending != nil {
+				w.T.Errorf("a user's Secret is now %+v", s.ObjectMeta)
 			}
 		},
 	},
@@ -177,7 +177,7 @@ var hmacScenarios = map[string]botScenario{
 		happen: func(w *fixture) { w.deleteBot(botName) },
 		bots:   []string{botName}, interrupts: true,
 		check: func(w *fixture) {
-			if w.hmacCopy() != nil {
+			if w.hmacReplica() != nil {
 				w.T.Error("what is being deleted still verifies")
 			}
 		},
@@ -192,7 +192,7 @@ var hmacScenarios = map[string]botScenario{
 		},
 		bots: []string{botName, "first"}, minted: 1, reason: v1alpha1.PublishedReason,
 		check: func(w *fixture) {
-			if first := w.secretOf(w.Name, "first-identity"); first != nil && verifiesHMAC(w.hmacCopy(), first.Data[v1alpha1.IdentitySecretKey], w.clock.Now()) {
+			if first := w.secretOf(w.Name, "first-identity"); first != nil && verifiesHMAC(w.hmacReplica(), first.Data[v1alpha1.IdentitySecretKey], w.clock.Now()) {
 				w.T.Error("what the last holder signs still verifies")
 			}
 		},

@@ -48,8 +48,8 @@ func (w *fixture) secretOf(namespace, name string) *corev1.Secret {
 
 func (w *fixture) hmacSecret() *corev1.Secret { return w.secretOf(w.Name, botName+"-identity") }
 
-// hmacCopy returns the copy of support-bot's HMAC secret; nil where there is none.
-func (w *fixture) hmacCopy() *corev1.Secret {
+// hmacReplica returns the copy of support-bot's HMAC secret; nil where there is none.
+func (w *fixture) hmacReplica() *corev1.Secret {
 	w.T.Helper()
 	bot := &v1alpha1.DGbotChatbot{}
 	found, err := read.Get(w.T.Context(), live, types.NamespacedName{Namespace: w.Name, Name: botName}, bot)
@@ -105,7 +105,7 @@ func (w *fixture) unverified() string {
 	if secret == nil || secret.Labels[v1alpha1.ChatbotLabel] == "" {
 		return ""
 	}
-	if text := secret.Data[v1alpha1.IdentitySecretKey]; len(text) == 64 && !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+	if text := secret.Data[v1alpha1.IdentitySecretKey]; len(text) == 64 && !verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 		return "what is in the Secret does not verify"
 	}
 	return ""
@@ -116,7 +116,7 @@ func (w *fixture) checkHMAC(s botScenario, began int64) {
 	if s.reason == "" {
 		return
 	}
-	// A crash may leave a number that nobody has the secret of.
+	// A crash may leave a number whose secret no instance has.
 	if minted := w.hmacRevision() - began; s.minted == 0 && minted != 0 && s.reason == v1alpha1.PublishedReason && w.bot(botName).Status.Current != nil ||
 		s.minted > 0 && (minted < int64(s.minted) || minted > int64(s.minted)+2) {
 		w.T.Errorf("revision %d became %d, want %d more", began, w.hmacRevision(), s.minted)
@@ -133,10 +133,10 @@ func (w *fixture) checkHMAC(s botScenario, began int64) {
 	case identity.Hash(text) != current.Hash, string(secret.Data[v1alpha1.IdentityKID]) != current.KID, identity.KID(text) != current.KID,
 		string(secret.Data[v1alpha1.IdentityChatbotID]) != bot.Status.ChatbotID:
 		w.T.Error("the Secret is not what the status says")
-	case !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()):
+	case !verifiesHMAC(w.hmacReplica(), text, w.clock.Now()):
 		w.T.Error("what is in the Secret does not verify")
 	}
-	if before := secret.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; before != nil && !verifiesHMAC(w.hmacCopy(), before, w.clock.Now()) {
+	if before := secret.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; before != nil && !verifiesHMAC(w.hmacReplica(), before, w.clock.Now()) {
 		w.T.Error("what is in the Secret as the one before does not verify")
 	}
 }
@@ -213,7 +213,7 @@ func TestImportsThatCannotBe(t *testing.T) {
 			if ready.Reason != v1alpha1.ImportRefusedReason || !strings.Contains(ready.Message, tc.want) || strings.Contains(ready.Message, "fifteen") || strings.Contains(ready.Message, leakedKey) {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
-			if w.hmacSecret() != nil || w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil {
+			if w.hmacSecret() != nil || w.hmacReplica() != nil || w.bot(botName).Status.Pending != nil {
 				t.Error("something was issued")
 			}
 			if w.widget() == nil {
@@ -283,8 +283,8 @@ func TestASecretThatIsNoLongerWantedBeforeAnythingElseIsSaid(t *testing.T) {
 	}
 }
 
-// TestAPendingSecretNobodyHas is given up for another one, and the instance that announced it can no longer bring it in.
-func TestAPendingSecretNobodyHas(t *testing.T) {
+// TestAPendingSecretThatNoInstanceHas is given up for another one, and the instance that announced it can no longer bring it in.
+func TestAPendingSecretThatNoInstanceHas(t *testing.T) {
 	w := newFixture(t)
 	hmacBot(w)
 	var announced string
@@ -312,12 +312,12 @@ func TestACopyThatCannotBeChanged(t *testing.T) {
 	hmacBot(w)
 	w.restBots(live, botName)
 	yes := true
-	w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) { s.Immutable = &yes })
+	w.editSecretOf(w.hmacReplica(), func(s *corev1.Secret) { s.Immutable = &yes })
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
 	w.revokeHMAC()
 	w.restBots(live, botName)
 	w.checkBot(v1alpha1.PublishedReason)
-	if copied := w.hmacCopy(); verifiesHMAC(copied, text, w.clock.Now()) || copied.Immutable != nil {
+	if copied := w.hmacReplica(); verifiesHMAC(copied, text, w.clock.Now()) || copied.Immutable != nil {
 		t.Error("the revoked one verifies, or the copy is immutable")
 	}
 }
@@ -327,10 +327,10 @@ func TestACopyWithoutLabelsGoesAsWell(t *testing.T) {
 	w := newFixture(t)
 	hmacBot(w)
 	w.restBots(live, botName)
-	w.editSecretOf(w.hmacCopy(), func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil })
+	w.editSecretOf(w.hmacReplica(), func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil })
 	w.editBot(func(bot *v1alpha1.DGbotChatbot) { bot.Spec.IdentityVerification = nil })
 	w.restBots(live, botName)
-	if w.hmacCopy() != nil {
+	if w.hmacReplica() != nil {
 		t.Error("it verifies on")
 	}
 }

@@ -46,7 +46,7 @@ func refusing(webhook func(secret *corev1.Secret, dry bool) error) client.WithWa
 	})
 }
 
-func isCopy(secret *corev1.Secret) bool { return secret.Namespace == v1alpha1.IdentityNamespace }
+func isReplica(secret *corev1.Secret) bool { return secret.Namespace == v1alpha1.IdentityNamespace }
 
 // botStalled asserts why the chatbot is not Ready.
 func (w *fixture) botStalled(reason, says string) {
@@ -77,14 +77,14 @@ func TestARefusedSecretCostsNoHMACSecret(t *testing.T) {
 	w := newFixture(t)
 	hmacBot(w)
 	no := refusing(func(s *corev1.Secret, _ bool) error {
-		if isCopy(s) {
+		if isReplica(s) {
 			return nil
 		}
 		return forbidden("exceeded quota")
 	})
 	w.restBots(no, botName)
 	w.botStalled(v1alpha1.SecretWriteRefusedReason, "exceeded quota")
-	if w.hmacCopy() != nil || w.bot(botName).Status.Pending != nil || w.widget() == nil {
+	if w.hmacReplica() != nil || w.bot(botName).Status.Pending != nil || w.widget() == nil {
 		t.Errorf("something was minted, or the widget is missing: %+v", w.bot(botName).Status)
 	}
 	w.advance(time.Minute)
@@ -97,7 +97,7 @@ func TestARefusedSecretCostsNoHMACSecret(t *testing.T) {
 	w.revokeHMAC()
 	w.restBots(no, botName)
 	w.botStalled(v1alpha1.SecretWriteRefusedReason, "exceeded quota")
-	if s := w.bot(botName).Status; verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) || !s.Current.Revoked || s.LastHandledRequest == nil {
+	if s := w.bot(botName).Status; verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) || !s.Current.Revoked || s.LastHandledRequest == nil {
 		t.Errorf("the revoked one verifies, or is not said to be revoked: %+v", s)
 	}
 	w.restBots(live, botName)
@@ -114,7 +114,7 @@ func TestAnImmutableSecretOfAChatbot(t *testing.T) {
 	w.rotateHMAC()
 	w.restBots(live, botName)
 	w.botStalled(v1alpha1.SecretWriteRefusedReason, `; delete Secret "support-bot-identity", and the operator creates the Secret again`)
-	if !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) || w.bot(botName).Status.Pending != nil {
+	if !verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) || w.bot(botName).Status.Pending != nil {
 		t.Error("what is published does not verify, or another one was minted")
 	}
 	w.deleteObject(w.hmacSecret())
@@ -130,7 +130,7 @@ func TestARefusedCopy(t *testing.T) {
 	w := newFixture(t)
 	hmacBot(w)
 	no := refusing(func(s *corev1.Secret, _ bool) error {
-		if !isCopy(s) {
+		if !isReplica(s) {
 			return nil
 		}
 		return forbidden("no right in this namespace")
@@ -146,18 +146,18 @@ func TestARefusedCopy(t *testing.T) {
 	w.revokeHMAC()
 	w.restBots(no, botName)
 	w.botStalled(v1alpha1.CopyWriteRefusedReason, "cannot be written, and the HMAC secrets in the replica are still valid: ")
-	if s := w.bot(botName).Status; s.LastHandledRequest != nil || !verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+	if s := w.bot(botName).Status; s.LastHandledRequest != nil || !verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 		t.Errorf("a revocation is said to be done that is not: %+v", s.LastHandledRequest)
 	}
 	w.restBots(live, botName)
 	w.checkBot(v1alpha1.PublishedReason)
-	if s := w.bot(botName).Status; s.LastHandledRequest == nil || verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+	if s := w.bot(botName).Status; s.LastHandledRequest == nil || verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 		t.Errorf("the revocation: %+v", s.LastHandledRequest)
 	}
 }
 
-// TestNobodyIsToldAnHMACSecret by what quotes what it was shown.
-func TestNobodyIsToldAnHMACSecret(t *testing.T) {
+// TestRejections_QuoteNoHMACSecret by what quotes what it was shown.
+func TestRejections_QuoteNoHMACSecret(t *testing.T) {
 	spelled := func(text []byte) string { return strings.Join(strings.Split(string(text), ""), "-") }
 	for name, quote := range map[string]func(text []byte) string{
 		"as it is":  func(text []byte) string { return string(text) },
@@ -172,7 +172,7 @@ func TestNobodyIsToldAnHMACSecret(t *testing.T) {
 			w.rotateHMAC()
 			for _, ofCopies := range []bool{false, true} {
 				w.restBots(refusing(func(s *corev1.Secret, _ bool) error {
-					if isCopy(s) != ofCopies {
+					if isReplica(s) != ofCopies {
 						return nil
 					}
 					return forbidden("%s %s", quote(text), quote(s.Data[v1alpha1.IdentitySecretKey]))
@@ -206,7 +206,7 @@ func TestAWebhookThatChangesAnHMACSecret(t *testing.T) {
 			w := newFixture(t)
 			hmacBot(w)
 			w.restBots(refusing(func(s *corev1.Secret, _ bool) error {
-				if isCopy(s) == tc.copies && s.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPendingSuffix] != nil == tc.copies {
+				if isReplica(s) == tc.copies && s.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPendingSuffix] != nil == tc.copies {
 					for _, entry := range []string{v1alpha1.IdentitySecretKey, v1alpha1.IdentitySecretKey + v1alpha1.IdentityPendingSuffix} {
 						if s.Data[entry] != nil {
 							s.Data[entry] = []byte("something else altogether")
@@ -223,7 +223,7 @@ func TestAWebhookThatChangesAnHMACSecret(t *testing.T) {
 	}
 }
 
-// TestARevocationDoesNotWaitForAnAnswer: where nobody knows what came of an attempt to replace it, a leaked secret ends all the
+// TestARevocationDoesNotWaitForAnAnswer: where no instance knows the outcome of an attempt to replace it, a leaked secret ends all the
 // same.
 func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
 	w := newFixture(t)
@@ -232,7 +232,7 @@ func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
 	text := w.hmacSecret().Data[v1alpha1.IdentitySecretKey]
 	w.revokeHMAC()
 	silent := w.chatbots(refusing(func(s *corev1.Secret, _ bool) error {
-		if isCopy(s) {
+		if isReplica(s) {
 			return nil
 		}
 		return errors.New("the API server does not answer")
@@ -241,7 +241,7 @@ func TestARevocationDoesNotWaitForAnAnswer(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("the error is lost: %v", err)
 	}
-	if verifiesHMAC(w.hmacCopy(), text, w.clock.Now()) {
+	if verifiesHMAC(w.hmacReplica(), text, w.clock.Now()) {
 		t.Error("the leaked secret still verifies")
 	}
 	w.restBots(live, botName)

@@ -125,7 +125,7 @@ func (w *fixture) restBotsWith(operator *chatbots.Reconciler, names ...string) {
 				continue
 			}
 			if err != nil || turn > 20 {
-				w.T.Fatalf("%s does not come to rest: %v", name, err)
+				w.T.Fatalf("%s does not converge: %v", name, err)
 			}
 			if result.RequeueAfter != write.YieldDelay {
 				break
@@ -148,7 +148,7 @@ type botScenario struct {
 	// reason is that of Ready of support-bot; empty where it is gone.
 	reason string
 	check  func(*fixture)
-	// unreadable are reads that fail until the operator has come to rest; nil for none.
+	// unreadable are reads that fail until the operator has converge; nil for none.
 	unreadable func(*fixture) readOf
 	// unread checks what the operator has done without them.
 	unread func(*fixture)
@@ -186,7 +186,7 @@ var botScenarios = map[string]botScenario{
 			}
 		},
 	},
-	"the ConfigMap is altered, and gets an entry of somebody's": {
+	"the ConfigMap is altered, and gets an entry of a user": {
 		prepare: plainBot,
 		happen: func(w *fixture) {
 			w.editWidget(func(m *corev1.ConfigMap) {
@@ -266,7 +266,7 @@ var botScenarios = map[string]botScenario{
 		bots:   []string{botName}, reason: v1alpha1.ConfigMapConflictReason,
 		check: func(w *fixture) {
 			if m := w.widget(); !maps.Equal(m.Data, map[string]string{"a": "b"}) || len(m.Labels)+len(m.OwnerReferences) > 0 {
-				w.T.Errorf("somebody's ConfigMap is now %+v", m)
+				w.T.Errorf("a user's ConfigMap is now %+v", m)
 			}
 		},
 	},

@@ -30,7 +30,7 @@ type interruption string
 const (
 	fails       interruption = "fails"                                // the write does not happen, the operator crashes
 	lost        interruption = "happens, but the answer is lost"      // the write happens, the operator crashes
-	doubled     interruption = "comes after another operator's"       // another operator comes to rest just before the write
+	doubled     interruption = "comes after another operator's"       // another operator converges just before the write
 	doubleAfter interruption = "comes just before another operator's" // ... just after it
 )
 
@@ -96,7 +96,7 @@ func crashMatrix(t *testing.T, names []string, run func(t *testing.T, name strin
 	}
 }
 
-// rest lets an undisturbed operator come to rest.
+// rest lets an undisturbed operator converge.
 func (w *fixture) rest() {
 	w.T.Helper()
 	w.restWith(w.operator(w.client))
@@ -115,7 +115,7 @@ func (w *fixture) restWith(operator *apikeys.Reconciler) {
 			return
 		}
 	}
-	w.T.Fatal("the operator does not come to rest")
+	w.T.Fatal("the operator does not converge")
 }
 
 func runScenario(t *testing.T, s scenario, f *faults, how interruption) {

@@ -104,7 +104,7 @@ func TestChatbot_WithdrawsWhileAReadHangs(t *testing.T) {
 				w := newFixture(t)
 				hmacBot(w)
 				w.restBots(live, botName)
-				replica := w.hmacCopy()
+				replica := w.hmacReplica()
 				w.advance(time.Minute)
 				bot := w.bot(botName)
 				change(w, bot)

@@ -126,7 +126,7 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 			},
 			[]string{"ready_status False 0", "ready_status True 1", "abnormal_condition RequestInvalid AnnotationUnreadable 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 1"},
 		},
-		"an earlier revision that nobody vouches for": {
+		"an earlier revision that no verifier reports": {
 			func(w *fixture) {
 				w.edit(func(k *v1alpha1.DGbotAPIKey) {
 					k.Spec.Rotation.Retire, k.Spec.Rotation.MaxOverlap = v1alpha1.RetireWhenUnused, &metav1.Duration{Duration: 48 * time.Hour}

@@ -94,14 +94,14 @@ func TestEachMintIsCountedByItsCause(t *testing.T) {
 	}
 }
 
-// interfering is a client before whose write of a kind somebody else is faster.
-func (w *fixture) interfering(kind client.Object, somebody func()) client.Client {
+// interfering is a client before whose write of a kind another writer is faster.
+func (w *fixture) interfering(kind client.Object, write func()) client.Client {
 	done := false
 	once := func(o client.Object, dry []string) {
 		if _, secret := kind.(*corev1.Secret); !done && len(dry) == 0 {
 			if _, is := o.(*corev1.Secret); is == secret {
 				done = true
-				somebody()
+				write()
 			}
 		}
 	}

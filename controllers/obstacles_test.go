@@ -142,7 +142,7 @@ func TestAWebhookThatQuotesTheKeyDoesNotPublishIt(t *testing.T) {
 			t.Errorf("the key is in what was said: %s", said)
 		}
 	}
-	// What nobody will ever hold the key of has an end.
+	// A revision whose key no client will hold expires.
 	for _, record := range w.records() {
 		if record.Spec.NotAfter == nil {
 			t.Errorf("record %s has no end", record.Name)
@@ -173,7 +173,7 @@ func TestATerminatingNamespaceIsNoError(t *testing.T) {
 	w.nothingMinted()
 }
 
-// TestAnotherOperatorsFreshAttemptIsWaitedFor: a second record would be one of a key that nobody holds.
+// TestAnotherOperatorsFreshAttemptIsWaitedFor: a second record would be one of a key that no client holds.
 func TestAnotherOperatorsFreshAttemptIsWaitedFor(t *testing.T) {
 	w := newFixture(t)
 	w.create(nil)
@@ -252,7 +252,7 @@ func TestAForeignSecretIsNeverTouched(t *testing.T) {
 }
 
 func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
-	leftOver := func(owners ...metav1.OwnerReference) *corev1.Secret {
+	orphaned := func(owners ...metav1.OwnerReference) *corev1.Secret {
 		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: keyName, Labels: map[string]string{v1alpha1.APIKeyLabel: "gone"}, OwnerReferences: owners},
 			Data:       map[string][]byte{"theirs": []byte("stays"), v1alpha1.DefaultSecretKey: []byte("dead")},
@@ -260,7 +260,7 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 	}
 	t.Run("without an owner", func(t *testing.T) {
 		w := newFixture(t)
-		secret := leftOver()
+		secret := orphaned()
 		secret.Namespace = w.Name
 		if err := live.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)
@@ -274,7 +274,7 @@ func TestALeftOverSecretIsTakenOverOrWaitedFor(t *testing.T) {
 	t.Run("with an owner", func(t *testing.T) {
 		w := newFixture(t)
 		owner := w.createOwner()
-		secret := leftOver(metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID})
+		secret := orphaned(metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID})
 		secret.Namespace = w.Name
 		if err := live.Create(t.Context(), secret); err != nil {
 			t.Fatal(err)

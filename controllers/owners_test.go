@@ -33,7 +33,7 @@ func (w *fixture) replicate(from *corev1.Secret, change func(*corev1.Secret)) {
 func withoutAnnotations(s *corev1.Secret) { s.Annotations = nil }
 
 // TestReconcile_LeavesReplicasAlone: the Secret of a live key of another namespace is not taken over. Once that key is gone, its replica
-// is left over like any other Secret.
+// is orphaned like any other Secret.
 func TestReconcile_LeavesReplicasAlone(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){
 		"with its annotations":    nil,

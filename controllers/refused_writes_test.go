@@ -194,8 +194,8 @@ func TestAKeyThatIsDeletedWhileAWriteIsRefusedIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestARecordThatMayNotBeDeletedIsInNobodysWay: tidying up is no reason to stop.
-func TestARecordThatMayNotBeDeletedIsInNobodysWay(t *testing.T) {
+// TestARecordThatMayNotBeDeletedDelaysNothing: tidying up is no reason to stop.
+func TestARecordThatMayNotBeDeletedDelaysNothing(t *testing.T) {
 	w := newFixture(t)
 	w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Overlap = &metav1.Duration{} })
 	w.rest()

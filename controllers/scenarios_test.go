@@ -237,7 +237,7 @@ var scenarios = map[string]scenario{
 			}
 		},
 	},
-	"the key is deleted while somebody's finalizer holds it": {
+	"the key is deleted while a user's finalizer holds it": {
 		prepare: func(w *fixture) {
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Finalizers = []string{"example.com/held"} })
 		},
@@ -289,7 +289,7 @@ var scenarios = map[string]scenario{
 		causes: []v1alpha1.Cause{v1alpha1.CauseFirstIssue},
 		reason: v1alpha1.IssuedReason,
 	},
-	"somebody else writes the Secret while a revision is published": {
+	"another writer writes the Secret while a revision is published": {
 		happen: func(w *fixture) {
 			w.advance(time.Minute)
 			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })

@@ -134,7 +134,7 @@ func TestEachAlertIsTestedBothWays(t *testing.T) {
 	}
 }
 
-// TestAlertsReadWhatIsExported: a name that nobody exports never fires, whatever its tests say.
+// TestAlertsReadWhatIsExported: a name that no program exports never fires, whatever its tests say.
 func TestAlertsReadWhatIsExported(t *testing.T) {
 	files := sources(t)
 	var exported []string
@@ -151,7 +151,7 @@ func TestAlertsReadWhatIsExported(t *testing.T) {
 		for _, name := range regexp.MustCompile(`dgbot_[a-z_]+`).FindAllString(a.lines, -1) {
 			read[name] = true
 			if !slices.Contains(exported, name) {
-				t.Errorf("%s reads %s, which nobody exports", a.name, name)
+				t.Errorf("%s reads %s, which no program exports", a.name, name)
 			}
 		}
 	}

@@ -122,7 +122,7 @@ func TestBlocks_FindsEveryForm(t *testing.T) {
 	}
 }
 
-// TestScenarios_AreQuoted: an excerpt that no page quotes is left over. A file that a page quotes is one that its scenario uses, so that
+// TestScenarios_AreQuoted: no excerpt without a page that quotes it. A file that a page quotes is one that its scenario uses, so that
 // it is tested.
 func TestScenarios_AreQuoted(t *testing.T) {
 	quoted := map[string]bool{}

@@ -16,7 +16,7 @@ var banned = map[string]string{
 	`nobody`:                            "name the actor: no client, no user, no verifier",
 	`somebody|someone|anybody`:          "name the actor: a user, a client, another writer",
 	`whoever`:                           "name the actor: a user with the verb use, clients that …",
-	`somebody else's|other people's`:    "foreign, or owned by another object",
+	`another owner's|other people's`:    "foreign, or owned by another object",
 	`(is|are|was|were) told`:            "the operator reports, a message says",
 	`says whether`:                      "reports whether",
 	`outrun|outran`:                     "the write conflicts",

@@ -42,7 +42,7 @@ func (r *Reconciler) recallForeign(ctx context.Context, key *v1alpha1.DGbotAPIKe
 }
 
 func isForeignTo(key *v1alpha1.DGbotAPIKey, facts *secretFacts) bool {
-	state, _ := facts.claim(key)
+	state, _ := facts.ownership(key)
 	return state == revisions.SecretForeign || state == revisions.SecretCollectable
 }
 

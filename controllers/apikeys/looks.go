@@ -55,7 +55,7 @@ func (l *look) current(key *v1alpha1.DGbotAPIKey, now time.Time, interval time.D
 	if l.facts == nil {
 		return true
 	}
-	state, _ := l.facts.claim(key)
+	state, _ := l.facts.ownership(key)
 	return state == revisions.SecretOwned || now.Before(l.at.Add(unownedLook))
 }
 

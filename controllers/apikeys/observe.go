@@ -261,7 +261,7 @@ func (r *Reconciler) describeSecret(ctx context.Context, seen *observed, facts *
 		seen.Secret = revisions.Secret{State: revisions.SecretAbsent}
 		return
 	}
-	state, otherUID := facts.claim(seen.Key)
+	state, otherUID := facts.ownership(seen.Key)
 	if otherUID != "" {
 		lives, err := published.KeyOwner.MayExist(ctx, &r.gone, r.Client, r.Live, &facts.metadata, otherUID)
 		switch {

@@ -112,7 +112,7 @@ func (f *secretFacts) drifted(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotA
 	return f.intactFor == "" || f.intactFor != publishedFrom(key, record)
 }
 
-// claim returns whose the Secret is, as far as its metadata shows.
-func (f *secretFacts) claim(key *v1alpha1.DGbotAPIKey) (state revisions.SecretState, otherUID types.UID) {
+// ownership returns whose the Secret is, as far as its metadata shows.
+func (f *secretFacts) ownership(key *v1alpha1.DGbotAPIKey) (state revisions.SecretState, otherUID types.UID) {
 	return published.OwnershipOf(&f.metadata, key.UID, published.KeyOwner)
 }

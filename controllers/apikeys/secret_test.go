@@ -183,14 +183,14 @@ func TestWhoseASecretIs(t *testing.T) {
 		"our label, another's controller":    {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, revisions.SecretForeign},
 		"our label, an owner not in control": {"ours", []metav1.OwnerReference{owner("other", "DGbotAPIKey", nil)}, revisions.SecretOwned},
 		"our uid under another kind":         {"", []metav1.OwnerReference{owner("ours", "ConfigMap", &yes)}, revisions.SecretForeign},
-		"another's label":                    {"other", nil, revisions.SecretLeftOver},
+		"another's label":                    {"other", nil, revisions.SecretUnowned},
 		"another's label and owner":          {"other", []metav1.OwnerReference{owner("other", "DGbotAPIKey", &yes)}, revisions.SecretCollectable},
 	} {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{OwnerReferences: test.owners}}
 		if test.label != "" {
 			secret.Labels = map[string]string{v1alpha1.APIKeyLabel: test.label}
 		}
-		if got, _ := factsOf(secret, key).claim(key); got != test.want {
+		if got, _ := factsOf(secret, key).ownership(key); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

@@ -79,8 +79,8 @@ func issues(step chatbots.Step) bool {
 
 func (r *Reconciler) execute(ctx context.Context, seen *observed, decision chatbots.Decision) error {
 	switch decision.Step {
-	case chatbots.ClaimID:
-		if err := r.claim(ctx, seen); err != nil || seen.Claim != chatbots.ClaimOwn || !wantsHMAC(seen.Chatbot) {
+	case chatbots.ReserveID:
+		if err := r.reserve(ctx, seen); err != nil || seen.Reservation != chatbots.ReservationOwned || !wantsHMAC(seen.Chatbot) {
 			return err
 		}
 		return write.ErrConflict // its Secrets have not been observed yet

@@ -50,7 +50,7 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 			return nil, err
 		}
 		seen, err := r.observe(ctx, chatbot, minted)
-		if err != nil || !wantsHMAC(chatbot) || seen.Claim != chatbots.ClaimOwn && seen.Claim != chatbots.ClaimUnknown {
+		if err != nil || !wantsHMAC(chatbot) || seen.Reservation != chatbots.ReservationOwned && seen.Reservation != chatbots.ReservationUnknown {
 			return seen, err
 		}
 		after := &v1alpha1.DGbotChatbot{}
@@ -74,9 +74,9 @@ func (r *Reconciler) observe(ctx context.Context, chatbot *v1alpha1.DGbotChatbot
 	maps.Copy(seen.texts, minted)
 	reads, cancel := r.patience(ctx, chatbot)
 	defer cancel()
-	r.observeClaim(reads, seen)
+	r.observeReservation(reads, seen)
 	r.observeWidget(reads, seen)
-	if seen.Claim == chatbots.ClaimOwn || seen.Claim == chatbots.ClaimUnknown {
+	if seen.Reservation == chatbots.ReservationOwned || seen.Reservation == chatbots.ReservationUnknown {
 		r.observeHMAC(reads, seen)
 	}
 	return seen, ctx.Err()
@@ -94,8 +94,8 @@ func (r *Reconciler) patience(ctx context.Context, chatbot *v1alpha1.DGbotChatbo
 	return context.WithCancel(ctx)
 }
 
-// observeClaim reads the reservation of the chatbot's ID.
-func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
+// observeReservation reads the reservation of the chatbot's ID.
+func (r *Reconciler) observeReservation(ctx context.Context, seen *observed) {
 	lock := &corev1.ConfigMap{}
 	found, err := r.getCached(ctx, reservation.NameOf(seen.ID), lock)
 	err = read.Wrap(err, "ConfigMap %s", reservation.NameOf(seen.ID))
@@ -103,12 +103,12 @@ func (r *Reconciler) observeClaim(ctx context.Context, seen *observed) {
 		lock = nil
 	}
 	if err == nil {
-		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeClaim(ctx, seen, lock) })
+		err = read.Bounded(ctx, func(ctx context.Context) error { return r.describeReservation(ctx, seen, lock) })
 	}
 	if err != nil {
-		seen.Claim = chatbots.ClaimUnknown
+		seen.Reservation = chatbots.ReservationUnknown
 	}
-	seen.noteRead(report.ReadClaim, err)
+	seen.noteRead(report.ReadReservation, err)
 }
 
 // observeWidget reads the chatbot's ConfigMap.

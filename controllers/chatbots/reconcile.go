@@ -55,7 +55,7 @@ type Reconciler struct {
 
 // Reconcile brings one chatbot closer to its spec, and deletes the reservations of deleted chatbots.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	released := r.releaseClaims(ctx, request.NamespacedName)
+	released := r.releaseReservations(ctx, request.NamespacedName)
 	chatbot := &v1alpha1.DGbotChatbot{}
 	found, err := read.Get(ctx, r.Client, request.NamespacedName, chatbot)
 	if err != nil {

@@ -21,23 +21,23 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/chatbots"
 )
 
-// describeClaim adds a reservation to the observation; nil if it does not exist.
-func (r *Reconciler) describeClaim(ctx context.Context, seen *observed, lock *corev1.ConfigMap) error {
-	seen.lock, seen.Claim, seen.Holder = lock, chatbots.ClaimAbsent, ""
+// describeReservation adds a reservation to the observation; nil if it does not exist.
+func (r *Reconciler) describeReservation(ctx context.Context, seen *observed, lock *corev1.ConfigMap) error {
+	seen.lock, seen.Reservation, seen.Holder = lock, chatbots.ReservationAbsent, ""
 	if lock == nil {
 		return r.describeHolder(ctx, seen)
 	}
 	if types.UID(lock.Data[reservation.EntryUID]) == seen.Chatbot.UID {
-		seen.Claim = chatbots.ClaimOwn
+		seen.Reservation = chatbots.ReservationOwned
 		return nil
 	}
 	held, err := r.held(ctx, lock)
 	if err != nil {
 		return err
 	}
-	seen.Claim, seen.Holder = chatbots.ClaimStale, reservation.HolderOf(lock).String()
+	seen.Reservation, seen.Holder = chatbots.ReservationStale, reservation.HolderOf(lock).String()
 	if held {
-		seen.Claim = chatbots.ClaimTaken
+		seen.Reservation = chatbots.ReservationTaken
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (r *Reconciler) describeHolder(ctx context.Context, seen *observed) error {
 	for i := range all.Items {
 		other := &all.Items[i]
 		if other.Status.ChatbotID == seen.ID && other.UID != seen.Chatbot.UID && idOf(other) == seen.ID {
-			seen.Claim, seen.Holder = chatbots.ClaimTaken, client.ObjectKeyFromObject(other).String()
+			seen.Reservation, seen.Holder = chatbots.ReservationTaken, client.ObjectKeyFromObject(other).String()
 		}
 	}
 	return nil
@@ -93,9 +93,9 @@ func (r *Reconciler) worksIn(namespace string) bool {
 	return len(r.Namespaces) == 0 || slices.Contains(r.Namespaces, namespace)
 }
 
-// claim creates the reservation of the chatbot's ID. Before that it deletes a stale one, but only the observed version.
-func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
-	if seen.Claim == chatbots.ClaimStale {
+// reserve creates the reservation of the chatbot's ID. Before that it deletes a stale one, but only the observed version.
+func (r *Reconciler) reserve(ctx context.Context, seen *observed) error {
+	if seen.Reservation == chatbots.ReservationStale {
 		if err := r.release(ctx, seen.lock); err != nil {
 			return err
 		}
@@ -121,26 +121,26 @@ func (r *Reconciler) claim(ctx context.Context, seen *observed) error {
 		if err := write.ReadExisting(ctx, r.Live, existing, err, v1alpha1.ChatbotIDRefusedReason); err != nil {
 			return err
 		}
-		return r.describeClaim(ctx, seen, existing)
+		return r.describeReservation(ctx, seen, existing)
 	case isIdentityNamespaceGone(err, true):
 		return identityNamespaceGone(v1alpha1.ChatbotIDRefusedReason)
 	case err != nil:
 		return adviseIdentity(write.Classify(err, v1alpha1.ChatbotIDRefusedReason), err)
 	}
-	return r.describeClaim(ctx, seen, lock)
+	return r.describeReservation(ctx, seen, lock)
 }
 
-// releaseClaims deletes the reservations of a chatbot that was deleted or replaced by another of its name. It deletes the replica of the
+// releaseReservations deletes the reservations of a chatbot that was deleted or replaced by another of its name. It deletes the replica of the
 // HMAC secret first: no chatbot may have the ID while verifiers still accept signatures of the previous one.
-func (r *Reconciler) releaseClaims(ctx context.Context, name types.NamespacedName) error {
+func (r *Reconciler) releaseReservations(ctx context.Context, name types.NamespacedName) error {
 	// The name of a replica follows from a reservation, so it is deleted even if the replicas cannot be listed.
 	unreleased := r.releaseReplicas(ctx, name)
-	var claims corev1.ConfigMapList
-	if err := r.Client.List(ctx, &claims, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)}); err != nil {
+	var reservations corev1.ConfigMapList
+	if err := r.Client.List(ctx, &reservations, client.InNamespace(v1alpha1.IdentityNamespace), client.MatchingLabels{v1alpha1.ClaimHolderLabel: reservation.HolderLabel(name)}); err != nil {
 		return errors.Join(unreleased, err)
 	}
-	for i := range claims.Items {
-		lock := &claims.Items[i]
+	for i := range reservations.Items {
+		lock := &reservations.Items[i]
 		if reservation.HolderOf(lock) != name {
 			continue
 		}

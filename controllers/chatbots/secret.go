@@ -73,7 +73,7 @@ func (r *Reconciler) observeStaleReplica(ctx context.Context, seen *observed) {
 		return
 	}
 	uid := types.UID(replica.Labels[v1alpha1.ChatbotLabel])
-	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Claim == chatbots.ClaimOwn) {
+	if found && (uid == seen.Chatbot.UID || uid == "" && seen.Reservation == chatbots.ReservationOwned) {
 		seen.HMAC.Replica.There, seen.stale = true, replica
 	}
 }

@@ -109,8 +109,8 @@ func (r *Reconciler) chatbotsNaming(ctx context.Context, o client.Object) []*v1a
 
 // holderIn returns the chatbot that a reservation or a replica names.
 func holderIn(o client.Object) (types.NamespacedName, bool) {
-	if claim, ok := o.(*corev1.ConfigMap); ok {
-		return reservation.HolderOf(claim), true
+	if reserved, ok := o.(*corev1.ConfigMap); ok {
+		return reservation.HolderOf(reserved), true
 	}
 	namespace, name, ok := strings.Cut(o.GetAnnotations()[v1alpha1.ChatbotHolderAnnotation], "/")
 	return types.NamespacedName{Namespace: namespace, Name: name}, ok

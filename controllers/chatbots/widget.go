@@ -80,8 +80,8 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 		}
 		return nil
 	default:
-		leftOver, err := r.leftOver(ctx, widget)
-		if err != nil || !leftOver {
+		orphaned, err := r.isOrphaned(ctx, widget)
+		if err != nil || !orphaned {
 			seen.Widget = chatbots.WidgetForeign
 			return err
 		}
@@ -97,8 +97,8 @@ func (r *Reconciler) describeWidget(ctx context.Context, seen *observed, widget 
 	return nil
 }
 
-// leftOver reports whether a ConfigMap is orphaned: its chatbot is deleted, and garbage collection does not delete the ConfigMap.
-func (r *Reconciler) leftOver(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
+// isOrphaned reports whether a ConfigMap is orphaned: its chatbot is deleted, and garbage collection does not delete the ConfigMap.
+func (r *Reconciler) isOrphaned(ctx context.Context, widget *corev1.ConfigMap) (bool, error) {
 	uid := types.UID(widget.Labels[v1alpha1.ChatbotLabel])
 	if uid == "" || len(widget.OwnerReferences) > 0 {
 		return false, nil

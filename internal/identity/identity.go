@@ -66,9 +66,9 @@ func ValidChatbotID(text string) bool {
 	return true
 }
 
-// ClaimName returns the name of an ID's reservation, and of the replica of its HMAC secret: "chatbot-" and the first 16 hex digits of the
+// ReservationName returns the name of an ID's reservation, and of the replica of its HMAC secret: "chatbot-" and the first 16 hex digits of the
 // ID's SHA-256.
-func ClaimName(chatbotID string) string {
+func ReservationName(chatbotID string) string {
 	sum := sha256.Sum256([]byte(chatbotID))
 	return "chatbot-" + hex.EncodeToString(sum[:8])
 }

@@ -328,7 +328,7 @@ func TestTheStricterCounts(t *testing.T) {
 	a.Key.Spec.State = v1alpha1.StateDisabled
 	a.after(130 * day)
 	if is := apimeta.FindStatusCondition(a.Key.Status.Conditions, v1alpha1.ReadyCondition); !strings.Contains(is.Message, "spec.state") {
-		t.Errorf("a key that somebody has disabled says %q", is.Message)
+		t.Errorf("a key that a user has disabled says %q", is.Message)
 	}
 	a.Key.Spec.State = v1alpha1.StateActive
 	a.after(0)

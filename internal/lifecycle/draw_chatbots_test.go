@@ -67,8 +67,8 @@ func (d draw) chatbot(now time.Time) chatbots.Observation {
 	}
 	o := chatbots.Observation{
 		Chatbot: chatbot, ID: "cb_1", Holder: "other/bot",
-		Claim: pick(d, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimOwn, chatbots.ClaimAbsent, chatbots.ClaimStale,
-			chatbots.ClaimTaken, chatbots.ClaimUnknown),
+		Reservation: pick(d, chatbots.ReservationOwned, chatbots.ReservationOwned, chatbots.ReservationOwned, chatbots.ReservationOwned, chatbots.ReservationAbsent, chatbots.ReservationStale,
+			chatbots.ReservationTaken, chatbots.ReservationUnknown),
 		Widget: pick(d, chatbots.WidgetPublished, chatbots.WidgetPublished, chatbots.WidgetAbsent, chatbots.WidgetDrifted, chatbots.WidgetCollectable,
 			chatbots.WidgetForeign, chatbots.WidgetUnknown),
 	}
@@ -140,7 +140,7 @@ func (d draw) chatbotStatus(now time.Time) v1alpha1.DGbotChatbotStatus {
 func (d draw) hmac(s *v1alpha1.DGbotChatbotStatus, now time.Time) chatbots.HMACObservation {
 	ledger := chatbots.LedgerOf(s)
 	h := chatbots.HMACObservation{Secret: revisions.Secret{State: pick(d, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretAbsent,
-		revisions.SecretLeftOver, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}}
+		revisions.SecretUnowned, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}}
 	h.Secret.Drifted, h.Secret.OtherOwner = d.oneIn(6), d.oneIn(4)
 	h.Replica.There, h.Replica.Drifted, h.Replica.Unknown = !d.oneIn(5), d.oneIn(8), d.oneIn(12)
 	if h.Replica.There {
@@ -193,7 +193,7 @@ func (d draw) know(h *chatbots.HMACObservation) {
 
 func (d draw) failedChatbotReads() report.FailedReads {
 	var failed report.FailedReads
-	for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource} {
+	for _, part := range []report.ReadPart{report.ReadReservation, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource} {
 		if d.oneIn(3) {
 			failed = append(failed, report.FailedRead{Of: part, What: readNames[part], Message: "forbidden", Remedy: pick(d, "check that the API server answers", remedyForForbidden)})
 		}
@@ -208,8 +208,8 @@ func (d draw) goOnWithChatbot(o *chatbots.Observation, decision *chatbots.Decisi
 	switch decision.Step {
 	case "":
 		return d.restWithChatbot(o, decision, now)
-	case chatbots.ClaimID:
-		o.Claim = chatbots.ClaimOwn
+	case chatbots.ReserveID:
+		o.Reservation = chatbots.ReservationOwned
 	case chatbots.PublishWidget:
 		o.Widget = chatbots.WidgetPublished
 	case chatbots.AnnounceRevision:

@@ -143,7 +143,7 @@ func (d draw) record(key *v1alpha1.DGbotAPIKey, revision int64, now time.Time) v
 
 func (d draw) secret(records []v1alpha1.DGbotAPIKeyRecord) revisions.Secret {
 	s := revisions.Secret{State: pick(d, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretOwned, revisions.SecretAbsent,
-		revisions.SecretLeftOver, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}
+		revisions.SecretUnowned, revisions.SecretCollectable, revisions.SecretForeign, revisions.SecretUnknown)}
 	s.Drifted, s.OtherOwner = d.oneIn(6), d.oneIn(4)
 	switch {
 	case len(records) > 0 && !d.oneIn(6):
@@ -235,7 +235,7 @@ var readNames = map[report.ReadPart]string{
 	report.ReadEnvironment: `DGbotEnvironment "production"`,
 	report.ReadChatbot:     `DGbotChatbot "support-bot"`,
 	report.ReadTracking:    `Lease "dgbot-usage-production"`,
-	report.ReadClaim:       `ConfigMap "chatbot-0"`,
+	report.ReadReservation: `ConfigMap "chatbot-0"`,
 	report.ReadWidget:      `ConfigMap "support-bot-widget"`,
 	report.ReadReplica:     `Secret "chatbot-0", the replica of the HMAC secret`,
 	report.ReadSource:      `Secret "existing", which spec.identityVerification.importFrom names`,

@@ -297,7 +297,7 @@ func TestScheduledRotationsKeepToWindows(t *testing.T) {
 	}
 }
 
-// TestAForgedSecretIsNoRevision: a key that breaks a rule and was never issued is not issued because somebody put a key's text into
+// TestAForgedSecretIsNoRevision: a key that breaks a rule and was never issued is not issued because a user put a key's text into
 // a Secret that looks like its own.
 func TestAForgedSecretIsNoRevision(t *testing.T) {
 	s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:forged", KeyID: "forged"},

@@ -56,7 +56,7 @@ func Plan(o Observation, now time.Time) Decision {
 // revokeAll is the plan for a key that is being deleted.
 func revokeAll(p *gates.Gated) (d Decision) {
 	if p.RecordsRejected() {
-		d.Wake = p.Now.Add(report.LookAgain)
+		d.Wake = p.Now.Add(report.CheckInterval)
 		return d
 	}
 	for _, r := range p.Owned {

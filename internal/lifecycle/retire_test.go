@@ -75,7 +75,7 @@ func TestARevisionInUseHasItsHardEndAtOnce(t *testing.T) {
 	if end := s.rev(1).Spec.NotAfter; end == nil || !end.Time.Equal(want) {
 		t.Fatalf("revision 1 ends at %v, want %s", end, want)
 	}
-	// Nobody renews the Lease, and nobody plans.
+	// No verifier renews the Lease, and no instance plans.
 	if verdict := standing.Admit(s.rev(1), want); verdict != standing.Ended {
 		t.Errorf("at maxOverlap the verdict is %s", verdict)
 	}
@@ -158,7 +158,7 @@ func TestWhatWasProvenBeforeReportsEndedProvesNothing(t *testing.T) {
 	s.Now = s.Now.Add(tracking.MaxTrackingGap)
 	settle(t, s)
 	if condition := inUse(s); standing.Admit(s.rev(1), s.Now) != standing.Admitted || condition == nil || condition.Reason != v1alpha1.UsageUnknownReason {
-		t.Errorf("nobody reports any more, and it is retired: ends at %s, %+v", s.rev(1).Spec.NotAfter, condition)
+		t.Errorf("no verifier reports any more, and it is retired: ends at %s, %+v", s.rev(1).Spec.NotAfter, condition)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestWhatStandsInTheWayIsReported(t *testing.T) {
 		"a dead key's Secret":     {revisions.Secret{State: revisions.SecretCollectable}, nil, v1alpha1.WaitingForGarbageCollectionReason, false},
 		"a refused Secret":        {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.SecretWriteRefusedReason, Message: "no"}, v1alpha1.SecretWriteRefusedReason, true},
 		"a taken record name":     {revisions.Secret{State: revisions.SecretAbsent}, &report.Rejection{Reason: v1alpha1.RecordConflictReason, Message: "no"}, v1alpha1.RecordConflictReason, true},
-		"a free Secret":           {revisions.Secret{State: revisions.SecretLeftOver, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
+		"a free Secret":           {revisions.Secret{State: revisions.SecretUnowned, Hash: "sha256:x"}, nil, v1alpha1.IssuedReason, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Simulation{Observation: Observation{Key: testKey("a-uid"), Secret: tc.secret, Rejection: tc.refusal}, Now: start}
@@ -189,7 +189,7 @@ func TestARefusedWriteIsTriedLessAndLess(t *testing.T) {
 	}
 }
 
-func TestAnUnpublishedRecordIsEndedWhenNobodyCanBePublishingIt(t *testing.T) {
+func TestAnUnpublishedRecordExpiresWhenNoInstanceCanPublishIt(t *testing.T) {
 	s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
 	s.Records = append(s.Records, s.CreateRecord(steps.IssueRevision{Revision: 2, RecordName: "r2", Cause: v1alpha1.CauseRequest, IssuedAt: *at(start)}))
 	if steps := settle(t, s); len(steps) != 0 {

@@ -17,7 +17,7 @@ import (
 // auditGhost is the walk's account of what the audit did.
 type auditGhost struct{ disabled, enabled, revoked int }
 
-// actOnAudit gives the key's environment another audit, or none, or has somebody keep the key.
+// actOnAudit gives the key's environment another audit, or none, or has a user keep the key.
 func (w *walk) actOnAudit() {
 	if w.rng.Intn(3) == 0 {
 		metav1.SetMetaDataAnnotation(&w.sim.Key.ObjectMeta, v1alpha1.KeptAtAnnotation, instant.Format(w.someTime()))
@@ -59,7 +59,7 @@ func (w *walk) auditOf() *v1alpha1.EnvironmentAudit {
 	return rules.Audit
 }
 
-// keptAt is when somebody decided to keep the key; zero for never.
+// keptAt is when a user decided to keep the key; zero for never.
 func (w *walk) keptAt() time.Time {
 	kept, err := time.Parse(time.RFC3339, w.sim.Key.Annotations[v1alpha1.KeptAtAnnotation])
 	if err != nil || kept.After(w.sim.Now) {
@@ -68,7 +68,7 @@ func (w *walk) keptAt() time.Time {
 	return kept
 }
 
-// idle is how long nobody has used any revision, and nobody has kept the key.
+// idle is how long no client has used any revision, and no user has kept the key.
 func (w *walk) idle() time.Duration {
 	last := w.keptAt()
 	for _, used := range w.usage.used {
@@ -111,7 +111,7 @@ func (w *walk) checkAudit(before, after *v1alpha1.DGbotAPIKeyRecord) {
 			w.failf("revision %d was revoked %s after it was disabled", after.Spec.Revision, w.sim.Now.Sub(was.Since.Time))
 		}
 	case after.Spec.State == v1alpha1.StateRevoked && before.Spec.State != v1alpha1.StateRevoked && (w.newestMark() == nil || w.newestMark().Stage != v1alpha1.AuditRevoked):
-		w.failf("revision %d was revoked, and nobody asked for it", after.Spec.Revision)
+		w.failf("revision %d was revoked, and no user asked for it", after.Spec.Revision)
 	case was == nil && is != nil:
 		w.audit.disabled++
 		if !w.auditMayDisable() {

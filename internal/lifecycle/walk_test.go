@@ -194,7 +194,7 @@ func (w *walk) accident(choice int) {
 		w.recordDeleted = true
 		w.note("record of revision %d deleted", w.lastPublished)
 	case choice == 24:
-		state := []revisions.SecretState{revisions.SecretForeign, revisions.SecretForeign, revisions.SecretCollectable, revisions.SecretLeftOver}[w.rng.Intn(4)]
+		state := []revisions.SecretState{revisions.SecretForeign, revisions.SecretForeign, revisions.SecretCollectable, revisions.SecretUnowned}[w.rng.Intn(4)]
 		w.sim.Secret, w.secretDeleted = revisions.Secret{State: state}, true
 		w.note("Secret replaced by one that is %s", state)
 	case choice == 25 && w.sim.Secret.State == revisions.SecretOwned:
@@ -285,7 +285,7 @@ func (w *walk) settle(crashes bool) {
 			break
 		}
 	}
-	w.failf("does not come to rest: %+v", Plan(w.sim.Observation, w.sim.Now).Steps)
+	w.failf("does not converge: %+v", Plan(w.sim.Observation, w.sim.Now).Steps)
 }
 
 func (w *walk) published(issue steps.IssueRevision) {

@@ -87,7 +87,7 @@ func (w *walk) useSomething() {
 	w.note("revision %d used, reported: %v", record.Spec.Revision, w.usage.up)
 }
 
-// checkRetirement judges an end that was moved: a revision that somebody uses ends for a reason other than disuse.
+// checkRetirement judges an end that was moved: a revision that a client uses ends for a reason other than disuse.
 func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 	r := w.sim.Key.Spec.Rotation
 	if r == nil || r.Retire != v1alpha1.RetireWhenUnused || after.Spec.NotAfter == nil || before.Spec.NotAfter.Equal(after.Spec.NotAfter) {
@@ -103,7 +103,7 @@ func (w *walk) checkRetirement(before, after *v1alpha1.DGbotAPIKeyRecord) {
 	}
 	w.usage.retired++
 	if !w.usage.up && now.Sub(w.sim.Tracking.Renewed) >= tracking.MaxTrackingGap {
-		w.failf("revision %d was retired although nobody reports", after.Spec.Revision)
+		w.failf("revision %d was retired although no verifier reports", after.Spec.Revision)
 	}
 	if now.Sub(w.usage.since) < r.QuietPeriod.Duration {
 		w.failf("revision %d was retired %s after reports began", after.Spec.Revision, now.Sub(w.usage.since))

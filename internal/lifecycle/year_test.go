@@ -22,9 +22,9 @@ import (
 
 // habit is how a key is used in the course of a year.
 type habit struct {
-	// used says whether somebody uses it in an hour of the year.
+	// used says whether a client uses it in an hour of the year.
 	used func(hour int, rng *rand.Rand) bool
-	// kept are the hours in which somebody decides to keep it.
+	// kept are the hours in which a user decides to keep it.
 	kept []int
 	// exempt until that hour; zero for not.
 	exempt int

@@ -196,7 +196,7 @@ func TestWhateverIsAcceptedCanBeDecoded(t *testing.T) {
 	for _, name := range accepted {
 		chatbot := &v1alpha1.DGbotChatbot{}
 		resend(t, name, chatbot)
-		chatbots.Plan(chatbots.Observation{Chatbot: chatbot, ID: "cb_1", Claim: chatbots.ClaimOwn}, time.Now())
+		chatbots.Plan(chatbots.Observation{Chatbot: chatbot, ID: "cb_1", Reservation: chatbots.ReservationOwned}, time.Now())
 	}
 	informersSync(t, len(keys), len(records), len(accepted))
 }

@@ -21,7 +21,7 @@ func newChatbot() *chatbots.Observation {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "support-bot", UID: "7d1e8f3a-0000-4000-8000-000000000002", Generation: 1},
 			Spec:       v1alpha1.DGbotChatbotSpec{DisplayName: "Support bot", Environment: "production"},
 		},
-		ID: "cb_4f1c0000000000000000Aa", Claim: chatbots.ClaimOwn, Holder: "sales/bot", Widget: chatbots.WidgetPublished,
+		ID: "cb_4f1c0000000000000000Aa", Reservation: chatbots.ReservationOwned, Holder: "sales/bot", Widget: chatbots.WidgetPublished,
 	}
 }
 
@@ -60,9 +60,9 @@ var chatbotScenarios = []struct {
 }{
 	{"published", func(*chatbots.Observation) {}, status.CurrentStatus},
 	{"published-with-secret", vouches, status.CurrentStatus},
-	{"progressing", func(o *chatbots.Observation) { o.Claim = chatbots.ClaimAbsent }, status.InProgressStatus},
+	{"progressing", func(o *chatbots.Observation) { o.Reservation = chatbots.ReservationAbsent }, status.InProgressStatus},
 	{"secret-progressing", wantsSecret, status.InProgressStatus},
-	{"id-conflict", func(o *chatbots.Observation) { o.Claim = chatbots.ClaimTaken }, status.FailedStatus},
+	{"id-conflict", func(o *chatbots.Observation) { o.Reservation = chatbots.ReservationTaken }, status.FailedStatus},
 	{"id-refused", chatbotRefused(v1alpha1.ChatbotIDRefusedReason), status.FailedStatus},
 	{"configmap-conflict", func(o *chatbots.Observation) { o.Widget = chatbots.WidgetForeign }, status.FailedStatus},
 	{"configmap-write-refused", chatbotRefused(v1alpha1.ConfigMapWriteRefusedReason), status.FailedStatus},

@@ -52,7 +52,7 @@ func OwnershipOf(secret metav1.Object, uid types.UID, owner OwnerKind) (state re
 	case len(secret.GetOwnerReferences()) > 0:
 		return revisions.SecretCollectable, label
 	}
-	return revisions.SecretLeftOver, label
+	return revisions.SecretUnowned, label
 }
 
 // MayExist reports whether the owner with that uid, which a published object names, exists or may exist in any namespace. The operator may

@@ -26,7 +26,7 @@ const (
 
 // NameOf returns the name of the reservation of a chatbot ID.
 func NameOf(id string) types.NamespacedName {
-	return types.NamespacedName{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(id)}
+	return types.NamespacedName{Namespace: v1alpha1.IdentityNamespace, Name: identity.ReservationName(id)}
 }
 
 // HolderLabel returns the value of ClaimHolderLabel on the reservations of a chatbot, whose name can be longer than a label.

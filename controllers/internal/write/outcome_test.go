@@ -29,9 +29,9 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 		IsDefinite bool
 	}{
 		"nothing went wrong":              {nil, "done", false},
-		"somebody wrote it first":         {apierrors.NewConflict(secrets, "x", errors.New("stale")), "outrun", true},
-		"somebody created it first":       {apierrors.NewAlreadyExists(secrets, "x"), "outrun", true},
-		"somebody deleted it first":       {apierrors.NewNotFound(secrets, "x"), "outrun", true},
+		"another writer wrote it first":   {apierrors.NewConflict(secrets, "x", errors.New("stale")), "outrun", true},
+		"another writer created it first": {apierrors.NewAlreadyExists(secrets, "x"), "outrun", true},
+		"another writer deleted it first": {apierrors.NewNotFound(secrets, "x"), "outrun", true},
 		"the namespace goes":              {terminating, "terminating", true},
 		"a quota":                         {apierrors.NewForbidden(secrets, "x", errors.New("exceeded quota")), "refused", true},
 		"an immutable Secret":             {apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), "refused", true},

@@ -234,7 +234,7 @@ func (o *Observation) importProblem(p *gates.Gated, issue *steps.IssueRevision) 
 	if problem == "" {
 		return nil
 	}
-	return &report.Obstacle{Reason: v1alpha1.ImportRefusedReason, Stalled: true, Until: p.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+	return &report.Obstacle{Reason: v1alpha1.ImportRefusedReason, Stalled: true, Until: p.Now.Add(report.CheckInterval), Message: fmt.Sprintf(
 		"The operator cannot import entry %q of Secret %q: %s; %s, or remove spec.identityVerification.importFrom to get a new HMAC secret", from.Key, from.Name, problem, remedy)}
 }
 

@@ -80,7 +80,7 @@ var hmacHappenings = map[string]struct {
 		happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk"; alterReplica(w) },
 		causes: []v1alpha1.Cause{v1alpha1.CauseSecretAltered}, reason: v1alpha1.PublishedReason, warning: v1alpha1.SecretAlteredReason, check: noJunk,
 	},
-	"the name is somebody else's": {
+	"the name is another owner's": {
 		happen: func(w *hmacWorld) {
 			w.o.HMAC.Secret = revisions.Secret{State: revisions.SecretForeign, Hash: "sha256:theirs"}
 		},
@@ -206,7 +206,7 @@ func TestHMACImport(t *testing.T) {
 	if w.reason() != v1alpha1.ImportRefusedReason || w.minted != 0 || w.o.HMAC.Replica.There || w.o.HMAC.Secret.State != revisions.SecretAbsent {
 		t.Fatalf("%s, %+v", w.reason(), w.o.HMAC)
 	}
-	if wake := Plan(w.o, w.now).Wake; wake.Sub(w.now) != report.LookAgain {
+	if wake := Plan(w.o, w.now).Wake; wake.Sub(w.now) != report.CheckInterval {
 		t.Errorf("looked at again after %s", wake.Sub(w.now))
 	}
 	w.o.HMAC.Source = ImportSource{Hash: "sha256:theirs"}
@@ -295,7 +295,7 @@ func TestHMACRefusals(t *testing.T) {
 	}
 }
 
-// TestHMACFailedAttemptStillRevokes: where nobody knows what came of an attempt, what it was to replace is revoked.
+// TestHMACFailedAttemptStillRevokes: where no instance knows the outcome of an attempt, what it was to replace is revoked.
 func TestHMACFailedAttemptStillRevokes(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	w.rest()
@@ -354,7 +354,7 @@ func TestAnImportThatIsTakenAwayAndPutBack(t *testing.T) {
 }
 
 // TestALossBeforeTheStatusIsComplete: the ledger says at once that a secret was published, and what follows from that is written
-// when the chatbot comes to rest. Where it is lost in between, the one that replaces it is no first one.
+// when the chatbot converges. Where it is lost in between, the one that replaces it is no first one.
 func TestALossBeforeTheStatusIsComplete(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	for w.o.Chatbot.Status.Current == nil {

@@ -19,20 +19,20 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// ClaimState describes who has reserved a chatbot ID.
-type ClaimState string
+// ReservationState describes who has reserved a chatbot ID.
+type ReservationState string
 
 const (
-	// ClaimAbsent: the ID is not reserved.
-	ClaimAbsent ClaimState = "Absent"
-	// ClaimOwn: the chatbot has reserved it.
-	ClaimOwn ClaimState = "Own"
-	// ClaimStale: a chatbot that was deleted has reserved it.
-	ClaimStale ClaimState = "Stale"
-	// ClaimTaken: another chatbot has reserved it.
-	ClaimTaken ClaimState = "Taken"
-	// ClaimUnknown: the reservation, or the chatbot that it names, could not be read.
-	ClaimUnknown ClaimState = "Unknown"
+	// ReservationAbsent: the ID is not reserved.
+	ReservationAbsent ReservationState = "Absent"
+	// ReservationOwned: the chatbot has reserved it.
+	ReservationOwned ReservationState = "Owned"
+	// ReservationStale: a chatbot that was deleted has reserved it.
+	ReservationStale ReservationState = "Stale"
+	// ReservationTaken: another chatbot has reserved it.
+	ReservationTaken ReservationState = "Taken"
+	// ReservationUnknown: the reservation, or the chatbot that it names, could not be read.
+	ReservationUnknown ReservationState = "Unknown"
 )
 
 // WidgetState describes who owns the ConfigMap of a chatbot's name, and whether it has drifted.
@@ -59,11 +59,11 @@ type Observation struct {
 	Chatbot *v1alpha1.DGbotChatbot
 	// ID is the one that is the chatbot's by its spec or its uid.
 	ID string
-	// Claim of that ID, and who holds it where it is Taken, as namespace/name.
-	Claim  ClaimState
-	Holder string
-	Widget WidgetState
-	// Rejection is what the API server answered to ClaimID or PublishWidget; nil where there was none. With it no such step is
+	// Reservation of that ID, and who holds it where it is Taken, as namespace/name.
+	Reservation ReservationState
+	Holder      string
+	Widget      WidgetState
+	// Rejection is what the API server answered to ReserveID or PublishWidget; nil where there was none. With it no such step is
 	// asked for.
 	Rejection *report.Rejection
 	// HMAC is what is known of the chatbot's HMAC secret.
@@ -76,8 +76,8 @@ type Observation struct {
 type Step string
 
 const (
-	// ClaimID: create the lock of the ID, after a stale one was deleted. Its creation decides between two claimants.
-	ClaimID Step = "ClaimID"
+	// ReserveID: create the lock of the ID, after a stale one was deleted. Its creation decides between two chatbots.
+	ReserveID Step = "ReserveID"
 	// PublishWidget: write the ConfigMap.
 	PublishWidget Step = "PublishWidget"
 )
@@ -104,7 +104,7 @@ func Plan(o Observation, now time.Time) Decision {
 		plan := o.withdraw()
 		d := Decision{Step: plan.step, Kids: plan.kids}
 		if len(o.Failed) > 0 {
-			d.Wake = now.Add(report.LookAgain)
+			d.Wake = now.Add(report.CheckInterval)
 		}
 		return d
 	}
@@ -112,9 +112,9 @@ func Plan(o Observation, now time.Time) Decision {
 	var d Decision
 	var hmac hmacPlan
 	switch {
-	case o.hmacUnknown() && (o.Claim == ClaimOwn || o.Claim == ClaimUnknown):
+	case o.hmacUnknown() && (o.Reservation == ReservationOwned || o.Reservation == ReservationUnknown):
 		hmac = o.planWithdrawal(now)
-	case o.Claim == ClaimOwn:
+	case o.Reservation == ReservationOwned:
 		hmac = o.planHMAC(now)
 	}
 	d.Step, d.Issue, d.Kids, d.Ledger = hmac.step, hmac.issue, hmac.kids, hmac.shown
@@ -125,8 +125,8 @@ func Plan(o Observation, now time.Time) Decision {
 	case obstacle != nil:
 		d.Wake = obstacle.Until
 	case d.Step != "":
-	case o.Claim == ClaimAbsent, o.Claim == ClaimStale:
-		d.Step = ClaimID
+	case o.Reservation == ReservationAbsent, o.Reservation == ReservationStale:
+		d.Step = ReserveID
 	case o.Widget != WidgetPublished:
 		d.Step = PublishWidget
 	}
@@ -144,18 +144,18 @@ func (o *Observation) obstacle(now time.Time) *report.Obstacle {
 		return o.rejected(o.Rejection, now)
 	case len(o.Failed) > 0:
 		return o.failedObstacle(now)
-	case o.Claim == ClaimTaken:
-		return &report.Obstacle{Reason: v1alpha1.ChatbotIDConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+	case o.Reservation == ReservationTaken:
+		return &report.Obstacle{Reason: v1alpha1.ChatbotIDConflictReason, Stalled: true, Until: now.Add(report.CheckInterval), Message: fmt.Sprintf(
 			"Chatbot ID %q is reserved for DGbotChatbot %q: a chatbot ID is unique in the cluster; delete DGbotChatbot %[2]q, or delete this DGbotChatbot and create it again with another spec.chatbotID",
 			o.ID, o.Holder)}
-	case o.Claim != ClaimOwn:
+	case o.Reservation != ReservationOwned:
 		return nil
 	case o.Widget == WidgetForeign:
-		return &report.Obstacle{Reason: v1alpha1.ConfigMapConflictReason, Stalled: true, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+		return &report.Obstacle{Reason: v1alpha1.ConfigMapConflictReason, Stalled: true, Until: now.Add(report.CheckInterval), Message: fmt.Sprintf(
 			"ConfigMap %q already exists and is not owned by this DGbotChatbot: the operator does not change it; "+
 				"delete the ConfigMap, or delete this DGbotChatbot and create it again with an unused name in spec.widget.configMapName", name)}
 	case o.Widget == WidgetCollectable:
-		return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: now.Add(report.LookAgain), Message: fmt.Sprintf(
+		return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: now.Add(report.CheckInterval), Message: fmt.Sprintf(
 			"ConfigMap %q belongs to a deleted DGbotChatbot: the operator waits until garbage collection deletes the ConfigMap", name)}
 	}
 	return nil
@@ -167,13 +167,13 @@ func (o *Observation) rejected(r *report.Rejection, now time.Time) *report.Obsta
 
 func (o *Observation) status(obstacle *report.Obstacle, hmac *hmacPlan, step Step, now time.Time) *v1alpha1.DGbotChatbotStatus {
 	s := &v1alpha1.DGbotChatbotStatus{ObservedGeneration: o.Chatbot.Generation, Conditions: o.conditions(obstacle, hmac, step, now)}
-	if o.Claim == ClaimOwn || o.Claim != ClaimTaken && o.Chatbot.Status.ChatbotID == o.ID {
+	if o.Reservation == ReservationOwned || o.Reservation != ReservationTaken && o.Chatbot.Status.ChatbotID == o.ID {
 		// Also while the claim is gone and cannot be written anew: by this the ID stays the chatbot's.
 		s.ChatbotID = o.ID
 	}
 	p := hmac.conclusions
 	if p == nil {
-		if o.Claim != ClaimOwn || o.HMAC.Replica.Unknown {
+		if o.Reservation != ReservationOwned || o.HMAC.Replica.Unknown {
 			// Whose the ID is, or what its replica shows, is not clear at the moment: what is known stays known.
 			o.keep(s)
 		}
@@ -256,7 +256,7 @@ func (o *Observation) progress(p *gates.Gated) string {
 	switch {
 	case p != nil && p.Cause != "":
 		return fmt.Sprintf("A new HMAC secret is due (%s): "+waits, p.Cause, hmac)
-	case o.Claim != ClaimOwn:
+	case o.Reservation != ReservationOwned:
 		return fmt.Sprintf("Chatbot ID %q is not reserved yet: "+waits, o.ID, "the reservation")
 	case o.Widget != WidgetPublished:
 		return fmt.Sprintf("Chatbot ID %q is not published yet: "+waits, o.ID, fmt.Sprintf("ConfigMap %q", WidgetName(o.Chatbot)))

@@ -14,26 +14,26 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/report"
 )
 
-func botObservation(claim ClaimState, widget WidgetState) Observation {
+func botObservation(reservation ReservationState, widget WidgetState) Observation {
 	return Observation{
 		Chatbot: &v1alpha1.DGbotChatbot{ObjectMeta: metav1.ObjectMeta{Namespace: "support", Name: "bot", Generation: 3}},
-		ID:      "cb_1", Claim: claim, Holder: "sales/bot", Widget: widget,
+		ID:      "cb_1", Reservation: reservation, Holder: "sales/bot", Widget: widget,
 	}
 }
 
 // TestEveryStateOfAChatbot: what is done, and what is said of it.
 func TestEveryStateOfAChatbot(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	for _, claim := range []ClaimState{ClaimAbsent, ClaimOwn, ClaimStale, ClaimTaken} {
+	for _, reservation := range []ReservationState{ReservationAbsent, ReservationOwned, ReservationStale, ReservationTaken} {
 		for _, widget := range []WidgetState{WidgetAbsent, WidgetPublished, WidgetDrifted, WidgetCollectable, WidgetForeign} {
-			d := Plan(botObservation(claim, widget), now)
+			d := Plan(botObservation(reservation, widget), now)
 			var step Step
 			reason, abnormal, wakes := v1alpha1.ProgressingReason, v1alpha1.ReconcilingCondition, false
 			switch {
-			case claim == ClaimTaken:
+			case reservation == ReservationTaken:
 				reason, abnormal, wakes = v1alpha1.ChatbotIDConflictReason, v1alpha1.StalledCondition, true
-			case claim != ClaimOwn:
-				step = ClaimID
+			case reservation != ReservationOwned:
+				step = ReserveID
 			case widget == WidgetForeign:
 				reason, abnormal, wakes = v1alpha1.ConfigMapConflictReason, v1alpha1.StalledCondition, true
 			case widget == WidgetCollectable:
@@ -44,19 +44,19 @@ func TestEveryStateOfAChatbot(t *testing.T) {
 				step = PublishWidget
 			}
 			if d.Step != step || d.Wake.IsZero() == wakes {
-				t.Errorf("%s, %s: step %q, wake %s; want %q", claim, widget, d.Step, d.Wake, step)
+				t.Errorf("%s, %s: step %q, wake %s; want %q", reservation, widget, d.Step, d.Wake, step)
 			}
 			conditions := d.Status.Conditions
 			ready := apimeta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
 			if ready.Reason != reason || (ready.Status == metav1.ConditionTrue) != (abnormal == "") || ready.ObservedGeneration != 3 {
-				t.Errorf("%s, %s: Ready is %+v", claim, widget, ready)
+				t.Errorf("%s, %s: Ready is %+v", reservation, widget, ready)
 			}
 			if want := min(len(abnormal), 1) + 1; len(conditions) != want || abnormal != "" && !apimeta.IsStatusConditionTrue(conditions, abnormal) {
-				t.Errorf("%s, %s: %+v, want %s", claim, widget, conditions, abnormal)
+				t.Errorf("%s, %s: %+v, want %s", reservation, widget, conditions, abnormal)
 			}
 			// An ID is told once it is the chatbot's own, and never before.
-			if (d.Status.ChatbotID == "cb_1") != (claim == ClaimOwn) {
-				t.Errorf("%s, %s: the status has the ID %q", claim, widget, d.Status.ChatbotID)
+			if (d.Status.ChatbotID == "cb_1") != (reservation == ReservationOwned) {
+				t.Errorf("%s, %s: the status has the ID %q", reservation, widget, d.Status.ChatbotID)
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func TestEveryStateOfAChatbot(t *testing.T) {
 
 func TestARefusedChatbotIsTriedLessAndLessOften(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	o := botObservation(ClaimOwn, WidgetAbsent)
+	o := botObservation(ReservationOwned, WidgetAbsent)
 	o.Rejection = &report.Rejection{Reason: v1alpha1.ConfigMapWriteRefusedReason, Message: "no"}
 	for _, want := range []time.Duration{5 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second} {
 		d := Plan(o, now)
@@ -76,7 +76,7 @@ func TestARefusedChatbotIsTriedLessAndLessOften(t *testing.T) {
 }
 
 func TestADeletedChatbotIsLeftAlone(t *testing.T) {
-	o := botObservation(ClaimAbsent, WidgetAbsent)
+	o := botObservation(ReservationAbsent, WidgetAbsent)
 	o.Chatbot.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	if d := Plan(o, time.Now()); d.Step != "" || d.Status != nil || !d.Wake.IsZero() {
 		t.Errorf("%+v", d)
@@ -85,10 +85,10 @@ func TestADeletedChatbotIsLeftAlone(t *testing.T) {
 
 func TestEventsOfAChatbot(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	published := Plan(botObservation(ClaimOwn, WidgetPublished), now).Status
-	taken := Plan(botObservation(ClaimTaken, WidgetAbsent), now).Status
+	published := Plan(botObservation(ReservationOwned, WidgetPublished), now).Status
+	taken := Plan(botObservation(ReservationTaken, WidgetAbsent), now).Status
 	from := func(old *v1alpha1.DGbotChatbotStatus, next *v1alpha1.DGbotChatbotStatus) []report.Event {
-		o := botObservation(ClaimOwn, WidgetPublished)
+		o := botObservation(ReservationOwned, WidgetPublished)
 		o.Chatbot.Status = *old
 		return Events(o, next, now)
 	}
@@ -103,19 +103,19 @@ func TestEventsOfAChatbot(t *testing.T) {
 	}
 }
 
-// TestAnIDStaysKnownWhileItsClaimIsGone: by what the status says nobody else gets it.
+// TestAnIDStaysKnownWhileItsClaimIsGone: by what the status says no other chatbot gets it.
 func TestAnIDStaysKnownWhileItsClaimIsGone(t *testing.T) {
 	now := time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
-	for claim, want := range map[ClaimState]string{ClaimOwn: "cb_1", ClaimAbsent: "cb_1", ClaimStale: "cb_1", ClaimTaken: ""} {
-		o := botObservation(claim, WidgetPublished)
+	for reservation, want := range map[ReservationState]string{ReservationOwned: "cb_1", ReservationAbsent: "cb_1", ReservationStale: "cb_1", ReservationTaken: ""} {
+		o := botObservation(reservation, WidgetPublished)
 		o.Chatbot.Status.ChatbotID = "cb_1"
 		o.Rejection = &report.Rejection{Reason: v1alpha1.ChatbotIDRefusedReason, Message: "the namespace is gone"}
 		if got := Plan(o, now).Status.ChatbotID; got != want {
-			t.Errorf("%s: %q, want %q", claim, got, want)
+			t.Errorf("%s: %q, want %q", reservation, got, want)
 		}
 		o.Chatbot.Status.ChatbotID = ""
-		if got := Plan(o, now).Status.ChatbotID; claim != ClaimOwn && got != "" {
-			t.Errorf("%s, and it never had one: %q", claim, got)
+		if got := Plan(o, now).Status.ChatbotID; reservation != ReservationOwned && got != "" {
+			t.Errorf("%s, and it never had one: %q", reservation, got)
 		}
 	}
 }

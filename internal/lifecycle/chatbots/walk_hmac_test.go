@@ -118,7 +118,7 @@ func TestAnHMACSecretComesToRestWhateverHappens(t *testing.T) {
 		w.pass()
 		for steps := 0; w.step(); steps++ {
 			if steps > 24 {
-				t.Fatalf("walk %d does not come to rest after %v:\n%+v", seed, walk, Plan(w.o, w.now))
+				t.Fatalf("walk %d does not converge after %v:\n%+v", seed, walk, Plan(w.o, w.now))
 			}
 		}
 		if err := storable(&w.o.Chatbot.Status); err != nil {

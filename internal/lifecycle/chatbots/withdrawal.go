@@ -141,7 +141,7 @@ func (o *Observation) replicaRejected() bool {
 
 // hmacUnknown reports whether something could not be read that decides on the chatbot's HMAC secret.
 func (o *Observation) hmacUnknown() bool {
-	return o.Failed.Any(report.ReadClaim, report.ReadSecret, report.ReadReplica, report.ReadSource)
+	return o.Failed.Any(report.ReadReservation, report.ReadSecret, report.ReadReplica, report.ReadSource)
 }
 
 // failedObstacle reports the failed reads. That the replica cannot be written is worse: what was revoked may still verify.
@@ -160,8 +160,8 @@ func WithdrawalOf(chatbot *v1alpha1.DGbotChatbot, now time.Time) steps.Withdrawa
 	case chatbot.Spec.IdentityVerification == nil, !chatbot.DeletionTimestamp.IsZero():
 		return steps.WithdrawNow
 	}
-	unread := report.FailedReads{{Of: report.ReadClaim}, {Of: report.ReadSecret}, {Of: report.ReadReplica}}
-	o := Observation{Chatbot: chatbot, Claim: ClaimUnknown, HMAC: HMACObservation{Replica: Replica{Unknown: true}}, Failed: unread}
+	unread := report.FailedReads{{Of: report.ReadReservation}, {Of: report.ReadSecret}, {Of: report.ReadReplica}}
+	o := Observation{Chatbot: chatbot, Reservation: ReservationUnknown, HMAC: HMACObservation{Replica: Replica{Unknown: true}}, Failed: unread}
 	if o.planWithdrawal(now).step == "" {
 		return steps.WithdrawNothing
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // chatbotParts are the parts of a chatbot's observation that can fail to be read.
-var chatbotParts = []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource}
+var chatbotParts = []report.ReadPart{report.ReadReservation, report.ReadWidget, report.ReadSecret, report.ReadReplica, report.ReadSource}
 
 // withLedger returns the observation of a chatbot with a current and a previous HMAC secret, both in the replica and in the Secret.
 func withLedger() Observation {
@@ -35,7 +35,7 @@ func withLedger() Observation {
 		ChatbotID: "cb_1", Current: current, Previous: []v1alpha1.IdentityRevision{previous}, Binding: &v1alpha1.Binding{Name: "support-bot-identity"},
 	}
 	return Observation{
-		Chatbot: chatbot, ID: "cb_1", Claim: ClaimOwn, Widget: WidgetPublished,
+		Chatbot: chatbot, ID: "cb_1", Reservation: ReservationOwned, Widget: WidgetPublished,
 		HMAC: HMACObservation{
 			Secret: revisions.Secret{State: revisions.SecretOwned, Hash: "h2"}, PreviousHash: "h1",
 			Replica: Replica{There: true, Shows: Ledger{Current: current.DeepCopy(), Previous: previous.DeepCopy()}},
@@ -49,8 +49,8 @@ func without(o Observation, parts ...report.ReadPart) Observation {
 	for _, part := range parts {
 		o.Failed = append(o.Failed, report.FailedRead{Of: part, What: "the " + string(part), Message: "KMS is down"})
 		switch part {
-		case report.ReadClaim:
-			o.Claim = ClaimUnknown
+		case report.ReadReservation:
+			o.Reservation = ReservationUnknown
 		case report.ReadWidget:
 			o.Widget = WidgetUnknown
 		case report.ReadSecret:
@@ -100,7 +100,7 @@ func settleChatbot(t *testing.T, o *Observation, now time.Time) ([]Step, Decisio
 func TestPlan_FailedReadsRevoke(t *testing.T) {
 	now := start.Add(time.Minute)
 	for part, steps := range map[report.ReadPart][]Step{
-		report.ReadClaim: {WriteLedger, WriteReplica}, report.ReadSecret: {WriteLedger, WriteReplica}, report.ReadSource: {WriteLedger, WriteReplica},
+		report.ReadReservation: {WriteLedger, WriteReplica}, report.ReadSecret: {WriteLedger, WriteReplica}, report.ReadSource: {WriteLedger, WriteReplica},
 		report.ReadReplica: {PruneReplica, WriteLedger},
 	} {
 		t.Run(string(part), func(t *testing.T) {
@@ -215,7 +215,7 @@ func TestPlan_FailedReadsWithdraw(t *testing.T) {
 		"identityVerification removed": func(c *v1alpha1.DGbotChatbot) { c.Spec.IdentityVerification = nil },
 		"deleted":                      func(c *v1alpha1.DGbotChatbot) { c.DeletionTimestamp = at(start) },
 	} {
-		for _, part := range []report.ReadPart{report.ReadClaim, report.ReadWidget, report.ReadReplica} {
+		for _, part := range []report.ReadPart{report.ReadReservation, report.ReadWidget, report.ReadReplica} {
 			o := without(withLedger(), part)
 			change(o.Chatbot)
 			if _, _ = settleChatbot(t, &o, start); o.HMAC.Replica.There {

@@ -40,7 +40,7 @@ var start = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 func at(t time.Time) *metav1.Time { return &metav1.Time{Time: t.UTC().Truncate(time.Second)} }
 
 func newHMACWorld(t *testing.T, change func(*v1alpha1.IdentityVerification)) *hmacWorld {
-	o := botObservation(ClaimOwn, WidgetPublished)
+	o := botObservation(ReservationOwned, WidgetPublished)
 	o.Chatbot.UID = "a-uid"
 	iv := &v1alpha1.IdentityVerification{Rotation: &v1alpha1.IdentityRotation{Overlap: &metav1.Duration{Duration: time.Hour}}}
 	if change != nil {
@@ -159,7 +159,7 @@ func (w *hmacWorld) rest() {
 			return
 		}
 	}
-	w.t.Fatalf("does not come to rest: %+v", Plan(w.o, w.now))
+	w.t.Fatalf("does not converge: %+v", Plan(w.o, w.now))
 }
 
 func (w *hmacWorld) crash() { w.inFlight = "" }

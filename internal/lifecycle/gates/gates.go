@@ -133,7 +133,7 @@ func (c *Case) failedReadGate() *report.Obstacle {
 func (c *Case) secretGate() *report.Obstacle {
 	switch c.Secret.State {
 	case revisions.SecretForeign:
-		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.CheckInterval), Message: fmt.Sprintf(
 			"Secret %q already exists and is not owned by this %s: the operator does not change it; %s", c.SecretName, c.Noun, c.freeSecretName())}
 	case revisions.SecretCollectable:
 		return c.collectionObstacle(c.SecretName)
@@ -152,11 +152,11 @@ func (c *Case) collectionObstacle(name string) *report.Obstacle {
 	kept := ready != nil && ready.Reason == v1alpha1.SecretConflictReason ||
 		waiting != nil && waiting.Reason == v1alpha1.WaitingForGarbageCollectionReason && c.Reached(waiting.LastTransitionTime.Add(collectionGrace))
 	if c.Secret.OtherOwner && kept {
-		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+		return &report.Obstacle{Reason: v1alpha1.SecretConflictReason, Stalled: true, Until: c.Now.Add(report.CheckInterval), Message: fmt.Sprintf(
 			"Secret %q belongs to a deleted %s, and an owner reference to another object keeps garbage collection from deleting the Secret: the operator does not change it; %s",
 			name, owner, c.freeSecretName())}
 	}
-	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: c.Now.Add(report.LookAgain), Message: fmt.Sprintf(
+	return &report.Obstacle{Reason: v1alpha1.WaitingForGarbageCollectionReason, Until: c.Now.Add(report.CheckInterval), Message: fmt.Sprintf(
 		"Secret %q belongs to a deleted %s: the operator waits until garbage collection deletes the Secret", name, owner)}
 }
 

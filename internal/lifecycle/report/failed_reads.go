@@ -30,8 +30,8 @@ const (
 	// ReadTracking is the Lease by which verifiers report since when uses are tracked.
 	ReadTracking ReadPart = "Tracking"
 
-	// ReadClaim is the ConfigMap that reserves a chatbot ID, or the chatbot that holds it. Claim is ClaimUnknown.
-	ReadClaim ReadPart = "Claim"
+	// ReadReservation is the ConfigMap that reserves a chatbot ID, or the chatbot that holds it. The reservation is ReservationUnknown.
+	ReadReservation ReadPart = "Reservation"
 	// ReadWidget is a chatbot's ConfigMap. Widget is WidgetUnknown.
 	ReadWidget ReadPart = "Widget"
 	// ReadReplica is the replica of a chatbot's HMAC secrets. Replica.Unknown is set.

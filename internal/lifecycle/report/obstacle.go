@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// LookAgain is how often something that no watch reports is looked at.
-	LookAgain = time.Minute
+	// CheckInterval is how often the operator checks something that no watch reports.
+	CheckInterval = time.Minute
 	// MinRetryDelay and MaxRetryDelay bound the time after which a rejected write is retried: as long again as it has been rejected.
 	MinRetryDelay = 5 * time.Second
 	MaxRetryDelay = 5 * time.Minute

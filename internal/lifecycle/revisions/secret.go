@@ -10,9 +10,9 @@ const (
 	SecretAbsent SecretState = "Absent"
 	// SecretOwned: its controller owner is the key, or it has none and its label names the key's uid.
 	SecretOwned SecretState = "Owned"
-	// SecretLeftOver: its label names a uid that no key in the namespace has, and it has no owner: free to take over.
-	SecretLeftOver SecretState = "LeftOver"
-	// SecretCollectable: left over, but with an owner reference, so that it is for garbage collection to delete.
+	// SecretUnowned: its label names a uid that no key in the namespace has, and it has no owner: free to take over.
+	SecretUnowned SecretState = "Unowned"
+	// SecretCollectable: orphaned, but with an owner reference, so that garbage collection deletes it.
 	SecretCollectable SecretState = "Collectable"
 	// SecretForeign: anything else. It is never touched.
 	SecretForeign SecretState = "Foreign"

@@ -73,7 +73,7 @@ func (x *Chatbots) Put(secret *corev1.Secret, _, generation int32) error {
 // replica: no other Secret can add to it or remove it. The ID and the HMAC secrets are kept, so both are bounded: a Secret holds up to 1 MiB.
 func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 	id := string(secret.Data[v1alpha1.IdentityChatbotID])
-	if identity.ClaimName(id) != secret.Name || !identity.ValidChatbotID(id) {
+	if identity.ReservationName(id) != secret.Name || !identity.ValidChatbotID(id) {
 		return nil, nil
 	}
 	bot := &chatbot{id: id, acceptPlain: string(secret.Data[v1alpha1.CopyAcceptPlain]) == "true"}
@@ -132,7 +132,7 @@ func (x *Chatbots) Len() int {
 func (x *Chatbots) find(id string) *chatbot {
 	x.mutex.RLock()
 	defer x.mutex.RUnlock()
-	if bot := x.chatbots[identity.ClaimName(id)]; bot != nil && bot.id == id {
+	if bot := x.chatbots[identity.ReservationName(id)]; bot != nil && bot.id == id {
 		return bot
 	}
 	return &chatbot{}

@@ -19,7 +19,7 @@ func TestChatbots_KeepNothingOfUnboundedSize(t *testing.T) {
 	long := strings.Repeat("x", 1_000_000)
 	x := &Chatbots{}
 	for name, change := range map[string]func(*corev1.Secret){
-		"a long ID":          func(s *corev1.Secret) { s.Name, s.Data["chatbot-id"] = identity.ClaimName(long), []byte(long) },
+		"a long ID":          func(s *corev1.Secret) { s.Name, s.Data["chatbot-id"] = identity.ReservationName(long), []byte(long) },
 		"a long HMAC secret": func(s *corev1.Secret) { s.Data["hmac-secret"] = []byte(long) },
 	} {
 		_ = x.Put(verifytest.Replica("cb_1", change), 0, 1)

@@ -23,7 +23,7 @@ var (
 // hour after Epoch.
 func Replica(id string, change func(*corev1.Secret)) *corev1.Secret {
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(id)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ReservationName(id)},
 		Data: map[string][]byte{
 			"chatbot-id": []byte(id), "accept-plain": []byte("true"), "environment": []byte("production"), "namespace": []byte("support"),
 			"hmac-secret": Secret, "hmac-secret-previous": PreviousSecret,

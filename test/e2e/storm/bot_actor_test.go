@@ -129,7 +129,7 @@ func (a *actor) botReplica(ctx context.Context) (metav1.ObjectMeta, error) {
 
 // replicaOf returns the name of the replica of a chatbot's HMAC secret.
 func replicaOf(bot *v1alpha1.DGbotChatbot) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ClaimName(idOf(bot))}
+	return metav1.ObjectMeta{Namespace: v1alpha1.IdentityNamespace, Name: identity.ReservationName(idOf(bot))}
 }
 
 // idOf is the ID of a chatbot.
