@@ -48,7 +48,7 @@ func TestARecordThatIsCreatedAsAnotherOne(t *testing.T) {
 			w := newFixture(t)
 			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Interval = &metav1.Duration{Duration: 24 * time.Hour} })
 			operator := w.operator(alteringRecords(func(r *v1alpha1.DGbotAPIKeyRecord, _ bool) { alter(r) }))
-			for range 10 { // each of them woken by what the one before has done
+			for range 10 { // each of them woken by what the previous one has done
 				w.restWith(operator)
 				w.deleteStrays()
 				w.advance(time.Second)
@@ -171,7 +171,7 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 			return c.Patch(ctx, o, client.RawPatch(types.MergePatchType, content), options...)
 		},
 	}))
-	for range 5 { // each of them woken by the stamp of the one before
+	for range 5 { // each of them woken by the stamp of the previous one
 		w.restWith(operator)
 	}
 	if patches > 4 {
@@ -195,8 +195,8 @@ func TestARevocationThatIsUndoneIsTold(t *testing.T) {
 
 func rfc3339(at *metav1.Time) string { return at.UTC().Format(time.RFC3339) }
 
-// TestARefusalInTheWordsOfARival is told in the end, and backed off from.
-func TestARefusalInTheWordsOfARival(t *testing.T) {
+// TestARejectionInTheWordsOfAConflict is reported in the end, and backed off from.
+func TestARejectionInTheWordsOfAConflict(t *testing.T) {
 	kind := schema.GroupResource{Resource: "things"}
 	isSecret := func(o client.Object) bool { _, ok := o.(*corev1.Secret); return ok }
 	isRecord := func(o client.Object) bool { _, ok := o.(*v1alpha1.DGbotAPIKeyRecord); return ok }
@@ -278,7 +278,7 @@ func TestAStatusThatIsAlwaysOutrunIsBackedOffFrom(t *testing.T) {
 		_, err = operator.Reconcile(t.Context(), w.request())
 	}
 	if err == nil || !strings.Contains(err.Error(), "the words") {
-		t.Errorf("the work queue is told %v", err)
+		t.Errorf("the work queue gets %v", err)
 	}
 	operator.Client = live
 	w.restWith(operator)

@@ -82,7 +82,7 @@ func shownSuffixes(replica *corev1.Secret) (suffixes []string) {
 	return suffixes
 }
 
-// verifiesHMAC says whether a verifier that reads the copy accepts what was signed with a secret.
+// verifiesHMAC reports whether a verifier that reads the copy accepts what was signed with a secret.
 func verifiesHMAC(copied *corev1.Secret, text []byte, now time.Time) bool {
 	if copied == nil {
 		return false
@@ -137,7 +137,7 @@ func (w *fixture) checkHMAC(s botScenario, began int64) {
 		w.T.Error("what is in the Secret does not verify")
 	}
 	if before := secret.Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; before != nil && !verifiesHMAC(w.hmacReplica(), before, w.clock.Now()) {
-		w.T.Error("what is in the Secret as the one before does not verify")
+		w.T.Error("what is in the Secret as the previous one does not verify")
 	}
 }
 
@@ -223,7 +223,7 @@ func TestImportsThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestALaterChangeOfWhatWasImported is told, and ignored.
+// TestALaterChangeOfWhatWasImported is reported, and ignored.
 func TestALaterChangeOfWhatWasImported(t *testing.T) {
 	w := newFixture(t)
 	w.existing(theirs)

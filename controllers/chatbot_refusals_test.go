@@ -121,7 +121,7 @@ func TestAnImmutableSecretOfAChatbot(t *testing.T) {
 	w.restBots(live, botName)
 	w.checkBot(v1alpha1.PublishedReason)
 	if before := w.hmacSecret().Data[v1alpha1.IdentitySecretKey+v1alpha1.IdentityPreviousSuffix]; string(before) != string(text) {
-		t.Error("the one before is not published")
+		t.Error("the previous one is not published")
 	}
 }
 
@@ -184,7 +184,7 @@ func TestRejections_QuoteNoHMACSecret(t *testing.T) {
 				}
 				for _, secret := range []string{string(text), base64.StdEncoding.EncodeToString(text), spelled(text)} {
 					if strings.Contains(said, secret[len(secret)/2:]) {
-						t.Errorf("the HMAC secret is told: %s", said)
+						t.Errorf("the HMAC secret is in a message: %s", said)
 					}
 				}
 			}

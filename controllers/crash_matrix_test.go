@@ -241,7 +241,7 @@ func productSources(t *testing.T) (files []string) {
 	return files
 }
 
-// onClient says whether an expression is r.Client, a client that was handed on as the writer, or one of their subresource
+// onClient reports whether an expression is r.Client, a client that was handed on as the writer, or one of their subresource
 // writers.
 func onClient(x ast.Expr) bool {
 	switch x := x.(type) {

@@ -174,7 +174,7 @@ func TestRulesThatComeLater(t *testing.T) {
 func TestTheStatusOfAnEnvironment(t *testing.T) {
 	w := newFixture(t)
 	w.environment(func(s *v1alpha1.DGbotEnvironmentSpec) {
-		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"nobody": "has-it"}}
+		s.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "none"}}
 	})
 	w.create(w.ofEnvironment(w.Name))
 	w.rest()

@@ -109,7 +109,7 @@ func TestTemplatesThatTheAPIServerRefusesAreSaidAndSpinNot(t *testing.T) {
 	}
 }
 
-// TestAWebhookThatQuotesTheKeyDoesNotPublishIt: what a webhook says stands in a condition, which anybody may read.
+// TestAWebhookThatQuotesTheKeyDoesNotPublishIt: what a webhook says stands in a condition, which every user may read.
 func TestAWebhookThatQuotesTheKeyDoesNotPublishIt(t *testing.T) {
 	w := newFixture(t)
 	w.create(nil)

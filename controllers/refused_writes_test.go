@@ -128,7 +128,7 @@ func TestWhatAWebhookSaysOfAKeyInUseIsNotTold(t *testing.T) {
 	})
 }
 
-// exposed says whether the secret part of a key, or most of it, is in a text.
+// exposed reports whether the secret part of a key, or most of it, is in a text.
 func exposed(said, key string) bool {
 	secretPart := key[strings.LastIndex(key, "_")+1:]
 	return strings.Contains(said, secretPart[:20]) || strings.Contains(said, base64.StdEncoding.EncodeToString([]byte(key)))
@@ -225,13 +225,13 @@ func TestAMutatingWebhookThatUndoesARepairIsSaidAndNotFought(t *testing.T) {
 			err := c.Patch(ctx, o, p, options...)
 			if secret, ok := o.(*corev1.Secret); ok && err == nil {
 				writes++
-				secret.Labels[v1alpha1.ManagedByLabel] = fmt.Sprintf("somebody-%d", writes)
+				secret.Labels[v1alpha1.ManagedByLabel] = fmt.Sprintf("another-%d", writes)
 				return c.Update(ctx, secret)
 			}
 			return err
 		},
 	})
-	w.editSecret(func(s *corev1.Secret) { s.Labels[v1alpha1.ManagedByLabel] = "somebody" })
+	w.editSecret(func(s *corev1.Secret) { s.Labels[v1alpha1.ManagedByLabel] = "another" })
 	operator := w.operator(mutating)
 	for range 5 {
 		w.restWith(operator)

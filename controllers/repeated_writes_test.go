@@ -61,7 +61,7 @@ func happening(picked func(client.Object) bool, answer func(second error) error)
 	})
 }
 
-// TestAWriteThatIsAnsweredWrongly: the revision is published and goes on verifying, whatever the operator was told about
+// TestAWriteThatIsAnsweredWrongly: the revision is published and goes on verifying, whatever the API server answered to the operator about
 // the writes that made it; no other is minted.
 func TestAWriteThatIsAnsweredWrongly(t *testing.T) {
 	isSecret := func(o client.Object) bool { _, ok := o.(*corev1.Secret); return ok }

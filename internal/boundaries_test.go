@@ -284,7 +284,7 @@ func (b boundary) allows(name, folder string) bool {
 	return under(name, b.may)
 }
 
-// standard says whether a path is the standard library's: no other has a first element without a dot.
+// standard reports whether a path is the standard library's: no other has a first element without a dot.
 func standard(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	return !strings.Contains(first, ".")

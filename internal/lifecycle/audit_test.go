@@ -283,7 +283,7 @@ func TestTheAuditOutlivesTheStatus(t *testing.T) {
 		a.after(stage.after)
 		before := *a.Key.Status.Audit
 		a.Key.Status = v1alpha1.DGbotAPIKeyStatus{}
-		a.Records[0].Spec.IssuedAt = *at(a.Now) // as if the audit had been in a hurry: what was just issued is told
+		a.Records[0].Spec.IssuedAt = *at(a.Now) // as if the audit had been in a hurry: what was just issued is reported
 		for _, event := range Events(a.Observation, Plan(a.Observation, a.Now).Status, a.Now) {
 			if event.Reason == v1alpha1.IssuedReason {
 				t.Errorf("at stage %s: %q", stage.stage, event.Note)

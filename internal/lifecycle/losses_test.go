@@ -39,7 +39,7 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 			drop(s, 2)
 			s.Secret = absent
 		}, v1alpha1.CauseSecretLost},
-		"the Secret and the record of its key, and the one before is revoked": {func(s *Simulation) {
+		"the Secret and the record of its key, and the previous one is revoked": {func(s *Simulation) {
 			s.rev(1).Spec.State = v1alpha1.StateRevoked
 			drop(s, 2)
 			s.Secret = absent

@@ -117,7 +117,7 @@ func TestAUseKeepsARevision(t *testing.T) {
 	}
 	events := Events(s.Observation, &v1alpha1.DGbotAPIKeyStatus{Conditions: []metav1.Condition{*condition}}, s.Now)
 	if len(events) != 0 {
-		t.Errorf("what was told is told again: %+v", events)
+		t.Errorf("what was reported is reported again: %+v", events)
 	}
 	last := s.Now
 	pass(t, s, testQuiet+testResolution)

@@ -77,7 +77,7 @@ func (w *walk) idle() time.Duration {
 	return w.sim.Now.Sub(last)
 }
 
-// auditMayDisable says whether the audit may disable the key now, told from what happened to it.
+// auditMayDisable reports whether the audit may disable the key now, judged by what happened to it.
 func (w *walk) auditMayDisable() bool {
 	audit, warned := w.auditOf(), w.sim.Key.Status.Audit
 	if audit == nil || audit.DisableAfter == nil || warned == nil || warned.Stage != v1alpha1.AuditUnused {
@@ -86,7 +86,7 @@ func (w *walk) auditMayDisable() bool {
 	return w.clockSetBack || w.reported(audit.DisableAfter.Duration) && w.sim.Now.Sub(warned.Since.Time) >= audit.DisableAfter.Duration-audit.UnusedAfter.Duration
 }
 
-// reported says whether verifiers have reported for so long, and that there was no use.
+// reported reports whether verifiers have reported for so long, and that there was no use.
 func (w *walk) reported(unused time.Duration) bool {
 	reporting := w.usage.up || w.sim.Now.Sub(w.sim.Tracking.Renewed) < tracking.MaxTrackingGap
 	return reporting && w.sim.Now.Sub(w.usage.since) >= unused && w.idle() >= unused
@@ -146,7 +146,7 @@ func (w *walk) newestMark() *revisions.AuditMark {
 	return revisions.MarkOf(newest)
 }
 
-// checkAuditOf a revision that is about to be issued: none is for a key that the audit has revoked, unless somebody keeps it.
+// checkAuditOf a revision that is about to be issued: none is for a key that the audit has revoked, unless a user keeps it.
 func (w *walk) checkAuditOf(issue steps.IssueRevision) {
 	if mark := w.newestMark(); mark != nil && mark.Stage == v1alpha1.AuditRevoked && w.keptAt().Before(mark.Since.Time) {
 		w.failf("revision %d is issued for a key that the audit has revoked", issue.Revision)

@@ -20,7 +20,7 @@ func (w *walk) actOnChatbot() {
 	w.note("chatbot %+v of %v", w.sim.Chatbot, w.sim.Key.Spec.ChatbotRef)
 }
 
-// knowsChatbot says whether it is clear which ID the key is to have.
+// knowsChatbot reports whether it is clear which ID the key is to have.
 func (w *walk) knowsChatbot() bool { return w.sim.Key.Spec.ChatbotRef == nil || w.sim.Chatbot.ID != "" }
 
 // checkChatbotOf a revision that is about to be issued: the first waits for the chatbot, all others wait for nothing.

@@ -16,7 +16,7 @@ import (
 
 // usageGhost is the walk's own account of uses.
 type usageGhost struct {
-	// up says whether verifiers report, and since when they do without a gap.
+	// up reports whether verifiers report, and since when they do without a gap.
 	up    bool
 	since time.Time
 	// used is the last use of each revision, reported or not.

@@ -22,7 +22,7 @@ import (
 
 // habit is how a key is used in the course of a year.
 type habit struct {
-	// used says whether a client uses it in an hour of the year.
+	// used reports whether a client uses it in an hour of the year.
 	used func(hour int, rng *rand.Rand) bool
 	// kept are the hours in which a user decides to keep it.
 	kept []int
@@ -42,7 +42,7 @@ func until(last int) func(int, *rand.Rand) bool {
 	return func(hour int, _ *rand.Rand) bool { return hour < last && hour%12 == 0 }
 }
 
-// habits are told in hours. The audit warns after 60 days, disables after 80 and revokes after 110.
+// habits are given in hours. The audit warns after 60 days, disables after 80 and revokes after 110.
 var habits = map[string]habit{
 	"every hour":              {used: func(int, *rand.Rand) bool { return true }},
 	"now and then":            {used: func(_ int, rng *rand.Rand) bool { return rng.Intn(200) == 0 }},

@@ -100,7 +100,7 @@ func TestLossIsHealedAndTold(t *testing.T) {
 			text := p.KeyText(name)
 			return text != "" && text != before[name] && p.Verdict(text) == standing.Admitted
 		})
-		p.Eventually(name+" is told", func() bool {
+		p.Eventually(name+" is reported", func() bool {
 			out, err := world.Kubectl(t.Context(), "events", "-n", p.Name, "--for", "dgbotapikey/"+name, "--types=Warning").CombinedOutput()
 			return err == nil && strings.Contains(string(out), reason)
 		})

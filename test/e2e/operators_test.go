@@ -204,7 +204,7 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 		must(t, err)
 		return config.BearerToken
 	}
-	if code, _ := ask(token("anybody")); code != http.StatusForbidden {
+	if code, _ := ask(token("without-rights")); code != http.StatusForbidden {
 		t.Errorf("without the right: %d", code)
 	}
 	out, err := world.Kubectl(t.Context(), "create", "clusterrolebinding", p.Name, "--clusterrole=dgbot-metrics-reader", "--serviceaccount="+p.Name+":prometheus").CombinedOutput()

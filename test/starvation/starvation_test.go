@@ -59,7 +59,7 @@ func must(t *testing.T, err error) {
 }
 
 // TestNothingStarves goes from a world at rest, through restarts and a change of leaders, to one that is hard on the
-// operator. It is one test because each part needs the world that the one before it left.
+// operator. It is one test because each part needs the world that the previous one it left.
 func TestNothingStarves(t *testing.T) {
 	leader := world.RunManager(t)
 	calm := keysAtRest(t)
@@ -246,7 +246,7 @@ func nothingSpins(t *testing.T, manager *process.Program) {
 	counts := map[string]int{}
 	for _, request := range requests {
 		counts[request.ObjectRef.Namespace]++
-		// What a webhook says in other words is told, once for each time that it was asked; the budget below bounds that.
+		// What a webhook says in other words is reported, once for each time that it was asked; the budget below bounds that.
 		told := request.ObjectRef.Namespace == Refusing && request.ObjectRef.Subresource == "status"
 		if request.Wrote() && !told {
 			t.Errorf("written in vain: %s", request)

@@ -78,7 +78,7 @@ func TestEnvoyIsAnswered(t *testing.T) {
 	eventually(t, "gRPC health says that it serves", func() bool { return g.serving("envoy.service.auth.v3.Authorization") && g.serving("") })
 	eventually(t, "the key is good", func() bool { code, _ := g.check(text, "conversations.read"); return code == http.StatusOK })
 	if _, scopes := g.check(text, ""); scopes != "conversations.read" {
-		t.Errorf("the service is told of scopes %q", scopes)
+		t.Errorf("the service gets scopes %q", scopes)
 	}
 	if code, _ := g.check(text, "conversations.write"); code != http.StatusForbidden {
 		t.Errorf("a scope that it has not: %d", code)

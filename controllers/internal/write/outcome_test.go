@@ -29,9 +29,9 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 		IsDefinite bool
 	}{
 		"nothing went wrong":              {nil, "done", false},
-		"another writer wrote it first":   {apierrors.NewConflict(secrets, "x", errors.New("stale")), "outrun", true},
-		"another writer created it first": {apierrors.NewAlreadyExists(secrets, "x"), "outrun", true},
-		"another writer deleted it first": {apierrors.NewNotFound(secrets, "x"), "outrun", true},
+		"another writer wrote it first":   {apierrors.NewConflict(secrets, "x", errors.New("stale")), "conflict", true},
+		"another writer created it first": {apierrors.NewAlreadyExists(secrets, "x"), "conflict", true},
+		"another writer deleted it first": {apierrors.NewNotFound(secrets, "x"), "conflict", true},
 		"the namespace goes":              {terminating, "terminating", true},
 		"a quota":                         {apierrors.NewForbidden(secrets, "x", errors.New("exceeded quota")), "refused", true},
 		"an immutable Secret":             {apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), "refused", true},
@@ -54,7 +54,7 @@ func TestOutcomesOfAWriteAreToldApart(t *testing.T) {
 			case got == nil:
 				is = "done"
 			case errors.Is(got, ErrConflict):
-				is = "outrun"
+				is = "conflict"
 			case errors.Is(got, ErrTerminating):
 				is = "terminating"
 			case errors.As(got, &rejected):

@@ -84,7 +84,7 @@ func images(t *testing.T, index v1.ImageIndex) map[string]v1.Image {
 	return all
 }
 
-// TestTheImageRuns, holds two static programs and nothing else, runs as nobody, and comes out the same each time.
+// TestTheImageRuns, holds two static programs and nothing else, runs as the user without rights, and comes out the same each time.
 func TestTheImageRuns(t *testing.T) {
 	folder, again := filepath.Join(t.TempDir(), "image"), filepath.Join(t.TempDir(), "image")
 	var said string

@@ -98,8 +98,8 @@ var encodings = map[string]func(before, key, after string) string{
 	"in a comment of a shell":      func(b, k, a string) string { return "# " + clitest.Wrapped(b+k+a, 30, "\n# ") },
 	"in a comment of Go":           func(b, k, a string) string { return "// " + clitest.Wrapped(b+k+a, 30, "\n\t// ") },
 	"over lines of a shell":        func(b, k, a string) string { return clitest.Wrapped(b+k+a, 30, "\\\n") },
-	"in colour by grep":            func(b, k, a string) string { return b + "\x1b[01;31m\x1b[K" + k[:9] + "\x1b[m\x1b[K" + k[9:] + a },
-	"in colour in JSON":            func(b, k, a string) string { return b + k[:9] + `\u001b[0m` + k[9:] + a },
+	"in color by grep":             func(b, k, a string) string { return b + "\x1b[01;31m\x1b[K" + k[:9] + "\x1b[m\x1b[K" + k[9:] + a },
+	"in color in JSON":             func(b, k, a string) string { return b + k[:9] + `\u001b[0m` + k[9:] + a },
 	"over lines of JSON":           func(b, k, a string) string { return clitest.Wrapped(b+k+a, 30, `\r\n`) },
 }
 

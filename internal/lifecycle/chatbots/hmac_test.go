@@ -80,7 +80,7 @@ var hmacHappenings = map[string]struct {
 		happen: func(w *hmacWorld) { w.o.HMAC.Secret.Hash = "sha256:junk"; alterReplica(w) },
 		causes: []v1alpha1.Cause{v1alpha1.CauseSecretAltered}, reason: v1alpha1.PublishedReason, warning: v1alpha1.SecretAlteredReason, check: noJunk,
 	},
-	"the name is another owner's": {
+	"the name is foreign": {
 		happen: func(w *hmacWorld) {
 			w.o.HMAC.Secret = revisions.Secret{State: revisions.SecretForeign, Hash: "sha256:theirs"}
 		},
@@ -359,7 +359,7 @@ func TestALossBeforeTheStatusIsComplete(t *testing.T) {
 	w := newHMACWorld(t, nil)
 	for w.o.Chatbot.Status.Current == nil {
 		if !w.step() {
-			t.Fatal("came to rest without a secret")
+			t.Fatal("converged without a secret")
 		}
 	}
 	if w.o.Chatbot.Status.Binding != nil {

@@ -54,7 +54,7 @@ func TestEveryStateOfAChatbot(t *testing.T) {
 			if want := min(len(abnormal), 1) + 1; len(conditions) != want || abnormal != "" && !apimeta.IsStatusConditionTrue(conditions, abnormal) {
 				t.Errorf("%s, %s: %+v, want %s", reservation, widget, conditions, abnormal)
 			}
-			// An ID is told once it is the chatbot's own, and never before.
+			// An ID is reported once it is the chatbot's own, and never before.
 			if (d.Status.ChatbotID == "cb_1") != (reservation == ReservationOwned) {
 				t.Errorf("%s, %s: the status has the ID %q", reservation, widget, d.Status.ChatbotID)
 			}

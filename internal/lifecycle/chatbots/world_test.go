@@ -66,7 +66,7 @@ func (w *hmacWorld) know() {
 	h.Known = known
 }
 
-// step carries out one step, and says whether there was one.
+// step carries out one step, and reports whether there was one.
 func (w *hmacWorld) step() bool {
 	w.t.Helper()
 	w.know()
@@ -141,7 +141,7 @@ func (w *hmacWorld) revoked(hash string) bool {
 	return w.o.Chatbot.Spec.IdentityVerification == nil
 }
 
-// verifies says whether a verifier accepts what was signed with a secret.
+// verifies reports whether a verifier accepts what was signed with a secret.
 func (w *hmacWorld) verifies(hash string) bool {
 	for _, r := range w.o.HMAC.Replica.Shows.Revisions() {
 		if r.Hash == hash {

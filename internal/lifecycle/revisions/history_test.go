@@ -33,7 +33,7 @@ func TestHistoryOf_GoesByTheSecret(t *testing.T) {
 		matched, published *Revision
 	}{
 		"the newest":                  {[]*Revision{one, two}, holding(two.Hash), nil, two, two},
-		"the one before":              {[]*Revision{one, two}, holding(one.Hash), two, one, one},
+		"the previous one":            {[]*Revision{one, two}, holding(one.Hash), two, one, one},
 		"one that was superseded":     {[]*Revision{superseded, two}, holding(superseded.Hash), two, superseded, nil},
 		"junk":                        {[]*Revision{one, two}, holding("junk"), two, nil, nil},
 		"no entry":                    {[]*Revision{one, two}, holding(""), two, nil, nil},

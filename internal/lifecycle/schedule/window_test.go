@@ -94,7 +94,7 @@ func TestOpeningsAreWhatTheClocksShow(t *testing.T) {
 	}
 }
 
-// twice says whether clocks are set back around a time: between the two times at which they show the same, a window is open
+// twice reports whether clocks are set back around a time: between the two times at which they show the same, a window is open
 // that would be shut by the clocks alone.
 func twice(location *time.Location, at time.Time) bool {
 	_, before := at.Add(-2 * time.Hour).In(location).Zone()

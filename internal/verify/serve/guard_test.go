@@ -48,7 +48,7 @@ func TestMetricsGuard_LetsReadersIn(t *testing.T) {
 		return answer.Code, answer.Body.String()
 	}
 	for authorization, want := range map[string]int{
-		"": 401, "Bearer ": 401, "Basic reader": 401, "Bearer nobody": 401, "Bearer other": 403, "Bearer broken": 503, "Bearer reader": 200, "bearer reader": 200,
+		"": 401, "Bearer ": 401, "Basic reader": 401, "Bearer unknown": 401, "Bearer other": 403, "Bearer broken": 503, "Bearer reader": 200, "bearer reader": 200,
 	} {
 		if code, text := read(authorization); code != want || (text == "metrics") != (want == 200) {
 			t.Errorf("%q: %d, %q, want %d", authorization, code, text, want)
