@@ -156,13 +156,22 @@ func (w *World) RunManager(t testing.TB, args ...string) *process.Program {
 // RunVerifier starts bin/verifier for the test, with its output in Log. It serves HTTP, and stops without a delay.
 func (w *World) RunVerifier(t testing.TB, args ...string) *Verifier {
 	t.Helper()
-	address, err := process.FreeAddress()
-	Must(t, err)
+	address := FreeAddress(t)
 	v := &Verifier{Address: address}
+	var err error
 	v.Program, err = w.StartVerifier(t.Context(), &w.Log, append([]string{"--http-bind-address=" + address, "--drain-delay=0s"}, args...)...)
 	Must(t, err)
 	StopAtEnd(t, v.Program)
 	return v
+}
+
+// FreeAddress returns an address that a program of the test may listen on. No other test gets it, not even one of another package that runs at
+// the same time.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	address, err := process.FreeAddress()
+	Must(t, err)
+	return address
 }
 
 // StopAtEnd stops a program at the end of the test, unless it has ended by then.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 	"dgbot.io/key-operator/internal/testenv/process"
 )
@@ -108,7 +109,7 @@ func (p *place) seriesOf(name string, scraped map[string]float64) map[string]flo
 }
 
 func TestSeriesOfAKeyComeAndGoWithIt(t *testing.T) {
-	addresses := []string{"127.0.0.1:18444", "127.0.0.1:18445"}
+	addresses := []string{testenv.FreeAddress(t), testenv.FreeAddress(t)}
 	managers := map[string]*process.Program{}
 	for _, address := range addresses {
 		managers[address] = startOperator(t, "--metrics-bind-address="+address)

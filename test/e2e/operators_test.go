@@ -15,6 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/testenv"
 )
 
 // versions are the resourceVersions of everything of ours in the namespace.
@@ -163,10 +164,12 @@ func TestTheLeaderHandsOverWithoutAWrite(t *testing.T) {
 }
 
 func TestHealthIsAnsweredWithOrWithoutTheLease(t *testing.T) {
-	startOperator(t, "--health-probe-bind-address=127.0.0.1:18081")
-	startOperator(t, "--health-probe-bind-address=127.0.0.1:18082")
+	addresses := []string{testenv.FreeAddress(t), testenv.FreeAddress(t)}
+	for _, address := range addresses {
+		startOperator(t, "--health-probe-bind-address="+address)
+	}
 	p := newPlace(t)
-	for _, address := range []string{"127.0.0.1:18081", "127.0.0.1:18082"} {
+	for _, address := range addresses {
 		for _, path := range []string{"/healthz", "/readyz"} {
 			p.Eventually(address+path+" is well", func() bool {
 				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
@@ -179,14 +182,15 @@ func TestHealthIsAnsweredWithOrWithoutTheLease(t *testing.T) {
 }
 
 func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
-	startOperator(t, "--metrics-bind-address=127.0.0.1:18443", "--leader-elect=false")
+	address := testenv.FreeAddress(t)
+	startOperator(t, "--metrics-bind-address="+address, "--leader-elect=false")
 	p := newPlace(t)
 	p.CreateKey("crm", nil)
 	p.AwaitReady("crm")
 
 	transport := insecureTransport()
 	ask := func(token string) (int, string) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:18443/metrics", nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+address+"/metrics", nil)
 		must(t, err)
 		if token != "" {
 			request.Header.Set("Authorization", "Bearer "+token)

@@ -16,19 +16,16 @@ import (
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
-// scraped is where the metrics of the second manager are. The first has none: making a certificate takes a good part of
-// a life that ends after a second, and kills are to fall on writes.
-const scraped = "127.0.0.1:18446"
-
 // scraper keeps what the manager's metrics said all the time, as Prometheus would, for the canary to look through.
 type scraper struct {
+	address string
 	token   string
 	http    *http.Client
 	kept    *os.File
 	answers atomic.Int64
 }
 
-func newScraper(ctx context.Context, folder string) (*scraper, error) {
+func newScraper(ctx context.Context, address, folder string) (*scraper, error) {
 	reader := filepath.Join(controlplane.Repository(), "config", "prometheus", "reader.yaml")
 	if out, err := world.Kubectl(ctx, "apply", "-f", reader).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
@@ -39,8 +36,9 @@ func newScraper(ctx context.Context, folder string) (*scraper, error) {
 	}
 	kept, err := os.Create(filepath.Join(folder, "metrics"))
 	return &scraper{
-		token: credentials.BearerToken,
-		kept:  kept,
+		address: address,
+		token:   credentials.BearerToken,
+		kept:    kept,
 		http: &http.Client{
 			Timeout:   5 * time.Second,
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
@@ -59,7 +57,7 @@ func (s *scraper) run(ctx context.Context) {
 }
 
 func (s *scraper) scrape(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+scraped+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+s.address+"/metrics", nil)
 	if err != nil {
 		return err
 	}

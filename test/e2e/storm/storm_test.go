@@ -138,7 +138,7 @@ func newStorm(t *testing.T) *storm {
 	s.troupe, err = newTroupe(t.Context(), s.folder)
 	must(t, err)
 	t.Cleanup(s.troupe.close)
-	s.scraper, err = newScraper(t.Context(), s.folder)
+	s.scraper, err = newScraper(t.Context(), s.troupe.scraped, s.folder)
 	must(t, err)
 	t.Cleanup(func() { _ = s.scraper.kept.Close() })
 	return s
