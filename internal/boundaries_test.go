@@ -153,7 +153,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		},
 	},
 	"cmd/verifier": {
-		may: []string{module + "/internal/program", module + "/internal/verify", "sigs.k8s.io/controller-runtime"},
+		may: []string{module + "/internal/connlimit", module + "/internal/program", module + "/internal/verify", "sigs.k8s.io/controller-runtime"},
 	},
 	// To be copied into a user's own API. Of this module it needs the rule of scopes alone.
 	"hack/protectedapi": {may: []string{module + "/api/v1alpha1"}},

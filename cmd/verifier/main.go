@@ -12,6 +12,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"dgbot.io/key-operator/internal/connlimit"
 	"dgbot.io/key-operator/internal/program"
 	"dgbot.io/key-operator/internal/verify"
 )
@@ -34,6 +35,7 @@ func run(args []string) error {
 	if options.Usage.Identity, err = os.Hostname(); err != nil {
 		return err
 	}
+	connlimit.CollectEarly()
 	verifier, err := verify.New(config, options, logger)
 	if err != nil {
 		return err

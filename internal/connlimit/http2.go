@@ -23,11 +23,6 @@ const (
 	frameCost = 160
 	// http2Buffer is the size of the buffer for reads. It is also large enough for whole small requests.
 	http2Buffer = 4 << 10
-	// resetPause is for how long a stream that the client has reset counts after its handler has ended. A reset costs a client nothing, and
-	// the server the headers and a handler: without the pause, a few connections made garbage faster than it was collected, which took more
-	// than the memory limit of config/verifier. Closing connections with many resets was refused: a gateway resets streams too, when its own
-	// clients give up.
-	resetPause = 100 * time.Millisecond
 	// writeTimeout is how long a client may leave its answers unread.
 	writeTimeout = 10 * time.Second
 
@@ -78,7 +73,7 @@ type http2Connection struct {
 // stream is what a stream has taken, and why it is not finished.
 type stream struct {
 	taken int
-	// handled means that a handler works on it; reset that the client does not wait for the answer.
+	// handled means that a handler works on it; reset that it ends without an answer.
 	handled, reset bool
 }
 
@@ -201,7 +196,10 @@ func (c *http2Connection) Write(p []byte) (int, error) {
 		if len(c.partial) == frameHeader {
 			f := parseFrame(c.partial)
 			c.writing, c.partial = int(f.Length), c.partial[:0]
-			if ends(f) {
+			switch {
+			case f.Type == http2.FrameRSTStream:
+				c.reset(f.StreamID) // a client can provoke it while the handler works
+			case ends(f):
 				c.finish(f.StreamID)
 			}
 		}
@@ -209,11 +207,9 @@ func (c *http2Connection) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ends reports whether a frame of the server is the last of its stream.
+// ends reports whether a frame of the server is the last of an answer.
 func ends(f http2.FrameHeader) bool {
 	switch f.Type {
-	case http2.FrameRSTStream:
-		return true
 	case http2.FrameHeaders:
 		return f.Flags.Has(http2.FlagHeadersEndStream)
 	case http2.FrameData:
@@ -236,25 +232,17 @@ func (c *http2Connection) forget(id uint32) {
 	}
 }
 
-// reset notes that the client does not wait for the answer. A handler keeps what the stream has taken until it ends.
+// reset notes that the client, or the server, has reset the stream. A handler keeps what the stream has taken until it ends.
 func (c *http2Connection) reset(id uint32) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	is := c.streams[id]
 	if !is.handled {
-		c.forgetReset(id)
+		c.forget(id)
 		return
 	}
 	is.reset = true
 	c.streams[id] = is
-}
-
-// forgetReset forgets a stream that the client has reset. What it has taken is returned after resetPause.
-func (c *http2Connection) forgetReset(id uint32) {
-	if is, known := c.streams[id]; known {
-		delete(c.streams, id)
-		time.AfterFunc(resetPause, func() { c.account.Give(is.taken) })
-	}
 }
 
 // handle notes that a handler works on a stream.
@@ -274,7 +262,7 @@ func (c *http2Connection) handled(id uint32) {
 	is, known := c.streams[id]
 	switch {
 	case is.reset:
-		c.forgetReset(id)
+		c.forget(id)
 	case known:
 		is.handled = false
 		c.streams[id] = is
