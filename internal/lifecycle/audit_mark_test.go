@@ -62,3 +62,31 @@ func TestPlan_EnablesNothingWhereTheRecordWithTheMarkIsGone(t *testing.T) {
 		}
 	}
 }
+
+// TestPlan_FinishesAnAuditsRevocationOfAKeptKey: a write failed after the mark was noted, and a user keeps the key. What the mark has revoked
+// stays revoked.
+func TestPlan_FinishesAnAuditsRevocationOfAKeptKey(t *testing.T) {
+	a := newAudited(t)
+	a.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(300 * day), RequestedAt: at(a.Now.Add(time.Hour))}
+	a.after(day)
+	a.after(122 * day)
+	a.expect(v1alpha1.AuditDisabled)
+	for revoked := false; !revoked; {
+		a.Now = a.Now.Add(time.Hour)
+		a.renew()
+		for _, step := range Plan(a.Observation, a.Now).Steps {
+			if amend, ok := step.(steps.AmendRecord); ok && amend.State == v1alpha1.StateRevoked {
+				a.Apply(amend)
+				revoked = true
+			}
+		}
+	}
+	if earlier := a.Records[0].Spec.State; earlier != v1alpha1.StateDisabled {
+		t.Fatalf("the earlier record is %s", earlier)
+	}
+	a.keep(a.Now.Add(time.Second))
+	a.after(time.Hour)
+	if earlier := a.Records[0].Spec.State; earlier != v1alpha1.StateRevoked {
+		t.Errorf("the earlier record is %s after the key was kept", earlier)
+	}
+}

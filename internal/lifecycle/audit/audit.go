@@ -50,13 +50,17 @@ func Of(k *facts.Known) Audit {
 	return a
 }
 
-// StateOf returns the state that a revision gets from its owner's spec and from the audit. The newest revision gets that of the audit with the
-// write that notes the mark on its record. The others stay as they are until the mark is there: if that write fails, no record may be left
-// that the audit has withdrawn, and for which nothing shows that it was the audit.
-func StateOf(k *facts.Known, a *Audit, record *revisions.Revision) v1alpha1.KeyState {
+// RecordState returns the state that the record of a revision gets from its owner's spec and from the audit. The newest record gets that of the
+// audit with the write that notes the mark on it. The others follow once the mark is there, and keep their state until then: after a write
+// that failed, every record that the audit has withdrawn must be explained by the mark. What a mark has revoked stays so, even if a user keeps
+// the key before all records follow.
+func RecordState(k *facts.Known, a *Audit, record *revisions.Revision) v1alpha1.KeyState {
 	newest := k.Owned[0]
 	if record == newest {
 		return a.State
+	}
+	if newest.Mark != nil && newest.Mark.Stage == v1alpha1.AuditRevoked {
+		return v1alpha1.StateRevoked
 	}
 	state := record.State
 	if least, _ := effective.UnderAudit(k.Wants.State, heldState(newest.Mark)); effective.Strictness[state] < effective.Strictness[least] {

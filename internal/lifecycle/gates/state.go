@@ -14,21 +14,21 @@ import (
 
 // What a state means, and where the rules are:
 //
-//	spec.state   issues                    revisions verify                  Ready
+//	spec.state   issues                    revisions are valid               Ready
 //	Active       when a cause holds        until they expire or are revoked  as gates.go says
 //	Disabled     nothing; requests wait    none, and again once enabled      False, Stalled
 //	Revoked      nothing                   none, for good                    False, Stalled
 //	(expired)    nothing                   none                              False, Stalled
 //
-// issues: stateGate. verify: WantedState. The audit of an environment can hold a key in a lower state than its spec: UnderAudit in
-// package effective.
+// issues: stateGate. are valid: WantedState. The audit of an environment can hold a key in a stricter state than its spec: RecordState in package
+// audit.
 
 // WantedState returns the state that the record of a revision is to have.
 func (g *Gated) WantedState(record *revisions.Revision) v1alpha1.KeyState {
 	if g.Requests.Revoke.Covers(record.RevocableFrom()) {
 		return v1alpha1.StateRevoked
 	}
-	return audit.StateOf(g.Known, &g.Audit, record)
+	return audit.RecordState(g.Known, &g.Audit, record)
 }
 
 // auditGate is closed while the audit keeps the key from verifying.
