@@ -103,7 +103,7 @@ func TestReconcile_ListsBeforeAFirstIssueThatMayBeNone(t *testing.T) {
 }
 
 // TestReconcile_IssuesNoRevisionTwiceFromAnOldCache: an operator crashed after it created the record of revision 1, and the cache of the next one
-// does not have it yet.
+// does not have it yet. Its first attempt is rejected, and then it lists.
 func TestReconcile_IssuesNoRevisionTwiceFromAnOldCache(t *testing.T) {
 	w := newFixture(t)
 	w.create(nil)
@@ -113,19 +113,23 @@ func TestReconcile_IssuesNoRevisionTwiceFromAnOldCache(t *testing.T) {
 	if records := w.records(); len(records) != 1 || w.secret() != nil {
 		t.Fatalf("the crash left %d records and the Secret %v", len(records), w.secret())
 	}
-	stale := w.operator(withoutRecords(live))
-	for range 3 {
-		result, err := stale.Reconcile(t.Context(), w.request())
-		if err != nil || result.RequeueAfter != write.YieldDelay {
-			t.Errorf("the next pass is in %s, error %v", result.RequeueAfter, err)
-		}
+	created := 0
+	stale, lists := w.listingRecords(withoutRecords(interceptor.NewClient(live, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			if _, isRecord := o.(*v1alpha1.DGbotAPIKeyRecord); isRecord {
+				created++
+			}
+			return c.Create(ctx, o, options...)
+		},
+	})))
+	if result, err := stale.Reconcile(t.Context(), w.request()); err != nil || result.RequeueAfter != write.YieldDelay || created != 1 || *lists != 0 {
+		t.Errorf("the next pass is in %s, error %v, after %d creations and %d lists", result.RequeueAfter, err, created, *lists)
 	}
 	if records := w.records(); len(records) != 1 || w.secret() != nil {
 		t.Errorf("from an old cache there are %d records and the Secret %v", len(records), w.secret())
 	}
-	w.advance(time.Minute)
-	w.rest()
-	if current := w.key().Status.Current; current == nil || current.Revision != 2 || w.verifies() != standing.Admitted {
-		t.Errorf("the key is at %+v", current)
+	w.restWith(stale)
+	if current := w.key().Status.Current; *lists == 0 || created != 2 || current == nil || current.Revision != 2 || w.verifies() != standing.Admitted {
+		t.Errorf("after %d lists and %d creations the key is at %+v", *lists, created, current)
 	}
 }

@@ -23,7 +23,6 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
-	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
@@ -37,7 +36,7 @@ const maxWithdrawals = 8
 // amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
 // a second instance writes the same, or is rejected, which means that another one went further.
 func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
-	if rejection := seen.rejected[step.UID]; rejection != nil {
+	if rejection := seen.rejections[rejectedChange{step.UID, step.State}]; rejection != nil {
 		return rejection
 	}
 	change := write.Attempt{Object: client.ObjectKeyFromObject(seen.Key), What: amending + step.Name}
@@ -173,18 +172,24 @@ func (r *Reconciler) deleteRecord(ctx context.Context, seen *observed, step step
 	return nil
 }
 
-// withdrawKnown revokes or disables the records that the cache has, as the state or the deletion of the key asks. The pass has not read anything
-// live yet: a list waits until the API server's cache has followed etcd, which takes about 100 ms, and a leaked key would be accepted for
-// that long.
+// rejectedChange names a change of a record's state that the API server has rejected.
+type rejectedChange struct {
+	record types.UID
+	state  v1alpha1.KeyState
+}
+
+// withdrawCached revokes or disables the records that the cache has, as the state or the deletion of the key asks. The pass has not read
+// anything live yet: a list waits until the API server's cache has followed etcd, which takes about 100 ms, and a leaked key would be accepted
+// for that long.
 //
 // The records are from the cache, and the key is read live after them. Thus each of these records was created before the state that
 // withdraws it was read. The other order was refused: it could revoke a revision that another instance has issued since a user enabled
 // the key again.
 //
-// The live observation that follows finds the records that the cache does not have yet, and plans again what failed. It gets the rejections, by
-// the uid of the record, so that it does not send the same patch again.
-func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) (rejected map[types.UID]error) {
-	if len(lifecycle.WithdrawnByState(cached.Key, cached.Records, r.Clock.Now())) == 0 {
+// The live observation that follows finds the records that the cache does not have yet, and plans again what failed. It gets the changes that
+// were certainly rejected, so that it does not send them again.
+func (r *Reconciler) withdrawCached(ctx context.Context, cached *observed) (rejections map[rejectedChange]error) {
+	if len(lifecycle.WithdrawnByState(cached.Observation, r.Clock.Now())) == 0 {
 		return nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}
@@ -192,7 +197,9 @@ func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) (rejec
 	if err != nil || !found || key.UID != cached.Key.UID {
 		return nil // the live observation reads it again
 	}
-	withdrawn := lifecycle.WithdrawnByState(key, cached.Records, r.Clock.Now())
+	confirmed := cached.Observation
+	confirmed.Key = key
+	withdrawn := lifecycle.WithdrawnByState(confirmed, r.Clock.Now())
 	outcomes := make([]error, len(withdrawn))
 	var patches errgroup.Group
 	patches.SetLimit(maxWithdrawals)
@@ -205,13 +212,14 @@ func (r *Reconciler) withdrawKnown(ctx context.Context, cached *observed) (rejec
 		})
 	}
 	_ = patches.Wait()
-	rejected = map[types.UID]error{}
+	rejections = map[rejectedChange]error{}
 	for i, step := range withdrawn {
-		if rejection := new(write.RejectedError); errors.As(outcomes[i], &rejection) {
-			rejected[step.UID] = outcomes[i]
+		// What was answered with 500 may have happened, and is sent again.
+		if rejection := new(write.RejectedError); errors.As(outcomes[i], &rejection) && write.IsDefinite(outcomes[i]) {
+			rejections[rejectedChange{step.UID, step.State}] = outcomes[i]
 		}
 	}
-	return rejected
+	return rejections
 }
 
 // reportsWithdrawal reports whether a planned status says for the first time that something was withdrawn. A cache may lack a record that
@@ -220,7 +228,7 @@ func reportsWithdrawal(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotA
 	if planned == nil {
 		return false
 	}
-	return effective.StateOf(key) != v1alpha1.StateActive && planned.ObservedGeneration != key.Status.ObservedGeneration ||
+	return lifecycle.AskedState(key) != v1alpha1.StateActive && planned.ObservedGeneration != key.Status.ObservedGeneration ||
 		!revokedBefore(planned).Equal(revokedBefore(&key.Status))
 }
 

@@ -30,6 +30,8 @@ type keyMemory struct {
 	reported written
 	// doubts are publications whose outcome is not known.
 	doubts []doubt
+	// recorded is the uid of the key for which this manager created a record, or tried to; empty for none.
+	recorded types.UID
 }
 
 // The attempts that are counted for a key.
@@ -92,6 +94,20 @@ func (m *memory) rememberReport(key types.NamespacedName, report written) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.of(key).reported = report
+}
+
+// rememberRecord notes that a key has a record, or may have one.
+func (m *memory) rememberRecord(key *v1alpha1.DGbotAPIKey) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.of(client.ObjectKeyFromObject(key)).recorded = key.UID
+}
+
+// hasRecord reports whether rememberRecord was called for the key, and not for an earlier one of its name.
+func (m *memory) hasRecord(key *v1alpha1.DGbotAPIKey) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.of(client.ObjectKeyFromObject(key)).recorded == key.UID
 }
 
 // olderThanReport reports whether a key was read before this manager last wrote its status, and how long ago that was: the cache has yet

@@ -30,8 +30,8 @@ type observed struct {
 	unconfirmed bool
 	// keyConfirmed: the key says the same after the records were read as before, or was read again.
 	keyConfirmed bool
-	// rejected are the records, by uid, whose change the API server has rejected in this pass.
-	rejected map[types.UID]error
+	// rejections are the API server's answers to changes of records that it has rejected in this pass.
+	rejections map[rejectedChange]error
 	// failures are the reads behind Observation.Failed.
 	failures read.Failures
 }
@@ -74,8 +74,8 @@ func (r *Reconciler) observeCached(ctx context.Context, name types.NamespacedNam
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
 // was read fails the compare-and-swap, and a record created after the records were read fails the create. The key may say
 // something else by the time the records are read, see confirmKey. The key has to be readable; every other read that fails
-// becomes part of the observation. The records are not listed for a key that has none, as hasNoRecords concludes from a cached observation that
-// was made before; nil for none.
+// becomes part of the observation. The records are not listed if cached, an observation from the cache that was made before, allows it
+// (needsNoList). It is nil where there is none.
 func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, cached *observed) (*observed, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if found, err := read.Get(ctx, r.Live, name, key); err != nil || !found {
@@ -84,7 +84,7 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 	reads, cancel, _ := r.patience(ctx, key)
 	defer cancel()
 	look, records := r.readSecret(reads, key), r.Live
-	if hasNoRecords(cached, key, look, r.Clock.Now()) {
+	if r.needsNoList(cached, key, look) {
 		records = nil
 	}
 	return r.complete(reads, true, key, look, records), ctx.Err()
@@ -93,15 +93,16 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 // firstIssueWindow is how long after its creation a key can be issued without a list of its records.
 const firstIssueWindow = time.Minute
 
-// hasNoRecords reports whether a key, read live, can be issued as one without records: the cache had none before, there is no Secret, and the key
-// is new and was never observed. A list would take longer than all the other requests of a first issue. If the cache lacked a record, the
-// operator, or another instance, created it in this minute, and the new one has its name: the API server rejects it, and the next pass finds
-// the other. Without the bound, an operator with an old cache would issue revision 1 again for a key whose status and oldest records are lost.
+// needsNoList reports whether a key, read live, is issued without a list of its records, which takes longer than all the other requests of a
+// first issue. The cache had no record before, there is no Secret, and the key is new and was never observed. If the cache lacked a record,
+// this or another instance created it within this minute. Then the new record has its name, the API server rejects it, and the next pass lists.
+// Without the bound, an instance with an old cache would issue revision 1 again for a key whose status is lost and whose first record was pruned.
 // A key that withdraws something is listed: its status must not report that for a record that the cache lacks.
-func hasNoRecords(cached *observed, key *v1alpha1.DGbotAPIKey, look secretLook, now time.Time) bool {
-	return cached != nil && cached.Key.UID == key.UID && len(cached.Records) == 0 && len(cached.Failed) == 0 &&
-		look.err == nil && look.facts == nil && key.Status.ObservedGeneration <= 0 && now.Sub(key.CreationTimestamp.Time) < firstIssueWindow &&
-		key.DeletionTimestamp.IsZero() && effective.StateOf(key) == v1alpha1.StateActive && !requestsRevocation(key)
+func (r *Reconciler) needsNoList(cached *observed, key *v1alpha1.DGbotAPIKey, look secretLook) bool {
+	isNew := key.Status.ObservedGeneration <= 0 && r.Clock.Now().Sub(key.CreationTimestamp.Time).Abs() < firstIssueWindow
+	knowsNone := cached != nil && cached.Key.UID == key.UID && len(cached.Records) == 0 && len(cached.Failed) == 0 && !r.memory.hasRecord(key)
+	return isNew && knowsNone && look.err == nil && look.facts == nil &&
+		lifecycle.AskedState(key) == v1alpha1.StateActive && !requestsRevocation(key)
 }
 
 // requestsRevocation reports whether a key has a request to revoke, at whatever time.

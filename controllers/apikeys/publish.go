@@ -204,6 +204,7 @@ func (r *Reconciler) expireDoubtful(ctx context.Context, seen *observed) {
 }
 
 func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v1alpha1.DGbotAPIKeyRecord) error {
+	r.memory.rememberRecord(seen.Key)
 	rejection := r.writeRecord(ctx, record)
 	if !apierrors.IsAlreadyExists(rejection) {
 		return write.Classify(rejection, v1alpha1.RecordWriteRefusedReason)

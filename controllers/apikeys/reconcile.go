@@ -80,9 +80,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) ||
 		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
-		rejected := r.withdrawKnown(ctx, seen)
+		rejections := r.withdrawCached(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
-		seen, decision, err = r.converge(ctx, request.NamespacedName, seen, rejected)
+		seen, decision, err = r.converge(ctx, request.NamespacedName, seen, rejections)
 		if err != nil {
 			return r.failed(ctx, seen, decision, err)
 		}
@@ -104,8 +104,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 // converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the
-// key is gone. Cached is the observation from the cache before. Changes of the records in rejected, by uid, were rejected already.
-func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejected map[types.UID]error) (*observed, lifecycle.Decision, error) {
+// key is gone. cached is what the cache showed before, and rejections are the changes that the API server has rejected in this pass.
+func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejections map[rejectedChange]error) (*observed, lifecycle.Decision, error) {
 	var err error
 	for range write.MaxObservations {
 		var seen *observed
@@ -113,7 +113,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 			return nil, lifecycle.Decision{}, err
 		}
 		cached = nil // after a conflict, what the cache knew is refuted
-		seen.rejected = rejected
+		seen.rejections = rejections
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.planAndApply(ctx, seen)

@@ -15,9 +15,9 @@ import (
 // WithdrawalOf returns the most urgent withdrawal that Plan finds with every read failed beside those of the key and the records.
 func WithdrawalOf(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) steps.Withdrawal {
 	urgent := steps.WithdrawNothing
-	for _, amend := range amendmentsOf(key, records, now) {
+	for _, amend := range amendmentsOf(Observation{Key: key, Records: records}, now) {
 		switch {
-		case amend.NotAfter != nil, amend.State != "" && withdrawnState(key) != v1alpha1.StateActive:
+		case amend.NotAfter != nil, amend.State != "" && AskedState(key) != v1alpha1.StateActive:
 			return steps.WithdrawNow
 		case amend.State == v1alpha1.StateRevoked:
 			urgent = steps.WithdrawAfterAttempt
@@ -26,25 +26,23 @@ func WithdrawalOf(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecor
 	return urgent
 }
 
-// WithdrawnByState returns the changes of records that a key's state or deletion asks for, whatever else is unknown: each record that is
-// less strict gets the state of the key. It returns nil for a key that is Active. Everything else about these records, such as the mark of
-// an audit, is left to Plan.
-func WithdrawnByState(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) []steps.AmendRecord {
-	state := withdrawnState(key)
-	if state == v1alpha1.StateActive {
+// WithdrawnByState returns the changes of the state of records that follow from a key that is Disabled, Revoked or being deleted, and from its
+// records, whatever else is unknown. It returns nil for a key that is Active. All other changes of these records are left to Plan.
+func WithdrawnByState(o Observation, now time.Time) []steps.AmendRecord {
+	if AskedState(o.Key) == v1alpha1.StateActive {
 		return nil
 	}
 	var withdrawn []steps.AmendRecord
-	for _, amend := range amendmentsOf(key, records, now) {
+	for _, amend := range amendmentsOf(o, now) {
 		if amend.State != "" {
-			withdrawn = append(withdrawn, steps.AmendRecord{Name: amend.Name, UID: amend.UID, State: state})
+			withdrawn = append(withdrawn, steps.AmendRecord{Name: amend.Name, UID: amend.UID, State: amend.State})
 		}
 	}
 	return withdrawn
 }
 
-// withdrawnState returns the state that every record of a key gets at the latest: its spec's, and Revoked for a key that is being deleted.
-func withdrawnState(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState {
+// AskedState returns the state that a key asks for: that of its spec, and Revoked while it is being deleted. An absent state means Active.
+func AskedState(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState {
 	if !key.DeletionTimestamp.IsZero() {
 		return v1alpha1.StateRevoked
 	}
@@ -52,9 +50,12 @@ func withdrawnState(key *v1alpha1.DGbotAPIKey) v1alpha1.KeyState {
 }
 
 // amendmentsOf returns the changes of records that Plan finds with every read failed beside those of the key and the records.
-func amendmentsOf(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) []steps.AmendRecord {
-	unread := report.FailedReads{{Of: report.ReadSecret}, {Of: report.ReadRecords}, {Of: report.ReadEnvironment}, {Of: report.ReadChatbot}, {Of: report.ReadTracking}}
-	decision := Plan(Observation{Key: key, Records: records, Secret: revisions.Secret{State: revisions.SecretUnknown}, Failed: unread}, now)
+func amendmentsOf(o Observation, now time.Time) []steps.AmendRecord {
+	decision := Plan(Observation{
+		Key: o.Key, Records: o.Records, IsServerTime: o.IsServerTime, IsDisputed: o.IsDisputed,
+		Secret: revisions.Secret{State: revisions.SecretUnknown},
+		Failed: report.FailedReads{{Of: report.ReadSecret}, {Of: report.ReadRecords}, {Of: report.ReadEnvironment}, {Of: report.ReadChatbot}, {Of: report.ReadTracking}},
+	}, now)
 	var amendments []steps.AmendRecord
 	for _, step := range decision.Steps {
 		if amend, ok := step.(steps.AmendRecord); ok {

@@ -6,10 +6,12 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -221,5 +223,53 @@ func TestReconcile_PatchesARejectedWithdrawalOnceAPass(t *testing.T) {
 			t.Errorf("%d patches after %d passes", patched, pass)
 		}
 		w.advance(time.Hour)
+	}
+}
+
+// TestReconcile_RevokesARecordThatMayNotBeDisabled: a policy rejects one state, and a request asks for the stricter one.
+func TestReconcile_RevokesARecordThatMayNotBeDisabled(t *testing.T) {
+	w := newFixture(t)
+	w.create(nil)
+	w.rest()
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) {
+		k.Spec.State, k.Spec.Rotation.RevokeIssuedBefore = v1alpha1.StateDisabled, w.second()
+	})
+	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
+			if patch, err := p.Data(o); err != nil || strings.Contains(string(patch), "Disabled") {
+				return forbidden("no record may be disabled")
+			}
+			return c.Patch(ctx, o, p, options...)
+		},
+	}))
+	w.restWith(operator)
+	if state := w.first().Spec.State; state != v1alpha1.StateRevoked {
+		t.Errorf("revision 1 is %s", state)
+	}
+}
+
+// TestReconcile_TakesBackAWithdrawalWithoutAnAnswer: the API server answers 500 to a change that it has stored, and the user enables the key.
+func TestReconcile_TakesBackAWithdrawalWithoutAnAnswer(t *testing.T) {
+	w := newFixture(t)
+	w.create(nil)
+	w.rest()
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	var once sync.Once
+	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) (err error) {
+			err = c.Patch(ctx, o, p, options...)
+			once.Do(func() {
+				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateActive })
+				err = errUndecryptable
+			})
+			return err
+		},
+	}))
+	if _, err := operator.Reconcile(t.Context(), w.request()); err != nil {
+		t.Fatal(err)
+	}
+	if ready := w.ready(); w.verifies() != standing.Admitted || ready.Status != metav1.ConditionTrue {
+		t.Errorf("the key is %s, and Ready is %+v", w.verifies(), ready)
 	}
 }
