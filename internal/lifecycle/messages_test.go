@@ -24,24 +24,32 @@ const (
 	// drawnObservations is how many observations of a kind are drawn from one seed.
 	drawnObservations = 1000
 	messagesPage      = "../../docs/messages.md"
-	// mostForms is how many messages the page shows for a reason: those that are seen most often.
-	mostForms = 4
 )
 
 const messagesHead = `# Messages of conditions and events
 
-The messages that the policy writes, as one list: what failed, why, and what to do. Look here for the text that ` + "`kubectl describe`" + ` shows. In it, ` + "`N`" + ` stands for a
-number, ` + "`\"…\"`" + ` for a name, and ` + "`TIME`" + ` for a time. A reason with more than four messages shows the four that are most frequent. Where the API server rejects a write
-(` + "`SecretWriteRefused`, `RecordWriteRefused`, `ConfigMapWriteRefused`, `CopyWriteRefused`, `RecordConflict`" + `), the message quotes the answer, and is not listed.
+The messages that the policy writes: what failed, why, and what to do. Look here for the text that ` + "`kubectl describe`" + ` shows. What differs from object to object is
+replaced:
+
+| in this page | stands for |
+|---|---|
+| ` + "`N`" + ` | a number |
+| ` + "`\"…\"`" + ` | a name, a scope, or a command |
+| ` + "`TIME`, `DURATION`" + ` | a time such as ` + "`2027-01-12T09:30:00Z`" + `, a duration such as ` + "`24h0m0s`" + ` |
+| ` + "`CAUSE`" + ` | a [cause](glossary.md#the-life-of-a-key), such as ` + "`Schedule`" + ` |
+| ` + "`FIELD`" + ` | a field or an annotation that holds a request, such as ` + "`spec.rotation.requestedAt`" + ` |
+| ` + "`…`" + ` without quotes | an ID, a label selector, or a list |
+| ` + "`forbidden`" + ` | the API server's answer to a read |
+
+Many messages are put together from parts, for example one part for each rule that a key violates. The page shows each part in a message with few parts, and not every combination.
+Where the API server rejects a write (` + "`SecretWriteRefused`, `RecordWriteRefused`, `ConfigMapWriteRefused`, `CopyWriteRefused`, `RecordConflict`" + `), the message
+quotes the answer, and is not listed. The message of ` + "`ImportRefused`" + ` names one of [several causes](chatbots.md#when-it-is-not-ready), and one is listed.
 
 This page is generated (` + "`go test ./internal/lifecycle -run Messages -messages.update`" + `): review a change of a message here.
 `
 
-// messageForms are the messages of a reason: what has it, and how often each form of the message is seen.
-type messageForms struct {
-	holders map[string]bool
-	forms   map[string]int
-}
+// messageForms are the messages of a reason: what has it, and the forms of its message.
+type messageForms struct{ holders, forms map[string]bool }
 
 // TestMessages_AreReviewedInOneList compares the messages that the policy writes about seeded observations with the page. The drawn status
 // of an object has the reason Before, and drawn answers of the API server are short texts that no user reads: both are left out.
@@ -58,13 +66,13 @@ func TestMessages_AreReviewedInOneList(t *testing.T) {
 	list.WriteString(messagesHead)
 	for _, reason := range slices.Sorted(maps.Keys(seen)) {
 		_, _ = fmt.Fprintf(&list, "\n## %s\n\n%s:\n\n", reason, strings.Join(slices.Sorted(maps.Keys(seen[reason].holders)), ", "))
-		for _, form := range seen[reason].mostFrequent() {
+		for _, form := range seen[reason].covering() {
 			_, _ = fmt.Fprintf(&list, "- %s\n", form)
 		}
 	}
 	page := list.String()
-	if strings.Contains(page, "%!") {
-		t.Error("a message lacks its text, or a value: fmt has written %! into it")
+	if strings.Contains(page, "%!") || strings.Contains(page, "()") {
+		t.Error("a message lacks its text, or a value: the page has %! or ()")
 	}
 	if *messagesUpdate {
 		if err := os.WriteFile(messagesPage, []byte(page), 0o644); err != nil {
@@ -80,11 +88,25 @@ func TestMessages_AreReviewedInOneList(t *testing.T) {
 	}
 }
 
-func (m *messageForms) mostFrequent() []string {
-	all := slices.SortedFunc(maps.Keys(m.forms), func(a, b string) int { return cmp.Or(cmp.Compare(m.forms[b], m.forms[a]), cmp.Compare(a, b)) })
-	all = all[:min(mostForms, len(all))]
-	slices.Sort(all)
-	return all
+// parts separates the parts of a message.
+var parts = regexp.MustCompile(`[.:;,] `)
+
+// covering returns forms that together have every part of every form, those with few parts first.
+func (m *messageForms) covering() []string {
+	shown, seen := []string{}, map[string]bool{}
+	all := slices.SortedFunc(maps.Keys(m.forms), func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	for _, form := range all {
+		isNew := false
+		for _, part := range parts.Split(form, -1) {
+			isNew = isNew || !seen[part]
+			seen[part] = true
+		}
+		if isNew {
+			shown = append(shown, form)
+		}
+	}
+	slices.Sort(shown)
+	return shown
 }
 
 var (
@@ -104,6 +126,12 @@ var (
 		{regexp.MustCompile(`\b([0-9]+h)?([0-9]+m)?[0-9]+(\.[0-9]+)?s\b`), "DURATION"},
 		{regexp.MustCompile(`\b[0-9]+\b`), "N"},
 		{regexp.MustCompile(`RFC @`), "RFC 3339"},
+		{regexp.MustCompile(`\("…"( "…")+\)|\["…"( "…")+\]`), `["…"]`},
+		{regexp.MustCompile(`\((FirstIssue|Schedule|Request|Revocation|SecretLost|SecretAltered|RecordLost|Reactivation|ExpiryChanged)\)`), "(CAUSE)"},
+		{regexp.MustCompile(`\(existing: [^)]*\)|\(there is no DGbotEnvironment yet\)`), "(existing: …)"},
+		{regexp.MustCompile(`(namespaceSelector) \([^")]*\)`), "$1 (…)"},
+		{regexp.MustCompile(`revisions now: [^.]*`), "revisions now: …"},
+		{regexp.MustCompile(`(spec\.[A-Za-z.]*rotation\.|spec\.rotation\.)(requestedAt|revokeIssuedBefore)|annotation keys\.dgbot\.io/r[a-z-]+`), "FIELD"},
 	}
 )
 
@@ -121,7 +149,8 @@ func collectMessages(seen map[string]*messageForms, transcript string) {
 			continue
 		}
 		message, is := strings.CutPrefix(line, "  message ")
-		if !is || reason == "" || answered.MatchString(reason) || message == "before" {
+		isCut := strings.HasSuffix(message, "…")
+		if !is || isCut || reason == "" || answered.MatchString(reason) || message == "before" {
 			reason = ""
 			continue
 		}
@@ -129,10 +158,10 @@ func collectMessages(seen map[string]*messageForms, transcript string) {
 			message = part.expression.ReplaceAllString(message, part.stand)
 		}
 		if seen[reason] == nil {
-			seen[reason] = &messageForms{holders: map[string]bool{}, forms: map[string]int{}}
+			seen[reason] = &messageForms{holders: map[string]bool{}, forms: map[string]bool{}}
 		}
 		seen[reason].holders[holder] = true
-		seen[reason].forms[message]++
+		seen[reason].forms[message] = true
 		reason = ""
 	}
 }

@@ -107,7 +107,13 @@ func readyOf(p *gates.Gated) (metav1.ConditionStatus, string, string) {
 	return metav1.ConditionFalse, v1alpha1.ProgressingReason, progressOf(p)
 }
 
+// progressOf is the message of a key that waits for a write. Without a cause, the published revision waits for a change of its record, such as
+// that from Disabled to Active.
 func progressOf(p *gates.Gated) string {
+	if p.Cause == "" {
+		return fmt.Sprintf("The key in Secret %q is not valid yet: the operator waits until the API server has stored the change of its record; if this lasts for more than a minute, read the operator's log",
+			p.SecretName)
+	}
 	return fmt.Sprintf("A new revision is due (%s): the operator waits until the API server has stored the record of the revision and Secret %q; if this lasts for more than a minute, read the operator's log",
 		p.Cause, p.SecretName)
 }
