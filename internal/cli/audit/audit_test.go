@@ -42,6 +42,9 @@ var risky = map[string]struct {
 	"warned of": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditUnused, UnusedSince: clitest.At(-95 * clitest.Day), NextStageAt: clitest.At(25 * clitest.Day)}
 	}, high, "unused since 95d ago, next stage in 25d"},
+	"due at its next stage": {func(k *v1alpha1.DGbotAPIKey) {
+		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditUnused, UnusedSince: clitest.At(-121 * clitest.Day), NextStageAt: clitest.At(-time.Second)}
+	}, high, "unused since 121d ago, next stage now"},
 	"disabled by the audit": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditDisabled, UnusedSince: clitest.At(-125 * clitest.Day)}
 	}, medium, "disabled by the audit, unused since 125d ago"},
@@ -59,7 +62,7 @@ var risky = map[string]struct {
 	"without a schedule": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Spec.Rotation, k.Status.NextRotationAt, k.Status.Current.IssuedAt = nil, nil, *clitest.At(-100 * clitest.Day)
 	}, medium, "the same key for 100d, and no rotation is planned"},
-	"without an end":  {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation, k.Status.NextRotationAt = nil, nil }, low, "neither rotated on schedule nor with an end"},
+	"without an end":  {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation, k.Status.NextRotationAt = nil, nil }, low, "neither a schedule nor an expiry"},
 	"about to expire": {func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = clitest.At(29 * clitest.Day) }, medium, "expires in 29d, and clients that use it then fail"},
 	"all scopes":      {func(k *v1alpha1.DGbotAPIKey) { k.Spec.Scopes = []v1alpha1.Scope{"a.*", "*"} }, medium, "may do everything: its scopes have *"},
 	"a long overlap": {func(k *v1alpha1.DGbotAPIKey) {

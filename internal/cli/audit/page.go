@@ -137,7 +137,7 @@ func rowOf(a *keyAudit, now time.Time) pageRow {
 	row := pageRow{keyAudit: *a, RiskName: a.Risk.String(), StateText: a.stateText, Issued: display.TimeText(a.IssuedAt, now), LastUsed: lastUse(a, now)}
 	switch {
 	case a.NextStageAt != nil:
-		row.Next = "next stage of the audit " + display.TimeText(a.NextStageAt, now)
+		row.Next = "next stage of the audit " + display.DueText(a.NextStageAt, now)
 	case a.ExpiresAt != nil && (a.NextRotation == nil || a.ExpiresAt.Before(a.NextRotation)):
 		row.Next = "expires " + display.TimeText(a.ExpiresAt, now)
 	case a.NextRotation != nil:

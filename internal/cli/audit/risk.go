@@ -124,7 +124,7 @@ func comes(at *metav1.Time, now time.Time) string {
 	if at == nil {
 		return ""
 	}
-	return ", next stage " + display.TimeText(at, now)
+	return ", next stage " + display.DueText(at, now)
 }
 
 func judgeAge(k *v1alpha1.DGbotAPIKey, now time.Time, add func(risk, string, ...any)) {
@@ -135,7 +135,7 @@ func judgeAge(k *v1alpha1.DGbotAPIKey, now time.Time, add func(risk, string, ...
 	case age >= quarter && !scheduled:
 		add(medium, "the same key for %s, and no rotation is planned", duration.HumanDuration(age))
 	case !scheduled && k.Spec.ExpiresAt == nil:
-		add(low, "neither rotated on schedule nor with an end")
+		add(low, "neither a schedule nor an expiry")
 	}
 	for _, earlier := range k.Status.Previous {
 		if earlier.NotAfter == nil || earlier.NotAfter.Sub(now) >= overlapsLong {

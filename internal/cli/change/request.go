@@ -34,8 +34,9 @@ type request struct {
 	takesKey bool
 	// always is true if the operator handles the request also for a disabled, revoked or expired key.
 	always bool
-	// done describes the request in the past tense. handled returns the time of the latest request that the operator has handled.
-	done    string
+	// asks is what the request is for, and done is printed once it is made.
+	asks, done string
+	// handled returns the time of the latest request that the operator has handled.
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
 }
 
@@ -45,7 +46,7 @@ func NewRotate(s *session.Session) *cobra.Command {
 		use: "rotate", short: "Issue a new revision; the previous one stays valid for the overlap",
 		long: `Requests a new revision with the annotation keys.dgbot.io/rotate-requested-at. It does not change spec, so nothing drifts from Git.
 The operator publishes the new key in the same Secret. The previous key stays valid for spec.rotation.overlap.`,
-		annotation: v1alpha1.RotateRequestedAtAnnotation, done: "rotation requested",
+		annotation: v1alpha1.RotateRequestedAtAnnotation, asks: "rotation", done: "rotation requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RotateRequestedAt },
 	})
 }
@@ -62,7 +63,7 @@ in that of -n:
 
     kubectl dgbot compromise - --yes --wait <leaked.txt`,
 		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
-		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, done: "revocation of all that was issued requested",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
@@ -144,7 +145,7 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 	if !a.waits || len(asked) == 0 {
 		return err
 	}
-	f := &follower{Session: a.Session, cluster: cluster.ForPolling(), handled: a.handled, always: a.always, asked: asked, request: a.done, said: map[types.UID]string{}}
+	f := &follower{Session: a.Session, cluster: cluster.ForPolling(), handled: a.handled, always: a.always, asked: asked, request: a.asks, said: map[types.UID]string{}}
 	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
 }
 

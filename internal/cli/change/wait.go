@@ -41,7 +41,7 @@ type follower struct {
 	unanswered string
 	// postponed is the time before which the API server wants no further poll.
 	postponed time.Time
-	// request describes the request, such as "rotation requested".
+	// request is what the request is for, such as "rotation".
 	request string
 	// failures are the keys whose request will not be handled, or was not handled in time.
 	failures []target.Failure
@@ -117,7 +117,7 @@ func (f *follower) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error 
 	if f.unanswered != "" {
 		state += "; the last read failed: " + f.unanswered
 	}
-	return exit.No("%w", exit.Late("not done in time: %s at %s, not handled after %s; %s; the request stays in force: see: %s",
+	return exit.No("%w", exit.Late("not done in time: %s requested at %s, not handled after %s; %s; the request stays in force: see: %s",
 		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, display.ShellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace)))
 }
 

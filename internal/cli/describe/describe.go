@@ -223,7 +223,7 @@ func (d *description) facts() [][2]string {
 	}
 	if a := k.Status.Audit; a != nil {
 		add("Audit", fmt.Sprintf("%s, unused since %s", a.Stage, display.TimeText(a.UnusedSince, d.now)))
-		add("Next stage", display.TimeText(a.NextStageAt, d.now))
+		add("Next stage", display.DueText(a.NextStageAt, d.now))
 	}
 	return lines
 }

@@ -25,6 +25,14 @@ func TimeText(at *metav1.Time, now time.Time) string {
 	return duration.HumanDuration(max(0, now.Sub(at.Time))) + " ago"
 }
 
+// DueText is TimeText for a time at which the operator acts: "now" if that time has come.
+func DueText(at *metav1.Time, now time.Time) string {
+	if at != nil && !now.IsZero() && !at.After(now.Add(instant.ClockTolerance)) {
+		return "now"
+	}
+	return TimeText(at, now)
+}
+
 // Counted returns a number with its noun, such as "2 keys".
 func Counted(n int, what string) string {
 	if n == 1 {
