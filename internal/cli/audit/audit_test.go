@@ -41,13 +41,13 @@ var risky = map[string]struct {
 	"not tracked": {func(k *v1alpha1.DGbotAPIKey) { k.Status.TrackedSince = nil }, medium, "no verifier reports its uses: whether it is used is not known"},
 	"warned of": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditUnused, UnusedSince: clitest.At(-95 * clitest.Day), NextStageAt: clitest.At(25 * clitest.Day)}
-	}, high, "unused since 95d ago, next stage in 25d"},
+	}, high, "unused for 95d, next stage in 25d"},
 	"due at its next stage": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditUnused, UnusedSince: clitest.At(-121 * clitest.Day), NextStageAt: clitest.At(-time.Second)}
-	}, high, "unused since 121d ago, next stage now"},
+	}, high, "unused for 121d, next stage now"},
 	"disabled by the audit": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditDisabled, UnusedSince: clitest.At(-125 * clitest.Day)}
-	}, medium, "disabled by the audit, unused since 125d ago"},
+	}, medium, "disabled by the audit, unused for 125d"},
 	"revoked by the audit": {func(k *v1alpha1.DGbotAPIKey) {
 		k.Status.Audit, k.Status.Conditions[0] = &v1alpha1.AuditStatus{Stage: v1alpha1.AuditRevoked}, revokedCondition
 	}, none, ""},

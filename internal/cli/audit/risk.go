@@ -91,9 +91,9 @@ func judge(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time) []
 func judgeUse(k *v1alpha1.DGbotAPIKey, unusedAfter time.Duration, now time.Time, add func(risk, string, ...any)) {
 	switch s := &k.Status; {
 	case s.Audit != nil && s.Audit.Stage == v1alpha1.AuditDisabled:
-		add(medium, "disabled by the audit, unused since %s", display.TimeText(s.Audit.UnusedSince, now))
+		add(medium, "disabled by the audit, unused %s", display.ForText(s.Audit.UnusedSince, now))
 	case s.Audit != nil:
-		add(high, "unused since %s%s", display.TimeText(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
+		add(high, "unused %s%s", display.ForText(s.Audit.UnusedSince, now), comes(s.Audit.NextStageAt, now))
 	case effective.StateOf(k) == v1alpha1.StateDisabled:
 	case s.TrackedSince == nil:
 		add(medium, "no verifier reports its uses: whether it is used is not known")

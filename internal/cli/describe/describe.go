@@ -222,7 +222,7 @@ func (d *description) facts() [][2]string {
 		add("Last used", display.TimeText(k.Status.LastUsedAt, d.now))
 	}
 	if a := k.Status.Audit; a != nil {
-		add("Audit", fmt.Sprintf("%s, unused since %s", a.Stage, display.TimeText(a.UnusedSince, d.now)))
+		add("Audit", fmt.Sprintf("%s, unused %s", a.Stage, display.ForText(a.UnusedSince, d.now)))
 		add("Next stage", display.DueText(a.NextStageAt, d.now))
 	}
 	return lines

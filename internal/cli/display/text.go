@@ -33,6 +33,18 @@ func DueText(at *metav1.Time, now time.Time) string {
 	return TimeText(at, now)
 }
 
+// ForText returns for how long something has been so since a time, such as "for 3d"; if now is zero, "since" and the time in RFC 3339. It returns
+// an empty text for nil.
+func ForText(since *metav1.Time, now time.Time) string {
+	switch {
+	case since == nil:
+		return ""
+	case now.IsZero():
+		return "since " + TimeText(since, now)
+	}
+	return "for " + duration.HumanDuration(max(0, now.Sub(since.Time)))
+}
+
 // Counted returns a number with its noun, such as "2 keys".
 func Counted(n int, what string) string {
 	if n == 1 {
