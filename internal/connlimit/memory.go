@@ -15,13 +15,18 @@ import (
 // neither sets a limit. Later calls return what the first did.
 var MemoryLimit = sync.OnceValues(readMemoryLimit)
 
-// CollectEarly has the garbage collector aim at half of the memory limit; it does nothing if there is no limit. Clients that have many requests
-// ended at once make garbage for as long as a collection runs, so that the peak lies far above the aim: with an aim of the whole limit, a few
-// connections took all of it, and a container would be killed. A pause for such clients was refused: gateways whose own clients give up look
-// like them, and requests that wait are given up as well. The collector never takes more than half of the processor time.
+// headroom is what is left of the memory limit, in bytes, for what the garbage collector does not count or comes too late for: the program itself
+// and the peak above the aim, together about 40 MiB under the attacks of test/attack, and the socket buffers of as many connections as the
+// limits accept.
+const headroom = 112 << 20
+
+// CollectEarly has the garbage collector aim at the memory limit without headroom, and at half of a small limit; it does nothing if there is no
+// limit. Clients that have many requests ended at once make garbage for as long as a collection runs. With an aim of the whole limit, a few
+// connections took more than that, and a container would be killed. A pause for such clients was refused: gateways whose own clients give up
+// look like them, and requests that wait are given up as well.
 func CollectEarly() {
 	if bytes, known := MemoryLimit(); known {
-		debug.SetMemoryLimit(bytes / 2)
+		debug.SetMemoryLimit(max(bytes/2, bytes-headroom))
 	}
 }
 
