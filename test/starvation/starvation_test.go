@@ -39,7 +39,7 @@ var (
 
 func TestMain(m *testing.M) {
 	testenv.ShortSizes(map[string]string{
-		"starvation.keys": "60", "starvation.foreign": "500", "starvation.conflicts": "100", "starvation.blocked": "6", "starvation.bulk": "200",
+		"starvation.keys": "60", "starvation.foreign": "500", "starvation.conflicts": "100", "starvation.blocked": "6", "starvation.bulk": "400",
 		"starvation.sharing": "40",
 	})
 	options := testenv.Options{AuditOperator: true, Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator}}
