@@ -18,7 +18,7 @@ var MemoryLimit = sync.OnceValues(readMemoryLimit)
 // headroom is what is left of the memory limit, in bytes, for what the garbage collector does not count or comes too late for: the program itself
 // and the peak above the aim, together about 40 MiB under the attacks of test/attack, and the socket buffers of as many connections as the
 // limits accept.
-const headroom = 112 << 20
+const headroom = 128 << 20
 
 // CollectEarly has the garbage collector aim at the memory limit without headroom, and at half of a small limit; it does nothing if there is no
 // limit. Clients that have many requests ended at once make garbage for as long as a collection runs. With an aim of the whole limit, a few
