@@ -4,12 +4,16 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"html"
+	"image/color"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,11 +50,6 @@ func TestRenderPage_FitsEveryWidth(t *testing.T) {
 	if err := renderPage(&page, auditOf(longNamedKeys(), quarter, clitest.Now), "all namespaces", quarter, clitest.Now); err != nil {
 		t.Fatal(err)
 	}
-	if path := os.Getenv("AUDIT_PAGE"); path != "" { // to look at it
-		if err := os.WriteFile(path, page.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	list, _ := json.Marshal(widths)
 	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
 		answer.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -81,6 +80,34 @@ func TestRenderPage_FitsEveryWidth(t *testing.T) {
 			t.Errorf("at %d px: %d px wide, smallest text %.1f px, outside %q, broken %q, narrow %q", m.Width, m.Scroll, m.Smallest, m.Outside, m.Broken, m.Narrow)
 		}
 	}
+}
+
+// picture is where TestRenderPage_FollowsTheColorScheme writes its light picture. That of the docs is written anew with
+// go test ./internal/cli/audit -run ColorScheme -picture=$PWD/docs/images/audit-page.png
+var picture = flag.String("picture", "", "the file for the picture of the page, in light colors")
+
+// TestRenderPage_FollowsTheColorScheme: dark on a light page, and light on a dark one, with the keys drawn.
+func TestRenderPage_FollowsTheColorScheme(t *testing.T) {
+	chromium := browser.FindOrSkip(t)
+	var page bytes.Buffer
+	if err := renderPage(&page, auditOf(riskyKeys(), quarter, clitest.Now), "all namespaces", quarter, clitest.Now); err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(source, page.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := cmp.Or(*picture, filepath.Join(t.TempDir(), "page.png"))
+	light, err := browser.Picture(t.Context(), chromium, "file://"+source, file, 1100, 760, browser.Light)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dark, err := browser.Picture(t.Context(), chromium, "file://"+source, filepath.Join(t.TempDir(), "page.png"), 1100, 760, browser.Dark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clitest.CheckPicture(t, light, color.NRGBA{0xff, 0xff, 0xff, 0xff})
+	clitest.CheckPicture(t, dark, color.NRGBA{0x14, 0x18, 0x1e, 0xff})
 }
 
 // longNamedKeys are risky keys, and some whose names are as long as Kubernetes allows.

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,34 @@ func FindOrSkip(t testing.TB) string {
 // DumpPage returns a page as a browser has it once its scripts have run. The certificate of its server is not checked. The browser is a
 // program of the run: it ends with this process.
 func DumpPage(ctx context.Context, browser, url string) (string, error) {
+	return show(ctx, browser, "--virtual-time-budget=10000", "--dump-dom", url)
+}
+
+// Scheme is what a user of the browser prefers: light or dark pages.
+type Scheme int
+
+// The two schemes.
+const (
+	Dark Scheme = iota
+	Light
+)
+
+// Picture returns what a window of the given size in CSS pixels shows of a page once its scripts have run, and writes it to a PNG file.
+func Picture(ctx context.Context, browser, url, file string, width, height int, scheme Scheme) (image.Image, error) {
+	_, err := show(ctx, browser, "--virtual-time-budget=2000", "--screenshot="+file, fmt.Sprintf("--window-size=%d,%d", width, height), "--hide-scrollbars",
+		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), url)
+	if err != nil {
+		return nil, err
+	}
+	content, err := os.ReadFile(file) //nolint:gosec // the caller's file
+	if err != nil {
+		return nil, err
+	}
+	return png.Decode(bytes.NewReader(content))
+}
+
+// show runs a browser without a window, and returns what it prints.
+func show(ctx context.Context, browser string, arguments ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
 	r, err := process.CurrentRun()
@@ -75,9 +105,11 @@ func DumpPage(ctx context.Context, browser, url string) (string, error) {
 	defer func() { _ = os.RemoveAll(profile) }()
 	name := filepath.Base(profile)
 	defer func() { _ = os.Remove(r.ProcessFile(name)) }()
-	command := r.Command(name, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	command := r.Command(name, browser, append([]string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
-		"--user-data-dir="+profile, "--virtual-time-budget=10000", "--dump-dom", url)
+		"--user-data-dir=" + profile,
+	}, arguments...)...)
 	var page, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &page, &complaints
 	if err := command.Start(); err != nil {
