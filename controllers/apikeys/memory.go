@@ -142,6 +142,13 @@ func (m *memory) takeDoubts(key types.NamespacedName, before time.Time) (old []d
 	return old
 }
 
+// hasDoubts reports whether a publication for the key may have happened.
+func (m *memory) hasDoubts(key *v1alpha1.DGbotAPIKey) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return len(m.of(client.ObjectKeyFromObject(key)).doubts) > 0
+}
+
 func (m *memory) forget(key types.NamespacedName) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

@@ -4,7 +4,6 @@ package apikeys
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +29,8 @@ type observed struct {
 	unconfirmed bool
 	// keyConfirmed: the key says the same after the records were read as before, or was read again.
 	keyConfirmed bool
+	// unlisted: the records are a snapshot of the cache, see unlisted.go.
+	unlisted bool
 	// rejections are the API server's answers to changes of records that it has rejected in this pass.
 	rejections map[rejectedChange]error
 	// failures are the reads behind Observation.Failed.
@@ -51,31 +52,32 @@ func (r *Reconciler) observeCached(ctx context.Context, name types.NamespacedNam
 	}
 	reads, cancel, urgent := r.patience(ctx, key)
 	defer cancel()
+	cached := r.listedBy(r.Client)
 	if key.Status.ObservedGeneration <= 0 || urgent {
 		// A step is due, and all will be read live in a moment. Reading the Secret twice for every key that is created would be the
 		// price of knowing it now, and a Secret that cannot be read would delay a withdrawal twice.
-		seen := r.complete(reads, false, key, secretLook{}, r.Client)
+		seen := r.complete(reads, false, key, secretLook{}, cached)
 		seen.unconfirmed = true
 		return seen, ctx.Err()
 	}
 	if last := r.recallSecret(reads, key); last != nil {
-		seen := r.complete(reads, false, key, secretLook{facts: last.facts}, r.Client)
+		seen := r.complete(reads, false, key, secretLook{facts: last.facts}, cached)
 		seen.unconfirmed = !r.watchesSecrets()
 		return seen, ctx.Err()
 	}
 	if facts, confirmed := r.recallForeign(reads, key); facts != nil {
-		seen := r.complete(reads, false, key, secretLook{facts: facts}, r.Client)
+		seen := r.complete(reads, false, key, secretLook{facts: facts}, cached)
 		seen.unconfirmed = !confirmed
 		return seen, ctx.Err()
 	}
-	return r.complete(reads, false, key, r.readSecret(reads, key), r.Client), ctx.Err()
+	return r.complete(reads, false, key, r.readSecret(reads, key), cached), ctx.Err()
 }
 
 // observeLive reads the key, the Secret and the records from the API server, in this order: a Secret published after it
 // was read fails the compare-and-swap, and a record created after the records were read fails the create. The key may say
 // something else by the time the records are read, see confirmKey. The key has to be readable; every other read that fails
 // becomes part of the observation. The records are not listed if cached, an observation from the cache that was made before, allows it
-// (needsNoList). It is nil where there is none.
+// (unlisted.go). It is nil where there is none.
 func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName, cached *observed) (*observed, error) {
 	key := &v1alpha1.DGbotAPIKey{}
 	if found, err := read.Get(ctx, r.Live, name, key); err != nil || !found {
@@ -83,32 +85,14 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 	}
 	reads, cancel, _ := r.patience(ctx, key)
 	defer cancel()
-	look, records := r.readSecret(reads, key), r.Live
-	if r.needsNoList(cached, key, look) {
-		records = nil
+	look := r.readSecret(reads, key)
+	if records, ok := r.snapshot(reads, cached, key, look); ok {
+		return r.complete(reads, true, key, look, func(_ context.Context, seen *observed) {
+			// The snapshot is older than the key, which so needs no second look before a record is changed.
+			seen.Records, seen.unlisted, seen.keyConfirmed = records, true, true
+		}), ctx.Err()
 	}
-	return r.complete(reads, true, key, look, records), ctx.Err()
-}
-
-// firstIssueWindow is how long after its creation a key can be issued without a list of its records.
-const firstIssueWindow = time.Minute
-
-// needsNoList reports whether a key, read live, is issued without a list of its records, which takes longer than all the other requests of a
-// first issue. The cache had no record before, there is no Secret, and the key is new and was never observed. If the cache lacked a record,
-// this or another instance created it within this minute. Then the new record has its name, the API server rejects it, and the next pass lists.
-// Without the bound, an instance with an old cache would issue revision 1 again for a key whose status is lost and whose first record was pruned.
-// A key that withdraws something is listed: its status must not report that for a record that the cache lacks.
-func (r *Reconciler) needsNoList(cached *observed, key *v1alpha1.DGbotAPIKey, look secretLook) bool {
-	isNew := key.Status.ObservedGeneration <= 0 && r.Clock.Now().Sub(key.CreationTimestamp.Time).Abs() < firstIssueWindow
-	knowsNone := cached != nil && cached.Key.UID == key.UID && len(cached.Records) == 0 && len(cached.Failed) == 0 && !r.memory.hasRecord(key)
-	return isNew && knowsNone && look.err == nil && look.facts == nil &&
-		lifecycle.AskedState(key) == v1alpha1.StateActive && !requestsRevocation(key)
-}
-
-// requestsRevocation reports whether a key has a request to revoke, at whatever time.
-func requestsRevocation(key *v1alpha1.DGbotAPIKey) bool {
-	_, annotated := key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation]
-	return annotated || key.Spec.Rotation != nil && key.Spec.Rotation.RevokeIssuedBefore != nil
+	return r.complete(reads, true, key, look, r.listedBy(r.Live)), ctx.Err()
 }
 
 // patience returns a context for all reads of an observation beside that of the key, and reports whether it ends soon: where records
@@ -195,9 +179,9 @@ func secretNameOf(key *v1alpha1.DGbotAPIKey) types.NamespacedName {
 	return types.NamespacedName{Namespace: key.Namespace, Name: lifecycle.SecretName(key)}
 }
 
-// complete adds everything else to what is known of the Secret, read live or from the cache. The records are listed by the last argument; nil for
-// a key without records. A read that fails is noted in the observation, and so is one for which the context ends too early.
-func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DGbotAPIKey, look secretLook, records client.Reader) *observed {
+// complete adds everything else to what is known of the Secret, read live or from the cache; the last argument adds the records. A read that
+// fails is noted in the observation, and so is one for which the context ends too early.
+func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DGbotAPIKey, look secretLook, addRecords func(context.Context, *observed)) *observed {
 	reader := client.Reader(r.Client)
 	if isLive {
 		reader = r.Live
@@ -207,9 +191,7 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 		seen.IsServerTime, seen.IsDisputed = server.Confirmed(), server.Disputed()
 	}
 	seen.noteRead(report.ReadSecret, look.err)
-	if records != nil {
-		r.observeRecords(ctx, records, seen)
-	}
+	addRecords(ctx, seen)
 	var unread error
 	seen.Tracking, unread = r.tracking(ctx, key.Spec.Environment)
 	seen.noteRead(report.ReadChatbot, read.Bounded(ctx, func(ctx context.Context) (err error) {
@@ -237,6 +219,11 @@ type serverClock interface {
 	Confirmed() bool
 	// Disputed reports whether API servers have disagreed about the time.
 	Disputed() bool
+}
+
+// listedBy returns a function that adds the records as a reader lists them.
+func (r *Reconciler) listedBy(reader client.Reader) func(context.Context, *observed) {
+	return func(ctx context.Context, seen *observed) { r.observeRecords(ctx, reader, seen) }
 }
 
 // observeRecords lists the records. Where the API server does not list them, those that the cache knows are revoked all the same: what is immutable about a record cannot be out of date.

@@ -220,6 +220,9 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 		return nil
 	case taken.Spec.APIKeyRef.UID == seen.Key.UID:
 		write.Conflicts.Inc()
+		if seen.unlisted {
+			return errUnlisted
+		}
 		return write.ErrYield
 	}
 	return write.Reject(v1alpha1.RecordConflictReason,

@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
 		rejections := r.withdrawCached(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
-		seen, decision, err = r.converge(ctx, request.NamespacedName, seen, rejections)
+		seen, decision, err = r.converge(ctx, request.NamespacedName, seen.forSnapshot(decision), rejections)
 		if err != nil {
 			return r.failed(ctx, seen, decision, err)
 		}
@@ -104,7 +104,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 // converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the
-// key is gone. cached is what the cache showed before, and rejections are the changes that the API server has rejected in this pass.
+// key is gone. cached is what the cache showed before, nil if the records must be listed. rejections are the changes that the API server has
+// rejected in this pass.
 func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejections map[rejectedChange]error) (*observed, lifecycle.Decision, error) {
 	var err error
 	for range write.MaxObservations {
@@ -112,7 +113,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 		if seen, err = r.observeLive(ctx, name, cached); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
-		cached = nil // after a conflict, what the cache knew is refuted
+		cached = nil // after a conflict, what the cache knows is refuted
 		seen.rejections = rejections
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
@@ -120,7 +121,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 		if seen.Key == nil {
 			return nil, lifecycle.Decision{}, nil // whatever failed concerned a key that is gone
 		}
-		if !errors.Is(err, write.ErrConflict) {
+		if !errors.Is(err, write.ErrConflict) && !errors.Is(err, errUnlisted) {
 			return seen, decision, err
 		}
 	}
@@ -135,7 +136,14 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 		if len(decision.Steps) == 0 {
 			return decision, nil
 		}
-		err := r.escalateConflict(seen, r.execute(ctx, seen, decision.Steps))
+		planned := decision.Steps
+		if seen.unlisted {
+			var ok bool
+			if planned, ok = lifecycle.WithoutList(planned, seen.Records); !ok {
+				return decision, errUnlisted
+			}
+		}
+		err := r.escalateConflict(seen, r.execute(ctx, seen, planned))
 		var rejected *write.RejectedError
 		switch {
 		case seen.Key == nil:
@@ -183,6 +191,9 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, planned []step
 		switch step := step.(type) {
 		case steps.IssueRevision:
 			err = r.issue(ctx, seen, step)
+			if err == nil && seen.unlisted {
+				return failed
+			}
 			if err == nil {
 				return errors.Join(failed, r.rereadKey(ctx, seen))
 			}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lifecycle
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
+	"dgbot.io/key-operator/internal/lifecycle/standing"
+	"dgbot.io/key-operator/internal/lifecycle/steps"
+)
+
+// NewestIs returns the index of the record with a hash, if it is the newest record of the key and no record is orphaned; -1 otherwise. A
+// record above that of the key in the Secret is an attempt, of this or of another instance, and a list shows whether there are more.
+func NewestIs(hash string, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) int {
+	at, taken := -1, int64(0)
+	for i := range records {
+		r := revisions.Of(key, &records[i])
+		taken = max(taken, r.Number, r.SupersededBy, r.NameNumber)
+		if !standing.Owned(&records[i]) {
+			return -1
+		}
+		if hash != "" && records[i].Spec.Hash == hash {
+			at = i
+		}
+	}
+	if at < 0 || records[at].Spec.Revision != taken {
+		return -1
+	}
+	return at
+}
+
+// WithoutList returns the steps of a plan that was made from a cache's snapshot of the records, each bound to the version of the record that
+// it changes. It returns false if one of the steps needs a list, because an old cache could make it another one:
+//
+//	a first revision, or one on schedule or on request   the API server rejects the record of a number that is taken
+//	that a revision is superseded, and ends              the API server rejects the patch of a record that has changed
+//	any other                                            needs a list
+func WithoutList(planned []steps.Step, records []v1alpha1.DGbotAPIKeyRecord) (bound []steps.Step, ok bool) {
+	versions := map[types.UID]string{}
+	for i := range records {
+		versions[records[i].UID] = records[i].ResourceVersion
+	}
+	for _, step := range planned {
+		switch s := step.(type) {
+		case steps.IssueRevision:
+			if !issuesWithoutList(s, len(records)) {
+				return nil, false
+			}
+			bound = append(bound, s)
+		case steps.AmendRecord:
+			version := versions[s.UID]
+			if version == "" || !onlySupersedes(s) {
+				return nil, false
+			}
+			s.Version = version
+			bound = append(bound, s)
+		default:
+			return nil, false
+		}
+	}
+	return bound, true
+}
+
+func issuesWithoutList(step steps.IssueRevision, records int) bool {
+	switch step.Cause {
+	case v1alpha1.CauseFirstIssue:
+		return records == 0
+	case v1alpha1.CauseSchedule, v1alpha1.CauseRequest:
+		return step.Loss == ""
+	}
+	return false
+}
+
+// onlySupersedes reports whether a change says that a revision is superseded, with the end that follows from it, and nothing else. One that the
+// plan has bound to a version depends on uses, and a list shows the latest.
+func onlySupersedes(step steps.AmendRecord) bool {
+	rest := step
+	rest.SupersededBy, rest.NotAfter = 0, nil
+	return step.SupersededBy != 0 && rest.IsEmpty() && step.Version == ""
+}
