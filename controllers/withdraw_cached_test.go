@@ -84,6 +84,36 @@ func TestReconcile_WithdrawsBeforeAnyList(t *testing.T) {
 	}
 }
 
+// TestReconcile_RevokesOnRequestBeforeAnyList: by the time that the records are listed, a new key is published, and all others are revoked.
+func TestReconcile_RevokesOnRequestBeforeAnyList(t *testing.T) {
+	w := newFixture(t)
+	w.rotated()
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
+	var listed []map[int64]v1alpha1.KeyState
+	operator := w.operator(live)
+	operator.Live = interceptor.NewClient(live, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			listed = append(listed, w.states())
+			return c.List(ctx, list, options...)
+		},
+	})
+	if _, err := operator.Reconcile(t.Context(), w.request()); err != nil || len(listed) != 0 {
+		t.Errorf("the first pass listed %d times, error %v", len(listed), err)
+	}
+	if handled := w.key().Status.LastHandledRequest; handled != nil && handled.RevokeIssuedBefore != nil {
+		t.Error("the revocation is reported as handled before a list")
+	}
+	w.restWith(operator)
+	want := map[int64]v1alpha1.KeyState{1: v1alpha1.StateRevoked, 2: v1alpha1.StateRevoked, 3: v1alpha1.StateActive}
+	if len(listed) == 0 || !maps.Equal(listed[0], want) || w.verifies() != standing.Admitted {
+		t.Errorf("the states at each list are %v, want %v at the first; the key in the Secret is %s", listed, want, w.verifies())
+	}
+	if handled := w.key().Status.LastHandledRequest; handled == nil || handled.RevokeIssuedBefore == nil {
+		t.Error("the revocation is not reported as handled")
+	}
+}
+
 // TestReconcile_WithdrawsRecordsAtOnce: no record waits for the answer about another.
 func TestReconcile_WithdrawsRecordsAtOnce(t *testing.T) {
 	w := newFixture(t)

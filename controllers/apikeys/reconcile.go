@@ -26,6 +26,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
@@ -109,13 +110,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // rejected in this pass.
 func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejections map[rejectedChange]error) (*observed, lifecycle.Decision, error) {
 	var err error
+	var rejection *report.Rejection
 	for range write.MaxObservations {
 		var seen *observed
 		if seen, err = r.observeLive(ctx, name, cached); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
 		cached = nil // after a conflict, what the cache knows is refuted
-		seen.rejections = rejections
+		seen.rejections, seen.Rejection = rejections, rejection
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.planAndApply(ctx, seen)
@@ -124,6 +126,9 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 		}
 		if !errors.Is(err, write.ErrConflict) && !errors.Is(err, errUnlisted) {
 			return seen, decision, err
+		}
+		if errors.Is(err, errUnlisted) {
+			rejection = seen.Rejection // the attempt was made, and the list does not change its answer
 		}
 	}
 	return nil, lifecycle.Decision{}, err
@@ -134,17 +139,11 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
 	for range maxPlans {
 		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
-		if len(decision.Steps) == 0 {
-			return decision, nil
+		planned, err := r.allowed(seen, decision)
+		if err != nil || len(planned) == 0 {
+			return decision, err
 		}
-		planned := decision.Steps
-		if seen.unlisted {
-			var ok bool
-			if planned, ok = lifecycle.WithoutList(planned, seen.Records); !ok {
-				return decision, errUnlisted
-			}
-		}
-		err := r.escalateConflict(seen, r.execute(ctx, seen, planned))
+		err = r.escalateConflict(seen, r.execute(ctx, seen, planned))
 		var rejected *write.RejectedError
 		switch {
 		case seen.Key == nil:

@@ -86,6 +86,18 @@ func (b *bareClient) rotate(ctx context.Context, key *v1alpha1.DGbotAPIKey) erro
 	return b.report(ctx, i, &v1alpha1.HandledRequest{RotateRequestedAt: &metav1.Time{Time: at}})
 }
 
+// revoke revokes the revision in use, and issues no other.
+func (b *bareClient) revoke(ctx context.Context, key *v1alpha1.DGbotAPIKey) error {
+	if b == nil {
+		return nil
+	}
+	b.mutex.Lock()
+	i := b.done[key.Name]
+	b.mutex.Unlock()
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"spec":{"state":%q}}`, i.record.UID, v1alpha1.StateRevoked)
+	return b.account.Patch(ctx, i.record, client.RawPatch(types.MergePatchType, []byte(patch)))
+}
+
 // mint creates the record of a new revision.
 func (b *bareClient) mint(ctx context.Context, i *issued, revision int64, cause v1alpha1.Cause) (text []byte, err error) {
 	key, err := apikey.Mint(i.key.Spec.Environment)

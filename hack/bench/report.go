@@ -16,7 +16,12 @@ import (
 const (
 	issue    = "issue"
 	rotation = "rotation"
+	// revocation is that of all keys at once, which are compromised: until the last record in use is revoked. The operator tries to
+	// publish a new key before each, the bare client does not.
+	revocation = "revocation"
 )
+
+var measured = []string{issue, rotation, revocation}
 
 // report holds all figures of a run. Rates are keys per second; memory is resident, in MiB.
 type report struct {
@@ -81,7 +86,7 @@ func (r *report) String() string {
 	fmt.Fprintf(&page, "%d keys, %d at once, %d processors; median (least to most) of %d rounds\n\n",
 		r.Keys, r.Concurrency, r.Processors, len(r.of(issue, bare).Rates))
 	fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", "", "bare client, keys/s", "operator, keys/s", "ratio")
-	for _, what := range []string{issue, rotation} {
+	for _, what := range measured {
 		first, second := r.of(what, bare).Rates, r.of(what, operator).Rates
 		fmt.Fprintf(&page, "%-10s %-24s %-24s %s\n", what, figures.Spread("%.0f", first), figures.Spread("%.0f", second), figures.Spread("%.2f", figures.Ratios(second, first)))
 	}
@@ -91,7 +96,7 @@ func (r *report) String() string {
 	fmt.Fprintf(&page, "with %d Secrets of 1 KiB and %d of 1 MiB of others: %.0f MiB (%+.0f)\n", r.Foreign, r.Large, r.CrowdedMiB, r.CrowdedMiB-r.FullMiB)
 	fmt.Fprintf(&page, "one key, from its creation to Ready: %s ms alone, %s ms among %d that cannot be issued (ratio of the medians %.2f)\n",
 		figures.Spread("%.0f", r.AloneMilliseconds), figures.Spread("%.0f", r.AmongMilliseconds), conflicting+4*blocked, figures.Median(r.AmongMilliseconds)/figures.Median(r.AloneMilliseconds))
-	for _, what := range []string{issue, rotation} {
+	for _, what := range measured {
 		fmt.Fprintf(&page, "\n%s, last round\n%-36s %12s %12s\n", what, "", bare, operator)
 		table(&page, "processor s for 1,000 keys: ", r.of(what, bare).Processor, r.of(what, operator).Processor)
 		table(&page, "requests for a key: ", r.of(what, bare).Requests, r.of(what, operator).Requests)

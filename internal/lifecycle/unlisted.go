@@ -3,9 +3,12 @@
 package lifecycle
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/requests"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -31,17 +34,19 @@ func NewestIs(hash string, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAP
 	return at
 }
 
-// WithoutList returns the steps of a plan that was made from a cache's snapshot of the records, each bound to the version of the record that
-// it changes. It returns false if one of the steps needs a list, because an old cache could make it another one:
+// WithoutList returns the steps of a plan for a key that was made from a cache's snapshot of its records. Each step is bound to the version of the
+// record that it changes, where that matters. It returns false if one of the steps needs a list, because an old cache could make it another one:
 //
 //	a first revision, or one on schedule or on request   the API server rejects the record of a number that is taken
 //	that a revision is superseded, and ends              the API server rejects the patch of a record that has changed
+//	a request revokes a revision                         what makes it due, the revision's issuedAt, never changes
 //	any other                                            needs a list
-func WithoutList(planned []steps.Step, records []v1alpha1.DGbotAPIKeyRecord) (bound []steps.Step, ok bool) {
-	versions := map[types.UID]string{}
+func WithoutList(key *v1alpha1.DGbotAPIKey, planned []steps.Step, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) (bound []steps.Step, ok bool) {
+	known := map[types.UID]*v1alpha1.DGbotAPIKeyRecord{}
 	for i := range records {
-		versions[records[i].UID] = records[i].ResourceVersion
+		known[records[i].UID] = &records[i]
 	}
+	cutOff := requests.Of(key, now).Revoke
 	for _, step := range planned {
 		switch s := step.(type) {
 		case steps.IssueRevision:
@@ -50,11 +55,14 @@ func WithoutList(planned []steps.Step, records []v1alpha1.DGbotAPIKeyRecord) (bo
 			}
 			bound = append(bound, s)
 		case steps.AmendRecord:
-			version := versions[s.UID]
-			if version == "" || !onlySupersedes(s) {
+			record := known[s.UID]
+			switch {
+			case record != nil && onlySupersedes(s):
+				s.Version = record.ResourceVersion
+			case record != nil && onlyRevokes(s) && cutOff.Covers(record.Spec.IssuedAt):
+			default:
 				return nil, false
 			}
-			s.Version = version
 			bound = append(bound, s)
 		default:
 			return nil, false
@@ -67,7 +75,7 @@ func issuesWithoutList(step steps.IssueRevision, records int) bool {
 	switch step.Cause {
 	case v1alpha1.CauseFirstIssue:
 		return records == 0
-	case v1alpha1.CauseSchedule, v1alpha1.CauseRequest:
+	case v1alpha1.CauseSchedule, v1alpha1.CauseRequest, v1alpha1.CauseRevocation:
 		return step.Loss == ""
 	}
 	return false
@@ -79,4 +87,11 @@ func onlySupersedes(step steps.AmendRecord) bool {
 	rest := step
 	rest.SupersededBy, rest.NotAfter = 0, nil
 	return step.SupersededBy != 0 && rest.IsEmpty() && step.Version == ""
+}
+
+// onlyRevokes reports whether a change revokes a revision, and says at most by which one it is superseded.
+func onlyRevokes(step steps.AmendRecord) bool {
+	rest := step
+	rest.State, rest.SupersededBy, rest.NotAfter = "", 0, nil
+	return step.State == v1alpha1.StateRevoked && rest.IsEmpty()
 }

@@ -71,7 +71,10 @@ func TestWithoutList(t *testing.T) {
 		"a rotation on schedule":                    {steps.IssueRevision{Cause: v1alpha1.CauseSchedule}, 1, true},
 		"a rotation on request":                     {steps.IssueRevision{Cause: v1alpha1.CauseRequest}, 1, true},
 		"a rotation on request that repairs a loss": {steps.IssueRevision{Cause: v1alpha1.CauseRequest, Loss: v1alpha1.CauseSecretLost}, 1, false},
-		"a revocation":                              {steps.IssueRevision{Cause: v1alpha1.CauseRevocation}, 1, false},
+		"a revocation":                              {steps.IssueRevision{Cause: v1alpha1.CauseRevocation}, 1, true},
+		"a revocation of a lost Secret":             {steps.IssueRevision{Cause: v1alpha1.CauseRevocation, Loss: v1alpha1.CauseSecretLost}, 1, false},
+		"a revision is revoked without a request":   {steps.AmendRecord{UID: "uid-1", State: v1alpha1.StateRevoked}, 1, false},
+		"a revision is disabled":                    {steps.AmendRecord{UID: "uid-1", State: v1alpha1.StateDisabled}, 1, false},
 		"a lost Secret":                             {steps.IssueRevision{Cause: v1alpha1.CauseSecretLost, Loss: v1alpha1.CauseSecretLost}, 1, false},
 		"an altered Secret":                         {steps.IssueRevision{Cause: v1alpha1.CauseSecretAltered, Loss: v1alpha1.CauseSecretAltered}, 1, false},
 		"a lost record":                             {steps.IssueRevision{Cause: v1alpha1.CauseRecordLost, Loss: v1alpha1.CauseRecordLost}, 1, false},
@@ -90,7 +93,7 @@ func TestWithoutList(t *testing.T) {
 		"the deletion of a record":                  {steps.DeleteRecord{UID: "uid-1"}, 1, false},
 		"the repair of a Secret":                    {steps.RepairSecret{}, 1, false},
 	} {
-		got, ok := WithoutList([]steps.Step{test.step}, recordsUpTo(test.records, key))
+		got, ok := WithoutList(key, []steps.Step{test.step}, recordsUpTo(test.records, key), start)
 		if ok != test.want || ok != (len(got) == 1) {
 			t.Errorf("%s: %t with %v, want %t", name, ok, got, test.want)
 		}
@@ -99,8 +102,35 @@ func TestWithoutList(t *testing.T) {
 				t.Errorf("%s: the step is %+v, want that of version v1", name, bound)
 			}
 		}
-		if _, mixed := WithoutList([]steps.Step{supersede, test.step}, recordsUpTo(test.records, key)); mixed != (test.want && test.records > 0) {
+		if _, mixed := WithoutList(key, []steps.Step{supersede, test.step}, recordsUpTo(test.records, key), start); mixed != (test.want && test.records > 0) {
 			t.Errorf("%s, after a step that needs none: %t", name, mixed)
+		}
+	}
+}
+
+// TestWithoutList_RevokesWhatARequestCovers, and nothing that it does not: an audit revokes as well, and needs a list.
+func TestWithoutList_RevokesWhatARequestCovers(t *testing.T) {
+	revoke := steps.AmendRecord{UID: "uid-1", State: v1alpha1.StateRevoked}
+	marked, mark := revoke, "Revoked"
+	marked.Audit = &mark
+	for name, test := range map[string]struct {
+		at   time.Time
+		step steps.AmendRecord
+		want bool
+	}{
+		"a request at its issuedAt":     {start, revoke, true},
+		"a request before its issuedAt": {start.Add(-time.Second), revoke, false},
+		"a request in the future":       {start.Add(time.Hour), revoke, false},
+		"a request, and an audit":       {start, marked, false},
+	} {
+		key := testKey("11111111-aaaa")
+		key.Spec.Rotation = &v1alpha1.Rotation{RevokeIssuedBefore: at(test.at)}
+		got, ok := WithoutList(key, []steps.Step{test.step}, recordsUpTo(1, key), start.Add(time.Minute))
+		if ok != test.want {
+			t.Errorf("%s: %t, want %t", name, ok, test.want)
+		}
+		if ok && got[0].(steps.AmendRecord).Version != "" {
+			t.Errorf("%s: a revocation waits for a version", name)
 		}
 	}
 }

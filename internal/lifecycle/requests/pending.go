@@ -42,12 +42,15 @@ func (r Pending) Source() string {
 	return r.Field
 }
 
-// PendingOf returns the requests of a key that lie in the future, revocations first. Those of an unreadable
-// annotation are left out.
-func PendingOf(key *v1alpha1.DGbotAPIKey, now time.Time) []Pending {
+// Of returns the requests of a key at a time.
+func Of(key *v1alpha1.DGbotAPIKey, now time.Time) Requests {
 	var rotation v1alpha1.Rotation
 	if key.Spec.Rotation != nil {
 		rotation = *key.Spec.Rotation
 	}
-	return Read(key.Annotations, &rotation, &instant.Horizon{Now: now}).Pending
+	return Read(key.Annotations, &rotation, &instant.Horizon{Now: now})
 }
+
+// PendingOf returns the requests of a key that lie in the future, revocations first. Those of an unreadable
+// annotation are left out.
+func PendingOf(key *v1alpha1.DGbotAPIKey, now time.Time) []Pending { return Of(key, now).Pending }
