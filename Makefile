@@ -123,8 +123,13 @@ release: ## Write dist/install.yaml and the packaged Helm chart (IMAGE=<registry
 test-unit: ## The tests that need no control plane, with fewer random walks and without the race detector.
 	go test -short -ldflags=-w -p 4 -parallel 16 $$(go list ./api/... ./internal/... | grep -v /internal/testenv) ./controllers/apikeys ./controllers/chatbots ./controllers/objectmetrics ./controllers/internal/...
 
-.PHONY: bench bench-operator bench-verifier
+.PHONY: bench bench-quick bench-operator bench-verifier
 bench: bench-operator bench-verifier ## Measure operator and verifier against the least that could do the same (half an hour; N=2000 keys, RECORDS=100000, ROUNDS).
+
+# Small sizes: the ratios of two runs on one machine compare two versions. Only 'bench' has figures to publish.
+bench-quick: $(CONTROLPLANE) ## The same with few keys and records, for a first look (3 minutes).
+	@go build -o bin/bench ./hack/bench && bin/bench -n 300 -rounds 1 -foreign 1000 -large 3
+	@go build -o bin/benchverifier ./hack/benchverifier && bin/benchverifier -records 5000 -streamed 20000 -revocations 50 -rounds 1 -span 2s
 
 bench-operator: $(CONTROLPLANE)
 	@go build -o bin/bench ./hack/bench && exec bin/bench -n $(or $(N),2000) -rounds $(or $(ROUNDS),3)

@@ -27,6 +27,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -57,6 +58,7 @@ import (
 	"dgbot.io/key-operator/controllers/leases"
 	"dgbot.io/key-operator/controllers/objectmetrics"
 	"dgbot.io/key-operator/controllers/records"
+	"dgbot.io/key-operator/internal/collector"
 	"dgbot.io/key-operator/internal/servertime"
 )
 
@@ -158,6 +160,9 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	if err := addReconcilers(mgr, caches, now, options); err != nil {
 		return nil, err
 	}
+	if err := mgr.Add(garbage{collector.Collector{Headroom: garbageHeadroom}}); err != nil {
+		return nil, err
+	}
 	if err := objectmetrics.AddTo(mgr, now); err != nil {
 		return nil, fmt.Errorf("setting up the metrics of keys: %w", err)
 	}
@@ -166,6 +171,21 @@ func NewManager(config *rest.Config, options Options) (ctrl.Manager, error) {
 	}
 	return mgr, mgr.AddReadyzCheck("readyz", healthz.Ping)
 }
+
+// garbageHeadroom is the memory for garbage, in bytes. Twice the live heap, as Go has it, would be too much for tens of thousands of keys.
+const garbageHeadroom = 24 << 20
+
+// garbage keeps the garbage of the process within bounds.
+type garbage struct{ collector.Collector }
+
+// Start returns when the context ends.
+func (g garbage) Start(ctx context.Context) error {
+	g.Tune(ctx)
+	return nil
+}
+
+// NeedLeaderElection reports false: an instance that waits to become the leader fills caches as well.
+func (garbage) NeedLeaderElection() bool { return false }
 
 // reportClock logs when the clock of this machine is found to be wrong, and when it is right again.
 func reportClock(ahead time.Duration) {

@@ -78,6 +78,9 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		noClock: true,
 	},
 	"internal/listening": {},
+	"internal/collector": {
+		mustNot: []string{"log", "net"},
+	},
 	"internal/servertime": {
 		may:     []string{"k8s.io/utils/clock"},
 		mustNot: []string{"log", "os"},
@@ -95,7 +98,8 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// The package connects its parts: index is at the bottom, and feed, serve and usage do not import each other.
 	"internal/verify": {
 		may: []string{
-			module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang", "golang.org/x/sync/errgroup",
+			module + "/internal/collector", module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
+			"golang.org/x/sync/errgroup",
 		},
 		mustNot: []string{module + "/internal/verify/verifytest"},
 		inTests: []string{module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1"},

@@ -14,6 +14,7 @@ import (
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 
+	"dgbot.io/key-operator/internal/collector"
 	"dgbot.io/key-operator/internal/verify/client"
 	"dgbot.io/key-operator/internal/verify/feed"
 	"dgbot.io/key-operator/internal/verify/serve"
@@ -57,6 +58,9 @@ func New(config *rest.Config, options Options, log logr.Logger) (*Verifier, erro
 	return v, nil
 }
 
+// headroom is the memory for garbage, in bytes. Twice the live heap, as Go has it, would be too much for a million records.
+const headroom = 48 << 20
+
 // Run serves until the context ends and the last request is answered. It returns an error if it cannot listen.
 func (v *Verifier) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -64,7 +68,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 	feeding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	go v.feed.Run(feeding)
-	go tuneCollector(feeding, v.feed.KeyFreshness.Synced)
+	go collector.Collector{Headroom: headroom, IsFilled: v.feed.KeyFreshness.Synced}.Tune(feeding)
 	reported := make(chan struct{})
 	go func() {
 		defer close(reported)
