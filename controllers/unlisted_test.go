@@ -119,6 +119,11 @@ func TestReconcile_ListsBeforeADecisionThatAnOldCacheCouldChange(t *testing.T) {
 			w.rest()
 			w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = &metav1.Time{Time: w.second().Add(2 * time.Hour)} })
 		},
+		"an expiry that has come": func(w *fixture) {
+			w.create(func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = &metav1.Time{Time: w.second().Add(time.Hour)} })
+			w.rest()
+			w.advance(2 * time.Hour)
+		},
 		"another label": func(w *fixture) {
 			w.create(nil)
 			w.rest()

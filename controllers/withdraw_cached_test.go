@@ -114,6 +114,43 @@ func TestReconcile_RevokesOnRequestBeforeAnyList(t *testing.T) {
 	}
 }
 
+// TestReconcile_ReportsNoWithdrawalThatFailed: while the records cannot be changed, the conditions do not say that the key is withdrawn.
+func TestReconcile_ReportsNoWithdrawalThatFailed(t *testing.T) {
+	for state, ways := range withdrawals {
+		for name, withdraw := range ways {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newFixture(t)
+				w.rotated()
+				before := w.ready().Reason
+				withdraw(w)
+				isBroken := true
+				operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+					Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
+						if isBroken {
+							return errInjected
+						}
+						return c.Patch(ctx, o, p, options...)
+					},
+				}))
+				for range 3 {
+					if _, err := operator.Reconcile(t.Context(), w.request()); err == nil {
+						t.Error("the failed changes are no error")
+					}
+				}
+				if reason := w.ready().Reason; reason != before {
+					t.Errorf("Ready has the reason %s although the states are %v", reason, w.states())
+				}
+				isBroken = false
+				w.restWith(operator)
+				if states := w.states(); states[1] != state || states[2] != state {
+					t.Errorf("the states are %v, want %s", states, state)
+				}
+			})
+		}
+	}
+}
+
 // TestReconcile_WithdrawsRecordsAtOnce: no record waits for the answer about another.
 func TestReconcile_WithdrawsRecordsAtOnce(t *testing.T) {
 	w := newFixture(t)

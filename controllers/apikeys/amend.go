@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -229,7 +230,12 @@ func reportsWithdrawal(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotA
 		return false
 	}
 	return lifecycle.AskedState(key) != v1alpha1.StateActive && planned.ObservedGeneration != key.Status.ObservedGeneration ||
-		!revokedBefore(planned).Equal(revokedBefore(&key.Status))
+		isExpired(planned) && !isExpired(&key.Status) || !revokedBefore(planned).Equal(revokedBefore(&key.Status))
+}
+
+func isExpired(status *v1alpha1.DGbotAPIKeyStatus) bool {
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && ready.Reason == v1alpha1.ExpiredReason
 }
 
 // revokedBefore returns the cut-off up to which a status says that all revisions are revoked; nil if it says nothing.

@@ -278,6 +278,9 @@ func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecy
 	if retry == nil && !errors.Is(err, write.ErrBusy) || seen == nil || seen.Key == nil || decision.Status == nil {
 		return result, retry
 	}
+	if lifecycle.AskedState(seen.Key) != v1alpha1.StateActive && slices.ContainsFunc(decision.Steps, curtails) {
+		return result, retry // the conditions would say that what failed is done
+	}
 	status := seen.Key.Status.DeepCopy()
 	status.Conditions = decision.Status.Conditions
 	if differs(status, seen.Key) {
