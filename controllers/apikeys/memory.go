@@ -32,6 +32,8 @@ type keyMemory struct {
 	doubts []doubt
 	// recorded is the uid of the key for which this manager created a record, or tried to; empty for none.
 	recorded types.UID
+	// isListNext: the next live observation lists the records.
+	isListNext bool
 }
 
 // The attempts that are counted for a key.
@@ -140,6 +142,22 @@ func (m *memory) takeDoubts(key types.NamespacedName, before time.Time) (old []d
 	}
 	m.of(key).doubts = young
 	return old
+}
+
+// listNext has the next live observation of a key list the records.
+func (m *memory) listNext(key types.NamespacedName) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.of(key).isListNext = true
+}
+
+// takeListNext reports whether listNext was called for a key since the last call.
+func (m *memory) takeListNext(key types.NamespacedName) bool {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	is := m.of(key).isListNext
+	m.of(key).isListNext = false
+	return is
 }
 
 // hasDoubts reports whether a publication for the key may have happened.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
@@ -52,7 +53,7 @@ func (o *observed) forSnapshot(decision lifecycle.Decision) *observed {
 // snapshot returns the records that the cache has, if a decision can be made from them. The key and the Secret were read live, after cached.
 func (r *Reconciler) snapshot(ctx context.Context, cached *observed, key *v1alpha1.DGbotAPIKey, look secretLook) ([]v1alpha1.DGbotAPIKeyRecord, bool) {
 	isKnown := cached != nil && cached.Key.UID == key.UID && len(cached.Failed) == 0 && look.err == nil
-	if !isKnown || lifecycle.AskedState(key) != v1alpha1.StateActive {
+	if r.memory.takeListNext(client.ObjectKeyFromObject(key)) || !isKnown || lifecycle.AskedState(key) != v1alpha1.StateActive {
 		return nil, false
 	}
 	if look.facts == nil {
@@ -96,6 +97,8 @@ func (r *Reconciler) allowed(seen *observed, decision lifecycle.Decision) ([]ste
 	case seen.Rejection != nil:
 		return nil, errUnlisted
 	}
+	// What the cache shows may ask for the same again: it knows nothing of the Secret of a key that was never observed.
+	r.memory.listNext(client.ObjectKeyFromObject(seen.Key))
 	return nil, write.ErrYield
 }
 
