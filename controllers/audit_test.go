@@ -84,26 +84,28 @@ func TestAnUnusedKeyGoes(t *testing.T) {
 	}
 }
 
-// TestAUseAtTheLastMoment is reported between the look at the record and the write that disables it: the key is enabled again.
+// TestAUseAtTheLastMoment is reported between the look at the record and the write that disables it, which the API server then rejects.
 func TestAUseAtTheLastMoment(t *testing.T) {
 	w := newFixture(t)
 	w.unused(91)
 	w.unusedFor(31)
-	disabled := false
+	used, disabled := false, false
 	reporting := interceptor.NewClient(live, interceptor.Funcs{
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
 			if first := w.first(); o.GetName() == first.Name && first.Status.LastUsedAt == nil {
-				disabled = true
+				used = true
 				w.use(first, w.second())
 			}
-			return c.Patch(ctx, o, p, options...)
+			err := c.Patch(ctx, o, p, options...)
+			disabled = disabled || w.first().Spec.State != v1alpha1.StateActive
+			return err
 		},
 	})
 	w.restWith(w.operator(reporting))
 	w.rest()
 	atStage("")(w)
-	if !disabled || w.verifies() != standing.Admitted {
-		t.Errorf("disabled meanwhile: %t; the key is %s", disabled, w.verifies())
+	if !used || disabled || w.verifies() != standing.Admitted {
+		t.Errorf("used meanwhile: %t; disabled: %t; the key is %s", used, disabled, w.verifies())
 	}
 }
 

@@ -34,7 +34,7 @@ const repairPause = time.Minute
 // maxWithdrawals bounds how many records of one key are patched at the same time.
 const maxWithdrawals = 8
 
-// amend changes a record with a patch that mostly has no resourceVersion. All changes but Disabled are one-way, and the API server guards them:
+// amend changes a record with a patch that mostly has no resourceVersion, see AmendRecord.Version. All changes but Disabled are one-way, and the API server guards them:
 // a second instance writes the same, or is rejected, which means that another one went further.
 func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
 	if rejection := seen.rejections[rejectedChange{step.UID, step.State}]; rejection != nil {

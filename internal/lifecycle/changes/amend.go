@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
@@ -20,11 +21,17 @@ import (
 func (m *amender) amend(record *revisions.Revision) steps.AmendRecord {
 	a := steps.AmendRecord{Name: record.Name, UID: record.UID}
 	a.SupersededBy, a.Audit = m.supersededBy(record), m.auditNote(record)
+	if a.Audit != nil {
+		a.Version = record.Version
+	}
 	if record.State == v1alpha1.StateRevoked {
 		return a
 	}
 	if state := m.WantedState(record); state != record.State {
 		a.State = state
+		if m.isAudited(record, state) {
+			a.Version = record.Version
+		}
 	}
 	if record.Ended(&m.Horizon) {
 		return a
@@ -45,6 +52,12 @@ func (m *amender) amend(record *revisions.Revision) steps.AmendRecord {
 		a.Scopes = &scopes
 	}
 	return a
+}
+
+// isAudited reports whether it is the audit that wants a state of a record: neither the spec nor a request does. A use that was reported since
+// the records were read would make it another decision, so that the change names the version of the record.
+func (m *amender) isAudited(record *revisions.Revision, state v1alpha1.KeyState) bool {
+	return effective.Strictness[state] > effective.Strictness[m.Wants.State] && !m.Requests.Revoke.Covers(record.RevocableFrom())
 }
 
 // auditNote returns what the audit has to note on a record; nil for nothing. That it has revoked one stays on it for good.

@@ -53,7 +53,7 @@ type AmendRecord struct {
 	SupersededBy int64
 	// Audit is what the audit notes on the record, a revisions.AuditMark; empty for nothing any more.
 	Audit *string
-	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused a use that was
+	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused, and for an audit, a use that was
 	// reported since would make it another decision.
 	Version string
 }
