@@ -177,14 +177,14 @@ func must(t *testing.T, err error) {
 }
 
 const remedy = `. Take it out, and read it from the Secret that its DGbotAPIKey publishes (secretKeyRef, or a volume). Users who could read ` +
-	`this have the key: replace it with "kubectl annotate dgkey NAME --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
+	`this have the key: replace it with "kubectl annotate dgkey NAME -n NAMESPACE --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
 
 // found is the sentence about keys in these places.
 func found(places string) string { return "a DGbot API key stands in clear text in " + places + remedy }
 
 func kept(places string) string {
 	return "a DGbot API key stands in clear text, as it did before this update, in " + places +
-		`. Take it out, and replace it with "kubectl annotate dgkey NAME --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
+		`. Take it out, and replace it with "kubectl annotate dgkey NAME -n NAMESPACE --overwrite keys.dgbot.io/revoke-issued-before=$(date -u +%FT%TZ)"`
 }
 
 func unsearched(what string) string {
