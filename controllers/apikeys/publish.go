@@ -12,9 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -63,10 +61,8 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.Issue
 	}
 	ctx, cancel := context.WithTimeout(ctx, steps.PublishTimeout)
 	defer cancel()
-	if !r.expectsCreation(seen, step) {
-		if err := r.tryPublish(ctx, seen, step); err != nil {
-			return err
-		}
+	if err := r.tryPublish(ctx, seen, step); err != nil {
+		return err
 	}
 	if last.Times > 0 {
 		if err := r.tryRecord(ctx, seen, step); err != nil {
@@ -88,9 +84,6 @@ func (r *Reconciler) issue(ctx context.Context, seen *observed, step steps.Issue
 	}
 	r.attempts.Succeed(creation)
 	published, err := r.publish(ctx, seen, &record, key)
-	if seen.secret == nil && !errors.Is(err, write.ErrConflict) {
-		r.acceptance.Note(seen.Key.Namespace, err == nil, r.Clock.Now())
-	}
 	switch {
 	case err == nil:
 	case write.IsDefinite(err):
@@ -132,19 +125,8 @@ func (o *observed) freshAttempt(now time.Time) *v1alpha1.DGbotAPIKeyRecord {
 	return newest
 }
 
-// expectsCreation reports whether the Secret is created without a dry run: the namespace has accepted one lately, and nothing in the template is
-// invalid. A Secret that exists is always tried: a mutating webhook could replace a key in use with junk.
-func (r *Reconciler) expectsCreation(seen *observed, step steps.IssueRevision) bool {
-	if seen.secret != nil || !r.acceptance.Expected(seen.Key.Namespace, r.Clock.Now()) {
-		return false
-	}
-	record, secret := steps.NewRecord(seen.Key, step, "", ""), &corev1.Secret{}
-	dress(secret, seen.Key, &record)
-	return len(metav1validation.ValidateLabels(secret.Labels, nil)) == 0 && len(apivalidation.ValidateAnnotations(secret.Annotations, nil)) == 0
-}
-
 // tryPublish writes the Secret as a dry run, with a key that is then discarded, so that a quota, a webhook, an immutable Secret or a missing right
-// costs no revision; see expectsCreation for when that is not needed. The key is a real one, because some webhooks check its form.
+// costs no revision. The key is a real one, because some webhooks check its form.
 func (r *Reconciler) tryPublish(ctx context.Context, seen *observed, step steps.IssueRevision) error {
 	probe, err := apikey.Mint(seen.Key.Spec.Environment)
 	if err != nil {

@@ -56,12 +56,11 @@ type Reconciler struct {
 	// RequireEnvironment holds back the first issue of a key whose environment has no DGbotEnvironment.
 	RequireEnvironment bool
 
-	memory     memory
-	attempts   write.Attempts
-	gone       published.GoneOwners
-	slow       write.SlowLane
-	acceptance write.Acceptance
-	ranks      ranks.Index
+	memory   memory
+	attempts write.Attempts
+	gone     published.GoneOwners
+	slow     write.SlowLane
+	ranks    ranks.Index
 }
 
 // Reconcile brings one key closer to what its spec asks for.
