@@ -216,31 +216,44 @@ func TestReconcile_SupersedesARecordThatChangesMeanwhile(t *testing.T) {
 	}
 }
 
-// TestReconcile_SeesAKeyThatChangesDuringARotation: it is disabled while its Secret is written. The status does not say that the change was
-// observed, and the next pass disables what was issued.
-func TestReconcile_SeesAKeyThatChangesDuringARotation(t *testing.T) {
-	for state, ways := range withdrawals {
-		for name, withdraw := range ways {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				w := newFixture(t)
-				w.rotationDue()
-				writes := &faults{breakAt: 2, before: func() { withdraw(w) }}
-				operator := w.operator(writes.wrap(live))
-				result, err := operator.Reconcile(t.Context(), w.request())
-				if err != nil || result.RequeueAfter > time.Second {
-					t.Errorf("the next pass is in %s, error %v", result.RequeueAfter, err)
-				}
-				if key := w.key(); key.Status.ObservedGeneration == key.Generation && key.DeletionTimestamp.IsZero() {
-					t.Error("the status says that the change was observed")
-				}
-				if _, err := operator.Reconcile(t.Context(), w.request()); err != nil {
-					t.Fatal(err)
-				}
-				if states := w.states(); len(states) != 2 || states[1] != state || states[2] != state {
-					t.Errorf("the states are %v, want %s", states, state)
-				}
-			})
+// TestReconcile_SeesAKeyThatChangesDuringAPublication: it is disabled while its Secret is written. The status says that the change was observed only
+// once what was issued is disabled, in this pass or in the next.
+func TestReconcile_SeesAKeyThatChangesDuringAPublication(t *testing.T) {
+	publications := map[string]func(*fixture){"first issue": func(w *fixture) { w.create(nil) }, "rotation": (*fixture).rotationDue}
+	for publication, prepare := range publications {
+		for state, ways := range withdrawals {
+			for name, withdraw := range ways {
+				t.Run(publication+", "+name, func(t *testing.T) {
+					t.Parallel()
+					w := newFixture(t)
+					prepare(w)
+					isWithdrawn := func() bool {
+						for _, is := range w.states() {
+							if is != state {
+								return false
+							}
+						}
+						return true
+					}
+					writes := &faults{breakAt: 2, before: func() { withdraw(w) }}
+					operator := w.operator(writes.wrap(live))
+					result, err := operator.Reconcile(t.Context(), w.request())
+					if err != nil {
+						t.Fatal(err)
+					}
+					key := w.key()
+					observed := key.Status.ObservedGeneration == key.Generation && key.DeletionTimestamp.IsZero()
+					if done := isWithdrawn(); observed && !done || !done && (result.RequeueAfter == 0 || result.RequeueAfter > time.Second) {
+						t.Errorf("observed %t, the next pass is in %s, and the states are %v", observed, result.RequeueAfter, w.states())
+					}
+					if _, err := operator.Reconcile(t.Context(), w.request()); err != nil {
+						t.Fatal(err)
+					}
+					if !isWithdrawn() {
+						t.Errorf("the states are %v, want %s", w.states(), state)
+					}
+				})
+			}
 		}
 	}
 }

@@ -114,23 +114,6 @@ func TestReconcile_RevokesOnRequestBeforeAnyList(t *testing.T) {
 	}
 }
 
-// TestReconcile_ReportsARevocationOfAKeyThatWasNeverObserved: for such a key the cache shows no Secret, so that each pass finds a step to do.
-func TestReconcile_ReportsARevocationOfAKeyThatWasNeverObserved(t *testing.T) {
-	w := newFixture(t)
-	w.create(nil)
-	w.rest()
-	w.loseStatus()
-	w.advance(2 * time.Minute)
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
-	w.rest()
-	if handled := w.key().Status.LastHandledRequest; handled == nil || handled.RevokeIssuedBefore == nil || w.verifies() != standing.Admitted {
-		t.Errorf("the status has %+v; the key in the Secret is %s", w.key().Status, w.verifies())
-	}
-	if states := w.states(); len(states) != 2 || states[1] != v1alpha1.StateRevoked {
-		t.Errorf("the states are %v", states)
-	}
-}
-
 // TestReconcile_ReportsNoWithdrawalThatFailed: while the records cannot be changed, the conditions do not say that the key is withdrawn.
 func TestReconcile_ReportsNoWithdrawalThatFailed(t *testing.T) {
 	for state, ways := range withdrawals {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,8 +33,8 @@ type keyMemory struct {
 	doubts []doubt
 	// recorded is the uid of the key for which this manager created a record, or tried to; empty for none.
 	recorded types.UID
-	// isListNext: the next live observation lists the records.
-	isListNext bool
+	// postponed is the cut-off of a revocation whose report was left to a later pass; nil for none.
+	postponed *metav1.Time
 }
 
 // The attempts that are counted for a key.
@@ -144,20 +145,16 @@ func (m *memory) takeDoubts(key types.NamespacedName, before time.Time) (old []d
 	return old
 }
 
-// listNext has the next live observation of a key list the records.
-func (m *memory) listNext(key types.NamespacedName) {
+// mayPostpone reports whether the report of a revocation up to a time may wait for a later pass: once for each time.
+func (m *memory) mayPostpone(key *v1alpha1.DGbotAPIKey, cutOff *metav1.Time) bool {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.of(key).isListNext = true
-}
-
-// takeListNext reports whether listNext was called for a key since the last call.
-func (m *memory) takeListNext(key types.NamespacedName) bool {
-	m.mutex.Lock()
-	defer m.mutex.Unlock()
-	is := m.of(key).isListNext
-	m.of(key).isListNext = false
-	return is
+	known := m.of(client.ObjectKeyFromObject(key))
+	if cutOff.Equal(known.postponed) {
+		return false
+	}
+	known.postponed = cutOff
+	return true
 }
 
 // hasDoubts reports whether a publication for the key may have happened.

@@ -221,7 +221,7 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 	case taken.Spec.APIKeyRef.UID == seen.Key.UID:
 		write.Conflicts.Inc()
 		if seen.unlisted {
-			return errUnlisted
+			return errNeedsList
 		}
 		return write.ErrYield
 	}

@@ -83,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
 		rejections := r.withdrawCached(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
-		seen, decision, err = r.converge(ctx, request.NamespacedName, seen.forSnapshot(decision), rejections)
+		seen, decision, err = r.converge(ctx, request.NamespacedName, seen.usableForSnapshot(decision), rejections)
 		if err != nil {
 			return r.failed(ctx, seen, decision, err)
 		}
@@ -115,7 +115,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 		if seen, err = r.observeLive(ctx, name, cached); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
-		cached = nil // after a conflict, what the cache knows is refuted
+		cached = nil // a conflict shows that the cache is old
 		seen.rejections, seen.Rejection = rejections, rejection
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
@@ -123,10 +123,10 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 		if seen.Key == nil {
 			return nil, lifecycle.Decision{}, nil // whatever failed concerned a key that is gone
 		}
-		if !errors.Is(err, write.ErrConflict) && !errors.Is(err, errUnlisted) {
+		if !errors.Is(err, write.ErrConflict) && !errors.Is(err, errNeedsList) {
 			return seen, decision, err
 		}
-		if errors.Is(err, errUnlisted) {
+		if errors.Is(err, errNeedsList) {
 			rejection = seen.Rejection // the attempt was made, and the list does not change its answer
 		}
 	}
@@ -138,7 +138,7 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
 	for range maxPlans {
 		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
-		planned, err := r.allowed(seen, decision)
+		planned, err := r.stepsToApply(seen, decision)
 		if err != nil || len(planned) == 0 {
 			return decision, err
 		}
@@ -147,7 +147,7 @@ func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycl
 		switch {
 		case seen.Key == nil:
 			return decision, err
-		case errors.Is(err, write.ErrConflict):
+		case errors.Is(err, write.ErrConflict), errors.Is(err, errNeedsList):
 			return decision, err
 		case errors.As(err, &rejected):
 			ctrl.LoggerFrom(ctx).Info("The API server rejects a write", "reason", rejected.Rejection.Reason, "message", rejected.Rejection.Message)
@@ -172,8 +172,8 @@ func (r *Reconciler) escalateConflict(seen *observed, err error) error {
 		}
 		return err
 	}
-	if r.attempts.Fail(attempt, r.Clock.Now()) <= maxConflicts {
-		return err
+	if seen.unlisted || r.attempts.Fail(attempt, r.Clock.Now()) <= maxConflicts {
+		return err // the conflict of a snapshot is that of an old cache
 	}
 	return conflict.Reject()
 }
@@ -190,7 +190,12 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, planned []step
 		switch step := step.(type) {
 		case steps.IssueRevision:
 			err = r.issue(ctx, seen, step)
-			if err == nil && seen.unlisted {
+			if errors.Is(err, errNeedsList) {
+				return err // a leaked key is revoked after an attempt to replace it, and that was none
+			}
+			if err == nil && seen.unlisted && step.Cause == v1alpha1.CauseFirstIssue {
+				// There is no other record to change, and the status is written on the version of the key that was read, or rejected.
+				seen.keyConfirmed = false
 				return failed
 			}
 			if err == nil {
@@ -273,6 +278,9 @@ func curtails(step steps.Step) bool {
 // failed ends a pass that did not converge. It reports the conditions, so that a key whose writes time out for an hour shows that it is in
 // progress. Events and the rest of the status wait for the outcome: status.current distinguishes a lost record from an altered Secret.
 func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecycle.Decision, err error) (ctrl.Result, error) {
+	if errors.Is(err, errPostponed) {
+		return ctrl.Result{RequeueAfter: write.YieldDelay}, nil
+	}
 	result, retry := write.Result(err)
 	if retry == nil && !errors.Is(err, write.ErrBusy) || seen == nil || seen.Key == nil || decision.Status == nil {
 		return result, retry

@@ -14,9 +14,9 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// NewestIs returns the index of the record with a hash, if it is the newest record of the key and no record is orphaned; -1 otherwise. A
+// IndexOfNewest returns the index of the record with a hash, if it is the newest record of the key and no record is orphaned; -1 otherwise. A
 // record above that of the key in the Secret is an attempt, of this or of another instance, and a list shows whether there are more.
-func NewestIs(hash string, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) int {
+func IndexOfNewest(hash string, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) int {
 	at, taken := -1, int64(0)
 	for i := range records {
 		r := revisions.Of(key, &records[i])
@@ -35,10 +35,10 @@ func NewestIs(hash string, key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAP
 }
 
 // WithoutList returns the steps of a plan for a key that was made from a cache's snapshot of its records. Each step is bound to the version of the
-// record that it changes, where that matters. It returns false if one of the steps needs a list, because an old cache could make it another one:
+// record that it changes, where that matters. It returns false if one of the steps needs a list, because an old cache could get it wrong:
 //
 //	a first revision, or one on schedule or on request   the API server rejects the record of a number that is taken
-//	that a revision is superseded, and ends              the API server rejects the patch of a record that has changed
+//	superseding a revision, which sets its notAfter      the API server rejects the patch of a record that has changed
 //	a request revokes a revision                         what makes it due, the revision's issuedAt, never changes
 //	any other                                            needs a list
 func WithoutList(key *v1alpha1.DGbotAPIKey, planned []steps.Step, records []v1alpha1.DGbotAPIKeyRecord, now time.Time) (bound []steps.Step, ok bool) {

@@ -25,7 +25,7 @@ func recordsUpTo(n int64, key *v1alpha1.DGbotAPIKey) []v1alpha1.DGbotAPIKeyRecor
 	return records
 }
 
-func TestNewestIs(t *testing.T) {
+func TestIndexOfNewest(t *testing.T) {
 	key := testKey("11111111-aaaa")
 	for name, test := range map[string]struct {
 		hash   string
@@ -46,7 +46,7 @@ func TestNewestIs(t *testing.T) {
 		if test.change != nil {
 			test.change(records)
 		}
-		if got := NewestIs(test.hash, key, records); got != test.want {
+		if got := IndexOfNewest(test.hash, key, records); got != test.want {
 			t.Errorf("%s: %d, want %d", name, got, test.want)
 		}
 	}
