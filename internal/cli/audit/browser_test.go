@@ -17,6 +17,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/clitest"
@@ -90,7 +93,7 @@ var picture = flag.String("picture", "", "the file for the picture of the page, 
 func TestRenderPage_FollowsTheColorScheme(t *testing.T) {
 	chromium := browser.FindOrSkip(t)
 	var page bytes.Buffer
-	if err := renderPage(&page, auditOf(riskyKeys(), quarter, clitest.Now), "all namespaces", quarter, clitest.Now); err != nil {
+	if err := renderPage(&page, auditOf(picturedKeys(), quarter, clitest.Now), "all namespaces", quarter, clitest.Now); err != nil {
 		t.Fatal(err)
 	}
 	source := filepath.Join(t.TempDir(), "page.html")
@@ -109,6 +112,51 @@ func TestRenderPage_FollowsTheColorScheme(t *testing.T) {
 	clitest.CheckPicture(t, light, color.NRGBA{0xff, 0xff, 0xff, 0xff})
 	clitest.CheckPicture(t, dark, color.NRGBA{0x14, 0x18, 0x1e, 0xff})
 }
+
+// picturedKeys are those that the picture in docs/audit.md shows. What is known of a key agrees: uses are tracked since 150 days ago, or
+// since the current revision was issued.
+func picturedKeys() []v1alpha1.DGbotAPIKey {
+	const long = `The key violates the rules of environment "production": spec.rotation.overlap is 336h0m0s, and rotation.maxOverlap is 168h0m0s: set a shorter overlap`
+	var keys []v1alpha1.DGbotAPIKey
+	add := func(environment, namespace, name string, issued, used int, change func(*v1alpha1.DGbotAPIKey)) {
+		k := clitest.Healthy(name)
+		k.Spec.Environment, k.Namespace, k.CreationTimestamp = environment, namespace, *ago(max(issued, 200))
+		k.Status.Current.KeyID, k.Status.Current.IssuedAt = fmt.Sprintf("7Hq2xV0aBc%02d", len(keys)), *ago(issued)
+		k.Status.TrackedSince, k.Status.LastUsedAt, k.Status.NextRotationAt = ago(min(issued, 150)), ago(used), clitest.At(time.Duration(90-issued)*clitest.Day)
+		change(k)
+		keys = append(keys, *k)
+	}
+	manual := func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation, k.Status.NextRotationAt = nil, nil }
+	conditioned := func(condition string) func(*v1alpha1.DGbotAPIKey) {
+		return func(k *v1alpha1.DGbotAPIKey) {
+			k.Status.Conditions = append(k.Status.Conditions, metav1.Condition{Type: condition, Status: metav1.ConditionTrue, Message: long})
+		}
+	}
+	unused := func(stage v1alpha1.AuditStage) func(*v1alpha1.DGbotAPIKey) {
+		return func(k *v1alpha1.DGbotAPIKey) {
+			k.Status.Audit = &v1alpha1.AuditStatus{Stage: stage, UnusedSince: k.Status.LastUsedAt}
+		}
+	}
+	healthy := func(*v1alpha1.DGbotAPIKey) {}
+	add("production", "finance", "old-report", 44, 96, unused(v1alpha1.AuditUnused))
+	add("production", "finance", "year-end-report", 56, 0, func(k *v1alpha1.DGbotAPIKey) { k.Status.LastUsedAt = nil })
+	add("production", "platform", "search", 380, 2, manual)
+	add("production", "sales", "crm-sync", 68, 5, conditioned(v1alpha1.PolicyViolationCondition))
+	add("production", "sales", "import", 60, 125, unused(v1alpha1.AuditDisabled))
+	add("production", "sales", "newsletter", 103, 1, manual)
+	add("production", "support", "mobile-app", 71, 0, healthy)
+	add("production", "support", "partner", 25, 8, func(k *v1alpha1.DGbotAPIKey) { k.Spec.ExpiresAt = clitest.At(20 * clitest.Day) })
+	add("production", "support", "website-backend", 19, 0, healthy)
+	add("staging", "platform", "ci", 35, 1, healthy)
+	add("staging", "platform", "experiment", 98, 0, func(k *v1alpha1.DGbotAPIKey) { manual(k); k.Status.LastUsedAt = nil })
+	add("staging", "platform", "load-test", 50, 12, func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled })
+	add("staging", "support", "website-test", 62, 3, manual)
+	add("legacy", "sales", "fax-gateway", 80, 15, conditioned(v1alpha1.EnvironmentMissingCondition))
+	return keys
+}
+
+// ago returns the time a number of days before clitest.Now.
+func ago(days int) *metav1.Time { return clitest.At(-time.Duration(days) * clitest.Day) }
 
 // longNamedKeys are risky keys, and some whose names are as long as Kubernetes allows.
 func longNamedKeys() []v1alpha1.DGbotAPIKey {

@@ -114,10 +114,12 @@ func picturedKeys() []*v1alpha1.DGbotAPIKey {
 			`to keep the key, use it, or set annotation keys.dgbot.io/kept-at of the DGbotAPIKey to the current time (RFC 3339, whole seconds)`
 		disabled = `No revision is valid, because spec.state is Disabled; set spec.state to Active to enable the key again`
 	)
+	ids := []string{"a7Xw02KdVqTn", "Zp41mBsR8yLe", "7Hq2xV0aBcD9", "Qe6tJ3uNfW0k", "mV9cT5hYx2Ga", "r0LdS8PzE4bU"}
 	var keys []*v1alpha1.DGbotAPIKey
 	add := func(environment, namespace, name, label string, change func(*v1alpha1.DGbotAPIKey)) {
 		key := clitest.Healthy(name)
 		key.Spec.Environment, key.Namespace, key.Spec.Label = environment, namespace, label
+		key.Status.Current.KeyID = ids[len(keys)]
 		change(key)
 		keys = append(keys, key)
 	}
@@ -133,7 +135,8 @@ func picturedKeys() []*v1alpha1.DGbotAPIKey {
 	})
 	add("production", "support", "mobile-app", "Mobile app", func(*v1alpha1.DGbotAPIKey) {})
 	add("production", "support", "website-backend", "Website backend", func(k *v1alpha1.DGbotAPIKey) {
-		k.Status.Previous = []v1alpha1.RevisionStatus{{Revision: 2, KeyID: "3kD8sW1mNxRt", IssuedAt: *clitest.At(-130 * clitest.Day), NotAfter: clitest.At(5 * time.Hour)}}
+		k.Status.Current.IssuedAt, k.Status.TrackedSince, k.Status.NextRotationAt = *clitest.At(-19 * time.Hour), clitest.At(-19*time.Hour), clitest.At(89*clitest.Day)
+		k.Status.Previous = []v1alpha1.RevisionStatus{{Revision: 2, KeyID: "3kD8sW1mNxRt", IssuedAt: *clitest.At(-88 * clitest.Day), NotAfter: clitest.At(5 * time.Hour)}}
 	})
 	add("staging", "platform", "ci", "Integration tests", func(*v1alpha1.DGbotAPIKey) {})
 	add("staging", "platform", "load-test", "Load test", func(k *v1alpha1.DGbotAPIKey) {
