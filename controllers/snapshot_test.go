@@ -359,3 +359,41 @@ func TestReconcile_ReportsNoRevisionThatWasRevokedByHand(t *testing.T) {
 		t.Error("the last use was reported, and is no longer")
 	}
 }
+
+// TestReconcile_NamesTheCauseThatHolds: between its reads of the key and of the Secret, another instance replaces a leaked key and reports it. Then the new
+// record is deleted, and the records are listed: the record was lost, and nothing leaked.
+func TestReconcile_NamesTheCauseThatHolds(t *testing.T) {
+	w := newFixture(t)
+	w.create(nil)
+	w.rest()
+	w.advance(time.Minute)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
+	read, replaced, lost := false, false, false
+	operator := w.operator(withoutRecords(live))
+	operator.Live = interceptor.NewClient(live, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, name client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			switch o.(type) {
+			case *v1alpha1.DGbotAPIKey:
+				read = true
+			case *corev1.Secret:
+				if read && !replaced {
+					replaced = true
+					w.rest()
+				}
+			}
+			return c.Get(ctx, name, o, options...)
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if _, isRecords := list.(*v1alpha1.DGbotAPIKeyRecordList); isRecords && !lost {
+				lost = true
+				w.deleteObject(w.published())
+			}
+			return c.List(ctx, list, options...)
+		},
+	})
+	w.advance(time.Minute)
+	w.restWith(operator)
+	if issued := w.published(); !replaced || !lost || issued == nil || issued.Spec.Cause != v1alpha1.CauseRecordLost {
+		t.Errorf("replaced %t, lost %t; issued %+v", replaced, lost, issued)
+	}
+}

@@ -92,6 +92,10 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 			seen.Records, seen.unlisted, seen.keyConfirmed = records, true, true
 		}), ctx.Err()
 	}
+	if cached != nil {
+		// Since the key was read, more time has passed than a list takes: what it says might no longer fit to the records.
+		return r.observeLive(ctx, name, nil)
+	}
 	return r.complete(reads, true, key, look, r.listedBy(r.Live)), ctx.Err()
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -242,11 +243,12 @@ func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 	return nil
 }
 
-// confirmKey reads the key again before its records are curtailed. They were read after it: in between a user may have enabled the key or given
-// it more time, and another instance may have issued the revision that is about to be revoked for good. Reading the key last instead was
-// refused: a status that is newer than the records makes a revision due that another instance has just issued.
+// confirmKey reads the key again before a revision is issued or its records are curtailed. They were read after it: in between a user may have
+// enabled the key or given it more time, and another instance may have issued the revision that is about to be revoked for good, or one
+// whose record is gone again, so that another cause would be named. Reading the key last instead was refused: a status that is newer than the
+// records makes a revision due that another instance has just issued.
 func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []steps.Step) error {
-	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, curtails) {
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, dependsOnKey) {
 		return nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}
@@ -257,7 +259,7 @@ func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []s
 	case !found || key.UID != seen.Key.UID:
 		seen.Key = nil
 	case key.Generation != seen.Key.Generation || !key.DeletionTimestamp.IsZero() ||
-		!slices.Equal(requestsIn(key), requestsIn(seen.Key)):
+		!slices.Equal(requestsIn(key), requestsIn(seen.Key)) || !equality.Semantic.DeepEqual(key.Status.Current, seen.Key.Status.Current):
 		write.Conflicts.Inc()
 		return write.ErrConflict
 	}
@@ -267,6 +269,12 @@ func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []s
 
 func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
 	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
+}
+
+// dependsOnKey reports whether a step is to be taken only while the key is as it was when the records were read.
+func dependsOnKey(step steps.Step) bool {
+	_, issues := step.(steps.IssueRevision)
+	return issues || curtails(step)
 }
 
 // curtails reports whether a step shortens the time for which a record is accepted.

@@ -47,9 +47,9 @@ const (
 )
 
 // usableForSnapshot returns an observation from the cache for snapshot; nil if the records are to be listed anyhow: without steps a status is to be
-// proven, and a read that failed before is to be repeated.
+// proven, a read that failed before is to be repeated, and a key that is not Active is withdrawn.
 func (o *observed) usableForSnapshot(decision lifecycle.Decision) *observed {
-	if len(decision.Steps) == 0 || reportsFailedReads(o.Key) {
+	if len(decision.Steps) == 0 || reportsFailedReads(o.Key) || lifecycle.AskedState(o.Key) != v1alpha1.StateActive {
 		return nil
 	}
 	return o
