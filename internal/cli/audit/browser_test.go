@@ -101,11 +101,11 @@ func TestRenderPage_FollowsTheColorScheme(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := cmp.Or(*picture, filepath.Join(t.TempDir(), "page.png"))
-	light, err := browser.Picture(t.Context(), chromium, "file://"+source, file, 1100, 760, browser.Light)
+	light, err := browser.Window{Width: 1100, Height: 760, Scheme: browser.Light}.Picture(t.Context(), chromium, "file://"+source, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dark, err := browser.Picture(t.Context(), chromium, "file://"+source, filepath.Join(t.TempDir(), "page.png"), 1100, 760, browser.Dark)
+	dark, err := browser.Window{Width: 1100, Height: 760, Scheme: browser.Dark}.Picture(t.Context(), chromium, "file://"+source, filepath.Join(t.TempDir(), "page.png"))
 	if err != nil {
 		t.Fatal(err)
 	}

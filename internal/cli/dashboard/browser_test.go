@@ -80,11 +80,11 @@ func TestPage_FollowsTheColorScheme(t *testing.T) {
 	chromium := browser.FindOrSkip(t)
 	url, _ := serveOnce(t, serve(t, picturedKeys()...))
 	file := cmp.Or(*picture, filepath.Join(t.TempDir(), "page.png"))
-	light, err := browser.Picture(t.Context(), chromium, url, file, 1180, 860, browser.Light)
+	light, err := browser.Window{Width: 1180, Height: 860, Scheme: browser.Light}.Picture(t.Context(), chromium, url, file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dark, err := browser.Picture(t.Context(), chromium, url, filepath.Join(t.TempDir(), "page.png"), 1180, 860, browser.Dark)
+	dark, err := browser.Window{Width: 1180, Height: 860, Scheme: browser.Dark}.Picture(t.Context(), chromium, url, filepath.Join(t.TempDir(), "page.png"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,10 +76,17 @@ const (
 	Light
 )
 
-// Picture returns what a window of the given size in CSS pixels shows of a page once its scripts have run, and writes it to a PNG file.
-func Picture(ctx context.Context, browser, url, file string, width, height int, scheme Scheme) (image.Image, error) {
-	_, err := show(ctx, browser, "--virtual-time-budget=2000", "--screenshot="+file, fmt.Sprintf("--window-size=%d,%d", width, height), "--hide-scrollbars",
-		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", scheme), url)
+// Window is what a page is shown in.
+type Window struct {
+	// Width and Height are in CSS pixels.
+	Width, Height int
+	Scheme        Scheme
+}
+
+// Picture returns what a window shows of a page once its scripts have run, and writes it to a PNG file.
+func (w Window) Picture(ctx context.Context, browser, url, file string) (image.Image, error) {
+	_, err := show(ctx, browser, "--virtual-time-budget=2000", "--screenshot="+file, fmt.Sprintf("--window-size=%d,%d", w.Width, w.Height), "--hide-scrollbars",
+		fmt.Sprintf("--blink-settings=preferredColorScheme=%d", w.Scheme), url)
 	if err != nil {
 		return nil, err
 	}
