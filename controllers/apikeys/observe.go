@@ -88,8 +88,7 @@ func (r *Reconciler) observeLive(ctx context.Context, name types.NamespacedName,
 	look := r.readSecret(reads, key)
 	if records, ok := r.snapshot(reads, cached, key, look); ok {
 		return r.complete(reads, true, key, look, func(_ context.Context, seen *observed) {
-			// The records are older than the key, so that confirmKey has nothing to compare until a publication.
-			seen.Records, seen.unlisted, seen.keyConfirmed = records, true, true
+			seen.Records, seen.unlisted = records, true
 		}), ctx.Err()
 	}
 	if cached != nil {

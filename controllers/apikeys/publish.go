@@ -211,6 +211,9 @@ func (r *Reconciler) createRecord(ctx context.Context, seen *observed, record *v
 	}
 	taken := &v1alpha1.DGbotAPIKeyRecord{ObjectMeta: metav1.ObjectMeta{Namespace: record.Namespace, Name: record.Name}}
 	if err := write.ReadExisting(ctx, r.Live, taken, rejection, v1alpha1.RecordWriteRefusedReason); err != nil {
+		if seen.unlisted {
+			return errNeedsList
+		}
 		return err
 	}
 	switch {

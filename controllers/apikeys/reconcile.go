@@ -110,14 +110,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // rejected in this pass.
 func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, cached *observed, rejections map[rejectedChange]error) (*observed, lifecycle.Decision, error) {
 	var err error
-	var rejection *report.Rejection
+	var attempted *observed
 	for range write.MaxObservations {
 		var seen *observed
 		if seen, err = r.observeLive(ctx, name, cached); err != nil || seen == nil {
 			return nil, lifecycle.Decision{}, err
 		}
 		cached = nil // a conflict shows that the cache is old
-		seen.rejections, seen.Rejection = rejections, rejection
+		seen.rejections, seen.Rejection = rejections, attempted.answerFor(seen)
+		attempted = nil
 		r.expireDoubtful(ctx, seen)
 		var decision lifecycle.Decision
 		decision, err = r.planAndApply(ctx, seen)
@@ -128,10 +129,20 @@ func (r *Reconciler) converge(ctx context.Context, name types.NamespacedName, ca
 			return seen, decision, err
 		}
 		if errors.Is(err, errNeedsList) {
-			rejection = seen.Rejection // the attempt was made, and the list does not change its answer
+			attempted = seen
 		}
 	}
 	return nil, lifecycle.Decision{}, err
+}
+
+// answerFor returns the rejection of an attempt that was made from a snapshot, if a list of the records does not change it: the attempt would write
+// the same Secret for the same key. A rejected record has cost nothing, and would keep the records that the list shows from being revoked.
+func (o *observed) answerFor(listed *observed) *report.Rejection {
+	if o == nil || o.Rejection == nil || o.Rejection.Reason == v1alpha1.RecordWriteRefusedReason ||
+		o.Key.Generation != listed.Key.Generation || o.secretVersion() != listed.secretVersion() {
+		return nil
+	}
+	return o.Rejection
 }
 
 // planAndApply plans and applies until a plan has no steps. A rejection becomes part of the observation: the next plan reports it, and does what
@@ -293,7 +304,7 @@ func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecy
 	if retry == nil && !errors.Is(err, write.ErrBusy) || seen == nil || seen.Key == nil || decision.Status == nil {
 		return result, retry
 	}
-	if lifecycle.AskedState(seen.Key) != v1alpha1.StateActive && slices.ContainsFunc(decision.Steps, curtails) {
+	if saysWithdrawn(decision.Status) && slices.ContainsFunc(decision.Steps, curtails) {
 		return result, retry // the conditions would say that what failed is done
 	}
 	status := seen.Key.Status.DeepCopy()
@@ -302,6 +313,12 @@ func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecy
 		retry = errors.Join(retry, r.writeStatus(ctx, seen.Key, status))
 	}
 	return result, retry
+}
+
+// saysWithdrawn reports whether a status says that no revision is accepted, as the spec or the audit asks.
+func saysWithdrawn(status *v1alpha1.DGbotAPIKeyStatus) bool {
+	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
+	return ready != nil && slices.Contains([]string{v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason}, ready.Reason)
 }
 
 // reportsFailedReads reports whether a key's status names a failed read. The cache cannot clear it: it may know what the API server

@@ -44,6 +44,8 @@ const (
 	firstIssueWindow = time.Minute
 	// maxRefreshed is how many records are read one by one: more cost as much as a list.
 	maxRefreshed = 4
+	// refreshTimeout bounds these reads together, so that read.AttemptTimeout leaves time for a list after them.
+	refreshTimeout = read.AttemptTimeout / 4
 )
 
 // usableForSnapshot returns an observation from the cache for snapshot; nil if the records are to be listed anyhow: without steps a status is to be
@@ -72,12 +74,20 @@ func (r *Reconciler) snapshot(ctx context.Context, cached *observed, key *v1alph
 	if newest < 0 {
 		return nil, false
 	}
-	records, reads := slices.Clone(cached.Records), 0
+	records := slices.Clone(cached.Records)
+	var accepted []*v1alpha1.DGbotAPIKeyRecord
 	for i := range records {
-		if i != newest && r.isOver(&records[i]) {
-			continue
+		if i == newest || !r.isOver(&records[i]) {
+			accepted = append(accepted, &records[i])
 		}
-		if reads++; reads > maxRefreshed || !r.refresh(ctx, &records[i]) {
+	}
+	if len(accepted) > maxRefreshed {
+		return nil, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	for _, record := range accepted {
+		if !r.refresh(ctx, record) {
 			return nil, false
 		}
 	}
