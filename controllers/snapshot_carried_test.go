@@ -78,3 +78,31 @@ func TestReconcile_ReportsTheRevisionThatAnotherInstancePublished(t *testing.T) 
 		t.Errorf("the key in the Secret is accepted, and Ready is %s: %s", ready.Reason, ready.Message)
 	}
 }
+
+// TestReconcile_RevokesALeakedKeyThatTheAuditDisablesAsWell: the record changes all the time. A revocation on request waits for no report of a use.
+func TestReconcile_RevokesALeakedKeyThatTheAuditDisablesAsWell(t *testing.T) {
+	w := newFixture(t)
+	w.unused(91)
+	w.unusedFor(31)
+	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
+	changes := 0
+	operator := w.operator(interceptor.NewClient(live, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, options ...client.PatchOption) error {
+			if first := w.first(); o.GetName() == first.Name {
+				changed := first.DeepCopy()
+				changes++
+				metav1.SetMetaDataAnnotation(&changed.ObjectMeta, "example.com/changes", time.Duration(changes).String())
+				if err := live.Patch(ctx, changed, client.MergeFrom(first)); err != nil {
+					t.Error(err)
+				}
+			}
+			return c.Patch(ctx, o, p, options...)
+		},
+	}))
+	if _, err := operator.Reconcile(t.Context(), w.request()); err != nil {
+		t.Fatal(err)
+	}
+	if state := w.first().Spec.State; state != v1alpha1.StateRevoked {
+		t.Errorf("after %d patches revision 1 is %s, and Ready is %s", changes, state, w.ready().Reason)
+	}
+}
