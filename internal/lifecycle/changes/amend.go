@@ -29,8 +29,11 @@ func (m *amender) amend(record *revisions.Revision) steps.AmendRecord {
 	}
 	if state := m.WantedState(record); state != record.State {
 		a.State = state
-		if m.isAudited(record, state) {
+		switch {
+		case m.isAudited(record, state):
 			a.Version = record.Version
+		case effective.Strictness[state] > effective.Strictness[record.State]:
+			a.Version = "" // what the spec or a request withdraws waits for no report
 		}
 	}
 	if record.Ended(&m.Horizon) {
