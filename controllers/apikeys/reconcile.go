@@ -207,7 +207,6 @@ func (r *Reconciler) execute(ctx context.Context, seen *observed, planned []step
 			}
 			if err == nil && seen.unlisted && step.Cause == v1alpha1.CauseFirstIssue {
 				// There is no other record to change, and the status is written on the version of the key that was read, or rejected.
-				seen.keyConfirmed = false
 				return failed
 			}
 			if err == nil {
@@ -259,7 +258,9 @@ func (r *Reconciler) rereadKey(ctx context.Context, seen *observed) error {
 // whose record is gone again, so that another cause would be named. Reading the key last instead was refused: a status that is newer than the
 // records makes a revision due that another instance has just issued.
 func (r *Reconciler) confirmKey(ctx context.Context, seen *observed, planned []steps.Step) error {
-	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, dependsOnKey) {
+	// A snapshot of the records is older than the key: the next revision follows from both.
+	depends := func(step steps.Step) bool { return curtails(step) || issues(step) && !seen.unlisted }
+	if seen.keyConfirmed || !seen.Key.DeletionTimestamp.IsZero() || !slices.ContainsFunc(planned, depends) {
 		return nil
 	}
 	key := &v1alpha1.DGbotAPIKey{}
@@ -282,10 +283,9 @@ func requestsIn(key *v1alpha1.DGbotAPIKey) []string {
 	return []string{key.Annotations[v1alpha1.RotateRequestedAtAnnotation], key.Annotations[v1alpha1.RevokeIssuedBeforeAnnotation], key.Annotations[v1alpha1.KeptAtAnnotation]}
 }
 
-// dependsOnKey reports whether a step is to be taken only while the key is as it was when the records were read.
-func dependsOnKey(step steps.Step) bool {
-	_, issues := step.(steps.IssueRevision)
-	return issues || curtails(step)
+func issues(step steps.Step) bool {
+	_, ok := step.(steps.IssueRevision)
+	return ok
 }
 
 // curtails reports whether a step shortens the time for which a record is accepted.

@@ -28,6 +28,8 @@ import (
 //
 // It lacks no earlier record, as events of records arrive in their order: one that was deleted and restored is the exception, and is reported late.
 //
+// Before a record is revoked or ended, the key is read again (confirmKey), and after a rotation as well.
+//
 // Every other decision (a loss, an audit, a deletion) needs a list: lifecycle.WithoutList says which. Where it says so after the reads, the pass
 // starts again, with a list. That a revocation is handled is reported by a later pass, from a list: when many keys leaked, all of them are revoked
 // before the first of these lists.
