@@ -79,6 +79,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	},
 	"internal/listening": {},
 	"internal/collector": {
+		may:     []string{"k8s.io/utils/clock"},
 		mustNot: []string{"log", "net"},
 	},
 	"internal/servertime": {

@@ -21,12 +21,12 @@ import (
 // revision, or another one on schedule or on request, or that revokes one on request, lists nothing. It takes the records from the cache, and
 // then reads the key, the Secret, the record of the key in the Secret, and the other records that may be accepted. What an old cache can do then:
 //
-//	it lacks a record that another pass has just created   the API server rejects another one of that name, and the pass lists
-//	it lacks the record of the key in the Secret           the pass lists
-//	it has an old version of a record that is accepted     the record was read after it
-//	it has an old version of a record that is not          revoked and expired records stay so
+//	a record is absent that another pass has just created   the API server rejects another one of that name, and the pass lists
+//	the record of the key in the Secret is absent           the pass lists
+//	a record that may be accepted is old                    it was read live, after the cache
+//	a record that is revoked or has expired is old          it stays revoked or expired
 //
-// It lacks no earlier record, as events of records arrive in their order: one that was deleted and restored is the exception, and is reported late.
+// No earlier record is absent, as events of records arrive in their order: one that was deleted and restored is the exception, and is reported late.
 //
 // Before a record is revoked or ended, the key is read again (confirmKey), and after a rotation as well.
 //

@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	runtimemetrics "runtime/metrics"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // Collector says how much garbage a program may have.
@@ -41,9 +43,10 @@ func (c Collector) Tune(ctx context.Context) {
 	notifyCollections(ctx, collected)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	percent, filled, last := 0, c.IsFilled == nil, time.Now()
+	now := clock.RealClock{}
+	percent, filled, last := 0, c.IsFilled == nil, now.Now()
 	for {
-		if isFilled := filled || c.IsFilled(); isFilled != filled || time.Since(last) > quiet && unreturned() > c.Headroom {
+		if isFilled := filled || c.IsFilled(); isFilled != filled || now.Since(last) > quiet && unreturned() > c.Headroom {
 			filled = isFilled
 			debug.FreeOSMemory()
 		}
@@ -56,7 +59,7 @@ func (c Collector) Tune(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-collected:
-			last = time.Now()
+			last = now.Now()
 		case <-ticker.C:
 		}
 	}

@@ -90,7 +90,7 @@ func (w Window) Picture(ctx context.Context, browser, url, file string) (image.I
 	if err != nil {
 		return nil, err
 	}
-	content, err := os.ReadFile(file) //nolint:gosec // the caller's file
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
