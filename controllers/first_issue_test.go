@@ -35,16 +35,7 @@ func (w *fixture) listingRecords(writes client.Client) (operator *apikeys.Reconc
 }
 
 // withoutRecords is a client whose cache has no records yet.
-func withoutRecords(base client.WithWatch) client.WithWatch {
-	return interceptor.NewClient(base, interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			if _, isRecords := list.(*v1alpha1.DGbotAPIKeyRecordList); isRecords {
-				return nil
-			}
-			return c.List(ctx, list, options...)
-		},
-	})
-}
+func withoutRecords(base client.WithWatch) client.WithWatch { return withRecords(base, nil) }
 
 func TestReconcile_IssuesANewKeyWithoutAList(t *testing.T) {
 	w := newFixture(t)

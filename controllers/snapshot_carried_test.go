@@ -31,7 +31,7 @@ func TestReconcile_RevokesARestoredRecordWhereNoneMayBeCreated(t *testing.T) {
 	}
 	w.advance(time.Minute)
 	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RevokeIssuedBefore = w.second() })
-	operator := w.operator(oldRecords(interceptor.NewClient(live, interceptor.Funcs{
+	operator := w.operator(withRecords(interceptor.NewClient(live, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
 			if _, isRecord := o.(*v1alpha1.DGbotAPIKeyRecord); isRecord {
 				return forbidden("exceeded quota")

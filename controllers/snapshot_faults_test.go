@@ -19,21 +19,6 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
-// oldRecords is a client whose cache of records has stopped.
-func oldRecords(base client.WithWatch, records []v1alpha1.DGbotAPIKeyRecord) client.WithWatch {
-	return interceptor.NewClient(base, interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			if list, isRecords := list.(*v1alpha1.DGbotAPIKeyRecordList); isRecords {
-				for i := range records {
-					list.Items = append(list.Items, *records[i].DeepCopy())
-				}
-				return nil
-			}
-			return c.List(ctx, list, options...)
-		},
-	})
-}
-
 // meanwhile is a reader at which something happens once, after it has read the key.
 func meanwhile(do func()) client.Reader {
 	return interceptor.NewClient(live, interceptor.Funcs{
@@ -80,7 +65,7 @@ func TestReconcile_PublishesBeforeItRevokesThoughTheRecordThatIsTakenCannotBeRea
 	}
 	var order []string
 	count := &faults{each: func(what string) { order = append(order, what) }}
-	operator := w.operator(oldRecords(count.wrap(live), records))
+	operator := w.operator(withRecords(count.wrap(live), records))
 	operator.Live = failingReads(live, func(o runtime.Object, name client.ObjectKey) bool {
 		_, isRecord := o.(*v1alpha1.DGbotAPIKeyRecord)
 		return isRecord && name.Name == attempt.Name
@@ -142,7 +127,7 @@ func TestReconcile_RevokesNothingForARequestThatIsTakenBackDuringTheReads(t *tes
 		},
 		"an overlap of 0s, after a crash": {
 			prepare: func(w *fixture) {
-				w.rotationDue2()
+				w.rotationDue()
 				w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Overlap = &metav1.Duration{} })
 				if _, err := w.operator((&faults{breakAt: 3}).wrap(live)).Reconcile(w.T.Context(), w.request()); !errors.Is(err, errInjected) {
 					w.T.Fatalf("the patch did not fail: %v", err)
@@ -163,14 +148,6 @@ func TestReconcile_RevokesNothingForARequestThatIsTakenBackDuringTheReads(t *tes
 			}
 		})
 	}
-}
-
-func (w *fixture) rotationDue2() {
-	w.T.Helper()
-	w.create(nil)
-	w.rest()
-	w.advance(time.Minute)
-	w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.RequestedAt = w.second() })
 }
 
 // TestReconcile_DoesNotReportWhatFailed: the patch that ends or disables the key gets no answer for good. No condition says that it happened.

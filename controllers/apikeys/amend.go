@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -34,8 +33,8 @@ const repairPause = time.Minute
 // maxWithdrawals bounds how many records of one key are patched at the same time.
 const maxWithdrawals = 8
 
-// amend changes a record with a patch that mostly has no resourceVersion, see AmendRecord.Version. All changes but Disabled are one-way, and the API server guards them:
-// a second instance writes the same, or is rejected, which means that another one went further.
+// amend changes a record with a patch that mostly has no resourceVersion (see AmendRecord.Version). All changes but Disabled are one-way, and
+// the API server guards them: a second instance writes the same, or is rejected, which means that another one went further.
 func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.AmendRecord) error {
 	if rejection := seen.rejections[rejectedChange{step.UID, step.State}]; rejection != nil {
 		return rejection
@@ -230,12 +229,7 @@ func reportsWithdrawal(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotA
 		return false
 	}
 	return lifecycle.AskedState(key) != v1alpha1.StateActive && planned.ObservedGeneration != key.Status.ObservedGeneration ||
-		isExpired(planned) && !isExpired(&key.Status) || !revokedBefore(planned).Equal(revokedBefore(&key.Status))
-}
-
-func isExpired(status *v1alpha1.DGbotAPIKeyStatus) bool {
-	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.ExpiredReason
+		readyReason(planned) == v1alpha1.ExpiredReason && readyReason(&key.Status) != v1alpha1.ExpiredReason || !revokedBefore(planned).Equal(revokedBefore(&key.Status))
 }
 
 // revokedBefore returns the cut-off up to which a status says that all revisions are revoked; nil if it says nothing.

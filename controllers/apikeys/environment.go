@@ -6,7 +6,6 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -85,7 +84,7 @@ func (r *Reconciler) setUpEnvironments(mgr ctrl.Manager, keys *builder.Builder) 
 	for name, valueOf := range map[string]func(*v1alpha1.DGbotAPIKey) []string{
 		rules.EnvironmentIndex: func(key *v1alpha1.DGbotAPIKey) []string { return []string{key.Spec.Environment} },
 		unknownEnvironmentIndex: func(key *v1alpha1.DGbotAPIKey) []string {
-			if ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Reason != v1alpha1.EnvironmentUnknownReason {
+			if readyReason(&key.Status) != v1alpha1.EnvironmentUnknownReason {
 				return nil
 			}
 			return []string{waiting}

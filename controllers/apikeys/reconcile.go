@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -317,13 +316,11 @@ func (r *Reconciler) failed(ctx context.Context, seen *observed, decision lifecy
 
 // saysWithdrawn reports whether a status says that no revision is accepted, as the spec or the audit asks.
 func saysWithdrawn(status *v1alpha1.DGbotAPIKeyStatus) bool {
-	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && slices.Contains([]string{v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason}, ready.Reason)
+	return slices.Contains([]string{v1alpha1.DisabledReason, v1alpha1.RevokedReason, v1alpha1.ExpiredReason}, readyReason(status))
 }
 
 // reportsFailedReads reports whether a key's status names a failed read. The cache cannot clear it: it may know what the API server
 // does not answer.
 func reportsFailedReads(key *v1alpha1.DGbotAPIKey) bool {
-	ready := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.ObservationFailedReason
+	return readyReason(&key.Status) == v1alpha1.ObservationFailedReason
 }

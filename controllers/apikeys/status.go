@@ -67,6 +67,13 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 // putOff reports whether the status shows a replacement that waits. It is counted when that is written: not by each pass that finds it waiting,
 // nor again after a restart.
 func putOff(status *v1alpha1.DGbotAPIKeyStatus) bool {
-	ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition)
-	return ready != nil && ready.Reason == v1alpha1.SecretLossDampedReason
+	return readyReason(status) == v1alpha1.SecretLossDampedReason
+}
+
+// readyReason returns the reason of the condition Ready; empty if a status has none.
+func readyReason(status *v1alpha1.DGbotAPIKeyStatus) string {
+	if ready := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition); ready != nil {
+		return ready.Reason
+	}
+	return ""
 }
