@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/apikeys"
@@ -184,9 +185,47 @@ func TestGetOnlyLooksAtAForeignSecretEachMinute(t *testing.T) {
 		t.Errorf("the next look is in %s", wait)
 	}
 	w.advance(wait)
+	// Where that is an instant of the schedule just after the look, the look still counts for some seconds.
+	w.advance(min(w.pass(operator), time.Minute))
 	w.restWith(operator)
 	if w.verifies() != standing.Admitted {
 		t.Errorf("the Secret made way, and the key is %s", w.verifies())
+	}
+}
+
+// TestGetOnlySharesALookAtAForeignSecret: a key whose look comes due while that for another key still counts waits until it does not.
+func TestGetOnlySharesALookAtAForeignSecret(t *testing.T) {
+	w := newFixture(t)
+	if err := live.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: keyName}}); err != nil {
+		t.Fatal(err)
+	}
+	w.create(nil)
+	operator, count := w.getOnly(live)
+	w.restWith(operator)
+	due := w.pass(operator)
+	for ; due == time.Minute; due = w.pass(operator) {
+		w.advance(due)
+	}
+	w.advance(max(due-time.Second, 0))
+	other := w.key().DeepCopy()
+	other.ObjectMeta = metav1.ObjectMeta{Namespace: w.Name, Name: "other"}
+	other.Spec.Secret = &v1alpha1.SecretSpec{Name: keyName}
+	if err := live.Create(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := operator.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(other)}); err != nil {
+		t.Fatal(err)
+	}
+	w.advance(time.Second)
+	secrets := count.secrets
+	due = w.pass(operator)
+	if read, _ := count.since(secrets, 0); read != 0 || due < time.Second || due > 5*time.Second {
+		t.Fatalf("a second after a look for another key there were %d reads, and the next look is in %s", read, due)
+	}
+	w.advance(due)
+	w.pass(operator)
+	if read, _ := count.since(secrets, 0); read != 1 {
+		t.Errorf("when the shared look is too old, the Secret is read %d times", read)
 	}
 }
 

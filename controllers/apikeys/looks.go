@@ -88,7 +88,12 @@ func (r *Reconciler) wake(seen *observed, planned time.Time) time.Time {
 	if last == nil {
 		return planned
 	}
-	if next := nextLook(seen.Key.UID, last.at, r.SecretCheckInterval); planned.IsZero() || next.Before(planned) {
+	next, now := nextLook(seen.Key.UID, last.at, r.SecretCheckInterval), r.Clock.Now()
+	if shared := r.memory.lastForeign(secretNameOf(seen.Key), now); shared != nil && !next.After(now) {
+		// The look that is due was replaced by one for another key. Until that is too old, passes would read nothing.
+		next = shared.at.Add(foreignSecretAge)
+	}
+	if planned.IsZero() || next.Before(planned) {
 		return next
 	}
 	return planned
@@ -113,8 +118,8 @@ func (r *Reconciler) recallForeign(ctx context.Context, key *v1alpha1.DGbotAPIKe
 	}
 	if confirmed {
 		facts = &secretFacts{metadata: metadata.ObjectMeta}
-	} else {
-		facts = r.memory.lastForeign(secretNameOf(key), r.Clock.Now())
+	} else if shared := r.memory.lastForeign(secretNameOf(key), r.Clock.Now()); shared != nil {
+		facts = shared.facts
 	}
 	if facts == nil || !isForeignTo(key, facts) {
 		return nil, false
@@ -148,12 +153,12 @@ func (m *memory) rememberForeign(name types.NamespacedName, facts *secretFacts, 
 	m.foreign[name] = foreignSecret{facts, now}
 }
 
-// lastForeign returns the facts of a Secret that was read less than foreignSecretAge ago; nil for none.
-func (m *memory) lastForeign(name types.NamespacedName, now time.Time) *secretFacts {
+// lastForeign returns a Secret that was read less than foreignSecretAge ago; nil for none.
+func (m *memory) lastForeign(name types.NamespacedName, now time.Time) *foreignSecret {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if seen, ok := m.foreign[name]; ok && seen.isFresh(now) {
-		return seen.facts
+		return &seen
 	}
 	return nil
 }
