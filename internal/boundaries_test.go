@@ -78,6 +78,14 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		noClock: true,
 	},
 	"internal/listening": {},
+	// What a verifier writes, and the operator and the plugin read.
+	"internal/registration": {
+		may: []string{
+			module + "/api/v1alpha1", "k8s.io/api/coordination", "k8s.io/apimachinery/pkg/apis/meta/v1", "k8s.io/apimachinery/pkg/util/resourceversion",
+		},
+		mustNot: []string{"log", "net", "os"},
+		noClock: true,
+	},
 	"internal/collector": {
 		may:     []string{"k8s.io/utils/clock"},
 		mustNot: []string{"log", "net"},

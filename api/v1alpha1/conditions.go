@@ -33,6 +33,9 @@ const (
 	// UnusedCondition is present only while True: the key is unused for longer than the audit of its DGbotEnvironment allows.
 	// The message names the time since when, the next stage, and how to keep the key.
 	UnusedCondition = "Unused"
+	// PropagationPendingCondition is present only while True: the operator has withdrawn a revision, and it is not proven that
+	// every registered verifier rejects it. The message names the verifiers. Ready is not affected.
+	PropagationPendingCondition = "PropagationPending"
 	// SelectsNothingCondition of a DGbotEnvironment is present only while True: its namespaceSelector selects no existing
 	// namespace. Ready is not affected.
 	SelectsNothingCondition = "SelectsNothing"
@@ -52,6 +55,7 @@ var AbnormalConditions = [...]string{
 	// ImportIgnoredCondition is present only while True: spec.identityVerification.importFrom names other bytes than those of
 	// the chatbot's first HMAC secret. The operator ignores them. Ready is not affected.
 	ImportIgnoredCondition, ImportPaddedCondition, PolicyViolationCondition, EnvironmentMissingCondition, UnusedCondition,
+	PropagationPendingCondition,
 }
 
 // Reasons. Conditions, events and logs use the same words.
@@ -155,6 +159,16 @@ const (
 	// good, and the operator issues none until a user decides to keep the key. Ready is False with reason Revoked.
 	RevokedByAuditReason = "RevokedByAudit"
 
+	// VerifiersBehindReason belongs to the condition PropagationPending: the verifiers that the message names have not
+	// followed yet.
+	VerifiersBehindReason = "VerifiersBehind"
+	// VerifierServesStaleReason belongs to the condition PropagationPending: a verifier that is silent answers however old its
+	// records are (--on-stale=serve). Time alone proves nothing about it.
+	VerifierServesStaleReason = "VerifierServesStale"
+	// VerifiersUnknownReason belongs to the condition PropagationPending: no verifier is registered, or the operator cannot
+	// read the Leases by which they register. Nothing is proven.
+	VerifiersUnknownReason = "VerifiersUnknown"
+
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid: an annotation is not a time in RFC 3339 with whole
 	// seconds. The operator ignores it; the message names the annotation.
 	AnnotationUnreadableReason = "AnnotationUnreadable"
@@ -204,6 +218,7 @@ var AbnormalReasons = [...]string{
 	// RecentlyUsedReason belongs to the condition PreviousRevisionInUse: a verifier has reported a use within quietPeriod. The
 	// revision stays valid, at most until the end of maxOverlap.
 	RecentlyUsedReason, UsageUnknownReason, NotUsedReason, DisabledByAuditReason, RevokedByAuditReason,
+	VerifiersBehindReason, VerifierServesStaleReason, VerifiersUnknownReason,
 	// EnvironmentPolicyReason: the key breaks a rule of its DGbotEnvironment, so the operator does not issue it. The message
 	// names the limit and the value. Also the reason of the condition PolicyViolation.
 	EnvironmentPolicyReason, EnvironmentUnknownReason,

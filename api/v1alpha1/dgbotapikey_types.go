@@ -293,7 +293,7 @@ type DGbotAPIKeyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions are the conditions of the key. Ready is always present. Reconciling, Stalled, RequestInvalid, RequestPending,
-	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing and Unused are present only while True.
+	// PreviousRevisionInUse, PolicyViolation, EnvironmentMissing, Unused and PropagationPending are present only while True.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -346,6 +346,12 @@ type DGbotAPIKeyStatus struct {
 	// audit is how far the audit of unused keys has gone with this key. Absent unless the key is known to be unused.
 	// +optional
 	Audit *AuditStatus `json:"audit,omitempty"`
+
+	// propagation is how far registered verifiers have followed the last withdrawal: a write by which a valid revision became
+	// Revoked or Disabled, or was ended at once. Absent before the first withdrawal, and again when a Disabled key becomes
+	// Active.
+	// +optional
+	Propagation *Propagation `json:"propagation,omitempty"`
 
 	// binding names the published Secret, as a Service Binding "provisioned service".
 	// +optional

@@ -56,6 +56,31 @@ const (
 	KeptAtAnnotation = "keys.dgbot.io/kept-at"
 )
 
+// Each verifier process registers by a Lease of its own, in the namespace of the usage Leases. Its name is VerifierLeasePrefix, the name of
+// the pod or host, cut to 200 characters, "-" and 8 random characters. Package internal/registration reads and writes it.
+const (
+	VerifierLeasePrefix = "dgbot-verifier-"
+	// VerifierLabel is on these Leases, with the value "true".
+	VerifierLabel = "keys.dgbot.io/verifier"
+	// ObservedVersionsAnnotation says for each watch of records up to which resourceVersion the verifier has applied it:
+	// namespace, "/", environment, "=" and version, separated by commas; "*" for all namespaces or environments. Absent before
+	// the first complete list.
+	ObservedVersionsAnnotation = "keys.dgbot.io/observed-versions"
+	// MaxStalenessAnnotation is --max-staleness of the verifier.
+	MaxStalenessAnnotation = "keys.dgbot.io/max-staleness"
+	// OnStaleAnnotation is --on-stale of the verifier: deny or serve.
+	OnStaleAnnotation = "keys.dgbot.io/on-stale"
+	// RegisteredByAnnotation is the user that writes the Lease. An admission policy compares it with the requester.
+	RegisteredByAnnotation = "keys.dgbot.io/registered-by"
+	// StoppedAnnotation is when the process gave its last answer. A person who made sure that a verifier no longer runs may
+	// set it.
+	StoppedAnnotation = "keys.dgbot.io/stopped"
+
+	// WithdrawnAtAnnotation is on records that the operator has withdrawn while they were valid: when it did, in RFC 3339 with
+	// microseconds.
+	WithdrawnAtAnnotation = "keys.dgbot.io/withdrawn-at"
+)
+
 // ExportingNames matches the names of labels and annotations by which replicators copy a Secret to other namespaces, in
 // upper or lower case. It matches words instead of a list of replicators, because there are many of them. Reflector,
 // kubernetes-replicator, Config Syncer (kubed), Synator, k8s-duplicator and kube-syncer each have one of the words. The

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package registration
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+func TestRegistration_ReadsWhatItWrites(t *testing.T) {
+	stopped := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for name, r := range map[string]Registration{
+		"before the first list": {MaxStaleness: 2 * time.Minute, RegisteredBy: "system:serviceaccount:dgbot-system:dgbot-verifier"},
+		"one watch":             {MaxStaleness: 5 * time.Second, Serves: true, RegisteredBy: "user", Observed: map[Watch]string{{}: "48213"}},
+		"several, stopped": {MaxStaleness: time.Minute, RegisteredBy: "user", Stopped: true, Observed: map[Watch]string{
+			{"support", "production"}: "7", {"support", "staging"}: "9", {"sales", "production"}: "8",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lease := &coordinationv1.Lease{}
+			r.Annotate(lease, stopped)
+			if got := Of(lease); !reflect.DeepEqual(got, r) {
+				t.Errorf("read %+v, wrote %+v", got, r)
+			}
+			if !IsLease(lease) {
+				t.Error("it is no registration")
+			}
+		})
+	}
+}
+
+// TestOf_TakesWhatItCannotReadAsTheLeastFavorable: an annotation that is missing or altered must never make a verifier count as one that has
+// followed, that is out of scope, or that will stop to answer.
+func TestOf_TakesWhatItCannotReadAsTheLeastFavorable(t *testing.T) {
+	for _, observed := range []string{"", "*/*", "*/*=", "*/*=x", "*=7", "/=7", "*/*=7,", "*/*=-7", "*/*=0x7", "*/*=07", "*/*=7;a/b=8"} {
+		lease := &coordinationv1.Lease{}
+		lease.Annotations = map[string]string{v1alpha1.ObservedVersionsAnnotation: observed}
+		r := Of(lease)
+		if !r.InScope("support", "production") || r.ObservedOf("support", "production") != "" || !r.Serves {
+			t.Errorf("%q: %+v", observed, r)
+		}
+	}
+	for _, staleness := range []string{"", "2", "-1s", "0s", "soon"} {
+		lease := &coordinationv1.Lease{}
+		lease.Annotations = map[string]string{v1alpha1.MaxStalenessAnnotation: staleness, v1alpha1.OnStaleAnnotation: "deny"}
+		if !Of(lease).Serves {
+			t.Errorf("max-staleness %q counts as a bound", staleness)
+		}
+	}
+}
+
+func TestObservedOf_IsTheLowestOfTheWatchesThatCover(t *testing.T) {
+	r := Registration{Observed: map[Watch]string{{"", "production"}: "9", {"support", ""}: "10", {"sales", ""}: "3"}}
+	for scope, want := range map[Watch]string{
+		{"support", "production"}: "9", {"support", "staging"}: "10", {"other", "production"}: "9", {"other", "staging"}: "",
+	} {
+		if got := r.ObservedOf(scope.Namespace, scope.Environment); got != want || r.InScope(scope.Namespace, scope.Environment) != (want != "") {
+			t.Errorf("%s: observed %q, want %q", scope, got, want)
+		}
+	}
+}
+
+func TestReaches_ComparesNumbers(t *testing.T) {
+	for _, c := range []struct {
+		version, wanted string
+		want            bool
+	}{{"10", "9", true}, {"9", "10", false}, {"9", "9", true}, {"", "9", false}, {"9", "", false}, {"x", "9", false}} {
+		if got := Reaches(c.version, c.wanted); got != c.want {
+			t.Errorf("%q reaches %q: %t", c.version, c.wanted, got)
+		}
+	}
+}
