@@ -21,8 +21,12 @@ func lifecycleBoundaries() map[string]boundary {
 		}
 		return b
 	}
+	// It reads versions as verifiers write them.
+	propagation := rule("revisions")
+	propagation.may = append(propagation.may, module+"/internal/registration")
 	return map[string]boundary{
-		policy + "/instant":   rule(""),
+		policy + "/instant":     rule(""),
+		policy + "/propagation": propagation,
 		policy + "/standing":  rule(""),
 		policy + "/steps":     rule(""),
 		policy + "/report":    rule(""),
@@ -39,7 +43,7 @@ func lifecycleBoundaries() map[string]boundary {
 		policy + "/changes": rule("audit effective facts gates instant report revisions steps tracking"),
 		policy + "/status":  rule("facts gates instant report requests revisions"),
 		// What the three kinds observe and report.
-		policy:                   rule("audit changes effective facts gates instant report requests revisions standing status steps tracking"),
+		policy:                   rule("audit changes effective facts gates instant propagation report requests revisions standing status steps tracking"),
 		policy + "/chatbots":     rule("changes effective facts gates instant report requests revisions status steps"),
 		policy + "/environments": rule("effective instant report"),
 	}

@@ -15,6 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/internal/lifecycle/effective"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -28,10 +29,12 @@ var epoch = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 // so that observations are as arbitrary as what a crash or another writer leaves, and as orderly as what the operator itself makes.
 func generateKeys(rng *rand.Rand, out *transcript) {
 	d := draw{Rand: rng}
+	views := draw{Rand: rand.New(rand.NewSource(1))}
 	for !out.full() {
 		d.lately = d.oneIn(4)
 		sim := d.simulation()
 		for range 1 + d.Intn(8) {
+			sim.Verifiers = views.verifiers(sim.Now)
 			out.key(sim)
 			d.goOn(sim)
 			if out.full() {
@@ -85,6 +88,22 @@ func (d draw) goOn(sim *lifecycle.Simulation) {
 	if d.oneIn(2) {
 		d.change(sim)
 	}
+}
+
+// verifiers draws what is known of registered verifiers.
+func (d draw) verifiers(now time.Time) propagation.View {
+	view := propagation.View{Unreadable: d.oneIn(6)}
+	for i := range d.Intn(12) {
+		v := propagation.Verifier{
+			Name: fmt.Sprintf("dgbot-verifier-%d", i), Presence: pick(d, propagation.Present, propagation.Present, propagation.Stopped, propagation.Gone),
+			Since: now, Serves: d.oneIn(4), IsSilent: d.oneIn(2),
+		}
+		if !v.Serves {
+			v.BoundAt = now.Add(time.Minute)
+		}
+		view.Verifiers = append(view.Verifiers, v)
+	}
+	return view
 }
 
 // instantsOf returns instants that mean something to the observation, whether or not the policy asks for them.

@@ -9,6 +9,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/effective"
 	"dgbot.io/key-operator/internal/lifecycle/facts"
 	"dgbot.io/key-operator/internal/lifecycle/instant"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
@@ -59,6 +60,12 @@ type Observation struct {
 	// KeepEnded: the API server rejected the deletion of a record that expired long ago. It does no harm; the next pass
 	// retries.
 	KeepEnded bool
+	// Verifiers are the registered verifiers that may accept the key's records. They matter only while IsWithdrawalOpen.
+	Verifiers propagation.View
+	// WithdrawnAt is when this instance got the API server's answer to its last write that withdrew a revision of the key; zero for none.
+	WithdrawnAt time.Time
+	// ReportedAt is when this instance last wrote the key's status; zero for never.
+	ReportedAt time.Time
 }
 
 // SecretName returns the effective name of the key's Secret.

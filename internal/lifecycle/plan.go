@@ -8,6 +8,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/gates"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
@@ -20,6 +21,8 @@ type Decision struct {
 	// Status describes the observation; it is the key's new status once there are no steps. Nil for a key that is
 	// being deleted: its status stays as it is.
 	Status *v1alpha1.DGbotAPIKeyStatus
+	// Awaited is what verifiers must reach for the last withdrawal to be confirmed; nil if none waits.
+	Awaited *propagation.Awaited
 	// Wake is when to plan again although nothing has been seen to change; zero for never.
 	Wake time.Time
 }
@@ -32,6 +35,7 @@ func Plan(o Observation, now time.Time) Decision {
 	}
 	issue := p.Issue()
 	c := changes.Of(p, issue)
+	markWithdrawals(p, o.Key.Status.Propagation, &c)
 	var d Decision
 	for _, a := range c.Amendments {
 		d.Steps = append(d.Steps, a.AmendRecord)
@@ -48,7 +52,9 @@ func Plan(o Observation, now time.Time) Decision {
 	if issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Rejection == nil {
 		d.Steps = append(d.Steps, steps.RepairSecret{})
 	}
-	d.Status = statusOf(p, &o.Key.Status)
+	followed := propagationOf(p, &o)
+	d.Status = statusOf(p, &o.Key.Status, followed, &o.Verifiers)
+	d.Awaited = propagation.AwaitedBy(followed, p.Owned)
 	d.Wake = p.Next
 	return d
 }

@@ -11,6 +11,7 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/audit"
 	"dgbot.io/key-operator/internal/lifecycle/changes"
 	"dgbot.io/key-operator/internal/lifecycle/gates"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/status"
@@ -21,15 +22,17 @@ import (
 // plan takes to be carried out.
 const maxPreviousShown = 32
 
-// statusOf describes the observation. What it says depends on the old status in three things only: when a condition last
-// changed, requests that were handled and are no longer asked for, and the last use of revisions whose records are gone.
-func statusOf(p *gates.Gated, old *v1alpha1.DGbotAPIKeyStatus) *v1alpha1.DGbotAPIKeyStatus {
+// statusOf describes the observation. What it says depends on the old status in four things only: when a condition last
+// changed, requests that were handled and are no longer asked for, the last use of revisions whose records are gone, and how far
+// verifiers have followed.
+func statusOf(p *gates.Gated, old *v1alpha1.DGbotAPIKeyStatus, followed *v1alpha1.Propagation, verifiers *propagation.View) *v1alpha1.DGbotAPIKeyStatus {
 	s := &v1alpha1.DGbotAPIKeyStatus{
 		ObservedGeneration: p.Generation,
-		Conditions:         conditionsOf(p),
+		Conditions:         conditionsOf(p, followed, verifiers),
 		NextRotationAt:     status.NextRotation(p),
 		LastHandledRequest: status.Handled(p.Known),
 		Audit:              p.Audit.Shown,
+		Propagation:        followed,
 		Binding:            old.Binding,
 		LastUsedAt:         p.LastUseOfAny(),
 		TrackedSince:       p.TrackedSince(),
@@ -66,7 +69,7 @@ func describe(p *gates.Gated, record *revisions.Revision) *v1alpha1.RevisionStat
 	}
 }
 
-func conditionsOf(p *gates.Gated) []metav1.Condition {
+func conditionsOf(p *gates.Gated, followed *v1alpha1.Propagation, verifiers *propagation.View) []metav1.Condition {
 	c := report.NewConditions(p.Was.Conditions, p.Generation, p.Now)
 	ready, reason, message := readyOf(p)
 	c.Set(v1alpha1.ReadyCondition, ready, reason, message)
@@ -83,6 +86,8 @@ func conditionsOf(p *gates.Gated) []metav1.Condition {
 	c.WhileTrue(v1alpha1.RequestPendingCondition, reason != "", reason, status.PendingMessage(p.Known))
 	reason, message = audit.Unused(p.Known, p.Audit.Shown)
 	c.WhileTrue(v1alpha1.UnusedCondition, reason != "", reason, message)
+	reason, message = propagation.Condition(followed, verifiers)
+	c.WhileTrue(v1alpha1.PropagationPendingCondition, reason != "", reason, message)
 	if len(p.Failed) > 0 {
 		// Whether these are still so is unknown. They stay as they were reported last.
 		return c.List

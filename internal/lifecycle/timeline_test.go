@@ -45,19 +45,22 @@ func TestPlan_TimelineOfAKey(t *testing.T) {
 		"+102h00m amend r2: expires at +113h00m",
 		"+102h00m amend r1: expires at +108h25m")
 	life.after(time.Hour, "the key leaks", func() { key.Spec.Rotation.RevokeIssuedBefore = life.time() },
-		"+103h00m amend r2: Revoked",
-		"+103h00m amend r1: Revoked",
+		"+103h00m amend r2: Revoked, withdrawn",
+		"+103h00m amend r1: Revoked, withdrawn",
 		"+103h00m issue r4 (Revocation)",
-		"+103h00m amend r3: Revoked, superseded by r4, expires at +115h00m")
+		"+103h00m amend r3: Revoked, superseded by r4, expires at +115h00m, withdrawn")
 	life.after(time.Hour, "another tool deletes the Secret", func() { life.sim.Secret = revisions.Secret{State: revisions.SecretAbsent} },
 		"+104h00m issue r5 (SecretLost)",
 		"+104h00m amend r4: superseded by r5, expires at +116h00m")
 	life.after(time.Hour, "the key is disabled", func() { key.Spec.State = v1alpha1.StateDisabled },
-		"+105h00m amend r5: Disabled",
-		"+105h00m amend r4: Disabled")
+		"+105h00m amend r5: Disabled, withdrawn",
+		"+105h00m amend r4: Disabled, withdrawn")
 	life.after(20*time.Hour, "the key is enabled", func() { key.Spec.State = v1alpha1.StateActive },
-		"+125h00m amend r5: Active",
-		"+125h00m amend r4: Active") // which has expired: its state follows all the same
+		"+125h00m amend r3: the withdrawal is taken back",
+		"+125h00m amend r2: the withdrawal is taken back",
+		"+125h00m amend r1: the withdrawal is taken back",
+		"+125h00m amend r5: Active, the withdrawal is taken back",
+		"+125h00m amend r4: Active, the withdrawal is taken back") // which has expired: its state follows all the same
 	life.after(time.Hour, "the key is to expire", func() { key.Spec.ExpiresAt = &metav1.Time{Time: life.sim.Now.Add(5 * time.Hour)} },
 		"+126h00m amend r5: expires at +131h00m")
 	life.after(10*time.Hour, "the key expires", nil)
@@ -145,6 +148,13 @@ func (l *timeline) describe(step steps.Step) string {
 		}
 		if s.NotAfter != nil {
 			changes = append(changes, "expires at "+since(s.NotAfter.Time))
+		}
+		switch {
+		case s.WithdrawnAt == nil:
+		case *s.WithdrawnAt == "":
+			changes = append(changes, "the withdrawal is taken back")
+		default:
+			changes = append(changes, "withdrawn")
 		}
 		text = fmt.Sprintf("amend %s: %s", s.Name[strings.LastIndex(s.Name, "r"):], strings.Join(changes, ", "))
 	default:

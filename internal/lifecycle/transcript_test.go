@@ -75,8 +75,8 @@ func (t *transcript) step(step steps.Step) {
 	case steps.IssueRevision:
 		t.issue(&s)
 	case steps.AmendRecord:
-		t.fact("amend", fmt.Sprintf("%s %s state=%s notAfter=%s label=%q chatbot=%s scopes=%s supersededBy=%d audit=%s version=%s",
-			s.Name, s.UID, s.State, asJSON(s.NotAfter), s.Label, asJSON(s.ChatbotID), asJSON(s.Scopes), s.SupersededBy, asJSON(s.Audit), s.Version))
+		t.fact("amend", fmt.Sprintf("%s %s state=%s notAfter=%s label=%q chatbot=%s scopes=%s supersededBy=%d audit=%s withdrawnAt=%s version=%s",
+			s.Name, s.UID, s.State, asJSON(s.NotAfter), s.Label, asJSON(s.ChatbotID), asJSON(s.Scopes), s.SupersededBy, asJSON(s.Audit), asJSON(s.WithdrawnAt), s.Version))
 	case steps.DeleteRecord:
 		t.fact("delete", fmt.Sprintf("%s %s", s.Name, s.UID))
 	case steps.RepairSecret:

@@ -85,13 +85,13 @@ func issuesWithoutList(step steps.IssueRevision, records int) bool {
 // plan has bound to a version depends on uses, and a list shows the latest.
 func onlySupersedes(step steps.AmendRecord) bool {
 	rest := step
-	rest.SupersededBy, rest.NotAfter = 0, nil
+	rest.SupersededBy, rest.NotAfter, rest.WithdrawnAt = 0, nil, nil
 	return step.SupersededBy != 0 && rest.IsEmpty() && step.Version == ""
 }
 
 // onlyRevokes reports whether a change revokes a revision, and says at most by which one it is superseded.
 func onlyRevokes(step steps.AmendRecord) bool {
 	rest := step
-	rest.State, rest.SupersededBy, rest.NotAfter = "", 0, nil
+	rest.State, rest.SupersededBy, rest.NotAfter, rest.WithdrawnAt = "", 0, nil, nil
 	return step.State == v1alpha1.StateRevoked && rest.IsEmpty()
 }

@@ -35,7 +35,7 @@ func WithdrawnByState(o Observation, now time.Time) []steps.AmendRecord {
 	var withdrawn []steps.AmendRecord
 	for _, amend := range amendmentsOf(o, now) {
 		if amend.State != "" {
-			withdrawn = append(withdrawn, steps.AmendRecord{Name: amend.Name, UID: amend.UID, State: amend.State})
+			withdrawn = append(withdrawn, steps.AmendRecord{Name: amend.Name, UID: amend.UID, State: amend.State, WithdrawnAt: amend.WithdrawnAt})
 		}
 	}
 	return withdrawn

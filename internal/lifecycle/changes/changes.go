@@ -18,6 +18,12 @@ type Amendment struct {
 	steps.AmendRecord
 }
 
+// NewAmendment returns a change of a revision.
+func NewAmendment(of *revisions.Revision, step steps.AmendRecord) Amendment { return Amendment{of, step} }
+
+// Revision returns the one that is changed, as it was.
+func (a *Amendment) Revision() *revisions.Revision { return a.of }
+
 // Apply returns revisions as the amendments make them. Those that were given do not change: conclusions may have been drawn from them. What only
 // API keys have follows the key, and no policy depends on it.
 func Apply(amendments []Amendment, to []*revisions.Revision) []*revisions.Revision {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -48,4 +49,13 @@ func SupersededBy(record *v1alpha1.DGbotAPIKeyRecord) int64 {
 		return 0
 	}
 	return n
+}
+
+// WithdrawnAt returns when the operator withdrew the revision of a record while it was valid; zero if it did not.
+func WithdrawnAt(record *v1alpha1.DGbotAPIKeyRecord) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, record.Annotations[v1alpha1.WithdrawnAtAnnotation])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }

@@ -4,6 +4,8 @@
 package revisions
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -37,6 +39,9 @@ type Revision struct {
 	// SupersededBy is the number of the published revision that superseded it; 0 if none has.
 	SupersededBy int64
 
+	// WithdrawnAt is when the operator withdrew the revision while it was valid; zero if it did not. Of API keys only.
+	WithdrawnAt time.Time
+
 	// Label, ChatbotID, Scopes, LastUsedAt, Resolution and Mark are of API keys only.
 	Label      string
 	ChatbotID  string
@@ -61,7 +66,7 @@ func Of(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) *Revision
 		Number: record.Spec.Revision, Name: record.Name, UID: record.UID, Version: record.ResourceVersion,
 		ID: record.Spec.KeyID, Hash: record.Spec.Hash, Cause: record.Spec.Cause,
 		IssuedAt: record.Spec.IssuedAt, CreatedAt: record.CreationTimestamp, NotAfter: record.Spec.NotAfter, State: record.Spec.State,
-		SupersededBy: SupersededBy(record),
+		SupersededBy: SupersededBy(record), WithdrawnAt: WithdrawnAt(record),
 		Label:        record.Spec.Label, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
 		LastUsedAt: record.Status.LastUsedAt, Resolution: record.Status.Resolution, Mark: MarkOf(record),
 		NameNumber: numberInName(key, record.Name),

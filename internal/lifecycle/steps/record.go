@@ -64,10 +64,17 @@ func (a AmendRecord) ApplyTo(record *v1alpha1.DGbotAPIKeyRecord) {
 		}
 		record.Annotations[v1alpha1.SupersededByAnnotation] = strconv.FormatInt(a.SupersededBy, 10)
 	}
-	if a.Audit != nil {
-		delete(record.Annotations, v1alpha1.AuditAnnotation)
-		if *a.Audit != "" {
-			metav1.SetMetaDataAnnotation(&record.ObjectMeta, v1alpha1.AuditAnnotation, *a.Audit)
-		}
+	annotate(record, v1alpha1.AuditAnnotation, a.Audit)
+	annotate(record, v1alpha1.WithdrawnAtAnnotation, a.WithdrawnAt)
+}
+
+// annotate sets an annotation of a record; nil leaves it, and an empty value removes it.
+func annotate(record *v1alpha1.DGbotAPIKeyRecord, name string, value *string) {
+	switch {
+	case value == nil:
+	case *value == "":
+		delete(record.Annotations, name)
+	default:
+		metav1.SetMetaDataAnnotation(&record.ObjectMeta, name, *value)
 	}
 }

@@ -53,6 +53,9 @@ type AmendRecord struct {
 	SupersededBy int64
 	// Audit is what the audit notes on the record, a revisions.AuditMark; empty for nothing any more.
 	Audit *string
+	// WithdrawnAt is set where the change withdraws a revision that is valid, or takes that back: the time as the record's annotation has it;
+	// empty to remove it.
+	WithdrawnAt *string
 	// Version is the resourceVersion that the record must still have; any where it is empty. With WhenUnused, and for an audit, a use that was
 	// reported since would make it another decision.
 	Version string
@@ -77,5 +80,5 @@ func (RepairSecret) isStep() {}
 
 // IsEmpty reports whether the step changes nothing.
 func (a AmendRecord) IsEmpty() bool {
-	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0 && a.Audit == nil
+	return a.State == "" && a.NotAfter == nil && a.Label == "" && a.ChatbotID == nil && a.Scopes == nil && a.SupersededBy == 0 && a.Audit == nil && a.WithdrawnAt == nil
 }
