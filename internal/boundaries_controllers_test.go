@@ -23,11 +23,11 @@ func controllerBoundaries() map[string]boundary {
 		"controllers/apikeys":       rule(rooms[:len(rooms)-1], lifecycle, apikey, module+"/internal/continuity", metrics, "golang.org/x/sync/errgroup"),
 		"controllers/chatbots":      rule(rooms[:len(rooms)-1], lifecycle, identity, apikey, metrics),
 		"controllers/environments":  rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/environments", lifecycle+"/report", lifecycle+"/schedule"),
-		"controllers/leases":        rule(rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/tracking"),
+		"controllers/leases":        rule(rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/tracking", module+"/internal/registration"),
 		"controllers/records":       rule(rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/standing", metrics),
 		"controllers/objectmetrics": rule(lifecycle+"/revisions", lifecycle+"/standing", lifecycle+"/steps", metrics, "github.com/prometheus/client_model"),
 
-		"controllers/internal/caching":     rule(rooms+"read", rooms+"reservation", module+"/internal/continuity", "github.com/go-logr/logr"),
+		"controllers/internal/caching":     rule(rooms+"read", rooms+"reservation", module+"/internal/continuity", module+"/internal/registration", "github.com/go-logr/logr"),
 		"controllers/internal/published":   rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"write", lifecycle+"/effective", lifecycle+"/report", lifecycle+"/revisions", lifecycle+"/standing"),
 		"controllers/internal/queue":       rule(module + "/internal/fairness"),
 		"controllers/internal/ranks":       rule(rooms+"queue", rooms+"read", rooms+"rules", lifecycle+"/effective"),

@@ -36,6 +36,12 @@ var Annotations = []string{
 	v1alpha1.RevokeIssuedBeforeAnnotation,
 	v1alpha1.KeptAtAnnotation,
 	v1alpha1.TrackedSinceAnnotation,
+	v1alpha1.WithdrawnAtAnnotation,
+}
+
+// registrationAnnotations are the annotations that reconcilers read from the cached Lease of a registered verifier, besides Annotations.
+var registrationAnnotations = []string{
+	v1alpha1.MaxStalenessAnnotation, v1alpha1.OnStaleAnnotation, v1alpha1.RegisteredByAnnotation, v1alpha1.StoppedAnnotation,
 }
 
 // Labels are the labels that reconcilers read from a cache, or select cached objects by. A Namespace keeps all of its labels up to
@@ -58,10 +64,11 @@ func Strip(object any) (any, error) {
 	accessor.SetManagedFields(nil)
 	accessor.SetFinalizers(nil)
 	accessor.SetGenerateName("")
-	accessor.SetAnnotations(Only(accessor.GetAnnotations(), Annotations))
+	allLabels, annotations := accessor.GetLabels(), accessor.GetAnnotations()
+	accessor.SetAnnotations(Only(annotations, Annotations))
 	accessor.SetOwnerReferences(StrippedOwners(accessor.GetOwnerReferences()))
 	if metadata, ok := object.(*metav1.PartialObjectMetadata); !ok || metadata.Kind != "Namespace" {
-		accessor.SetLabels(Only(accessor.GetLabels(), Labels))
+		accessor.SetLabels(Only(allLabels, Labels))
 	} else if hasTooManyLabels(metadata.Labels) {
 		metadata.Labels = map[string]string{tooManyLabels: ""}
 	}
@@ -71,6 +78,7 @@ func Strip(object any) (any, error) {
 	case *coordinationv1.Lease:
 		// These are texts of any length.
 		object.Spec.HolderIdentity, object.Spec.PreferredHolder, object.Spec.Strategy = nil, nil, nil
+		keepRegistration(object, allLabels, annotations)
 	case *v1alpha1.DGbotAPIKey:
 		if secret := object.Spec.Secret; secret != nil {
 			secret.Template = Template(secret.Template)
@@ -81,6 +89,34 @@ func Strip(object any) (any, error) {
 		}
 	}
 	return object, nil
+}
+
+// maxObservedVersions is the length in bytes up to which the observed versions of a registered verifier are cached as they are. Policy
+// dgbot-verifiers accepts no longer annotations. A verifier with a longer text counts as one that observed nothing.
+const maxObservedVersions = 64 << 10
+
+// keepRegistration puts back into a stripped Lease by which a verifier registers what package registration reads of it. Its observed
+// versions have a part for each of the verifier's watches, and may thus be longer than other values.
+func keepRegistration(lease *coordinationv1.Lease, allLabels, annotations map[string]string) {
+	value, registered := allLabels[v1alpha1.VerifierLabel]
+	if !registered {
+		return
+	}
+	if lease.Labels == nil {
+		lease.Labels = map[string]string{}
+	}
+	lease.Labels[v1alpha1.VerifierLabel] = stripValue(value)
+	kept := Only(annotations, slices.Concat(Annotations, registrationAnnotations))
+	if observed, ok := annotations[v1alpha1.ObservedVersionsAnnotation]; ok {
+		if len(observed) > maxObservedVersions {
+			observed = hashOf([]byte(observed))
+		}
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[v1alpha1.ObservedVersionsAnnotation] = observed
+	}
+	lease.Annotations = kept
 }
 
 // maxCachedTemplate is how many bytes the names and values of a Secret template may have to be cached as they are. A template may have

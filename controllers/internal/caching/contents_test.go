@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/read"
 	"dgbot.io/key-operator/controllers/internal/reservation"
+	"dgbot.io/key-operator/internal/registration"
 )
 
 // largeMetadata is metadata as a user can make it: all that the operator reads, each value and each list far too large.
@@ -148,6 +150,61 @@ func TestStripForCache_KeepsWhatIsRead(t *testing.T) {
 	}
 }
 
+// TestStripForCache_KeepsRegistrations: package registration reads from the cache what the verifier wrote.
+func TestStripForCache_KeepsRegistrations(t *testing.T) {
+	observed := map[registration.Watch]string{{}: "48213"}
+	for i := range 300 { // more than 512 characters, and less than 64 KiB
+		observed[registration.Watch{Namespace: fmt.Sprintf("team-%d", i), Environment: "production"}] = "48213"
+	}
+	said := registration.Registration{
+		Observed: observed, MaxStaleness: 2 * time.Minute, RegisteredBy: "system:serviceaccount:dgbot-system:dgbot-verifier", Stopped: true,
+	}
+	renewed := metav1.NewMicroTime(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC))
+	lease := &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{RenewTime: &renewed}}
+	said.Annotate(lease, renewed.Time)
+	lease.Labels["app"], lease.Annotations["other"] = "crm", "x"
+	for pass := range 2 { // a list is stripped page by page, and then by the informer
+		if _, err := Strip(lease); err != nil {
+			t.Fatal(err)
+		}
+		if got := registration.Of(lease); !reflect.DeepEqual(got, said) || !registration.IsLease(lease) || !lease.Spec.RenewTime.Equal(&renewed) {
+			t.Errorf("pass %d: the cached Lease says %+v", pass, got)
+		}
+		if len(lease.Labels) != 1 || len(lease.Annotations) != 5 {
+			t.Errorf("pass %d: labels %v, annotations %v", pass, lease.Labels, lease.Annotations)
+		}
+	}
+}
+
+// TestStripForCache_BoundsRegistrations: a text that exceeds the limit is not cached, and makes nothing of the verifier look better.
+func TestStripForCache_BoundsRegistrations(t *testing.T) {
+	parts := make([]string, 0, 5_000)
+	for i := range cap(parts) {
+		parts = append(parts, fmt.Sprintf("namespace-%d/production=48213", i))
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: largeMetadata()}
+	lease.Labels[v1alpha1.VerifierLabel] = "true"
+	for _, name := range registrationAnnotations {
+		lease.Annotations[name] = strings.Repeat("x", 200_000)
+	}
+	lease.Annotations[v1alpha1.ObservedVersionsAnnotation] = strings.Join(parts, ",")
+	if _, err := Strip(lease); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := registration.Of(lease)
+	if len(text) > 4096 || !registration.IsLease(lease) || !r.InScope("support", "production") || r.ObservedOf("support", "production") != "" || !r.Serves {
+		t.Errorf("%d bytes are cached, which say %+v", len(text), r)
+	}
+	ordinary := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.ObservedVersionsAnnotation: "*/*=7"}}}
+	if _, err := Strip(ordinary); err != nil || len(ordinary.Annotations) != 0 {
+		t.Errorf("a Lease without the label keeps %v (%v)", ordinary.Annotations, err)
+	}
+}
+
 // TestSelectsNamespace_SelectsNoneWithTooManyLabels: the answer is the same for the Namespace and for what the cache has of it.
 func TestSelectsNamespace_SelectsNoneWithTooManyLabels(t *testing.T) {
 	for n, want := range map[int]bool{1: true, 200: true, 400: false, 20_000: false} {
@@ -182,9 +239,13 @@ func TestStripValue_TellsValuesApart(t *testing.T) {
 	}
 }
 
-// TestCachedNames_CoverAllNames: a label or annotation of this API is either cached, or listed here because it is only read live.
+// TestCachedNames_CoverAllNames: a label or annotation of this API is cached on all objects or on the Leases of verifiers, or listed
+// here because it is only read live.
 func TestCachedNames_CoverAllNames(t *testing.T) {
-	live := []string{v1alpha1.AbandonedAnnotation, v1alpha1.RevisionAnnotation, v1alpha1.TemplateAnnotation}
+	elsewhere := slices.Concat(registrationAnnotations, []string{
+		v1alpha1.VerifierLabel, v1alpha1.ObservedVersionsAnnotation, // keepRegistration keeps these on Leases alone
+		v1alpha1.AbandonedAnnotation, v1alpha1.RevisionAnnotation, v1alpha1.TemplateAnnotation, // read live
+	})
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "..", "api", "v1alpha1", "names.go"), nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +266,7 @@ func TestCachedNames_CoverAllNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		found++
-		if !slices.Contains(slices.Concat(live, Annotations, Labels), value) {
+		if !slices.Contains(slices.Concat(elsewhere, Annotations, Labels), value) {
 			t.Errorf("%s (%s) would be missing from every cached object: add it to Annotations or Labels, or here", name, value)
 		}
 		return true
