@@ -116,7 +116,7 @@ func TestSeriesSayWhatIsTheMatter(t *testing.T) {
 	}{
 		"disabled": {
 			func(w *fixture) { w.edit(func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateDisabled }) },
-			[]string{"ready_status False 1", "ready_status True 0", "abnormal_condition Stalled Disabled 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 0"},
+			[]string{"ready_status False 1", "ready_status True 0", "abnormal_condition Stalled Disabled 1", "abnormal_condition PropagationPending VerifiersUnknown 1", "last_rotation_timestamp_seconds FirstIssue", "verifying_revisions 0"},
 		},
 		"an unreadable request": {
 			func(w *fixture) {

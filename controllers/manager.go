@@ -19,6 +19,7 @@
 //	ranks         the rank of a key in its environment
 //	reservation   the ConfigMap that reserves a chatbot ID
 //	rules         what the rules of an environment refer to
+//	verifiers     the registered verifiers, and the keys that wait for them
 //
 // A controller observes, has internal/lifecycle plan, applies the plan, and reports. It decides nothing about keys itself. The order of
 // writes is the point: a key is in a record before it is in the Secret, the Secret is written with the resourceVersion that was read before
@@ -55,6 +56,7 @@ import (
 	"dgbot.io/key-operator/controllers/chatbots"
 	"dgbot.io/key-operator/controllers/environments"
 	"dgbot.io/key-operator/controllers/internal/caching"
+	"dgbot.io/key-operator/controllers/internal/verifiers"
 	"dgbot.io/key-operator/controllers/leases"
 	"dgbot.io/key-operator/controllers/objectmetrics"
 	"dgbot.io/key-operator/controllers/records"
@@ -205,12 +207,19 @@ func addReconcilers(mgr ctrl.Manager, caches *caching.Caches, now clock.PassiveC
 	if err := forRecords.SetupWithManager(mgr, concurrency); err != nil {
 		return fmt.Errorf("setting up the record controller: %w", err)
 	}
+	registered := &verifiers.Registry{
+		Live: live, Namespace: options.UsageNamespace, RecordNamespace: options.WatchNamespaces.first(), Clock: now, Silence: clock.RealClock{},
+	}
+	if err := registered.AddTo(mgr); err != nil {
+		return err
+	}
 	forKeys := &apikeys.Reconciler{
 		Client:   cached,
 		Live:     live,
 		Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy),
 		Clock:    now,
 
+		Verifiers:      registered,
 		UsageNamespace: options.UsageNamespace, RequireEnvironment: options.RequireEnvironment,
 	}
 	forEnvironments := &environments.Reconciler{Client: cached, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Clock: now}

@@ -39,3 +39,11 @@ func (n *Namespaces) Set(list string) error {
 	}
 	return nil
 }
+
+// first returns one of the namespaces; empty for all.
+func (n Namespaces) first() string {
+	if len(n) == 0 {
+		return ""
+	}
+	return n[0]
+}

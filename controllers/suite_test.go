@@ -20,6 +20,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/apikeys"
+	"dgbot.io/key-operator/controllers/internal/verifiers"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
@@ -74,6 +75,7 @@ func newFixture(t *testing.T) *fixture {
 func (w *fixture) operator(writes client.Client) *apikeys.Reconciler {
 	return &apikeys.Reconciler{
 		Client: writes, Live: live, Recorder: clientevents.NewFakeRecorder(1000), Clock: w.clock,
+		Verifiers:      &verifiers.Registry{Live: live, Namespace: w.Name, Clock: w.clock, Silence: w.clock},
 		UsageNamespace: w.Name, RequireEnvironment: w.requireEnvironment,
 	}
 }

@@ -34,6 +34,7 @@ func controllerBoundaries() map[string]boundary {
 		"controllers/internal/read":        rule(lifecycle+"/report", apikey),
 		"controllers/internal/reservation": rule(identity),
 		"controllers/internal/rules":       rule(rooms+"caching", rooms+"read", lifecycle+"/schedule"),
+		"controllers/internal/verifiers":   rule(rooms+"read", lifecycle+"/propagation", module+"/internal/registration", metrics),
 		"controllers/internal/write":       rule(rooms+"read", lifecycle+"/report", lifecycle+"/steps", apikey, metrics),
 	}
 }

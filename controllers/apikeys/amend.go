@@ -59,6 +59,9 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.Amend
 		return fmt.Errorf("changing record %s: %w", step.Name, err)
 	}
 	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
+	if step.WithdrawnAt != nil && *step.WithdrawnAt != "" {
+		r.noteWithdrawal(seen.Key, record)
+	}
 	for i := range seen.Records {
 		if seen.Records[i].UID == record.UID {
 			seen.Records[i] = *record
@@ -113,6 +116,9 @@ func amendment(step steps.AmendRecord) ([]byte, error) {
 	}
 	if step.Audit != nil {
 		annotations[v1alpha1.AuditAnnotation] = cleared(*step.Audit)
+	}
+	if step.WithdrawnAt != nil {
+		annotations[v1alpha1.WithdrawnAtAnnotation] = cleared(*step.WithdrawnAt)
 	}
 	if len(annotations) > 0 {
 		metadata["annotations"] = annotations

@@ -33,6 +33,8 @@ type keyMemory struct {
 	doubts []doubt
 	// recorded is the uid of the key for which this manager created a record, or tried to; empty for none.
 	recorded types.UID
+	// withdrawn is when the API server had answered the last write that withdrew a revision; zero for none.
+	withdrawn time.Time
 	// postponed is the cut-off of a revocation whose report was left to a later pass; nil for none.
 	postponed *metav1.Time
 }
@@ -97,6 +99,19 @@ func (m *memory) rememberReport(key types.NamespacedName, report written) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.of(key).reported = report
+}
+
+func (m *memory) rememberWithdrawal(key types.NamespacedName, at time.Time) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.of(key).withdrawn = at
+}
+
+// lastWithdrawal returns when a revision of the key was last withdrawn, and when its status was last written; zero for never.
+func (m *memory) lastWithdrawal(key types.NamespacedName) (withdrawn, reported time.Time) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.of(key).withdrawn, m.of(key).reported.at
 }
 
 // rememberRecord notes that a key has a record, or may have one.

@@ -26,10 +26,15 @@ var (
 		Name: "dgbot_apikey_audit_stages_total",
 		Help: "Keys that the audit has found unused, disabled or revoked, by the stage that they came to.",
 	}, []string{"stage"})
+	confirmed = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "dgbot_withdrawal_confirmed_seconds",
+		Help:    "Time from the write of a withdrawal until every registered verifier rejected what was withdrawn.",
+		Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180, 600},
+	})
 )
 
 func init() {
-	metrics.Registry.MustRegister(issued, unpublished, damped, audited)
+	metrics.Registry.MustRegister(issued, unpublished, damped, audited, confirmed)
 	// A series that appears with its first count has not increased, for increase() and rate(): the first lost Secret
 	// would go unnoticed. So all of them are there from the start.
 	for _, cause := range []v1alpha1.Cause{

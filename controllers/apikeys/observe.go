@@ -213,6 +213,7 @@ func (r *Reconciler) complete(ctx context.Context, isLive bool, key *v1alpha1.DG
 	} else {
 		r.describeSecret(ctx, seen, look.facts)
 	}
+	r.observeVerifiers(ctx, seen)
 	return seen
 }
 

@@ -171,6 +171,7 @@ func (o *observed) secretVersion() string {
 func checkWritten(record, wanted *v1alpha1.DGbotAPIKeyRecord, how string) error {
 	if equality.Semantic.DeepEqual(record.Spec, wanted.Spec) && revisions.SupersededBy(record) == revisions.SupersededBy(wanted) &&
 		record.Annotations[v1alpha1.AuditAnnotation] == wanted.Annotations[v1alpha1.AuditAnnotation] &&
+		record.Annotations[v1alpha1.WithdrawnAtAnnotation] == wanted.Annotations[v1alpha1.WithdrawnAtAnnotation] &&
 		standing.Of(record).Owned == standing.Of(wanted).Owned {
 		return nil
 	}

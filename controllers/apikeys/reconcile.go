@@ -24,6 +24,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/queue"
 	"dgbot.io/key-operator/controllers/internal/ranks"
 	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/controllers/internal/verifiers"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle"
 	"dgbot.io/key-operator/internal/lifecycle/report"
@@ -51,6 +52,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// SecretCheckInterval is how often Secrets are looked at where they may not be watched; zero where they are.
 	SecretCheckInterval time.Duration
+	// Verifiers knows the registered verifiers.
+	Verifiers *verifiers.Registry
 	// UsageNamespace is the namespace of the usage Leases.
 	UsageNamespace string
 	// RequireEnvironment holds back the first issue of a key whose environment has no DGbotEnvironment.
@@ -71,16 +74,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	if seen == nil {
 		r.memory.forget(request.NamespacedName)
+		r.Verifiers.Forget(request.NamespacedName)
 		r.attempts.Forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
 	older, since := r.memory.olderThanReport(seen.Key, r.Clock.Now())
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
-		return ctrl.Result{RequeueAfter: cacheLag}, nil
+		return ctrl.Result{RequeueAfter: lagOf(decision)}, nil
 	}
 	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) ||
-		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) {
+		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) ||
+		endsPropagation(decision.Status, seen.Key) {
 		rejections := r.withdrawCached(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.converge(ctx, request.NamespacedName, seen.usableForSnapshot(decision), rejections)
@@ -97,6 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.report(ctx, seen, decision); err != nil {
 		return write.Result(err)
 	}
+	r.await(seen.Key, decision)
 	wake := r.wake(seen, decision.Wake)
 	if wake.IsZero() {
 		return ctrl.Result{RequeueAfter: queue.MaxWait}, nil
@@ -148,6 +154,7 @@ func (o *observed) answerFor(listed *observed) *report.Rejection {
 // does not depend on the write.
 func (r *Reconciler) planAndApply(ctx context.Context, seen *observed) (lifecycle.Decision, error) {
 	for range maxPlans {
+		r.observeVerifiers(ctx, seen)
 		decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
 		planned, err := r.stepsToApply(seen, decision)
 		if err != nil || len(planned) == 0 {

@@ -56,6 +56,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, key *v1alpha1.DGbotAPIKey,
 		if putOff(status) && !putOff(&key.Status) {
 			damped.Inc()
 		}
+		if is, was := status.Propagation, key.Status.Propagation; is != nil && is.ConfirmedAt != nil && (was == nil || !is.ConfirmedAt.Equal(was.ConfirmedAt)) {
+			confirmed.Observe(is.ConfirmedAt.Sub(is.WrittenAt.Time).Seconds())
+		}
 		if stage := environments.StageOf(status); stage != "" && stage != environments.StageOf(&key.Status) {
 			audited.WithLabelValues(string(stage)).Inc()
 		}

@@ -15,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/controllers/internal/caching"
@@ -44,7 +46,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	r.slow.Capacity = write.CapacityOf(concurrency)
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(queue.IgnoreStatusChanges())).
-		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord()).
+		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord(), builder.WithPredicates(r.notingVersions())).
+		WatchesRawSource(source.Func(r.wakeConfirmed)).
 		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOfChatbot), builder.WithPredicates(ofChatbotID())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.keysOfReservation), builder.WithPredicates(ofReservations())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).
@@ -135,6 +138,14 @@ func wakeKeyOfRecord() handler.EventHandler {
 			}
 		},
 	}
+}
+
+// notingVersions lets every event pass, and notes up to which version this instance has seen records.
+func (r *Reconciler) notingVersions() predicate.Predicate {
+	return predicate.NewPredicateFuncs(func(record client.Object) bool {
+		r.Verifiers.NoteVersion(record.GetResourceVersion())
+		return true
+	})
 }
 
 // keysNaming returns the keys that publish under a Secret's name. The caller must not change them.

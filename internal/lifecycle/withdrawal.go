@@ -27,9 +27,10 @@ func markWithdrawals(p *gates.Gated, was *v1alpha1.Propagation, c *changes.Chang
 	for _, amendments := range [][]changes.Amendment{c.Amendments, c.AfterIssue} {
 		for i := range amendments {
 			a := &amendments[i]
-			before, after := admission(p, a)
+			before, after := admission(a, p.Now)
+			soonBefore, soonAfter := admission(a, p.Now.Add(atOnce))
 			reactivates = reactivates || !before && after
-			if before && !after && !isUnpublished(p, a.Revision()) {
+			if (before && !after || soonBefore && !soonAfter) && !isUnpublished(p, a.Revision()) {
 				a.WithdrawnAt = &at
 			}
 		}
@@ -60,9 +61,13 @@ func withdrawalTime(was *v1alpha1.Propagation, now time.Time) string {
 	return propagation.At(was, now).Format(metav1.RFC3339Micro)
 }
 
-// admission reports whether a verifier accepts a revision before and after a change. Asking does not make the key be planned again.
-func admission(p *gates.Gated, a *changes.Amendment) (before, after bool) {
-	h := instant.Horizon{Now: p.Now}
+// atOnce is how far in the future an end may be that was asked for at once: a revision that serves a request counts as issued in the second after
+// it, and without an overlap the earlier one ends then.
+const atOnce = time.Second
+
+// admission reports whether a verifier accepts a revision at a time, before and after a change. Asking does not make the key be planned again.
+func admission(a *changes.Amendment, at time.Time) (before, after bool) {
+	h := instant.Horizon{Now: at}
 	amended := changes.Apply([]changes.Amendment{*a}, []*revisions.Revision{a.Revision()})
 	return a.Revision().IsAdmitted(&h), amended[0].IsAdmitted(&h)
 }

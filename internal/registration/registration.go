@@ -7,7 +7,6 @@ package registration
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -138,8 +137,8 @@ func (r *Registration) InScope(namespace, environment string) bool {
 // ObservedOf returns the version up to which every watch has been applied that covers a namespace and environment; empty for none.
 func (r *Registration) ObservedOf(namespace, environment string) string {
 	lowest := ""
-	for _, watch := range slices.SortedFunc(maps.Keys(r.Observed), func(a, b Watch) int { return cmp.Compare(a.String(), b.String()) }) {
-		if version := r.Observed[watch]; watch.Covers(namespace, environment) && (lowest == "" || Reaches(lowest, version)) {
+	for watch, version := range r.Observed {
+		if watch.Covers(namespace, environment) && (lowest == "" || Reaches(lowest, version)) {
 			lowest = version
 		}
 	}

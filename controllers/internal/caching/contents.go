@@ -32,6 +32,7 @@ var Annotations = []string{
 	v1alpha1.OwnerAnnotation,
 	v1alpha1.SupersededByAnnotation,
 	v1alpha1.AuditAnnotation,
+	v1alpha1.WithdrawnAtAnnotation,
 	v1alpha1.RotateRequestedAtAnnotation,
 	v1alpha1.RevokeIssuedBeforeAnnotation,
 	v1alpha1.KeptAtAnnotation,

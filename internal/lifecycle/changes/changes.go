@@ -19,7 +19,9 @@ type Amendment struct {
 }
 
 // NewAmendment returns a change of a revision.
-func NewAmendment(of *revisions.Revision, step steps.AmendRecord) Amendment { return Amendment{of, step} }
+func NewAmendment(of *revisions.Revision, step steps.AmendRecord) Amendment {
+	return Amendment{of, step}
+}
 
 // Revision returns the one that is changed, as it was.
 func (a *Amendment) Revision() *revisions.Revision { return a.of }

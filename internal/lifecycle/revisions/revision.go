@@ -67,7 +67,7 @@ func Of(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) *Revision
 		ID: record.Spec.KeyID, Hash: record.Spec.Hash, Cause: record.Spec.Cause,
 		IssuedAt: record.Spec.IssuedAt, CreatedAt: record.CreationTimestamp, NotAfter: record.Spec.NotAfter, State: record.Spec.State,
 		SupersededBy: SupersededBy(record), WithdrawnAt: WithdrawnAt(record),
-		Label:        record.Spec.Label, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
+		Label: record.Spec.Label, ChatbotID: record.Spec.ChatbotID, Scopes: record.Spec.Scopes,
 		LastUsedAt: record.Status.LastUsedAt, Resolution: record.Status.Resolution, Mark: MarkOf(record),
 		NameNumber: numberInName(key, record.Name),
 	}

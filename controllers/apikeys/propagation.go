@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apikeys
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle"
+)
+
+// A withdrawal is written into records, each with a note of when that was, and then followed in status.propagation until all verifiers have
+// confirmed it (internal/lifecycle/propagation). controllers/internal/verifiers wakes the key then.
+//
+//	crash after                         what is found
+//	a record was withdrawn              its note is newer than what the status covers: a withdrawal, from now on
+//	the status was written              it has no confirmedAt: the key waits again
+//	a verifier confirmed                the same, and the first pass confirms
+
+// confirmationLag is when a key is looked at again that waits for verifiers, and that the cache shows as it was before its last status.
+const confirmationLag = 50 * time.Millisecond
+
+// lagOf returns when to look again at a key that the cache shows as it was before its last status.
+func lagOf(decision lifecycle.Decision) time.Duration {
+	if decision.Awaited != nil {
+		return confirmationLag
+	}
+	return cacheLag
+}
+
+// observeVerifiers adds to an observation what it needs to follow a withdrawal, if there is one to follow.
+func (r *Reconciler) observeVerifiers(ctx context.Context, seen *observed) {
+	if seen.Key == nil || !lifecycle.IsWithdrawalOpen(seen.Key, seen.Records) {
+		return
+	}
+	seen.WithdrawnAt, seen.ReportedAt = r.memory.lastWithdrawal(client.ObjectKeyFromObject(seen.Key))
+	seen.Verifiers = r.Verifiers.View(ctx, seen.Key.Namespace, seen.Key.Spec.Environment)
+}
+
+// noteWithdrawal remembers when the API server had answered a write that withdrew a revision, and that there is the version of its record.
+func (r *Reconciler) noteWithdrawal(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
+	r.memory.rememberWithdrawal(client.ObjectKeyFromObject(key), r.Clock.Now())
+	r.Verifiers.NoteVersion(record.ResourceVersion)
+}
+
+// await has the key woken once verifiers have confirmed its withdrawal.
+func (r *Reconciler) await(key *v1alpha1.DGbotAPIKey, decision lifecycle.Decision) {
+	name := client.ObjectKeyFromObject(key)
+	if decision.Awaited == nil {
+		r.Verifiers.Forget(name)
+		return
+	}
+	r.Verifiers.Wait(name, key.Spec.Environment, *decision.Awaited)
+}
+
+// endsPropagation reports whether a planned status says that there is no withdrawal to follow any more. A cache may lack the note of one.
+func endsPropagation(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
+	return planned != nil && planned.Propagation == nil && key.Status.Propagation != nil
+}
+
+// wakeConfirmed adds to the queue the keys whose withdrawals verifiers have confirmed.
+func (r *Reconciler) wakeConfirmed(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.Verifiers.OnConfirmed(func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) })
+	return nil
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verifiers knows the registered verifiers, and wakes keys whose withdrawals they have confirmed.
+//
+// A verifier says in its Lease up to which version it has applied the records. The Leases come from a watch; two things need more than that:
+//
+//	a verifier that has been silent for long enough counts as gone   only after the Leases were listed live: the watch may have stopped
+//	a version above all that this instance has seen of the records   only after a live list of records shows that it exists
+//
+// Silence is measured on this process's monotonic clock, from the last renewal that it saw or from its start. The time of the renewal itself is
+// the verifier's clock, and compared with nothing but the end of a revision.
+package verifiers
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
+	"dgbot.io/key-operator/internal/registration"
+)
+
+const (
+	// maxReports is how many reports of a verifier are kept, to know when it reached a version.
+	maxReports = 16
+	// renewalsMissed is the silence from which on a verifier counts as silent.
+	renewalsMissed = registration.LeaseDuration
+)
+
+// Registry knows the registered verifiers. The fields must be set before use. It is safe for concurrent use.
+type Registry struct {
+	// Live reads Leases and records from the API server.
+	Live client.Reader
+	// Namespace has the Leases.
+	Namespace string
+	// RecordNamespace is a namespace whose records may be listed; empty for all.
+	RecordNamespace string
+	// Clock tells the time of the API server.
+	Clock clock.PassiveClock
+	// Silence is the clock by which silence is measured: monotonic, as long as nothing sets it in a test.
+	Silence clock.PassiveClock
+	// Synced reports whether the Leases have been read. Nil counts as true.
+	Synced func() bool
+
+	mutex sync.Mutex
+	known map[string]*verifier
+	// version is the highest resourceVersion of records that certainly exists.
+	version string
+	// doubted is set while a verifier reports a higher one.
+	doubted bool
+	// listedAt is when the Leases were last listed live, by Silence.
+	listedAt time.Time
+	// changes counts what could confirm a withdrawal.
+	changes int
+	waiting waiting
+}
+
+// verifier is a registered verifier, as its Lease was last seen.
+type verifier struct {
+	name string
+	// version is the resourceVersion of its Lease.
+	version string
+	registration.Registration
+	reports []report
+	// heard is when its last renewal was seen, by Registry.Silence, and heardAt the same by Registry.Clock.
+	heard   time.Time
+	heardAt time.Time
+	// isDeleted is set once another hand has deleted the Lease. The process may still answer.
+	isDeleted bool
+	presence  propagation.Presence
+	since     time.Time
+}
+
+// report is what a verifier said in a renewal.
+type report struct {
+	observed map[registration.Watch]string
+	renewed  time.Time
+	seenAt   time.Time
+}
+
+// Observe notes a Lease as it is now.
+func (r *Registry) Observe(lease *coordinationv1.Lease) {
+	if !registration.IsLease(lease) {
+		r.Deleted(lease.Name)
+		return
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.observe(lease)
+	r.confirmAll()
+}
+
+func (r *Registry) observe(lease *coordinationv1.Lease) {
+	now := r.Clock.Now()
+	v := r.known[lease.Name]
+	if v == nil {
+		if r.known == nil {
+			r.known = map[string]*verifier{}
+		}
+		v = &verifier{name: lease.Name, heard: r.Silence.Now(), heardAt: now}
+		r.known[lease.Name] = v
+	}
+	if len(v.reports) > 0 && registration.Reaches(v.version, lease.ResourceVersion) {
+		return // a live list has shown more than the watch does yet
+	}
+	v.version = lease.ResourceVersion
+	renewed := time.Time{}
+	if lease.Spec.RenewTime != nil {
+		renewed = lease.Spec.RenewTime.Time
+	}
+	said := registration.Of(lease)
+	if len(v.reports) > 0 && !renewed.Equal(v.last().renewed) {
+		v.heard, v.heardAt = r.Silence.Now(), now
+		if v.presence == propagation.Gone {
+			v.presence = propagation.Present
+		}
+	}
+	v.Registration, v.isDeleted = said, false
+	if said.Stopped && v.presence != propagation.Stopped {
+		v.presence, v.since = propagation.Stopped, now
+	}
+	v.reports = append(v.reports, report{said.Observed, renewed, now})
+	if len(v.reports) > maxReports {
+		v.reports = slices.Delete(v.reports, 0, 1)
+	}
+	for _, version := range said.Observed {
+		r.doubted = r.doubted || !registration.Reaches(r.version, version)
+	}
+	r.changes++
+}
+
+func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }
+
+// Deleted notes that a Lease does not exist any more. Unless the process had stopped, another hand has deleted it, and the process counts as
+// silent until it is gone.
+func (r *Registry) Deleted(name string) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	v := r.known[name]
+	if v == nil {
+		return
+	}
+	if v.isDeleted = true; v.presence != propagation.Present {
+		delete(r.known, name)
+	}
+	r.changes++
+	r.confirmAll()
+}
+
+// NoteVersion notes a resourceVersion of a record, as a write was answered or an event has it.
+func (r *Registry) NoteVersion(version string) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if registration.IsVersion(version) && !registration.Reaches(r.version, version) {
+		r.version = version
+		r.changes++
+	}
+}
+
+// View returns what is known of the verifiers that may accept the records of a namespace and environment. Before it says that there are none, it
+// lists the Leases live.
+func (r *Registry) View(ctx context.Context, namespace, environment string) propagation.View {
+	if r.Synced != nil && !r.Synced() {
+		return propagation.View{Unreadable: true}
+	}
+	view := r.view(scope{namespace, environment})
+	if len(view.Verifiers) > 0 {
+		return view
+	}
+	if err := r.listLive(ctx); err != nil {
+		return propagation.View{Unreadable: true}
+	}
+	return r.view(scope{namespace, environment})
+}
+
+func (r *Registry) view(s scope) propagation.View {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return propagation.View{Verifiers: r.inScope(s)}
+}
+
+// inScope returns the verifiers of a scope, sorted by name. The mutex must be held.
+func (r *Registry) inScope(s scope) []propagation.Verifier {
+	var all []propagation.Verifier
+	for _, v := range r.known {
+		if v.InScope(s.namespace, s.environment) {
+			all = append(all, r.describe(v, s))
+		}
+	}
+	slices.SortFunc(all, func(a, b propagation.Verifier) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (r *Registry) describe(v *verifier, s scope) propagation.Verifier {
+	described := propagation.Verifier{Name: v.name, Presence: v.presence, Since: v.since, Serves: v.Serves}
+	for i := range v.reports {
+		said := &v.reports[i]
+		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(said, s), Renewed: said.renewed, SeenAt: said.seenAt})
+	}
+	if described.IsSilent = v.isDeleted || r.Silence.Since(v.heard) > renewalsMissed; !v.Serves {
+		described.BoundAt = v.heardAt.Add(v.MaxStaleness + registration.GoneAfter)
+	}
+	return described
+}
+
+// isSilentForLong reports whether a verifier has been silent for so long that it denies every request.
+func (r *Registry) isSilentForLong(v *verifier) bool {
+	return v.presence == propagation.Present && !v.Serves && r.Silence.Since(v.heard) > v.MaxStaleness+registration.GoneAfter
+}
+
+// Wait has a key reconciled once the verifiers of its namespace and environment reject what was withdrawn.
+func (r *Registry) Wait(key types.NamespacedName, environment string, awaited propagation.Awaited) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.waiting.put(key, scope{key.Namespace, environment}, awaited)
+	r.confirm(scope{key.Namespace, environment})
+}
+
+// Forget ends the waiting of a key.
+func (r *Registry) Forget(key types.NamespacedName) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.waiting.remove(key)
+}
+
+// OnConfirmed sets what to call with a key whose withdrawal is confirmed. It must not block.
+func (r *Registry) OnConfirmed(wake func(types.NamespacedName)) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.waiting.wake = wake
+}
+
+func (r *Registry) confirmAll() {
+	for s := range r.waiting.scopes {
+		r.confirm(s)
+	}
+}
+
+// confirm wakes the keys of a scope whose withdrawals all verifiers reject. The mutex must be held.
+func (r *Registry) confirm(s scope) {
+	queued := r.waiting.scopes[s]
+	if queued == nil || r.Synced != nil && !r.Synced() {
+		return
+	}
+	if all, ok := r.frontier(s); ok {
+		r.waiting.confirm(queued, all, r.changes)
+	}
+}
+
+// frontier returns how far the verifiers of a scope have followed; false if there are none. The mutex must be held.
+func (r *Registry) frontier(s scope) (all frontier, ok bool) {
+	for _, v := range r.known {
+		if v.presence != propagation.Present || !v.InScope(s.namespace, s.environment) {
+			continue
+		}
+		own := frontier{}
+		for i := len(v.reports) - 1; i >= 0 && own.version == ""; i-- {
+			own = frontier{r.believed(&v.reports[i], s), v.reports[i].renewed}
+		}
+		if !ok || !registration.Reaches(own.version, all.version) {
+			all.version = own.version
+		}
+		if !ok || own.renewed.Before(all.renewed) {
+			all.renewed = own.renewed
+		}
+		ok = true
+	}
+	return all, ok
+}
+
+// believed returns the version of a scope that a report has; empty if that version is not known to exist. The verifier may have followed another
+// history, before etcd was restored.
+func (r *Registry) believed(said *report, s scope) string {
+	of := registration.Registration{Observed: said.observed}
+	if version := of.ObservedOf(s.namespace, s.environment); registration.Reaches(r.version, version) {
+		return version
+	}
+	return ""
+}

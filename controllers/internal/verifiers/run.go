@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifiers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/controllers/internal/read"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
+	"dgbot.io/key-operator/internal/registration"
+)
+
+const (
+	// checkInterval is how often silent verifiers are looked at while a key waits.
+	checkInterval = time.Second
+	// listInterval is the least time between two live lists of Leases because there is no verifier.
+	listInterval = 10 * time.Second
+	// doubtInterval is how often a version is asked for that a verifier reports, and nothing else does.
+	doubtInterval = 50 * time.Millisecond
+)
+
+// AddTo has a manager watch the Leases, and look at silent verifiers. An instance that waits to become the leader does so as well: it then knows
+// since when they are silent.
+func (r *Registry) AddTo(mgr ctrl.Manager) error {
+	informer, err := mgr.GetCache().GetInformer(context.Background(), &coordinationv1.Lease{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching the Leases of verifiers: %w", err)
+	}
+	observe := func(object any) {
+		if lease, ok := object.(*coordinationv1.Lease); ok && lease.Namespace == r.Namespace {
+			r.Observe(lease)
+		}
+	}
+	handle, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    observe,
+		UpdateFunc: func(_, object any) { observe(object) },
+		DeleteFunc: func(object any) {
+			if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+				object = unknown.Obj
+			}
+			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Namespace == r.Namespace {
+				r.Deleted(lease.Name)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watching the Leases of verifiers: %w", err)
+	}
+	r.Synced = handle.HasSynced
+	return mgr.Add(r)
+}
+
+// NeedLeaderElection reports false.
+func (r *Registry) NeedLeaderElection() bool { return false }
+
+// Start looks at silent verifiers, and at versions in doubt, and exports how many verifiers there are, until the context ends.
+func (r *Registry) Start(ctx context.Context) error {
+	if err := metrics.Registry.Register(r); err != nil {
+		return err
+	}
+	defer metrics.Registry.Unregister(r)
+	check, doubt := time.NewTicker(checkInterval), time.NewTicker(doubtInterval)
+	defer check.Stop()
+	defer doubt.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-check.C:
+			r.checkSilent(ctx)
+		case <-doubt.C:
+			r.checkVersions(ctx)
+		}
+	}
+}
+
+// checkSilent finds out which verifiers are gone, if a key waits for it.
+func (r *Registry) checkSilent(ctx context.Context) {
+	suspects := r.suspects()
+	if len(suspects) == 0 {
+		return
+	}
+	if err := r.listLive(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Info("Verifiers are silent, and the Leases cannot be listed: withdrawals are not confirmed", "error", err.Error())
+		return
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for _, name := range suspects {
+		if v := r.known[name]; v != nil && r.isSilentForLong(v) {
+			v.presence, v.since = propagation.Gone, r.Clock.Now()
+			r.changes++
+		}
+	}
+	r.confirmAll()
+}
+
+// suspects returns the verifiers that count as gone if a live list shows no renewal; none if no key waits.
+func (r *Registry) suspects() []string {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if len(r.waiting.items) == 0 {
+		return nil
+	}
+	var names []string
+	for _, v := range r.known {
+		if r.isSilentForLong(v) {
+			names = append(names, v.name)
+		}
+	}
+	return names
+}
+
+// listLive notes the Leases as the API server has them now. It does nothing within listInterval of the last time, unless a verifier is suspected
+// to be gone.
+func (r *Registry) listLive(ctx context.Context) error {
+	if r.Live == nil || r.listedLately() && len(r.suspects()) == 0 {
+		return nil
+	}
+	var leases coordinationv1.LeaseList
+	err := read.Bounded(ctx, func(ctx context.Context) error {
+		return r.Live.List(ctx, &leases, client.InNamespace(r.Namespace), client.MatchingLabels{v1alpha1.VerifierLabel: "true"})
+	})
+	if err != nil {
+		return err
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.listedAt = r.Silence.Now()
+	for i := range leases.Items {
+		r.observe(&leases.Items[i])
+	}
+	r.confirmAll()
+	return nil
+}
+
+func (r *Registry) listedLately() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return !r.listedAt.IsZero() && r.Silence.Since(r.listedAt) < listInterval
+}
+
+// checkVersions asks the API server for its version if a verifier reports a higher one than this instance has seen, and a key waits.
+func (r *Registry) checkVersions(ctx context.Context) {
+	r.mutex.Lock()
+	asked := r.doubted && len(r.waiting.items) > 0
+	r.mutex.Unlock()
+	if !asked {
+		return
+	}
+	var records v1alpha1.DGbotAPIKeyRecordList
+	if err := read.Bounded(ctx, func(ctx context.Context) error {
+		return r.Live.List(ctx, &records, client.InNamespace(r.RecordNamespace), client.Limit(1))
+	}); err != nil {
+		return // tried again at the next tick
+	}
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if version := records.ResourceVersion; registration.IsVersion(version) && !registration.Reaches(r.version, version) {
+		r.version = version
+	}
+	r.doubted = false
+	for _, v := range r.known {
+		for _, version := range v.Observed {
+			r.doubted = r.doubted || v.presence == propagation.Present && !registration.Reaches(r.version, version)
+		}
+	}
+	r.changes++
+	r.confirmAll()
+}
