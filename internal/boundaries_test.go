@@ -188,7 +188,8 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// It copies our CRDs, to compare with kinds that no rule is about.
 	"test/policy": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/testenv",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/registration",
+			module + "/internal/testenv",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "sigs.k8s.io/yaml",
 		},
 	},

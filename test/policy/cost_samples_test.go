@@ -105,6 +105,15 @@ func place(object, twin *unstructured.Unstructured, resource string) {
 	case group == "":
 		object.SetNamespace("costly")
 		twin.SetNamespace(exempt)
+	case resource == "leases":
+		// A shape may have replaced the label by which the policy selects the Lease.
+		labels := map[string]string{v1alpha1.VerifierLabel: "true"}
+		maps.Copy(labels, object.GetLabels())
+		object.SetLabels(labels)
+		delete(labels, v1alpha1.VerifierLabel)
+		twin.SetLabels(labels)
+		object.SetNamespace("costly")
+		twin.SetNamespace(exempt)
 	default:
 		kind := object.GroupVersionKind()
 		kind.Group = twinGroup

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -118,6 +119,7 @@ var costlyShapes = map[string][]string{
 	"dgbotapikeys":       {"5,000 owner references", "values of 120 KiB for the annotations that policies read", "a spec at its bounds"},
 	"dgbotchatbots":      {"a spec at its bounds"},
 	"dgbotenvironments":  {"a spec at its bounds"},
+	"leases":             {"5,000 owner references", "30,000 annotations"},
 	"namespaces":         {"10,000 labels"},
 	"pods":               {"5,000 owner references", "2,000 containers and a key"},
 }
@@ -182,6 +184,11 @@ var costlyKinds = map[string]func() *unstructured.Unstructured{
 		})
 	},
 	"configmaps": func() *unstructured.Unstructured { return core("ConfigMap", configMap(map[string]string{"x": "y"})) },
+	"leases": func() *unstructured.Unstructured {
+		o := core("Lease", registered("x", "another user"))
+		o.SetGroupVersionKind(coordinationv1.SchemeGroupVersion.WithKind("Lease"))
+		return o
+	},
 	"pods":       func() *unstructured.Unstructured { return core("Pod", pod()) },
 	"namespaces": func() *unstructured.Unstructured { return core("Namespace", &corev1.Namespace{}) },
 }

@@ -182,7 +182,7 @@ func TestTheExpressionsTypeCheck(t *testing.T) {
 		unchecked := func(p admissionregistrationv1.ValidatingAdmissionPolicy) bool {
 			return p.Status.TypeChecking == nil || p.Status.ObservedGeneration != p.Generation
 		}
-		return len(list.Items) == 12 && !slices.ContainsFunc(list.Items, unchecked), nil
+		return len(list.Items) == 13 && !slices.ContainsFunc(list.Items, unchecked), nil
 	})
 	must(t, err)
 	for _, policy := range list.Items {

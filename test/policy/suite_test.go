@@ -101,6 +101,9 @@ func waitForPolicies(ctx context.Context) error {
 		"dgbot-requests":     func() (said, error) { return create(ctx, ordinary, apiKey(annotated("keys.dgbot.io/unknown", ""))) },
 		"dgbot-sizes":        func() (said, error) { return create(ctx, ordinary, tooLarge()) },
 		"dgbot-notices":      func() (said, error) { return create(ctx, ordinary, apiKey(annotated("helm.sh/hook", "pre-install"))) },
+		"dgbot-verifiers": func() (said, error) {
+			return during(func() error { return admin.Create(ctx, registered("probe", "another user"), client.DryRunAll) })
+		},
 		"dgbot-namespace-labels": func() (said, error) {
 			return during(func() error { return admin.Create(ctx, labelled.DeepCopy(), client.DryRunAll) })
 		},
