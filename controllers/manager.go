@@ -6,7 +6,7 @@
 //	chatbots        DGbotChatbot: the chatbot ID, its ConfigMap, the HMAC secret with its replica
 //	environments    DGbotEnvironment: its status; the rules are enforced key by key
 //	records         deletes records whose key does not own them
-//	leases          deletes usage Leases that no verifier renews
+//	leases          deletes the Leases of verifiers that renew them no longer
 //	objectmetrics   exports a few series for each key and chatbot
 //
 // These packages do not know each other. What several of them need lies below internal:
@@ -242,7 +242,7 @@ func addReconcilers(mgr ctrl.Manager, caches *caching.Caches, now clock.PassiveC
 	// It measures how long it has not seen a renewal, for which the monotonic clock of the machine is right.
 	forLeases := &leases.Reconciler{Client: cached, Clock: clock.RealClock{}}
 	if err := forLeases.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("setting up the controller of usage Leases: %w", err)
+		return fmt.Errorf("setting up the controller of the verifiers' Leases: %w", err)
 	}
 	return nil
 }

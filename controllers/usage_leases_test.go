@@ -154,7 +154,7 @@ func TestUsageLeases_StaleCacheDeletesNothing(t *testing.T) {
 	}
 }
 
-// TestUsageLeases_OthersAreLeftAlone: the operator's own, those by which verifiers register, and others' with a similar name.
+// TestUsageLeases_OthersAreLeftAlone: the operator's own, one whose verifier may answer for good, and others' with a similar name.
 func TestUsageLeases_OthersAreLeftAlone(t *testing.T) {
 	w := newFixture(t)
 	r := &leases.Reconciler{Client: live, Clock: w.clock}

@@ -19,7 +19,7 @@ func controllerBoundaries() map[string]boundary {
 	)
 	return map[string]boundary{
 		// It makes a manager of the controllers. Its tests run all of them.
-		"controllers":               rule(module+"/controllers", module+"/internal/collector", module+"/internal/servertime", lifecycle, apikey, identity, metrics, "github.com/go-logr/logr"),
+		"controllers":               rule(module+"/controllers", module+"/internal/collector", module+"/internal/registration", module+"/internal/servertime", lifecycle, apikey, identity, metrics, "github.com/go-logr/logr"),
 		"controllers/apikeys":       rule(rooms[:len(rooms)-1], lifecycle, apikey, module+"/internal/continuity", metrics, "golang.org/x/sync/errgroup"),
 		"controllers/chatbots":      rule(rooms[:len(rooms)-1], lifecycle, identity, apikey, metrics),
 		"controllers/environments":  rule(rooms+"caching", rooms+"queue", rooms+"read", rooms+"rules", rooms+"write", lifecycle+"/environments", lifecycle+"/report", lifecycle+"/schedule"),

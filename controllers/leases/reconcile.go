@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package leases deletes usage Leases that no verifier renews.
+// Package leases deletes the Leases of verifiers that renew them no longer.
 package leases
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"dgbot.io/key-operator/controllers/internal/rules"
 	"dgbot.io/key-operator/controllers/internal/write"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
+	"dgbot.io/key-operator/internal/registration"
 )
 
 const (
@@ -31,17 +33,22 @@ const (
 	deletionRetry = 10 * time.Minute
 	// leaseDeletionLogInterval is the time between two logs of failed deletions, for any number of Leases.
 	leaseDeletionLogInterval = time.Hour
+	// stoppedRetention is how long the Lease of a verifier that has stopped is kept: each manager instance, and kubectl dgbot --wait, see
+	// that it has stopped, and not only that it is missing.
+	stoppedRetention = time.Minute
 )
 
-const deletionFailed = "A usage Lease that no verifier renews cannot be deleted. It is retried every 10 minutes, and nothing else " +
+const deletionFailed = "A Lease that no verifier renews cannot be deleted. It is retried every 10 minutes, and nothing else " +
 	"depends on it. If the right is missing, give the manager's account a Role in the namespace of --usage-namespace that may delete leases"
 
-// Reconciler deletes the Leases of environments that verifiers no longer serve. Verifiers create a Lease for each environment in which
-// there are keys, so keys in invented environments would otherwise leave Leases forever.
+// Reconciler deletes the Leases of environments that verifiers no longer serve, and those of verifiers that have stopped or are gone.
+// Verifiers create a Lease for each environment in which there are keys, so keys in invented environments would otherwise leave Leases
+// forever. Each verifier process registers by a new Lease, which only the process renews.
 //
 // How long a Lease was not renewed is measured on this process's monotonic clock, from when the process first saw this version of the
 // Lease. The alternative, spec.renewTime, is a verifier's clock. A jump of either clock would delete Leases that are still renewed, and
-// with each the time since when uses are tracked. An instance that just started therefore waits for the whole time once more.
+// with each the time since when uses are tracked, or the registration of a verifier that answers. An instance that just started therefore
+// waits for the whole time once more.
 type Reconciler struct {
 	// Client reads Leases from the cache, and deletes them.
 	Client client.Client
@@ -62,18 +69,19 @@ type seenLease struct {
 	since           time.Time
 }
 
-// Reconcile deletes a usage Lease that was not renewed for tracking.UsageLeaseRetention.
+// Reconcile deletes a Lease that was not renewed for its retention.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	lease := &coordinationv1.Lease{}
 	found, err := read.Get(ctx, r.Client, request.NamespacedName, lease)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if !found || !isUsageLease(lease) || !lease.DeletionTimestamp.IsZero() {
+	retention, ends := retentionOf(lease)
+	if !found || !ends || !lease.DeletionTimestamp.IsZero() {
 		r.forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	if left := tracking.UsageLeaseRetention - r.unrenewed(lease); left > 0 {
+	if left := retention - r.unrenewed(lease); left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	// If the cache is out of date, the version in the precondition is too, and the API server rejects the deletion.
@@ -81,8 +89,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.Client.Delete(ctx, lease, client.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion})
 	})
 	switch {
-	case err == nil:
+	case err == nil && isUsageLease(lease):
 		ctrl.LoggerFrom(ctx).Info("Deleted a usage Lease that no verifier renewed", "environment", rules.EnvironmentOfLease(lease))
+	case err == nil:
+		ctrl.LoggerFrom(ctx).Info("Deleted the registration of a verifier that no longer runs", "stopped", registration.Of(lease).Stopped)
 	case apierrors.IsConflict(err):
 		write.Conflicts.Inc()
 	case !apierrors.IsNotFound(err):
@@ -91,8 +101,31 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: deletionRetry}, nil
 }
 
-// isUsageLease reports whether a Lease is one that verifiers renew, by its name and its annotation. The operator's own Lease and those
-// by which verifiers register have other names.
+// retentionOf returns for how long a Lease is kept after its last renewal. It reports false for a Lease that is not deleted: one of another
+// client, and that of a verifier which may go on to answer although it is silent. A user who made sure that such a verifier no longer runs
+// marks it as stopped.
+func retentionOf(lease *coordinationv1.Lease) (time.Duration, bool) {
+	if isUsageLease(lease) {
+		return tracking.UsageLeaseRetention, true
+	}
+	if !isRegistration(lease) {
+		return 0, false
+	}
+	r := registration.Of(lease)
+	if r.Stopped {
+		return stoppedRetention, true
+	}
+	retention := r.MaxStaleness + registration.GoneAfter + registration.Retention
+	return retention, !r.Serves && retention > r.MaxStaleness // the sum of a max-staleness of 292 years overflows
+}
+
+// isRegistration reports whether a verifier registers by a Lease.
+func isRegistration(lease client.Object) bool {
+	return registration.IsLease(lease) && strings.HasPrefix(lease.GetName(), v1alpha1.VerifierLeasePrefix)
+}
+
+// isUsageLease reports whether verifiers report in a Lease since when uses are tracked, by its name and its annotation. The operator's own
+// Lease and those by which verifiers register have other names.
 func isUsageLease(lease client.Object) bool {
 	_, tracks := lease.GetAnnotations()[v1alpha1.TrackedSinceAnnotation]
 	return tracks && rules.EnvironmentOfLease(lease) != ""
@@ -133,9 +166,10 @@ func (r *Reconciler) logFailure(ctx context.Context, err error) {
 
 // SetupWithManager registers the reconciler and its watch.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	ofVerifiers := predicate.NewPredicateFuncs(func(o client.Object) bool { return isUsageLease(o) || isRegistration(o) })
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("usagelease").
-		For(&coordinationv1.Lease{}, builder.WithPredicates(predicate.NewPredicateFuncs(isUsageLease))).
+		For(&coordinationv1.Lease{}, builder.WithPredicates(ofVerifiers)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 1, RateLimiter: queue.RateLimiter()}).
 		Complete(r)
 }
