@@ -34,10 +34,10 @@ package controllers
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 //
-// The Leases of the verifiers, in the operator's own namespace unless --usage-namespace says otherwise. The operator deletes those that
-// no verifier renews.
+// The Leases of the verifiers, in the operator's own namespace unless --usage-namespace says otherwise: since when they track uses, and up
+// to which version of the records they answer. The operator deletes those that no verifier renews.
 //
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=list;watch;delete,namespace=dgbot-system
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;delete,namespace=dgbot-system
 //
 // Leader election, in the operator's own namespace; it still records core events.
 //

@@ -156,6 +156,25 @@ func TestOverlaysGiveLessAndNothingElse(t *testing.T) {
 	}
 }
 
+// TestVerifierRights: a verifier that could list or delete Leases could find the registrations of others, and remove them.
+func TestVerifierRights(t *testing.T) {
+	objects := build(t, "verifier")
+	for role, want := range map[string]rights{
+		"Role/dgbot-verifier": {
+			"get coordination.k8s.io/leases": true, "create coordination.k8s.io/leases": true, "update coordination.k8s.io/leases": true,
+		},
+		"Role/dgbot-verifier-identity": {"list secrets": true, "watch secrets": true},
+		"ClusterRole/dgbot-verifier": {
+			"list keys.dgbot.io/dgbotapikeyrecords": true, "watch keys.dgbot.io/dgbotapikeyrecords": true, "report keys.dgbot.io/dgbotapikeyrecords": true,
+			"patch keys.dgbot.io/dgbotapikeyrecords/status": true, "create authentication.k8s.io/tokenreviews": true, "create authorization.k8s.io/subjectaccessreviews": true,
+		},
+	} {
+		if got := rightsOf(t, objects[role]); got.list() != want.list() {
+			t.Errorf("%s gives\n%s\nwant:\n%s", role, got.list(), want.list())
+		}
+	}
+}
+
 // granted returns the rights that bindings give the operator, by namespace; empty for the whole cluster.
 func granted(a testenv.Kubectl) map[string]rights {
 	a.T.Helper()
@@ -205,7 +224,8 @@ var unseen = []string{
 	"list secrets", "list configmaps", "list keys.dgbot.io/dgbotapikeys", "list keys.dgbot.io/dgbotchatbots", "list keys.dgbot.io/dgbotenvironments", "list namespaces", "list coordination.k8s.io/leases",
 	// By an instance that reserves a chatbot ID at the same instant as another instance, and is second.
 	"get configmaps",
-	// For a Lease that no verifier renewed for an hour, see TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem.
+	// For a Lease that no verifier renewed for an hour, or of a verifier that has stopped: see TestUsageLeases_AreDeletedWhenNoVerifierRenewsThem
+	// and TestVerifierLeases_AreDeletedAMinuteAfterTheStop.
 	"delete coordination.k8s.io/leases",
 	// For a replica with a revoked HMAC secret that cannot be read, see TestRevocation_WithoutRights.
 	"patch secrets",

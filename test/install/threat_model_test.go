@@ -50,6 +50,25 @@ rules:
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: owner, namespace: support},
  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}, subjects: [{kind: User, name: owner}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: registering}, rules: [
+ {apiGroups: [keys.dgbot.io], resources: [dgbotapikeyrecords], verbs: [report]}, {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: registering},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: registering},
+ subjects: [{kind: ServiceAccount, name: verifier, namespace: support}]}
+`
+
+// registeredVerifier is the Lease of a verifier in namespace support, which people lets its account write.
+const registeredVerifier = `
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: dgbot-verifier-pod-1-3kd9f0aq
+  namespace: support
+  labels: {keys.dgbot.io/verifier: "true"}
+  annotations: {keys.dgbot.io/registered-by: "system:serviceaccount:support:verifier", keys.dgbot.io/max-staleness: 2m0s, keys.dgbot.io/on-stale: deny}
+spec: {holderIdentity: dgbot-verifier-pod-1-3kd9f0aq, leaseDurationSeconds: 15, renewTime: "2026-11-30T12:00:00.000000Z"}
 `
 
 // TestTheThreatModelHolds: what docs/threat-model.md says of an installation of config/default.
@@ -131,6 +150,12 @@ func (h *hardened) whoMay() {
 		{"owner", "adopt", chatbots, "", false},
 		{operatorUser, "delete", "leases.coordination.k8s.io", controlplane.OperatorNamespace, true},
 		{operatorUser, "delete", "leases.coordination.k8s.io", "kube-system", false},
+		{"owner", "stop", records, "support", true}, // in the namespace, where no policy asks for it
+		{"owner", "stop", records, "", false},
+		{"owner", "report", records, "", false},
+		{"editor", "update", "leases.coordination.k8s.io", "support", true}, // and the policy asks for more
+		{operatorUser, "stop", records, "", false},
+		{operatorUser, "report", records, "", false},
 		{operatorUser, "update", keys, "support", false},
 		{operatorUser, "update", chatbots, "support", false},
 		{operatorUser, "delete", keys, "support", false},
@@ -157,6 +182,7 @@ const rotateNow = "keys.dgbot.io/rotate-requested-at=2026-01-01T00:00:00Z"
 func (h *hardened) onlyTheOperatorMints() {
 	mine := strings.NewReplacer("namespace: default", "namespace: support", "name: crm", "name: other").Replace(key)
 	forged := strings.Replace(record, "namespace: default", "namespace: support", 1)
+	h.Must(registeredVerifier, "create", "-f", "-", "--as=system:serviceaccount:support:verifier")
 	existing := strings.TrimSpace(h.Must("", "get", "dgrec", "-n", "support", "-o", "name"))
 	for what, try := range map[string]struct {
 		input string
@@ -168,6 +194,10 @@ func (h *hardened) onlyTheOperatorMints() {
 		"owner changes a record's label":    {"", []string{"patch", existing, "--type=merge", "-p", `{"metadata":{"labels":{"a":"b"}}}`, "--as=owner"}, "means minting a key"},
 		"owner writes a key's status":       {"", []string{"patch", "dgkey", "crm", "--subresource=status", "--type=merge", "-p", `{"status":{"observedGeneration":9}}`, "--as=owner"}, "written by the DGbot key operator alone"},
 		"owner writes a record's status":    {"", []string{"patch", existing, "--subresource=status", "--type=merge", "-p", `{"status":{"resolution":"10m"}}`, "--as=owner"}, "written by DGbot verifiers alone"},
+		"owner registers a verifier":        {registeredVerifier, []string{"create", "-f", "-", "--as=owner"}, `needs the verb "report"`},
+		"editor stops a verifier":           {"", []string{"annotate", "lease", "dgbot-verifier-pod-1-3kd9f0aq", "keys.dgbot.io/stopped=now", "--as=editor"}, `needs the verb "stop"`},
+		"owner renews a verifier":           {"", []string{"annotate", "lease", "dgbot-verifier-pod-1-3kd9f0aq", "keys.dgbot.io/on-stale=serve", "--overwrite", "--as=owner"}, `needs the verb "report"`},
+		"a cluster admin forges an answer":  {"", []string{"annotate", "lease", "dgbot-verifier-pod-1-3kd9f0aq", "keys.dgbot.io/observed-versions=*/*=999999999"}, "is the registration of a verifier that runs as"},
 		"owner adopts a chatbot ID":         {strings.Replace(chatbot, "spec: {", "spec: {chatbotID: cb_known, ", 1), []string{"create", "-f", "-", "--as=owner"}, `needs the verb "adopt"`},
 		"keeper creates a staging key":      {strings.Replace(mine, "production", "staging", 1), []string{"create", "-f", "-", "--as=keeper"}, `needs the verb "use"`},
 		"keeper moves a key to staging":     {"", []string{"patch", "dgkey", "crm", "--type=merge", "-p", `{"spec":{"environment":"staging"}}`, "--as=keeper"}, "immutable"},

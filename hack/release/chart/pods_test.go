@@ -116,8 +116,9 @@ func podFields(t *testing.T, pod corev1.PodSpec) {
 func containerFields(t *testing.T, pod corev1.PodSpec) {
 	t.Helper()
 	container := pod.Containers[0]
-	equal(t, container.Env[1], corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy:3128"})
-	equal(t, container.Env[2].ValueFrom.FieldRef.FieldPath, "status.podIP")
+	extra := container.Env[len(container.Env)-2:] // after those of the chart
+	equal(t, extra[0], corev1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy:3128"})
+	equal(t, extra[1].ValueFrom.FieldRef.FieldPath, "status.podIP")
 	equal(t, container.EnvFrom[0].ConfigMapRef.Name, "settings")
 	equal(t, container.VolumeMounts, []corev1.VolumeMount{{Name: "ca", MountPath: "/etc/ssl/certs", ReadOnly: true}})
 	if *container.SecurityContext.ReadOnlyRootFilesystem || *container.SecurityContext.AllowPrivilegeEscalation {
