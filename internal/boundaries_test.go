@@ -118,8 +118,8 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	},
 	"internal/verify/index": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle/standing",
-			"k8s.io/api/core", "k8s.io/apimachinery/pkg/apis/meta/v1", "k8s.io/apimachinery/pkg/types",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle/revisions",
+			module + "/internal/lifecycle/standing", "k8s.io/api/core", "k8s.io/apimachinery/pkg/apis/meta/v1", "k8s.io/apimachinery/pkg/types",
 		},
 		mustNot: []string{"context", "log", "net", "os"},
 		noClock: true,

@@ -15,6 +15,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/hack/figures"
 	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
@@ -38,7 +39,7 @@ func recordOf(i int) (*v1alpha1.DGbotAPIKeyRecord, string, error) {
 		},
 	}
 	record := steps.NewRecord(key, steps.IssueRevision{Scopes: key.Spec.Scopes,
-		Revision: 1, RecordName: fmt.Sprintf("%s-%08x-r1", name, i), Cause: v1alpha1.CauseFirstIssue, IssuedAt: metav1.Now(),
+		Revision: 1, RecordName: revisions.RecordName(name, key.UID, 1), Cause: v1alpha1.CauseFirstIssue, IssuedAt: metav1.Now(),
 	}, text.ID(), text.Hash())
 	record.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.APIKeyRecordKind}
 	return &record, strings.Clone(text.Reveal()), nil

@@ -25,10 +25,10 @@ func headerNames(text string) []string {
 // value of the others through.
 func TestHeaders_GatewaysPassAllOfThem(t *testing.T) {
 	want := headerNames(read(t, "internal", "verify", "serve", "http.go"))
-	if len(want) != 5 {
-		t.Fatalf("the verifier has the headers %q, want four and the one that asks for scopes", want)
+	if len(want) != 6 {
+		t.Fatalf("the verifier has the headers %q, want five and the one that asks for scopes", want)
 	}
-	for _, path := range [][]string{{"config", "integrations", "gateways", "nginx", "dgbot_to_api.conf"}, {"config", "integrations", "gateways", "envoy", "http.yaml"}, {"docs", "verifier.md"}} {
+	for _, path := range [][]string{{"config", "integrations", "gateways", "nginx", "dgbot_to_api.conf"}, {"config", "integrations", "gateways", "envoy", "http.yaml"}, {"config", "integrations", "gateways", "caddy", "Caddyfile"}, {"docs", "verifier.md"}} {
 		if got := headerNames(read(t, path...)); !slices.Equal(got, want) {
 			t.Errorf("%v names %q, the verifier has %q", path, got, want)
 		}

@@ -261,7 +261,7 @@ func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
 	v := startVerifier(t)
 	v.becomes("the key", text, http.StatusOK)
 	code, reaches := example.through(t, v, "/messages", http.Header{
-		"X-Api-Key": {text}, "Accept": {"text/html"}, "X-Dgbot-Scopes": {"*"}, "X-Dgbot-Label": {"root"}, "X-Dgbot-Chatbot-Id": {"1"},
+		"X-Api-Key": {text}, "Accept": {"text/html"}, "X-Dgbot-Scopes": {"*"}, "X-Dgbot-Label": {"root"}, "X-Dgbot-Chatbot-Id": {"1"}, "X-Dgbot-Key-Uid": {"another"},
 		"X.dgbot.scopes": {"*"}, "X-Dgbot.scopes": {"*"}, "X~dgbot~key-Id": {"1"},
 	})
 	if code != http.StatusOK {
@@ -269,7 +269,7 @@ func TestTheEnvoyExampleAsksOverHTTP(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"X-Api-Key": "", "Accept": "text/html", "X-Dgbot-Scopes": "conversations.read", "X-Dgbot-Label": "", "X-Dgbot-Chatbot-Id": "",
-		"X-Dgbot-Environment": "staging", "X-Dgbot-Key-Id": strings.Split(text, "_")[2],
+		"X-Dgbot-Environment": "staging", "X-Dgbot-Key-Uid": string(p.Key("crm").UID), "X-Dgbot-Key-Id": strings.Split(text, "_")[2],
 	} {
 		if got := reaches.Get(name); got != want {
 			t.Errorf("%s reaches the API as %q, want %q", name, got, want)

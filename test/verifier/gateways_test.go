@@ -228,7 +228,7 @@ func TestManifests_AskForTheScopesOfEverySpelling(t *testing.T) {
 		}
 	}
 	ours := regexp.MustCompile(traefik["Middleware/api-keys"].at("spec.forwardAuth.authResponseHeadersRegex"))
-	for _, name := range []string{"X-DGbot-Scopes", "x_dgbot_scopes", "X-Dgbot_Key-Id", "x.dgbot.scopes"} {
+	for _, name := range []string{"X-DGbot-Scopes", "x_dgbot_scopes", "X-Dgbot_Key-Id", "x.dgbot.scopes", "X-DGbot-Key-UID"} {
 		if !ours.MatchString(name) {
 			t.Errorf("Traefik passes a client's %s on", name)
 		}

@@ -129,13 +129,13 @@ func TestNginxLetsGoodKeysThroughAndNothingElse(t *testing.T) {
 	}
 
 	bearer := "Bearer " + text
-	code, _, reached := ask("POST", "/whoami?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Required-Scopes", "*",
-		"Connection", "close, X-DGbot-Scopes, X-DGbot-Key-ID", "X-Original-URL", "/admin", "X-Rewrite-URL", "/admin", "X-Original-URI", "/admin")
+	code, _, reached := ask("POST", "/whoami?x=1", "hello", "Authorization", bearer, "X-Dgbot-Scopes", "*", "x_dgbot_scopes", "*", "X-Dgbot-Key-Uid", "another", "x_dgbot_key_uid", "another", "X-Dgbot-Required-Scopes", "*",
+		"Connection", "close, X-DGbot-Scopes, X-DGbot-Key-ID, X-DGbot-Key-UID", "X-Original-URL", "/admin", "X-Rewrite-URL", "/admin", "X-Original-URI", "/admin")
 	if code != http.StatusOK || reached.Get("Body") != "hello" {
 		t.Fatalf("a good key is answered with %d, and what reached the API is %v", code, reached)
 	}
 	for name, want := range map[string]string{
-		"X-DGbot-Key-ID": strings.Split(text, "_")[2], "X-DGbot-Environment": "staging", "X-DGbot-Scopes": "conversations.read",
+		"X-DGbot-Key-UID": string(p.Key("crm").UID), "X-DGbot-Key-ID": strings.Split(text, "_")[2], "X-DGbot-Environment": "staging", "X-DGbot-Scopes": "conversations.read",
 		"X-DGbot-Chatbot-ID": "", "X-DGbot-Required-Scopes": "", "Authorization": "", "X-API-Key": "",
 		"X-Original-URL": "", "X-Rewrite-URL": "", "X-Original-URI": "",
 	} {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
@@ -94,8 +95,10 @@ func filled(b *testing.B, records int) (x *Keys, texts []string) {
 		key := verifytest.Mint(b)
 		record := verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) {
 			name := fmt.Sprintf("service-%d", i)
-			r.Namespace, r.Name = fmt.Sprintf("team-%d", i%100), name+"-3f9c2a1b-r1"
 			r.UID = types.UID(fmt.Sprintf("%08x-2610-41ab-a832-%012x", i, i))
+			keyUID := types.UID(fmt.Sprintf("%08x-4b5a-4678-8796-%012x", i, i))
+			r.Namespace, r.Name = fmt.Sprintf("team-%d", i%100), revisions.RecordName(name, keyUID, r.Spec.Revision)
+			r.Spec.APIKeyRef.UID, r.OwnerReferences[0].UID = keyUID, keyUID
 			r.Spec.APIKeyRef.Name, r.OwnerReferences[0].Name, r.Spec.Label = name, name, fmt.Sprintf("Service %d", i)
 		})
 		if err := x.Put(record, 0, 1); err != nil {

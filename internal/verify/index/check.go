@@ -13,6 +13,8 @@ import (
 
 // Identity describes an accepted key, as /v1/verify answers it.
 type Identity struct {
+	// UID is the UID of the DGbotAPIKey. It stays when the key is rotated; KeyID changes.
+	UID         string   `json:"uid"`
 	KeyID       string   `json:"keyID"`
 	Environment string   `json:"environment"`
 	ChatbotID   string   `json:"chatbotID,omitempty"`
@@ -83,7 +85,7 @@ var decoy Entry
 func (e *Entry) Identity() *Identity {
 	kept := e.traits.Value()
 	i := &Identity{
-		KeyID: string(e.id[:]), Environment: kept.environment, ChatbotID: kept.chatbotID, Label: e.label(), Scopes: []string{},
+		UID: e.KeyUID(), KeyID: string(e.id[:]), Environment: kept.environment, ChatbotID: kept.chatbotID, Label: e.label(), Scopes: []string{},
 		Namespace: kept.namespace, Name: e.name(), Revision: e.revision,
 	}
 	if kept.scopes != "" {

@@ -17,6 +17,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/apikey"
+	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/standing"
 )
 
@@ -32,9 +33,9 @@ type uid [16]byte
 // million entries.
 type Entry struct {
 	id    keyID
-	state byte // an index of states; ownedBit is set if the record has an owner
+	state byte // an index of states; ownedBit is set if the record has an owner, derivedBit if text leaves out its name
 	// nameLength is the length of the key's name, with which text begins. The name of the record consists of the first sharedLength
-	// bytes of the key's name, and of the recordLength bytes of text that follow the key's name.
+	// bytes of the key's name, and of the recordLength bytes of text that follow the key's name. Both are 0 with derivedBit.
 	nameLength, sharedLength, recordLength uint8
 	sum                                    [sha256.Size]byte
 	uid                                    uid
@@ -43,7 +44,8 @@ type Entry struct {
 	notAfter                               int64 // Unix seconds; never for a key without a time bound
 	revision                               int64
 	traits                                 unique.Handle[traits]
-	// text holds the key's name, the rest of the record's name, and the label: three strings would take three allocations.
+	// text holds the key's name, the rest of the record's name, the key's UID as packUID returns it, and the label: four strings would take
+	// four allocations.
 	text string
 	// next is the entry of a record with the same key ID that was created later. It does not count.
 	next *Entry
@@ -60,6 +62,10 @@ const (
 	never = math.MaxInt64
 	// ownedBit is set in an entry's state where the record has an owner.
 	ownedBit = 0x80
+	// derivedBit is set in an entry's state where the record's name is the one that follows from the key and the revision, as that of every
+	// record that the operator writes. Leaving it out of text makes room for the key's UID.
+	derivedBit = 0x40
+	stateMask  = 0x3f
 )
 
 // newEntry returns the entry of a record. It fails if the record does not have the form that the API server enforces: no key is
@@ -73,9 +79,10 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 	if len(spec.KeyID) != keyIDLength {
 		return nil, fmt.Errorf("spec.keyID: %d characters, want %d", len(spec.KeyID), keyIDLength)
 	}
-	name := spec.APIKeyRef.Name
-	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 {
-		return nil, fmt.Errorf("names of %d and %d characters, want at most %d", len(name), len(record.Name), math.MaxUint8)
+	name, keyUID := spec.APIKeyRef.Name, spec.APIKeyRef.UID
+	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 || len(keyUID) >= isUUID {
+		return nil, fmt.Errorf("names of %d and %d characters and a UID of %d, want at most %d, %[4]d and %d",
+			len(name), len(record.Name), len(keyUID), math.MaxUint8, isUUID-1)
 	}
 	standing := standing.Of(record)
 	state := slices.Index(states[:], standing.State)
@@ -86,12 +93,16 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 		state |= ownedBit
 	}
 	shared := sharedPrefix(name, record.Name)
+	rest := record.Name[shared:]
+	if record.Name == revisions.RecordName(name, keyUID, spec.Revision) {
+		state, shared, rest = state|derivedBit, 0, ""
+	}
 	e := &Entry{
 		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
-		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of three, and a bit
+		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of three, and two bits
 		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), source}),
-		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(record.Name) - shared), //nolint:gosec // looked at above
-		text: name + record.Name[shared:] + spec.Label,
+		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(rest)), //nolint:gosec // looked at above
+		text: name + rest + packUID(keyUID) + spec.Label,
 	}
 	copy(e.id[:], spec.KeyID)
 	if !standing.NotAfter.IsZero() {
@@ -113,7 +124,7 @@ func sharedPrefix(a, b string) int {
 var states = [...]v1alpha1.KeyState{v1alpha1.StateActive, v1alpha1.StateDisabled, v1alpha1.StateRevoked}
 
 func (e *Entry) standing() standing.Standing {
-	s := standing.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&^ownedBit]}
+	s := standing.Standing{Owned: e.state&ownedBit != 0, State: states[e.state&stateMask]}
 	if e.notAfter != never {
 		s.NotAfter = time.Unix(e.notAfter, 0)
 	}
@@ -146,10 +157,25 @@ func (e *Entry) name() string { return e.text[:e.nameLength] }
 
 // RecordName returns the name of the record.
 func (e *Entry) RecordName() string {
+	if e.state&derivedBit != 0 {
+		return revisions.RecordName(e.name(), types.UID(e.KeyUID()), e.revision)
+	}
 	return e.text[:e.sharedLength] + e.text[e.nameLength:int(e.nameLength)+int(e.recordLength)]
 }
 
-func (e *Entry) label() string { return e.text[int(e.nameLength)+int(e.recordLength):] }
+// KeyUID returns the UID of the DGbotAPIKey, which stays when the key is rotated.
+func (e *Entry) KeyUID() string {
+	key, _ := unpackUID(e.afterNames())
+	return key
+}
+
+func (e *Entry) label() string {
+	_, label := unpackUID(e.afterNames())
+	return label
+}
+
+// afterNames returns what follows the names in text.
+func (e *Entry) afterNames() string { return e.text[int(e.nameLength)+int(e.recordLength):] }
 
 // before reports whether the entry counts rather than another one with the same key ID: its record was created first, or at the same
 // second with the lower UID.
@@ -172,6 +198,43 @@ func parseUID(text types.UID) (u uid) {
 	sum := sha256.Sum256([]byte(text))
 	copy(u[:], sum[:])
 	return u
+}
+
+// isUUID is the first byte of the packed form of a UID that is a UUID.
+const isUUID = math.MaxUint8
+
+// packUID returns a UID in the form in which an entry holds it: isUUID and 16 bytes, or the length in one byte and the text if it is not a UUID
+// as the API server writes one. The text has fewer than isUUID bytes.
+func packUID(text types.UID) string {
+	if u := parseUID(text); u.String() == string(text) {
+		return string([]byte{isUUID}) + string(u[:])
+	}
+	return string([]byte{byte(len(text))}) + string(text)
+}
+
+// unpackUID returns the UID whose packed form begins a text, and the rest of the text.
+func unpackUID(text string) (key, rest string) {
+	length, text := int(text[0]), text[1:]
+	if length != isUUID {
+		return text[:length], text[length:]
+	}
+	var u uid
+	copy(u[:], text)
+	return u.String(), text[len(u):]
+}
+
+// String returns the text of a UUID.
+func (u uid) String() string {
+	var text [36]byte
+	at := 0
+	for i, group := range [...][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if i > 0 {
+			text[at] = '-'
+			at++
+		}
+		at += hex.Encode(text[at:], group)
+	}
+	return string(text[:])
 }
 
 // joinScopes returns scopes in the form in which they are kept and sent: separated by a space, which no scope contains.

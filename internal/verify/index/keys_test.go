@@ -63,7 +63,7 @@ func TestIdentity_DescribesTheRecord(t *testing.T) {
 	e, _ := x.Check(key.Reveal(), verifytest.Epoch)
 	got := fmt.Sprintf("%+v", *e.Identity())
 	want := fmt.Sprintf("%+v", Identity{
-		KeyID: key.ID(), Environment: "staging", Label: "Grüße 🔑", Scopes: []string{"a.b", "c.*"}, Namespace: "support", Name: long,
+		UID: "owner", KeyID: key.ID(), Environment: "staging", Label: "Grüße 🔑", Scopes: []string{"a.b", "c.*"}, Namespace: "support", Name: long,
 		Revision: 3, NotAfter: e.Identity().NotAfter,
 	})
 	if strings.Split(got, "NotAfter")[0] != strings.Split(want, "NotAfter")[0] || !e.Identity().NotAfter.Equal(end.Time) || e.RecordName() != record.Name {

@@ -48,10 +48,10 @@ func TestFindCredential(t *testing.T) {
 }
 
 func TestHeadersToRemove(t *testing.T) {
-	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots"}
-	set := []header{{keyIDHeader, "a"}, {environmentHeader, "b"}, {chatbotIDHeader, "c"}, {scopesHeader, "d"}}
+	names := []string{"Authorization", "Cookie", "X-Api-Key", "X-Dgbot-Admin", "X-Dgbot-Key-Id", "X_DGBOT_KEY_ID", "x-dgbot_scopes", "X-Dgbots", "x-dgbot-key-uid", "X_Dgbot_Key-UID"}
+	set := []header{{keyUIDHeader, "u"}, {keyIDHeader, "a"}, {environmentHeader, "b"}, {chatbotIDHeader, "c"}, {scopesHeader, "d"}}
 	got := headersToRemove(slices.Values(names), credential{"k", false, true}, set)
-	if want := []string{"x-api-key", "x-dgbot-admin", "x-dgbot_scopes", "x_dgbot_key_id"}; !slices.Equal(got, want) {
+	if want := []string{"x-api-key", "x-dgbot-admin", "x-dgbot_scopes", "x_dgbot_key-uid", "x_dgbot_key_id"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	got = headersToRemove(slices.Values(names[:3]), credential{"k", true, true}, set)

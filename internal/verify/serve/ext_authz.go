@@ -5,7 +5,6 @@ package serve
 import (
 	"context"
 	"iter"
-	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -13,6 +12,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"dgbot.io/key-operator/internal/verify/index"
 )
 
 // requiredExtension is the context extension in which Envoy's configuration lists the scopes that a route requires. A header could come from
@@ -84,20 +85,30 @@ func accept(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckRe
 	for _, header := range set {
 		ok.Headers = append(ok.Headers, overwrite(header))
 	}
+	return &auth.CheckResponse{
+		Status:          &status.Status{Code: int32(codes.OK)},
+		HttpResponse:    &auth.CheckResponse_OkResponse{OkResponse: ok},
+		DynamicMetadata: metadataOf(f.entry.Identity()),
+	}
+}
+
+// metadataOf returns the dynamic metadata of an accepted key, from which Envoy's rate limits and access logs read.
+func metadataOf(key *index.Identity) *structpb.Struct {
 	scopes := &structpb.ListValue{}
-	for scope := range strings.FieldsSeq(f.entry.Scopes()) {
+	for _, scope := range key.Scopes {
 		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
 	}
-	return &auth.CheckResponse{
-		Status:       &status.Status{Code: int32(codes.OK)},
-		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: ok},
-		DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"keyID":       structpb.NewStringValue(f.entry.KeyID()),
-			"environment": structpb.NewStringValue(f.entry.Environment()),
-			"chatbotID":   structpb.NewStringValue(f.entry.ChatbotID()),
-			"scopes":      structpb.NewListValue(scopes),
-		}},
-	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		"uid":         structpb.NewStringValue(key.UID),
+		"keyID":       structpb.NewStringValue(key.KeyID),
+		"environment": structpb.NewStringValue(key.Environment),
+		"chatbotID":   structpb.NewStringValue(key.ChatbotID),
+		"label":       structpb.NewStringValue(key.Label),
+		"scopes":      structpb.NewListValue(scopes),
+		"namespace":   structpb.NewStringValue(key.Namespace),
+		"name":        structpb.NewStringValue(key.Name),
+		"revision":    structpb.NewNumberValue(float64(key.Revision)),
+	}}
 }
 
 func overwrite(h header) *core.HeaderValueOption {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -88,7 +89,7 @@ func TestExtAuthz_SetsAndRemovesHeaders(t *testing.T) {
 	b := newBench(t)
 	header := http.Header{
 		"Authorization": {"Basic Zm9v"}, "X-API-Key": {b.key}, "X-DGbot-Scopes": {"*"}, "X-DGbot-Chatbot-ID": {"cb_x"}, "X-DGbot-Role": {"admin"},
-		"X_DGbot_Key_ID": {"y"}, "X-DGbot_Scopes": {"*"}, "X-Dgbo": {"z"}, "Accept": {"*/*"},
+		"X-DGbot-Key-UID": {"another"}, "X_DGbot_Key_UID": {"another"}, "X_DGbot_Key_ID": {"y"}, "X-DGbot_Scopes": {"*"}, "X-Dgbo": {"z"}, "Accept": {"*/*"},
 	}
 	response := b.check(t, checkRequest(request{header: header}, false))
 	ok := response.GetOkResponse()
@@ -101,20 +102,22 @@ func TestExtAuthz_SetsAndRemovesHeaders(t *testing.T) {
 	}
 	id := strings.Split(b.key, "_")[2]
 	for name, want := range map[string]string{
-		"X-DGbot-Key-ID": id, "X-DGbot-Environment": "staging", "X-DGbot-Chatbot-ID": "", "X-DGbot-Scopes": "a.b c.*",
+		"X-DGbot-Key-UID": "owner", "X-DGbot-Key-ID": id, "X-DGbot-Environment": "staging", "X-DGbot-Chatbot-ID": "", "X-DGbot-Scopes": "a.b c.*",
 	} {
 		if value, there := got[name]; !there || value != want {
 			t.Errorf("%s: %q, want %q", name, value, want)
 		}
 	}
 	removed := slices.Sorted(slices.Values(ok.GetHeadersToRemove()))
-	if want := []string{"x-api-key", "x-dgbot-chatbot-id", "x-dgbot-role", "x-dgbot_scopes", "x_dgbot_key_id"}; !slices.Equal(removed, want) {
+	if want := []string{"x-api-key", "x-dgbot-chatbot-id", "x-dgbot-role", "x-dgbot_scopes", "x_dgbot_key_id", "x_dgbot_key_uid"}; !slices.Equal(removed, want) {
 		t.Errorf("removed %v, want %v", removed, want)
 	}
-	fields := response.GetDynamicMetadata().AsMap()
-	scopes, _ := fields["scopes"].([]any)
-	if fields["keyID"] != id || fields["environment"] != "staging" || fields["chatbotID"] != "" || len(scopes) != 2 || scopes[1] != "c.*" {
-		t.Errorf("metadata %v", fields)
+	want := map[string]any{
+		"uid": "owner", "keyID": id, "environment": "staging", "chatbotID": "", "label": "CRM", "scopes": []any{"a.b", "c.*"},
+		"namespace": "support", "name": "crm", "revision": 3.0,
+	}
+	if fields := response.GetDynamicMetadata().AsMap(); !reflect.DeepEqual(fields, want) {
+		t.Errorf("metadata %v, want %v", fields, want)
 	}
 }
 

@@ -24,6 +24,7 @@ const maxBody = 16 << 10
 
 // The headers of /check and of ext_authz. All of them are always sent, so that a client's header of the same name never gets through.
 const (
+	keyUIDHeader      = "X-DGbot-Key-UID"
 	keyIDHeader       = "X-DGbot-Key-ID"
 	environmentHeader = "X-DGbot-Environment"
 	chatbotIDHeader   = "X-DGbot-Chatbot-ID"
@@ -45,8 +46,10 @@ const (
 type header struct{ name, value string }
 
 // headersFor returns the headers that describe the key to the service behind the gateway.
-func headersFor(e *index.Entry) [4]header {
-	return [4]header{{keyIDHeader, e.KeyID()}, {environmentHeader, e.Environment()}, {chatbotIDHeader, e.ChatbotID()}, {scopesHeader, e.Scopes()}}
+func headersFor(e *index.Entry) [5]header {
+	return [...]header{
+		{keyUIDHeader, e.KeyUID()}, {keyIDHeader, e.KeyID()}, {environmentHeader, e.Environment()}, {chatbotIDHeader, e.ChatbotID()}, {scopesHeader, e.Scopes()},
+	}
 }
 
 // Handler serves /v1/verify, /v1/identity/verify, /check, /healthz and /readyz. It is no http.ServeMux, which answers /check//path with a

@@ -191,7 +191,7 @@ func TestVerify_AnswersBodies(t *testing.T) {
 		scopes []string
 		want   string
 	}{
-		{nil, `{"valid":true,"keyID":"` + id + `","environment":"staging","label":"CRM","scopes":["a.b","c.*"],"namespace":"support","name":"crm","revision":3,"notAfter":"2026-11-24T11:00:00Z"}`},
+		{nil, `{"valid":true,"uid":"owner","keyID":"` + id + `","environment":"staging","label":"CRM","scopes":["a.b","c.*"],"namespace":"support","name":"crm","revision":3,"notAfter":"2026-11-24T11:00:00Z"}`},
 		{[]string{"x", "a.b", "y"}, `{"valid":false,"missingScopes":["x","y"]}`},
 	} {
 		if got := strings.TrimSpace(b.do("/v1/verify", request{bearerOf(b.key), tc.scopes}).Body.String()); got != tc.want {
@@ -258,11 +258,13 @@ func TestVerify_RejectsOtherBodies(t *testing.T) {
 func TestCheck_SetsHeaders(t *testing.T) {
 	b := newBench(t)
 	header := bearerOf(b.key)
-	header["X_Dgbot_Scopes"], header["X-Dgbot-Scopes"] = []string{"*"}, []string{"*"}
+	for _, name := range []string{"X_Dgbot_Scopes", "X-Dgbot-Scopes", "X_Dgbot_Key_Uid", "X-Dgbot-Key-Uid"} {
+		header[name] = []string{"*"}
+	}
 	got := b.do("/check", request{header: header}).Header()
 	for name, want := range map[string][]string{
-		"X-Dgbot-Key-Id": {strings.Split(b.key, "_")[2]}, "X-Dgbot-Environment": {"staging"}, "X-Dgbot-Chatbot-Id": {""},
-		"X-Dgbot-Scopes": {"a.b c.*"}, "X-Envoy-Auth-Headers-To-Remove": {"authorization,x-dgbot-chatbot-id,x_dgbot_scopes"}, "Cache-Control": {"no-store"},
+		"X-Dgbot-Key-Uid": {"owner"}, "X-Dgbot-Key-Id": {strings.Split(b.key, "_")[2]}, "X-Dgbot-Environment": {"staging"}, "X-Dgbot-Chatbot-Id": {""},
+		"X-Dgbot-Scopes": {"a.b c.*"}, "X-Envoy-Auth-Headers-To-Remove": {"authorization,x-dgbot-chatbot-id,x_dgbot_key_uid,x_dgbot_scopes"}, "Cache-Control": {"no-store"},
 	} {
 		if !slices.Equal(got[name], want) {
 			t.Errorf("%s: %q, want %q", name, got[name], want)
