@@ -5,14 +5,12 @@
 package change
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/display"
@@ -36,6 +34,8 @@ type request struct {
 	always bool
 	// asks is what the request is for, and done is printed once it is made.
 	asks, done string
+	// withdrawn begins the sentence that verifiers reject what the request withdrew; empty for a request that withdraws nothing.
+	withdrawn string
 	// handled returns the time of the latest request that the operator has handled.
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
 }
@@ -61,9 +61,11 @@ keys.dgbot.io/revoke-issued-before. Clients fail until they read the Secret agai
 With -, it reads the leaked key from standard input and finds its DGbotAPIKey. You need the right to list records in all namespaces, or else
 in that of -n:
 
-    kubectl dgbot compromise - --yes --wait <leaked.txt`,
+    kubectl dgbot compromise - --yes --wait <leaked.txt
+
+` + waitText,
 		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
-		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far", withdrawn: "revoked revisions rejected",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
@@ -72,10 +74,10 @@ in that of -n:
 type requestCall struct {
 	*session.Session
 	request
-	which         target.Selection
-	waits, dryRun bool
-	timeout       flags.Duration
-	output        string
+	waiting
+	which  target.Selection
+	dryRun bool
+	output string
 }
 
 func newRequest(s *session.Session, r request) *cobra.Command {
@@ -91,23 +93,31 @@ func newRequest(s *session.Session, r request) *cobra.Command {
 		RunE:              func(c *cobra.Command, names []string) error { return a.run(c.Context(), names) },
 	}
 	a.which.AddFlags(c)
-	c.Flags().BoolVar(&a.waits, "wait", false, "Wait until the operator has handled the request, and show the progress")
-	a.timeout = flags.Duration(time.Minute)
-	c.Flags().Var(&a.timeout, "timeout", "With --wait, how long to wait at most, such as 90s")
+	until, outputs := "until the operator has handled the request", "--dry-run"
+	if a.proves() {
+		until, outputs = "until every registered verifier rejects what is revoked", "--dry-run or --wait"
+	}
+	a.addFlags(c, until)
 	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen, and when")
-	c.Flags().StringVarP(&a.output, "output", "o", "", "With --dry-run, json or yaml, for programs")
+	c.Flags().StringVarP(&a.output, "output", "o", "", "With "+outputs+", json or yaml, for programs")
 	return c
 }
+
+// proves reports whether --wait waits for the proof that verifiers reject what the request withdraws.
+func (a *requestCall) proves() bool { return a.withdrawn != "" }
 
 func (a *requestCall) check(names []string) error {
 	if err := flags.CheckOutput(a.output, []string{"", "json", "yaml"}); err != nil {
 		return err
 	}
 	switch {
-	case a.output != "" && !a.dryRun:
+	case a.output != "" && !a.dryRun && !a.proves():
 		return exit.Usage("--output goes with --dry-run")
-	case a.timeout <= 0:
-		return exit.Usage("--timeout is %s: want more than nothing", a.timeout.String())
+	case a.output != "" && !a.dryRun && !a.isSet:
+		return exit.Usage("--output goes with --dry-run or --wait")
+	}
+	if err := a.checkTimeout(); err != nil {
+		return err
 	}
 	if a.dryRun {
 		a.which.Yes = true // nothing is done that could not be taken back
@@ -127,26 +137,34 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 	if a.dryRun {
 		return a.preview(ctx, cluster, keys, now)
 	}
-	asked := map[types.UID]metav1.Time{}
+	f := a.follower(a.Session, cluster, a.asks, a.withdrawn)
+	f.always = a.always
+	f.handled = func(key *v1alpha1.DGbotAPIKey, w *wish) bool {
+		done := key.Status.LastHandledRequest
+		return done != nil && a.handled(done) != nil && !a.handled(done).Before(&w.at)
+	}
+	f.isOwn = func(p *v1alpha1.Propagation, w *wish) bool {
+		return p.RevokeIssuedBefore != nil && !p.RevokeIssuedBefore.Before(&w.at)
+	}
 	err = target.Each(a.Session, keys, func(key *v1alpha1.DGbotAPIKey) error {
 		if reason := status.Withheld(key); reason != "" && !a.always {
 			// The operator would handle the request as soon as a user enables the key, perhaps long after it was made.
 			return fmt.Errorf("nothing was requested: %s", reason)
 		}
 		at := requestTime(key, now)
+		w := wishFor(key, at)
 		warnJumped(a.Session, key, now)
 		if err := cluster.Patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err
 		}
-		asked[key.UID] = at
+		f.add(key, w)
 		warnPending(a.Session, key, now)
-		return display.Writef(a.Streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
+		return display.Writef(linesOf(a.Session, a.output), "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 	})
-	if !a.waits || len(asked) == 0 {
+	if !a.isSet {
 		return err
 	}
-	f := &follower{Session: a.Session, cluster: cluster.ForPolling(), handled: a.handled, always: a.always, asked: asked, request: a.asks, said: map[types.UID]string{}}
-	return cmp.Or(err, f.all(ctx, keys, time.Duration(a.timeout)))
+	return f.await(ctx, keys, now, a.output, err)
 }
 
 // requestTime returns now, or the time at which the current revision was issued if that is later: the operator handles a request with a

@@ -39,7 +39,7 @@ func TestRequestTime_IsNotBeforeTheRevisionInUse(t *testing.T) {
 func call(t *testing.T, args ...string) (out, said string, code int) {
 	t.Helper()
 	newCommand := func(streams genericiooptions.IOStreams) *cobra.Command {
-		return session.NewRoot(streams, NewRotate, NewCompromise)
+		return session.NewRoot(streams, NewRotate, NewCompromise, NewRevoke, NewDisable)
 	}
 	return clitest.Call(t, newCommand, "", args...)
 }

@@ -3,13 +3,16 @@
 package change
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +22,7 @@ import (
 	"dgbot.io/key-operator/internal/cli/cluster"
 	"dgbot.io/key-operator/internal/cli/display"
 	"dgbot.io/key-operator/internal/cli/exit"
+	"dgbot.io/key-operator/internal/cli/flags"
 	"dgbot.io/key-operator/internal/cli/session"
 	"dgbot.io/key-operator/internal/cli/status"
 	"dgbot.io/key-operator/internal/cli/target"
@@ -27,32 +31,143 @@ import (
 // pollInterval is the time between two reads of the keys that --wait waits for.
 const pollInterval = 500 * time.Millisecond
 
-// follower waits until the operator has handled the requests for some keys of one namespace, and prints their conditions meanwhile.
+// waitText explains --wait in the help of verbs that withdraw revisions.
+const waitText = `With --wait, it waits for the proof that every registered verifier rejects what was valid. Exit code 3: no verifier is registered, so nothing
+is proven. Exit code 1: a verifier may still accept it at the end of --timeout. The change stays in force in both cases.`
+
+// waiting has the flags of verbs with --wait.
+type waiting struct {
+	isSet   bool
+	timeout flags.Duration
+}
+
+func (w *waiting) addFlags(c *cobra.Command, until string) {
+	c.Flags().BoolVar(&w.isSet, "wait", false, "Wait "+until+", and show the progress")
+	w.timeout = flags.Duration(time.Minute)
+	c.Flags().Var(&w.timeout, "timeout", "With --wait, how long to wait at most, such as 90s")
+}
+
+func (w *waiting) checkTimeout() error {
+	if w.timeout <= 0 {
+		return exit.Usage("--timeout is %s: want more than nothing", w.timeout.String())
+	}
+	return nil
+}
+
+// follower returns a follower for the keys of one namespace.
+func (w *waiting) follower(s *session.Session, c *cluster.Client, request, withdrawn string) *follower {
+	return &follower{
+		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request, withdrawn: withdrawn,
+		wishes: map[types.UID]*wish{}, line: display.NewStatusLine(s.Terminal), out: s.Streams.Out,
+	}
+}
+
+// wish is what a user asked of one key, and how far the operator has come.
+type wish struct {
+	// at is the time of the request, and generation the key's generation after it.
+	at         metav1.Time
+	generation int64
+	// mayBeValid is set if a revision may have been valid before the request, and version is that of the withdrawal that the status had.
+	mayBeValid bool
+	version    string
+	// isHandled is set once the operator has handled the request.
+	isHandled bool
+	// unknownSince is since when no verifier is known that could confirm; zero if one is.
+	unknownSince time.Time
+	// said is what was printed last, and outlook what was printed last of verifiers.
+	said, outlook string
+	result        result
+}
+
+// follower waits until the operator has handled the requests for some keys of one namespace, and until registered verifiers reject what the
+// requests withdrew. It prints the progress.
 type follower struct {
 	*session.Session
 	cluster *cluster.Client
-	handled func(*v1alpha1.HandledRequest) *metav1.Time
+	timeout time.Duration
+	// handled reports whether the operator has handled a request, and isOwn whether a withdrawal is that of a request.
+	handled func(*v1alpha1.DGbotAPIKey, *wish) bool
+	isOwn   func(*v1alpha1.Propagation, *wish) bool
 	// always is true for a request that the operator handles also for keys that are disabled, revoked or expired.
 	always bool
-	// asked has the time of each key's request, and said what was printed last of each key.
-	asked map[types.UID]metav1.Time
-	said  map[types.UID]string
+	// state is what the request sets spec.state to; empty if it does not.
+	state v1alpha1.KeyState
+	// withdrawn begins the sentence that verifiers reject what the request withdrew; empty for a request that withdraws nothing.
+	withdrawn string
+	wishes    map[types.UID]*wish
 	// unanswered is the error of the last poll; empty if the API server answered it.
 	unanswered string
 	// postponed is the time before which the API server wants no further poll.
 	postponed time.Time
 	// request is what the request is for, such as "rotation".
 	request string
+	// ahead is by how much the API server's clock is ahead of this machine's.
+	ahead time.Duration
+	line  *display.StatusLine
+	// out is where outcomes are printed.
+	out io.Writer
 	// failures are the keys whose request will not be handled, or was not handled in time.
 	failures []target.Failure
 }
 
+// wishFor returns a wish for a key that nothing was asked of yet.
+func wishFor(key *v1alpha1.DGbotAPIKey, at metav1.Time) *wish {
+	hasRevision := key.Status.Current != nil || len(key.Status.Previous) > 0
+	w := &wish{at: at, mayBeValid: hasRevision && status.Withheld(key) == ""}
+	if p := key.Status.Propagation; p != nil {
+		w.version = p.Version
+	}
+	return w
+}
+
+// add notes the wish of a key, once it was asked for.
+func (f *follower) add(key *v1alpha1.DGbotAPIKey, w *wish) {
+	w.generation = key.Generation
+	f.wishes[key.UID] = w
+}
+
+// await waits for all keys that were asked for something. asking is the error of those that could not be asked. now is the API server's time.
+// With an output for programs, it prints the results in that form, and the progress on standard error.
+func (f *follower) await(ctx context.Context, keys []v1alpha1.DGbotAPIKey, now time.Time, output string, asking error) error {
+	if len(f.wishes) == 0 {
+		return asking
+	}
+	f.ahead, f.out = now.Sub(f.Clock.Now()), linesOf(f.Session, output)
+	err := f.all(ctx, keys)
+	if output != "" {
+		err = cmp.Or(err, f.printResults(keys, output))
+	}
+	return cmp.Or(asking, err)
+}
+
+// linesOf returns where a verb prints lines: standard output has the values of an output for programs alone.
+func linesOf(s *session.Session, output string) io.Writer {
+	if output != "" {
+		return s.Streams.ErrOut
+	}
+	return s.Streams.Out
+}
+
+// say prints a line on standard error.
+func (f *follower) say(format string, arguments ...any) {
+	f.line.Clear()
+	_ = display.Writef(f.Streams.ErrOut, format, arguments...)
+}
+
+// tell prints an outcome of a key, after a separator.
+func (f *follower) tell(key *v1alpha1.DGbotAPIKey, separator, text string) {
+	f.line.Clear()
+	f.wishes[key.UID].result.Message = text
+	_ = display.Writef(f.out, "dgbotapikey.keys.dgbot.io/%s"+separator+"%s\n", key.Name, text)
+}
+
 // all polls until the requests for all keys are handled or cannot be. It returns an error that names the keys whose request was not
-// handled within timeout.
-func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout time.Duration) error {
-	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { _, asked := f.asked[k.UID]; return !asked })
+// handled within the timeout.
+func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey) error {
+	defer f.line.Clear()
+	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { return f.wishes[k.UID] == nil })
 	total := len(pending)
-	waiting, cancel := context.WithTimeout(ctx, timeout)
+	waiting, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	err := wait.PollUntilContextCancel(waiting, pollInterval, true, func(ctx context.Context) (bool, error) {
 		if f.Clock.Now().Before(f.postponed) {
@@ -66,6 +181,7 @@ func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout
 		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(&k, now[k.UID]) })
 		return len(pending) == 0, nil
 	})
+	f.line.Clear()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -73,7 +189,7 @@ func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey, timeout
 		return err
 	}
 	for i := range pending {
-		f.fail(&pending[i], f.late(&pending[i], timeout))
+		f.fail(&pending[i], f.late(&pending[i]))
 	}
 	return target.ReportFailures(f.Session, f.failures, total)
 }
@@ -92,7 +208,7 @@ func (f *follower) retry(waiting context.Context, err error) error {
 	}
 	if message := exit.Explain(err); message != f.unanswered {
 		f.unanswered = message
-		_ = display.Writef(f.Streams.ErrOut, "note: %s; waiting goes on until the deadline\n", message)
+		f.say("note: %s; waiting goes on until the deadline\n", message)
 	}
 	return nil
 }
@@ -108,17 +224,23 @@ func isTransient(err error) bool {
 	return code == http.StatusTooManyRequests || code == http.StatusGone || code >= http.StatusInternalServerError
 }
 
-// late returns the error for a key whose request has not been handled at the deadline. The request stays in force.
-func (f *follower) late(key *v1alpha1.DGbotAPIKey, timeout time.Duration) error {
-	state := "the API server did not answer"
-	if says := f.said[key.UID]; says != "" {
-		state = "the key says " + says
-	}
+// late returns the error for a key whose request has not been handled, or whose proof is missing, at the deadline. The request stays in force.
+func (f *follower) late(key *v1alpha1.DGbotAPIKey) error {
+	w := f.wishes[key.UID]
+	advice := display.ShellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace)
+	unanswered := ""
 	if f.unanswered != "" {
-		state += "; the last read failed: " + f.unanswered
+		unanswered = "; the last read failed: " + f.unanswered
 	}
-	return exit.No("%w", exit.Late("not done in time: %s requested at %s, not handled after %s; %s; the request stays in force: see: %s",
-		f.request, f.asked[key.UID].UTC().Format(time.RFC3339), timeout, state, display.ShellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace)))
+	if w.isHandled {
+		return exit.Late("not proven in time: after %s, %s%s; the operator goes on: see: %s", f.timeout, w.outlook, unanswered, advice)
+	}
+	state := "the API server did not answer"
+	if w.said != "" {
+		state = "the key says " + w.said
+	}
+	return exit.No("%w", exit.Late("not done in time: %s requested at %s, not handled after %s; %s%s; the request stays in force: see: %s",
+		f.request, w.at.UTC().Format(time.RFC3339), f.timeout, state, unanswered, advice))
 }
 
 // look reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
@@ -148,25 +270,39 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 		f.fail(asked, errors.New("it has been deleted meanwhile"))
 		return true
 	}
-	at := f.asked[now.UID]
-	if done := now.Status.LastHandledRequest; done != nil {
-		if handled := f.handled(done); handled != nil && !handled.Before(&at) {
-			_ = display.Writef(f.Streams.Out, "dgbotapikey.keys.dgbot.io/%s %s\n", now.Name, outcome(now, at))
-			return true
+	w := f.wishes[now.UID]
+	if w.result.Propagation = now.Status.Propagation; w.isHandled {
+		return f.isProven(now)
+	}
+	if f.handled(now, w) {
+		w.isHandled = true
+		if f.state == "" {
+			if current := now.Status.Current; current != nil {
+				w.result.Revision, w.result.KeyID = current.Revision, current.KeyID
+			}
+			f.tell(now, " ", outcome(now, w.at))
 		}
+		return f.withdrawn == "" || f.isProven(now)
 	}
 	if reason := status.Withheld(now); reason != "" && !f.always {
 		f.fail(now, exit.No("%s", reason))
 		return true
 	}
-	if says := status.WhyWaiting(now, at); says != f.said[now.UID] {
-		f.said[now.UID] = says
-		_ = display.Writef(f.Streams.ErrOut, "%s: %s\n", now.Name, says)
+	if f.state != "" && now.Spec.State != f.state {
+		f.fail(now, exit.No("spec.state has been set to %q meanwhile", now.Spec.State))
+		return true
+	}
+	if says := status.WhyWaiting(now, w.at); says != w.said {
+		w.said = says
+		f.say("%s: %s\n", now.Name, says)
 	}
 	return false
 }
 
 func (f *follower) fail(key *v1alpha1.DGbotAPIKey, err error) {
+	if w := f.wishes[key.UID]; w != nil {
+		w.result.Message = exit.Explain(err)
+	}
 	f.failures = append(f.failures, target.Failure{Name: key.Name, Err: err})
 }
 

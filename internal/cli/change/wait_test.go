@@ -63,6 +63,8 @@ func operatedServer(t *testing.T, failing http.HandlerFunc, times int64) string 
 		if at := requestedAt.Load(); at != nil {
 			key.Status.Current = &v1alpha1.RevisionStatus{Revision: 4, KeyID: "7Hq2xV0aBcDA", IssuedAt: *at}
 			key.Status.LastHandledRequest = &v1alpha1.HandledRequest{RotateRequestedAt: at, RevokeIssuedBefore: at}
+			key.Status.Propagation = confirmed(1, 0)
+			key.Status.Propagation.RevokeIssuedBefore = at
 		}
 		return *key
 	}

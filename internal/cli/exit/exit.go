@@ -19,7 +19,7 @@ const (
 	// CodeUsage means that the call is wrong. The verb has done nothing.
 	CodeUsage = 2
 	// CodeNo means that the verb was carried out and the answer is no: the input is no key, or not a valid one; scan has found keys; a key
-	// has the risk of --fail-on; what --wait waits for has not come in time, or will not come; the user did not confirm.
+	// has the risk of --fail-on; with --wait, the operator did not handle the request in time, or no verifier can prove it; the user did not confirm.
 	CodeNo = 3
 )
 

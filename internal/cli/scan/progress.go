@@ -6,10 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
-	"golang.org/x/term"
 	"k8s.io/utils/clock"
 
 	"dgbot.io/key-operator/internal/cli/display"
@@ -17,38 +15,29 @@ import (
 
 // progress shows in a terminal how much a scan has read.
 type progress struct {
-	out   io.Writer
+	line  *display.StatusLine
 	clock clock.PassiveClock
 	files int
 	bytes int64
 	last  time.Time
-	shown bool
 }
 
 // showEvery is the time between two updates in the terminal.
 const showEvery = 500 * time.Millisecond
 
 func newProgress(out io.Writer, clock clock.PassiveClock) progress {
-	p := progress{clock: clock, last: clock.Now()}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		p.out = out
-	}
-	return p
+	return progress{line: display.NewStatusLine(out), clock: clock, last: clock.Now()}
 }
 
 func (p *progress) read(n int) {
 	p.bytes += int64(n)
-	if now := p.clock.Now(); p.out != nil && now.Sub(p.last) >= showEvery {
-		p.last, p.shown = now, true
-		_, _ = fmt.Fprintf(p.out, "\r\033[Kscanning: %s, %s", display.Counted(p.files, "file"), sizeText(p.bytes))
+	if now := p.clock.Now(); p.line.IsShown() && now.Sub(p.last) >= showEvery {
+		p.last = now
+		p.line.Show("scanning: %s, %s", display.Counted(p.files, "file"), sizeText(p.bytes))
 	}
 }
 
-func (p *progress) end() {
-	if p.shown {
-		_, _ = fmt.Fprint(p.out, "\r\033[K")
-	}
-}
+func (p *progress) end() { p.line.Clear() }
 
 // countingReader counts the bytes that are read, and fails when the context ends: a pipe may have no end.
 type countingReader struct {

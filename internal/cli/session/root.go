@@ -28,10 +28,10 @@ func NewRoot(streams genericiooptions.IOStreams, verbs ...Verb) *cobra.Command {
 
 Exit codes:
   0  done
-  1  failed, for one of the keys or for all
+  1  failed, for one of the keys or for all; with --wait also: a verifier may still accept what was revoked
   2  called wrongly; nothing was done
   3  done, and the answer is no: the text is no key, verify rejects the key, scan found keys, a key has the risk of --fail-on,
-     --wait reached its timeout or cannot succeed, or you answered no`,
+     with --wait the operator did not handle the request or proved nothing, or you answered no`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, arguments []string) error {
 			if len(arguments) == 0 {

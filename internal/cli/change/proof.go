@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package change
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/cli/display"
+	"dgbot.io/key-operator/internal/cli/exit"
+)
+
+// unknownPatience is for how long the proof waits for verifiers to become known: right after a start the operator may not know them yet.
+const unknownPatience = 2 * time.Second
+
+// mostPending is the largest number of names in status.propagation.pending.
+const mostPending = 8
+
+// outcomes of a wait, for programs.
+const (
+	proven         = "Proven"
+	nothingToProve = "NothingToProve"
+	notProven      = "NotProven"
+	notHandled     = "NotHandled"
+)
+
+// result is the outcome for one key, for programs.
+type result struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Result is one of the outcomes, and Message the sentence that people read.
+	Result  string `json:"result"`
+	Message string `json:"message"`
+	// Revision and KeyID are those of the key's current revision, if the request asked for another one.
+	Revision    int64                 `json:"revision,omitempty"`
+	KeyID       string                `json:"keyID,omitempty"`
+	Propagation *v1alpha1.Propagation `json:"propagation,omitempty"`
+}
+
+// printResults prints the results of all keys that were asked for something.
+func (f *follower) printResults(keys []v1alpha1.DGbotAPIKey, output string) error {
+	all := []result{}
+	for i := range keys {
+		w := f.wishes[keys[i].UID]
+		if w == nil {
+			continue
+		}
+		w.result.Namespace, w.result.Name = keys[i].Namespace, keys[i].Name
+		switch {
+		case w.result.Result != "":
+		case w.isHandled:
+			w.result.Result = notProven
+		default:
+			w.result.Result = notHandled
+		}
+		all = append(all, w.result)
+	}
+	return display.PrintValue(f.Streams.Out, output, all)
+}
+
+// isProven reports whether the wait for the proof is over for a key whose request is handled, and prints its outcome. The operator writes the
+// withdrawal together with the sign that it handled the request, so a status without one has nothing to wait for.
+func (f *follower) isProven(now *v1alpha1.DGbotAPIKey) bool {
+	w, p := f.wishes[now.UID], now.Status.Propagation
+	isOwn := p != nil && (f.isOwn(p, w) || p.Version != w.version)
+	switch {
+	case p == nil && !w.mayBeValid:
+		w.result.Result = nothingToProve
+		f.tell(now, ": ", "no revision was valid any more; nothing is to be proven")
+		return true
+	case p == nil, w.mayBeValid && !isOwn:
+		f.fail(now, exit.No("nothing is proven: the operator handled the request, and status.propagation does not have it; "+
+			"a user may have enabled the key again, or the operator is older than this plugin"))
+		return true
+	case p.ConfirmedAt != nil:
+		w.result.Result = proven
+		what := f.withdrawn
+		if !isOwn {
+			what = "no revision was valid any more; the withdrawal before is rejected"
+		}
+		f.tell(now, ": ", confirmation(what, p))
+		return true
+	}
+	pending := apimeta.FindStatusCondition(now.Status.Conditions, v1alpha1.PropagationPendingCondition)
+	if p.Verifiers == 0 && len(p.Pending) == 0 || pending != nil && pending.Reason == v1alpha1.VerifiersUnknownReason {
+		return f.isUnprovable(now, pending)
+	}
+	w.unknownSince = time.Time{}
+	f.showPending(now, pending)
+	return false
+}
+
+// confirmation says that a withdrawal is proven, in a sentence that begins with what verifiers reject.
+func confirmation(what string, p *v1alpha1.Propagation) string {
+	took := max(0, p.ConfirmedAt.Sub(p.WrittenAt.Time))
+	after := fmt.Sprintf("%d ms after it was written", took.Milliseconds())
+	if took >= 10*time.Second {
+		after = took.Round(100*time.Millisecond).String() + " after it was written"
+	}
+	switch p.Verifiers {
+	case 0:
+		return fmt.Sprintf("%s by all registered verifiers, each of which has stopped or is gone, %s", what, after)
+	case 1:
+		return fmt.Sprintf("%s by the only registered verifier, %s", what, after)
+	}
+	return fmt.Sprintf("%s by all %d registered verifiers, %s", what, p.Verifiers, after)
+}
+
+// isUnprovable reports whether no verifier has become known for so long that the wait is over.
+func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey, pending *metav1.Condition) bool {
+	w := f.wishes[now.UID]
+	w.outlook = "no verifier is registered, as far as the operator knows"
+	if w.unknownSince.IsZero() {
+		w.unknownSince = f.Clock.Now()
+	}
+	if f.Clock.Now().Sub(w.unknownSince) < unknownPatience {
+		return false
+	}
+	why := "no verifier is registered"
+	if pending != nil {
+		why = pending.Reason + ": " + pending.Message
+	}
+	f.fail(now, exit.No("the operator handled the request, and nothing is proven: %s", why))
+	return true
+}
+
+// showPending shows which verifiers may still accept what was withdrawn: a line that changes on a terminal, and a line for each change elsewhere.
+func (f *follower) showPending(now *v1alpha1.DGbotAPIKey, pending *metav1.Condition) {
+	w, p := f.wishes[now.UID], now.Status.Propagation
+	if pending != nil {
+		if says := pending.Reason + ": " + pending.Message; says != w.said {
+			w.said = says
+			f.say("%s: %s\n", now.Name, says)
+		}
+	}
+	outlook := outlookOf(p)
+	if f.line.IsShown() {
+		left := ""
+		if p.BoundAt != nil {
+			left = " (" + display.TimeText(&metav1.Time{Time: p.BoundAt.Time}, f.Clock.Now().Add(f.ahead)) + ")"
+		}
+		f.line.Show("%s: %s%s", now.Name, outlook, left)
+	} else if outlook != w.outlook {
+		f.say("%s: %s\n", now.Name, outlook)
+	}
+	w.outlook = outlook
+}
+
+// outlookOf names the verifiers that may still accept what was withdrawn, and when they count as gone.
+func outlookOf(p *v1alpha1.Propagation) string {
+	number := fmt.Sprintf("%d of %d registered verifiers", len(p.Pending), p.Verifiers)
+	switch {
+	case len(p.Pending) == 0:
+		return fmt.Sprintf("waiting for %d registered verifiers", p.Verifiers)
+	case len(p.Pending) >= mostPending && int(p.Verifiers) > mostPending:
+		number = "at least " + number
+	}
+	text := fmt.Sprintf("%s may still accept it: %s", number, strings.Join(p.Pending, ", "))
+	if p.BoundAt != nil {
+		text += "; if silent, gone at " + p.BoundAt.UTC().Format(time.RFC3339)
+	}
+	return text
+}
