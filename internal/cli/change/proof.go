@@ -3,23 +3,18 @@
 package change
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/display"
 	"dgbot.io/key-operator/internal/cli/exit"
+	"dgbot.io/key-operator/internal/cli/status"
 )
 
 // unknownPatience is for how long the proof waits for verifiers to become known: right after a start the operator may not know them yet.
 const unknownPatience = 2 * time.Second
-
-// mostPending is the largest number of names in status.propagation.pending.
-const mostPending = 8
 
 // outcomes of a wait, for programs.
 const (
@@ -81,38 +76,21 @@ func (f *follower) isProven(now *v1alpha1.DGbotAPIKey) bool {
 		w.result.Result = proven
 		what := f.withdrawn
 		if !isOwn {
-			what = "no revision was valid any more; the withdrawal before is rejected"
+			what = "no revision was valid any more; the withdrawal before was "
 		}
-		f.tell(now, ": ", confirmation(what, p))
+		f.tell(now, ": ", what+status.Confirmation(p))
 		return true
 	}
-	pending := apimeta.FindStatusCondition(now.Status.Conditions, v1alpha1.PropagationPendingCondition)
-	if p.Verifiers == 0 && len(p.Pending) == 0 || pending != nil && pending.Reason == v1alpha1.VerifiersUnknownReason {
-		return f.isUnprovable(now, pending)
+	if status.IsUnprovable(now) {
+		return f.isUnprovable(now)
 	}
 	w.unknownSince = time.Time{}
-	f.showPending(now, pending)
+	f.showPending(now)
 	return false
 }
 
-// confirmation says that a withdrawal is proven, in a sentence that begins with what verifiers reject.
-func confirmation(what string, p *v1alpha1.Propagation) string {
-	took := max(0, p.ConfirmedAt.Sub(p.WrittenAt.Time))
-	after := fmt.Sprintf("%d ms after it was written", took.Milliseconds())
-	if took >= 10*time.Second {
-		after = took.Round(100*time.Millisecond).String() + " after it was written"
-	}
-	switch p.Verifiers {
-	case 0:
-		return fmt.Sprintf("%s by all registered verifiers, each of which has stopped or is gone, %s", what, after)
-	case 1:
-		return fmt.Sprintf("%s by the only registered verifier, %s", what, after)
-	}
-	return fmt.Sprintf("%s by all %d registered verifiers, %s", what, p.Verifiers, after)
-}
-
 // isUnprovable reports whether no verifier has become known for so long that the wait is over.
-func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey, pending *metav1.Condition) bool {
+func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey) bool {
 	w := f.wishes[now.UID]
 	w.outlook = "no verifier is registered, as far as the operator knows"
 	if w.unknownSince.IsZero() {
@@ -122,7 +100,7 @@ func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey, pending *metav1.Condi
 		return false
 	}
 	why := "no verifier is registered"
-	if pending != nil {
+	if pending := status.PropagationPending(now); pending != nil {
 		why = pending.Reason + ": " + pending.Message
 	}
 	f.fail(now, exit.No("the operator handled the request, and nothing is proven: %s", why))
@@ -130,15 +108,15 @@ func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey, pending *metav1.Condi
 }
 
 // showPending shows which verifiers may still accept what was withdrawn: a line that changes on a terminal, and a line for each change elsewhere.
-func (f *follower) showPending(now *v1alpha1.DGbotAPIKey, pending *metav1.Condition) {
+func (f *follower) showPending(now *v1alpha1.DGbotAPIKey) {
 	w, p := f.wishes[now.UID], now.Status.Propagation
-	if pending != nil {
+	if pending := status.PropagationPending(now); pending != nil {
 		if says := pending.Reason + ": " + pending.Message; says != w.said {
 			w.said = says
 			f.say("%s: %s\n", now.Name, says)
 		}
 	}
-	outlook := outlookOf(p)
+	outlook := status.Outlook(p)
 	if f.line.IsShown() {
 		left := ""
 		if p.BoundAt != nil {
@@ -149,20 +127,4 @@ func (f *follower) showPending(now *v1alpha1.DGbotAPIKey, pending *metav1.Condit
 		f.say("%s: %s\n", now.Name, outlook)
 	}
 	w.outlook = outlook
-}
-
-// outlookOf names the verifiers that may still accept what was withdrawn, and when they count as gone.
-func outlookOf(p *v1alpha1.Propagation) string {
-	number := fmt.Sprintf("%d of %d registered verifiers", len(p.Pending), p.Verifiers)
-	switch {
-	case len(p.Pending) == 0:
-		return fmt.Sprintf("waiting for %d registered verifiers", p.Verifiers)
-	case len(p.Pending) >= mostPending && int(p.Verifiers) > mostPending:
-		number = "at least " + number
-	}
-	text := fmt.Sprintf("%s may still accept it: %s", number, strings.Join(p.Pending, ", "))
-	if p.BoundAt != nil {
-		text += "; if silent, gone at " + p.BoundAt.UTC().Format(time.RFC3339)
-	}
-	return text
 }

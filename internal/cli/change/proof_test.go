@@ -183,7 +183,7 @@ func TestWait_SaysWhatIsProven(t *testing.T) {
 		"disabled before":      {disabled, []stage{with(nil)}, "web: no revision was valid any more; nothing is to be proven"},
 		"never issued": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current, k.Status.Conditions = nil, nil }, []stage{with(nil)},
 			"web: no revision was valid any more; nothing is to be proven"},
-		"disabled and proven before": {disabledWithProof, []stage{with(earlier)}, "web: no revision was valid any more; the withdrawal before is rejected by all 2 registered verifiers, 5 ms after"},
+		"disabled and proven before": {disabledWithProof, []stage{with(earlier)}, "web: no revision was valid any more; the withdrawal before was rejected by all 2 registered verifiers, 5 ms after"},
 		"disabled before, the proof is pending": {func(k *v1alpha1.DGbotAPIKey) { disabled(k); k.Status.Propagation = propagation(1, "a") }, []stage{with(propagation(1, "a")), with(confirmed(1, 0))},
 			"rejected by the only registered verifier"},
 	} {

@@ -34,7 +34,8 @@ type request struct {
 	always bool
 	// asks is what the request is for, and done is printed once it is made.
 	asks, done string
-	// withdrawn begins the sentence that verifiers reject what the request withdrew; empty for a request that withdraws nothing.
+	// withdraws is true if verifiers reject what was valid before, and withdrawn names that at the begin of a sentence.
+	withdraws bool
 	withdrawn string
 	// handled returns the time of the latest request that the operator has handled.
 	handled func(*v1alpha1.HandledRequest) *metav1.Time
@@ -65,7 +66,7 @@ in that of -n:
 
 ` + waitText,
 		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
-		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far", withdrawn: "revoked revisions rejected",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far", withdraws: true, withdrawn: "revoked revisions ",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
@@ -94,7 +95,7 @@ func newRequest(s *session.Session, r request) *cobra.Command {
 	}
 	a.which.AddFlags(c)
 	until, outputs := "until the operator has handled the request", "--dry-run"
-	if a.proves() {
+	if a.withdraws {
 		until, outputs = "until every registered verifier rejects what is revoked", "--dry-run or --wait"
 	}
 	a.addFlags(c, until)
@@ -103,15 +104,12 @@ func newRequest(s *session.Session, r request) *cobra.Command {
 	return c
 }
 
-// proves reports whether --wait waits for the proof that verifiers reject what the request withdraws.
-func (a *requestCall) proves() bool { return a.withdrawn != "" }
-
 func (a *requestCall) check(names []string) error {
 	if err := flags.CheckOutput(a.output, []string{"", "json", "yaml"}); err != nil {
 		return err
 	}
 	switch {
-	case a.output != "" && !a.dryRun && !a.proves():
+	case a.output != "" && !a.dryRun && !a.withdraws:
 		return exit.Usage("--output goes with --dry-run")
 	case a.output != "" && !a.dryRun && !a.isSet:
 		return exit.Usage("--output goes with --dry-run or --wait")
@@ -137,8 +135,8 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 	if a.dryRun {
 		return a.preview(ctx, cluster, keys, now)
 	}
-	f := a.follower(a.Session, cluster, a.asks, a.withdrawn)
-	f.always = a.always
+	f := a.follower(a.Session, cluster, a.asks)
+	f.always, f.withdraws, f.withdrawn = a.always, a.withdraws, a.withdrawn
 	f.handled = func(key *v1alpha1.DGbotAPIKey, w *wish) bool {
 		done := key.Status.LastHandledRequest
 		return done != nil && a.handled(done) != nil && !a.handled(done).Before(&w.at)

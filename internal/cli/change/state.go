@@ -118,8 +118,8 @@ func (a *transitionCall) run(ctx context.Context, names []string) error {
 	if a.keeps {
 		annotations[v1alpha1.KeptAtAnnotation] = now.Format(time.RFC3339)
 	}
-	f := a.follower(a.Session, cluster, "spec.state: "+string(a.state), "rejected")
-	f.always, f.state = true, a.state
+	f := a.follower(a.Session, cluster, "spec.state: "+string(a.state))
+	f.always, f.withdraws, f.state = true, true, a.state
 	f.handled = func(key *v1alpha1.DGbotAPIKey, w *wish) bool {
 		// The generation alone is not enough: the operator observes it also where it could not write a record.
 		return key.Status.ObservedGeneration >= w.generation && status.Withheld(key) != ""

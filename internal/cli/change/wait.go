@@ -55,9 +55,9 @@ func (w *waiting) checkTimeout() error {
 }
 
 // follower returns a follower for the keys of one namespace.
-func (w *waiting) follower(s *session.Session, c *cluster.Client, request, withdrawn string) *follower {
+func (w *waiting) follower(s *session.Session, c *cluster.Client, request string) *follower {
 	return &follower{
-		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request, withdrawn: withdrawn,
+		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request,
 		wishes: map[types.UID]*wish{}, line: display.NewStatusLine(s.Terminal), out: s.Streams.Out,
 	}
 }
@@ -92,7 +92,9 @@ type follower struct {
 	always bool
 	// state is what the request sets spec.state to; empty if it does not.
 	state v1alpha1.KeyState
-	// withdrawn begins the sentence that verifiers reject what the request withdrew; empty for a request that withdraws nothing.
+	// withdraws is true for a request that must be proven: verifiers reject what was valid before. withdrawn names that at the begin of a
+	// sentence; empty for the whole key.
+	withdraws bool
 	withdrawn string
 	wishes    map[types.UID]*wish
 	// unanswered is the error of the last poll; empty if the API server answered it.
@@ -282,7 +284,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 			}
 			f.tell(now, " ", outcome(now, w.at))
 		}
-		return f.withdrawn == "" || f.isProven(now)
+		return !f.withdraws || f.isProven(now)
 	}
 	if reason := status.Withheld(now); reason != "" && !f.always {
 		f.fail(now, exit.No("%s", reason))

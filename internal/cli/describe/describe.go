@@ -213,6 +213,10 @@ func (d *description) facts() [][2]string {
 	for _, line := range status.PendingRequests(k, d.now) {
 		add("Pending request", line)
 	}
+	if p := k.Status.Propagation; p != nil {
+		add("Withdrawn", display.TimeText(&metav1.Time{Time: p.WrittenAt.Time}, d.now)+", up to version "+p.Version)
+		add("Verifiers", status.Propagation(k))
+	}
 	switch {
 	case k.Status.TrackedSince == nil:
 		add("Last used", strings.TrimSpace(display.TimeText(k.Status.LastUsedAt, d.now)+" (no verifier reports uses at present)"))

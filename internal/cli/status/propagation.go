@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"dgbot.io/key-operator/api/v1alpha1"
+)
+
+// mostPending is the largest number of names in status.propagation.pending.
+const mostPending = 8
+
+// PropagationPending returns the condition of a withdrawal that is not proven; nil for none.
+func PropagationPending(key *v1alpha1.DGbotAPIKey) *metav1.Condition {
+	return apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.PropagationPendingCondition)
+}
+
+// IsUnprovable reports whether no verifier is known that could confirm the withdrawal of a key.
+func IsUnprovable(key *v1alpha1.DGbotAPIKey) bool {
+	p, pending := key.Status.Propagation, PropagationPending(key)
+	switch {
+	case p == nil, p.ConfirmedAt != nil:
+		return false
+	case pending != nil && pending.Reason == v1alpha1.VerifiersUnknownReason:
+		return true
+	}
+	return p.Verifiers == 0 && len(p.Pending) == 0
+}
+
+// Confirmation returns which verifiers reject what was withdrawn, and how long after it was written, of a withdrawal that is confirmed.
+func Confirmation(p *v1alpha1.Propagation) string {
+	took := max(0, p.ConfirmedAt.Sub(p.WrittenAt.Time))
+	after := fmt.Sprintf("%d ms after it was written", took.Milliseconds())
+	if took >= 10*time.Second {
+		after = took.Round(100*time.Millisecond).String() + " after it was written"
+	}
+	switch p.Verifiers {
+	case 0:
+		return "rejected by all registered verifiers, each of which has stopped or is gone, " + after
+	case 1:
+		return "rejected by the only registered verifier, " + after
+	}
+	return fmt.Sprintf("rejected by all %d registered verifiers, %s", p.Verifiers, after)
+}
+
+// Outlook names the verifiers that may still accept what was withdrawn, and when they count as gone.
+func Outlook(p *v1alpha1.Propagation) string {
+	number := fmt.Sprintf("%d of %d registered verifiers", len(p.Pending), p.Verifiers)
+	switch {
+	case len(p.Pending) == 0:
+		return fmt.Sprintf("waiting for %d registered verifiers", p.Verifiers)
+	case len(p.Pending) >= mostPending && int(p.Verifiers) > mostPending:
+		number = "at least " + number
+	}
+	text := fmt.Sprintf("%s may still accept it: %s", number, strings.Join(p.Pending, ", "))
+	if p.BoundAt != nil {
+		text += "; if silent, gone at " + p.BoundAt.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+// Propagation returns how far verifiers have followed the last withdrawal of a key; empty if it has none.
+func Propagation(key *v1alpha1.DGbotAPIKey) string {
+	switch p := key.Status.Propagation; {
+	case p == nil:
+		return ""
+	case p.ConfirmedAt != nil:
+		return Confirmation(p)
+	case IsUnprovable(key):
+		return "nothing is proven: no verifier is registered, or the operator cannot read the registrations"
+	default:
+		return Outlook(p)
+	}
+}
