@@ -241,49 +241,6 @@ type SecretTemplate struct {
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 }
 
-// RevisionStatus describes one revision of the key: one issued key text.
-type RevisionStatus struct {
-	// revision is the number of the revision. The first is 1; the operator can skip numbers.
-	// +required
-	// +kubebuilder:validation:Minimum=1
-	Revision int64 `json:"revision"`
-
-	// keyID is the public part of the key text. Verifiers return it in their answers, so that services can log it.
-	// +required
-	// +kubebuilder:validation:MaxLength=32
-	KeyID string `json:"keyID"`
-
-	// recordName is the name of the DGbotAPIKeyRecord of this revision. Verifiers accept the revision because of this record.
-	// +required
-	// +kubebuilder:validation:MaxLength=253
-	RecordName string `json:"recordName"`
-
-	// issuedAt is when the operator issued the revision.
-	// +required
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	IssuedAt metav1.Time `json:"issuedAt"`
-
-	// notAfter is the instant from which on verifiers reject the revision. Absent while the revision has no such bound.
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	NotAfter *metav1.Time `json:"notAfter,omitempty"`
-
-	// lastUsedAt is when a verifier last accepted this revision. Absent if no verifier has reported a use. Verifiers report
-	// uses in steps of status.resolution of the revision's record, 10 minutes by default.
-	// +optional
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:MaxLength=25
-	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
-	LastUsedAt *metav1.Time `json:"lastUsedAt,omitempty"`
-}
-
 // DGbotAPIKeyStatus is what the operator has observed and done. If it is lost, the operator rebuilds it from the records
 // and the Secret.
 type DGbotAPIKeyStatus struct {
@@ -347,9 +304,8 @@ type DGbotAPIKeyStatus struct {
 	// +optional
 	Audit *AuditStatus `json:"audit,omitempty"`
 
-	// propagation is how far registered verifiers have followed the last withdrawal: a write by which a valid revision became
-	// Revoked or Disabled, or was ended at once. Absent before the first withdrawal, and again when a Disabled key becomes
-	// Active.
+	// propagation is how far registered verifiers have followed the last withdrawal. Absent before the first one, and again
+	// when a Disabled key becomes Active.
 	// +optional
 	Propagation *Propagation `json:"propagation,omitempty"`
 

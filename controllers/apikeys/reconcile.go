@@ -83,9 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
 		return ctrl.Result{RequeueAfter: lagOf(decision)}, nil
 	}
-	if len(decision.Steps) > 0 || older || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) ||
-		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) ||
-		endsPropagation(decision.Status, seen.Key) {
+	if older || needsLive(seen, decision) {
 		rejections := r.withdrawCached(ctx, seen)
 		// A cache may be old, and neither minting nor revoking can be taken back: observe live and plan again.
 		seen, decision, err = r.converge(ctx, request.NamespacedName, seen.usableForSnapshot(decision), rejections)
@@ -108,6 +106,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{RequeueAfter: queue.MaxWait}, nil
 	}
 	return ctrl.Result{RequeueAfter: min(max(wake.Sub(r.Clock.Now()), time.Millisecond), queue.MaxWait)}, nil
+}
+
+// needsLive reports whether what the cache shows is not enough for a decision: steps are due, a read failed, or the status would say something
+// that an old cache could get wrong.
+func needsLive(seen *observed, decision lifecycle.Decision) bool {
+	return len(decision.Steps) > 0 || len(seen.Failed) > 0 || reportsFailedReads(seen.Key) ||
+		seen.unconfirmed && differs(decision.Status, seen.Key) || reportsWithdrawal(decision.Status, seen.Key) || endsPropagation(decision.Status, seen.Key)
 }
 
 // converge observes live and applies plans until one has no steps. It returns that plan with the observation that it was made from; nil if the

@@ -85,7 +85,7 @@ func AwaitedBy(p *v1alpha1.Propagation, all []*revisions.Revision) *Awaited {
 	}
 	a := &Awaited{Version: p.Version}
 	for _, r := range all {
-		// Whoever sees a revoked or disabled record rejects it, whatever its clock says.
+		// A verifier that has a revoked or disabled record rejects it, whatever its clock says.
 		if end := r.NotAfter; !r.WithdrawnAt.IsZero() && r.State == v1alpha1.StateActive && end != nil && end.After(a.End) {
 			a.End = end.Time
 		}

@@ -16,7 +16,7 @@ type View struct {
 	Verifiers  []Verifier
 }
 
-// Presence says whether a registered verifier can still answer.
+// Presence tells if a registered verifier can still answer.
 type Presence int
 
 const (
