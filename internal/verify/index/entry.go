@@ -186,6 +186,16 @@ func (e *Entry) before(other *Entry) bool {
 	return bytes.Compare(e.uid[:], other.uid[:]) < 0
 }
 
+// answersAs reports whether requests get the same answers from an entry as from an earlier one of the same record. An entry differs from none.
+func (e *Entry) answersAs(earlier *Entry) bool {
+	if earlier == nil {
+		return false
+	}
+	compared := *e
+	compared.generation, compared.next, compared.use = earlier.generation, earlier.next, earlier.use
+	return compared == *earlier
+}
+
 // parseUID returns the bytes of a UUID, which keep the order of the texts that the API server writes. Of another text it returns the first
 // bytes of the hash.
 func parseUID(text types.UID) (u uid) {

@@ -19,6 +19,8 @@ type Keys struct {
 	records atomic.Int64
 	// duplicates counts records that do not count, because one with their key ID was created before.
 	duplicates atomic.Int64
+	// changes counts changes of what the index answers with.
+	changes atomic.Int64
 }
 
 type shard struct {
@@ -50,10 +52,16 @@ func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32)
 	s := x.shardOf(hash)
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if e.use = s.entries.get(e.id, hash).useOf(e.uid); e.use == nil {
+	earlier := s.entries.get(e.id, hash).entryOf(e.uid)
+	if earlier == nil {
 		e.use = &Use{}
+	} else {
+		e.use = earlier.use
 	}
 	e.use.SetReported(&record.Status)
+	if !e.answersAs(earlier) {
+		x.changes.Add(1)
+	}
 	x.drop(s, e.id, func(other *Entry) bool { return other.uid == e.uid })
 	x.insert(s, e)
 	if first := s.entries.get(e.id, hash); first != e {
@@ -89,11 +97,11 @@ func (e *Entry) length() int64 {
 	return n
 }
 
-// useOf returns the use of a record in the chain that begins here; nil if the chain does not contain the record.
-func (e *Entry) useOf(record uid) *Use {
+// entryOf returns the entry of a record in the chain that begins here; nil if the chain does not contain the record.
+func (e *Entry) entryOf(record uid) *Entry {
 	for ; e != nil; e = e.next {
 		if e.uid == record {
-			return e.use
+			return e
 		}
 	}
 	return nil
@@ -115,7 +123,11 @@ func (x *Keys) Remove(record *v1alpha1.DGbotAPIKeyRecord) {
 	s := x.shardOf(hashOf(id))
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	if s.entries.get(id, hashOf(id)).entryOf(removed) == nil {
+		return
+	}
 	x.drop(s, id, func(e *Entry) bool { return e.uid == removed })
+	x.changes.Add(1)
 }
 
 // drop removes the entries of a key ID that match. The caller holds the lock.
@@ -170,6 +182,7 @@ func (x *Keys) Sweep(source, generation int32) {
 			s.lock.Lock()
 			x.drop(s, id, old)
 			s.lock.Unlock()
+			x.changes.Add(1)
 		}
 	}
 }
@@ -199,3 +212,7 @@ func (x *Keys) Records() int64 { return x.records.Load() }
 
 // Duplicates returns the number of records that do not count, because one with their key ID was created before.
 func (x *Keys) Duplicates() int64 { return x.duplicates.Load() }
+
+// Changes returns how many times the index changed what it answers with. A reported use is no such change. The count is at least one higher
+// after Put, Remove or Sweep made a change.
+func (x *Keys) Changes() int64 { return x.changes.Load() }

@@ -137,3 +137,58 @@ func TestSweep_RemovesRecordsOfEarlierGenerations(t *testing.T) {
 		t.Errorf("%d records, want 2", n)
 	}
 }
+
+// TestKeys_CountChangesOfAnswersAlone: a verifier tells the operator of a change soon, and of reported uses later.
+func TestKeys_CountChangesOfAnswersAlone(t *testing.T) {
+	key, other := verifytest.Mint(t), verifytest.Mint(t)
+	at := metav1.Time{Time: verifytest.Epoch.Add(time.Minute)}
+	x, before := &Keys{}, int64(0)
+	for _, step := range []struct {
+		what    string
+		do      func() error
+		changed bool
+	}{
+		{"a new record", func() error { return x.Put(verifytest.Record(key), 0, 1) }, true},
+		{"the same", func() error { return x.Put(verifytest.Record(key), 0, 1) }, false},
+		{"the same of the next list", func() error { return x.Put(verifytest.Record(key), 0, 2) }, false},
+		{"a use", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Status.LastUsedAt = &at }), 0, 2)
+		}, false},
+		{"an annotation", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Annotations = map[string]string{"a": "b"} }), 0, 2)
+		}, false},
+		{"its end", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter = &at }), 0, 2)
+		}, true},
+		{"its state", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.NotAfter, r.Spec.State = &at, v1alpha1.StateRevoked }), 0, 2)
+		}, true},
+		{"its scopes", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Scopes = nil }), 0, 2)
+		}, true},
+		{"its label", func() error {
+			return x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Scopes, r.Spec.Label = nil, "another" }), 0, 2)
+		}, true},
+		{"a duplicate", func() error {
+			_ = x.Put(verifytest.Record(key, verifytest.Created(time.Hour, "another")), 0, 2)
+			return nil
+		}, true},
+		{"a list without the duplicate", func() error {
+			_ = x.Put(verifytest.Record(key, func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Scopes, r.Spec.Label = nil, "another" }), 0, 3)
+			x.Sweep(0, 3)
+			return nil
+		}, true},
+		{"a list with the same", func() error { x.Sweep(0, 3); return nil }, false},
+		{"the end of an unknown record", func() error { x.Remove(verifytest.Record(other)); return nil }, false},
+		{"its deletion", func() error { x.Remove(verifytest.Record(key)); return nil }, true},
+		{"its deletion again", func() error { x.Remove(verifytest.Record(key)); return nil }, false},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		if changed := x.Changes() > before; changed != step.changed {
+			t.Errorf("%s: changed: %t", step.what, changed)
+		}
+		before = x.Changes()
+	}
+}
