@@ -104,14 +104,16 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		may:     []string{"golang.org/x/net/http2", "google.golang.org/grpc/peer", "google.golang.org/grpc/stats", "k8s.io/utils/clock"},
 		mustNot: []string{module + "/api/v1alpha1"},
 	},
-	// The package connects its parts: index is at the bottom, and feed, serve and usage do not import each other.
+	// The package connects its parts: index is at the bottom, and feed, register, serve and usage do not import each other.
 	"internal/verify": {
 		may: []string{
 			module + "/internal/collector", module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
 			"golang.org/x/sync/errgroup",
 		},
 		mustNot: []string{module + "/internal/verify/verifytest"},
-		inTests: []string{module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1"},
+		inTests: []string{
+			module + "/api/v1alpha1", module + "/internal/registration", module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1",
+		},
 	},
 	"internal/verify/client": {
 		may: []string{module + "/api/v1alpha1", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest"},
@@ -127,8 +129,8 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	},
 	"internal/verify/feed": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/continuity", module + "/internal/verify/client", module + "/internal/verify/index",
-			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest", "k8s.io/utils", "github.com/go-logr/logr",
+			module + "/api/v1alpha1", module + "/internal/continuity", module + "/internal/registration", module + "/internal/verify/client",
+			module + "/internal/verify/index", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest", "k8s.io/utils", "github.com/go-logr/logr",
 			"github.com/prometheus/client_golang", "golang.org/x/sys/unix",
 		},
 		inTests: []string{module + "/internal/apikey", module + "/internal/identity", module + "/internal/verify/verifytest"},
@@ -143,6 +145,13 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		},
 		inTests: []string{module + "/internal/identity", module + "/internal/verify/verifytest", "k8s.io/api/core"},
 	},
+	"internal/verify/register": {
+		may: []string{
+			module + "/api/v1alpha1", module + "/internal/registration", "k8s.io/api/authentication", "k8s.io/api/coordination", "k8s.io/apimachinery",
+			"k8s.io/client-go", "k8s.io/utils", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
+		},
+		inTests: []string{module + "/internal/verify/verifytest"},
+	},
 	"internal/verify/usage": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/lifecycle/tracking", module + "/internal/verify/client", module + "/internal/verify/index",
@@ -154,7 +163,8 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// Test helpers that several parts use.
 	"internal/verify/verifytest": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/core", "k8s.io/apimachinery",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/authentication", "k8s.io/api/coordination",
+			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/kubernetes/scheme",
 		},
 	},
 	"cmd/kubectl-dgbot": {

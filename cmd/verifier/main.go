@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"strings"
@@ -18,6 +19,9 @@ import (
 )
 
 const name = "verifier"
+
+// podName is the environment variable that holds the name of the pod.
+const podName = "POD_NAME"
 
 const about = "The DGbot verifier: answers from memory whether an API key is good, and whether a visitor is who a customer's server says."
 
@@ -35,6 +39,7 @@ func run(args []string) error {
 	if options.Usage.Identity, err = os.Hostname(); err != nil {
 		return err
 	}
+	options.Pod = cmp.Or(os.Getenv(podName), options.Usage.Identity)
 	connlimit.CollectEarly()
 	verifier, err := verify.New(config, options, logger)
 	if err != nil {
@@ -75,8 +80,12 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.DurationVar(&options.Usage.Resolution, "usage-resolution", 10*time.Minute,
 		"The least time between two reports about one key, after the first; 1s to 24h.")
 	flags.StringVar(&options.Usage.Namespace, "usage-namespace", program.OwnNamespace(),
-		"Namespace of the Leases dgbot-usage-<environment>, which hold since when usage is tracked; by default the verifier's own. "+
-			"With --namespace, the verifier renews none.")
+		"Namespace of the Leases of verifiers, by default the verifier's own: dgbot-verifier-<pod>-<random>, the registration of this verifier, and "+
+			"dgbot-usage-<environment>, which hold since when usage is tracked. With --namespace, the verifier renews none of the latter.")
+	flags.BoolVar(&options.Register, "register", true,
+		"Register this verifier by a Lease in --usage-namespace, so that the operator knows when it rejects a withdrawn key. The Lease is named after "+
+			"the pod ("+podName+", by default the host name). If it cannot be renewed for --max-staleness, the verifier is stale. With =false, "+
+			"revocations are not proven for this verifier.")
 	logging, err := program.Parse(flags, args)
 	if err != nil {
 		return options, nil, err

@@ -78,13 +78,16 @@ func (w *measurement) startVerifier(ctx context.Context, config *rest.Config) (v
 	if v.grpc, err = process.FreeAddress(); err != nil {
 		return nil, err
 	}
-	if config == nil {
+	arguments := []string{"--http-bind-address=" + v.Address, "--grpc-bind-address=" + v.grpc, "--drain-delay=0s"}
+	if config != nil {
+		arguments = append(arguments, "--register=false") // what it leads to serves records alone
+	} else {
 		if config, err = w.ServiceAccountConfig(ctx, controlplane.OperatorNamespace, controlplane.VerifierAccount); err != nil {
 			return nil, err
 		}
 	}
 	began := time.Now()
-	v.Program, err = w.StartVerifierWith(config, w.log, "--http-bind-address="+v.Address, "--grpc-bind-address="+v.grpc, "--drain-delay=0s")
+	v.Program, err = w.StartVerifierWith(config, w.log, arguments...)
 	if err != nil {
 		return nil, err
 	}

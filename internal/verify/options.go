@@ -13,8 +13,11 @@ type Options struct {
 	// Environments and Namespaces select keys and chatbots; empty for all.
 	Environments, Namespaces []string
 	Bound                    feed.Bound
-	Serve                    serve.Options
-	Usage                    usage.Options
+	// Register makes the process register by a Lease in Usage.Namespace. Pod is the name of the pod or host that the Lease names.
+	Register bool
+	Pod      string
+	Serve    serve.Options
+	Usage    usage.Options
 }
 
 // Validate returns an error that names the first flag with an invalid value.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/registration"
 	"dgbot.io/key-operator/internal/verify/index"
 )
 
@@ -24,6 +25,8 @@ type Options struct {
 	// Environments and Namespaces select keys and chatbots; empty for all.
 	Environments, Namespaces []string
 	Bound                    Bound
+	// Register is set if the process registers. Then it lists records and answers requests only while it is registered.
+	Register bool
 }
 
 // Feed keeps keys and chatbots up to date with the API server.
@@ -44,24 +47,31 @@ type Feed struct {
 func New(records, secrets rest.Interface, options Options, registry prometheus.Registerer, log logr.Logger) *Feed {
 	namespaces, environments := oneAtLeast(options.Namespaces), oneAtLeast(options.Environments)
 	f := &Feed{Keys: &index.Keys{}, Chatbots: index.NewChatbots(options.Environments, options.Namespaces), pulse: newPulse(clock.RealClock{}.Now), log: log}
-	f.KeyFreshness = newFreshness(len(namespaces)*len(environments), f.pulse, options.Bound)
-	f.ChatbotFreshness = newFreshness(1, f.pulse, options.Bound)
+	f.KeyFreshness = newFreshness(watchesOf(namespaces, environments), f.pulse, options.Bound, options.Register)
+	f.ChatbotFreshness = newFreshness(make([]registration.Watch, 1), f.pulse, options.Bound, false)
 	failures := f.register(registry)
 	span := watchSpan(options.Bound.MaxStaleness)
-	for _, namespace := range namespaces {
-		for _, environment := range environments {
-			f.watchers = append(f.watchers, &watcher{
-				watched: watchedRecords, source: int32(len(f.watchers)), //nolint:gosec // a handful
-				client: records, namespace: namespace, environment: environment, log: log, span: span,
-				store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, freshness: f.KeyFreshness, failures: failures,
-			})
-		}
+	for i, watch := range watchesOf(namespaces, environments) {
+		f.watchers = append(f.watchers, &watcher{
+			watched: watchedRecords, source: int32(i), //nolint:gosec // a handful
+			client: records, namespace: watch.Namespace, environment: watch.Environment, log: log, span: span,
+			store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, changes: f.Keys.Changes, freshness: f.KeyFreshness, failures: failures,
+		})
 	}
 	f.watchers = append(f.watchers, &watcher{
 		watched: watchedSecrets, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: span,
-		store: typedStore[*corev1.Secret]{f.Chatbots}, freshness: f.ChatbotFreshness, failures: failures,
+		store: typedStore[*corev1.Secret]{f.Chatbots}, changes: func() int64 { return 0 }, freshness: f.ChatbotFreshness, failures: failures,
 	})
 	return f
+}
+
+func watchesOf(namespaces, environments []string) (watches []registration.Watch) {
+	for _, namespace := range namespaces {
+		for _, environment := range environments {
+			watches = append(watches, registration.Watch{Namespace: namespace, Environment: environment})
+		}
+	}
+	return watches
 }
 
 // oneAtLeast returns the names, sorted and once each. No names stand for all, which one watch without a name covers.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"dgbot.io/key-operator/internal/registration"
 )
 
 // lagging is the largest age at which a verifier is ready. Beyond it, load balancers use another verifier. Each watch is opened
@@ -23,18 +25,29 @@ type Freshness struct {
 	sources []source
 	pulse   *pulse
 	bound   Bound
+	// registration counts as well: an expired one makes the index stale, however fresh its content is.
+	registration registrationState
 }
 
 // source is the state of one watch.
 type source struct {
-	synced atomic.Bool
+	watch registration.Watch
+	// synced is the number of the era in which the last complete list began; 0 for none.
+	synced atomic.Int64
+	// applied is the version up to which the index holds all changes; nil if the watch broke.
+	applied atomic.Pointer[string]
 	// heard is the time of the last sign of life of the API server; nil for never.
 	heard atomic.Pointer[moment]
 }
 
-// newFreshness returns the Freshness of a number of watches without any sign of life.
-func newFreshness(sources int, p *pulse, bound Bound) *Freshness {
-	return &Freshness{sources: make([]source, sources), pulse: p, bound: bound}
+// newFreshness returns the Freshness of watches without any sign of life. If registration is required, the process is not registered yet.
+func newFreshness(watches []registration.Watch, p *pulse, bound Bound, requiresRegistration bool) *Freshness {
+	f := &Freshness{sources: make([]source, len(watches)), pulse: p, bound: bound}
+	for i, watch := range watches {
+		f.sources[i].watch = watch
+	}
+	f.registration.begin(requiresRegistration)
+	return f
 }
 
 // answered notes the answer to a request: a watch that was accepted, or a complete list. The API server sent it after the request. An
@@ -58,34 +71,39 @@ func (f *Freshness) touch(i int, sent moment) {
 	}
 }
 
-func (f *Freshness) synced(i int) { f.sources[i].synced.Store(true) }
+// listed notes that a list is complete that began in an era.
+func (f *Freshness) listed(i int, era int64) { f.sources[i].synced.Store(era) }
 
-// Synced reports whether the first list of every watch is complete.
+// Synced reports whether the first list of every watch is complete, since the present registration began.
 func (f *Freshness) Synced() bool {
+	present := f.registration.present.Load()
 	for i := range f.sources {
-		if !f.sources[i].synced.Load() {
+		if f.sources[i].synced.Load() != present {
 			return false
 		}
 	}
 	return true
 }
 
-// forever is the age without any sign of life.
-const forever = time.Duration(math.MaxInt64)
-
 // age returns the time since the last sign of life of the API server, for the watch for which it is longest. Time in which the machine was
 // suspended counts; a step of the wall clock does not.
-func (f *Freshness) age(now time.Time) time.Duration {
+func (f *Freshness) age(now moment) time.Duration {
 	age := time.Duration(0)
 	for i := range f.sources {
 		heard := f.sources[i].heard.Load()
 		if heard == nil {
 			return forever
 		}
-		age = max(age, moment{now, f.pulse.suspended()}.since(*heard))
+		age = max(age, now.since(*heard))
 	}
 	return age
 }
+
+// at returns the moment of a time that the caller has just read.
+func (f *Freshness) at(now time.Time) moment { return moment{now, f.pulse.suspended()} }
+
+// forever is the age without any sign of life.
+const forever = time.Duration(math.MaxInt64)
 
 // minStaleness is the smallest bound that can be kept: see watchSpan.
 const minStaleness = 5 * time.Second
@@ -106,34 +124,55 @@ func (b Bound) Validate() error {
 	return nil
 }
 
-// Answers reports whether requests may be answered at a time.
+// Answers reports whether requests may be answered at a time. It reads the ages first: where an expired registration is renewed, the list that is
+// required then becomes unsynced before the age becomes small.
 func (f *Freshness) Answers(now time.Time) bool {
-	return f.Synced() && (f.bound.Serve || f.age(now) <= f.bound.MaxStaleness)
+	return (f.bound.Serve || f.isWithin(now, f.bound.MaxStaleness, f.bound.MaxStaleness)) && f.Synced()
 }
 
 // Ready reports whether load balancers should send requests to this verifier.
 func (f *Freshness) Ready(now time.Time) bool {
-	return f.Synced() && f.age(now) <= min(lagging, f.bound.MaxStaleness)
+	return f.isWithin(now, min(lagging, f.bound.MaxStaleness), min(maxUnrenewed, f.bound.MaxStaleness)) && f.Synced()
+}
+
+// isWithin reports whether neither the content of the index nor the last renewal of the registration is older than a bound.
+func (f *Freshness) isWithin(now time.Time, content, renewal time.Duration) bool {
+	at := f.at(now)
+	return f.age(at) <= content && f.registration.age(at) <= renewal
 }
 
 // The conditions, as the log and /readyz state them.
 const (
-	starting = "waiting for the first complete list of records"
-	fresh    = "records are up to date"
-	late     = "nothing heard from the API server for a while: not ready"
-	stale    = "nothing heard from the API server for too long: requests are denied"
-	serving  = "nothing heard from the API server for too long: requests are answered all the same, as asked for"
+	unregistered = "waiting for the registration of this verifier"
+	starting     = "waiting for the first complete list of records"
+	fresh        = "records are up to date"
+	late         = "nothing heard from the API server for a while: not ready"
+	stale        = "nothing heard from the API server for too long: requests are denied"
+	serving      = "nothing heard from the API server for too long: requests are answered all the same, as asked for"
+	unrenewed    = "the registration was not renewed for a while: not ready"
+	expired      = "the registration has expired: requests are denied"
+	servingAlone = "the registration has expired: requests are answered all the same, as asked for"
 )
 
 // Condition describes the freshness at a time.
 func (f *Freshness) Condition(now time.Time) string {
+	at := f.at(now)
+	age, renewal := f.age(at), f.registration.age(at)
 	switch {
+	case !f.Synced() && renewal == forever:
+		return unregistered
 	case !f.Synced():
 		return starting
-	case f.age(now) > f.bound.MaxStaleness && f.bound.Serve:
+	case age > f.bound.MaxStaleness && f.bound.Serve:
 		return serving
-	case f.age(now) > f.bound.MaxStaleness:
+	case age > f.bound.MaxStaleness:
 		return stale
+	case renewal > f.bound.MaxStaleness && f.bound.Serve:
+		return servingAlone
+	case renewal > f.bound.MaxStaleness:
+		return expired
+	case renewal > maxUnrenewed:
+		return unrenewed
 	case !f.Ready(now):
 		return late
 	}
@@ -148,11 +187,11 @@ func (f *Freshness) report(ctx context.Context, log logr.Logger) {
 	for {
 		now := f.pulse.now()
 		if is := f.Condition(now); is != last {
-			heard := "never"
-			if age := f.age(now); age != forever {
-				heard = age.Round(time.Second).String() + " ago"
+			values := []any{"lastHeardOf", ago(f.age(f.at(now))), "maxStaleness", f.bound.MaxStaleness.String()}
+			if f.registration.required {
+				values = append(values, "lastRenewal", ago(f.registration.age(f.at(now))))
 			}
-			log.Info(is, "lastHeardOf", heard, "maxStaleness", f.bound.MaxStaleness.String())
+			log.Info(is, values...)
 			last = is
 		}
 		select {
@@ -161,4 +200,11 @@ func (f *Freshness) report(ctx context.Context, log logr.Logger) {
 		case <-ticker.C:
 		}
 	}
+}
+
+func ago(age time.Duration) string {
+	if age == forever {
+		return "never"
+	}
+	return age.Round(time.Second).String() + " ago"
 }

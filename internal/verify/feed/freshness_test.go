@@ -7,24 +7,34 @@ import (
 	"time"
 	"unsafe"
 
+	"dgbot.io/key-operator/internal/registration"
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
 func (f *Freshness) list(sources ...int) { // as a watcher does
 	for _, i := range sources {
-		f.synced(i)
+		f.listed(i, f.registration.present.Load())
 		f.answered(i, f.pulse.moment())
 	}
 }
 
 // within returns the same freshness with another bound.
-func (f *Freshness) within(bound Bound) *Freshness { return &Freshness{f.sources, f.pulse, bound} }
+func (f *Freshness) within(bound Bound) *Freshness {
+	same := unregisteredFreshness(0, f.pulse)
+	same.sources, same.bound = f.sources, bound
+	return same
+}
+
+// unregisteredFreshness returns the Freshness of a process that does not register.
+func unregisteredFreshness(sources int, p *pulse) *Freshness {
+	return newFreshness(make([]registration.Watch, sources), p, denyAfter2m, false)
+}
 
 var denyAfter2m = Bound{MaxStaleness: 2 * time.Minute}
 
 func TestFreshness_RequiresACompleteListOfEverySource(t *testing.T) {
 	c := verifytest.NewClock()
-	f := newFreshness(2, newPulse(c.Now), denyAfter2m)
+	f := unregisteredFreshness(2, newPulse(c.Now))
 	serve := f.within(Bound{MaxStaleness: time.Minute, Serve: true})
 	for _, i := range []int{0, 1} {
 		if f.Answers(c.Now()) || serve.Answers(c.Now()) || serve.Ready(c.Now()) || serve.Condition(c.Now()) != starting {
@@ -39,7 +49,7 @@ func TestFreshness_RequiresACompleteListOfEverySource(t *testing.T) {
 
 func TestFreshness_KeepsTheBoundExactly(t *testing.T) {
 	c := verifytest.NewClock()
-	f := newFreshness(2, newPulse(c.Now), denyAfter2m)
+	f := unregisteredFreshness(2, newPulse(c.Now))
 	f.list(0, 1)
 	serve := f.within(Bound{MaxStaleness: 2 * time.Minute, Serve: true})
 	steps := []struct {
@@ -81,7 +91,7 @@ var bootTime = time.Now()
 
 // freshness returns the Freshness of a process that runs on the machine.
 func (m *machine) freshness() *Freshness {
-	f := newFreshness(1, newPulse(m.now), denyAfter2m)
+	f := unregisteredFreshness(1, newPulse(m.now))
 	f.pulse.suspended = func() time.Duration { return m.suspended }
 	f.pulse.begin()
 	return f
@@ -101,8 +111,8 @@ func TestFreshness_AgesWhileTheMachineIsSuspended(t *testing.T) {
 	f := m.freshness()
 	f.list(0)
 	m.suspended = 3 * time.Minute // the monotonic clock stands still
-	if f.Answers(m.now()) || f.age(m.now()) != 3*time.Minute {
-		t.Errorf("after a suspension the age is %s", f.age(m.now()))
+	if f.Answers(m.now()) || f.age(f.at(m.now())) != 3*time.Minute {
+		t.Errorf("after a suspension the age is %s", f.age(f.at(m.now())))
 	}
 	f.delivered(0, moment{at: bootTime})
 	if f.Answers(m.now()) {
@@ -116,14 +126,14 @@ func TestFreshness_AgesWhileTheMachineIsSuspended(t *testing.T) {
 
 // TestFreshness_DoesNotAgeByAStepOfTheWallClock takes a time of the past, whose wall clock a test can tell from its monotonic one.
 func TestFreshness_DoesNotAgeByAStepOfTheWallClock(t *testing.T) {
-	f := newFreshness(1, newPulse(time.Now), denyAfter2m)
+	f := unregisteredFreshness(1, newPulse(time.Now))
 	f.list(0)
 	stepped := time.Now()
 	setWallClock(&stepped, time.Hour)
 	if ahead := stepped.Round(0).Sub(time.Now().Round(0)); ahead < 59*time.Minute {
 		t.Fatalf("the wall clock is %s ahead", ahead)
 	}
-	if age := f.age(stepped); age > time.Minute {
+	if age := f.age(f.at(stepped)); age > time.Minute {
 		t.Errorf("the age is %s", age)
 	}
 }
@@ -146,8 +156,8 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 			asked := f.pulse.moment()
 			m.run(f, 10*time.Second)
 			f.delivered(0, asked)
-			if f.age(m.now()) != 0 {
-				t.Fatalf("%s: the age is %s while the process runs", name, f.age(m.now()))
+			if f.age(f.at(m.now())) != 0 {
+				t.Fatalf("%s: the age is %s while the process runs", name, f.age(f.at(m.now())))
 			}
 			woken := f.pulse.next()
 			m.running += tc.pause
@@ -155,8 +165,8 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 				f.pulse.beat()
 			}
 			f.delivered(0, asked)
-			if moved := f.age(m.now()) == 0; moved != tc.moved {
-				t.Errorf("%s, %s first: the age is %s after a pause", name, first, f.age(m.now()))
+			if moved := f.age(f.at(m.now())) == 0; moved != tc.moved {
+				t.Errorf("%s, %s first: the age is %s after a pause", name, first, f.age(f.at(m.now())))
 			}
 			select {
 			case <-woken:
@@ -171,12 +181,12 @@ func TestFreshness_IsNotMovedByWhatWaitedInBuffers(t *testing.T) {
 			// Later events of the same watch do not count either; those of the next watch do.
 			m.run(f, 5*time.Second)
 			f.delivered(0, asked)
-			if moved := f.age(m.now()) == 0; moved != tc.moved {
-				t.Errorf("%s: the age is %s after a later event", name, f.age(m.now()))
+			if moved := f.age(f.at(m.now())) == 0; moved != tc.moved {
+				t.Errorf("%s: the age is %s after a later event", name, f.age(f.at(m.now())))
 			}
 			f.delivered(0, f.pulse.moment())
-			if f.age(m.now()) != 0 {
-				t.Errorf("%s: the age is %s after an event of a new watch", name, f.age(m.now()))
+			if f.age(f.at(m.now())) != 0 {
+				t.Errorf("%s: the age is %s after an event of a new watch", name, f.age(f.at(m.now())))
 			}
 		}
 	}
@@ -191,11 +201,11 @@ func TestFreshness_CountsAnAnswerFromItsRequestOn(t *testing.T) {
 	asked := f.pulse.moment()
 	m.running += 90 * time.Second
 	f.answered(0, asked)
-	if age := f.age(m.now()); age != 90*time.Second {
+	if age := f.age(f.at(m.now())); age != 90*time.Second {
 		t.Errorf("the age is %s", age)
 	}
 	f.answered(0, moment{at: bootTime})
-	if age := f.age(m.now()); age != 90*time.Second {
+	if age := f.age(f.at(m.now())); age != 90*time.Second {
 		t.Errorf("an earlier answer makes it %s", age)
 	}
 }

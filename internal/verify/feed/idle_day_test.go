@@ -128,7 +128,7 @@ func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 		day = 3 * time.Hour // past all outages
 	}
 	time.Sleep(day)
-	if age := v.ChatbotFreshness.age(time.Now()); len(server.gone) == 0 && age > lagging {
+	if age := v.ChatbotFreshness.age(v.pulse.moment()); len(server.gone) == 0 && age > lagging {
 		t.Errorf("the HMAC secrets are %s old", age)
 	}
 	cancel()

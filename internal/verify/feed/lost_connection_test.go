@@ -100,7 +100,7 @@ func testRequestsThatFail(t *testing.T, failure error) {
 	inBubble(t, denyAfter2m, transport, func(t *testing.T, v *Feed) {
 		time.Sleep(time.Hour)
 		if n := lists.Load(); n != 1 || !v.KeyFreshness.Ready(time.Now()) {
-			t.Errorf("an idle API server was listed %d times in an hour; age %s", n, v.KeyFreshness.age(time.Now()))
+			t.Errorf("an idle API server was listed %d times in an hour; age %s", n, v.KeyFreshness.age(v.pulse.moment()))
 		}
 		away.Store(true)
 		time.Sleep(10 * time.Minute)
@@ -217,7 +217,7 @@ func TestFreshness_IsNotMovedByAListThatIsNotComplete(t *testing.T) {
 				began := time.Now()
 				for ; time.Since(began) < 3*time.Minute; time.Sleep(time.Second) {
 					synctest.Wait()
-					age := v.KeyFreshness.age(time.Now())
+					age := v.KeyFreshness.age(v.pulse.moment())
 					if want := time.Since(began); age != want && age != want-time.Second {
 						t.Fatalf("after %s the age is %s", want, age)
 					}

@@ -23,20 +23,26 @@ func (f *Feed) register(registry prometheus.Registerer) (failures prometheus.Cou
 			func() float64 { return float64(f.Keys.Duplicates()) }),
 		gauge("dgbot_verifier_chatbots", "Chatbots in memory whose visitors can be vouched for.", func() float64 { return float64(f.Chatbots.Len()) }),
 		gauge("dgbot_verifier_identity_age_seconds", "Seconds since the API server was last heard of by the watch of HMAC secrets; +Inf for never.", func() float64 {
-			return seconds(f.ChatbotFreshness.age(f.pulse.now()))
+			return seconds(f.ChatbotFreshness.age(f.pulse.moment()))
 		}),
-		gauge("dgbot_verifier_synced", "1 once all records were read, 0 before: everything is denied.", func() float64 {
+		gauge("dgbot_verifier_synced", "1 once all records were read since the present registration began, 0 before: everything is denied.", func() float64 {
 			if f.KeyFreshness.Synced() {
 				return 1
 			}
 			return 0
 		}),
 		gauge("dgbot_verifier_records_age_seconds", "Seconds since the API server was last heard of; +Inf for never.", func() float64 {
-			return seconds(f.KeyFreshness.age(f.pulse.now()))
+			return seconds(f.KeyFreshness.age(f.pulse.moment()))
 		}),
 		gauge("dgbot_verifier_max_staleness_seconds", "The age from which on requests are denied (--max-staleness).", func() float64 {
 			return f.KeyFreshness.bound.MaxStaleness.Seconds()
 		}))
+	if f.KeyFreshness.registration.required {
+		registry.MustRegister(gauge("dgbot_verifier_registration_age_seconds",
+			"Seconds since the last successful renewal of the registration was sent; +Inf for never.", func() float64 {
+				return seconds(f.KeyFreshness.registration.age(f.pulse.moment()))
+			}))
+	}
 	return failures
 }
 

@@ -48,11 +48,15 @@ type watcher struct {
 	// environment selects records; empty for all.
 	environment string
 	store       store
-	freshness   *Freshness
-	failures    prometheus.Counter
-	log         logr.Logger
-	span        time.Duration
+	// changes counts changes of the answers from the store.
+	changes   func() int64
+	freshness *Freshness
+	failures  prometheus.Counter
+	log       logr.Logger
+	span      time.Duration
 
+	// era is the number of the era in which run lists and watches.
+	era        int64
 	generation int32
 	// asked is the time of the request for the current list or watch.
 	asked moment
@@ -60,14 +64,29 @@ type watcher struct {
 	version string
 }
 
-// run keeps the store up to date until the context ends. It retries failed requests with a back-off; meanwhile the freshness
+// run keeps the store up to date until the context ends, while the process is registered. Each registration begins with a complete list.
+func (w *watcher) run(ctx context.Context) {
+	for {
+		e := w.freshness.registration.await(ctx)
+		if e == nil {
+			return
+		}
+		w.era, w.version = e.number, ""
+		w.runUntil(ctx, e.ended)
+	}
+}
+
+// runUntil keeps the store up to date until the context or the era ends. It retries failed requests with a back-off; meanwhile the freshness
 // ages.
 //
 // After any failure the next step is a complete list, never a watch from the last version: the API server may have restarted
 // with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing until it
 // reaches that version. A comparison of versions is not enough, because the restored etcd may be past the last version already.
 // A watch that lasted its time is no failure: the connection lasted until the next request.
-func (w *watcher) run(ctx context.Context) {
+func (w *watcher) runUntil(ctx context.Context, ended <-chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go cancelAfter(ctx, ended, cancel)
 	for failures := 0; ctx.Err() == nil; {
 		lasted, err := w.follow(ctx)
 		if lasted {
@@ -80,6 +99,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		}
 		w.version = ""
+		w.freshness.interrupted(int(w.source))
 		delay := relistDelay(failures, w.span)
 		failures++
 		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
@@ -186,8 +206,10 @@ func (w *watcher) request(options metav1.ListOptions) *rest.Request {
 func (w *watcher) complete(version string) {
 	w.store.sweep(w.source, w.generation)
 	w.version = version
-	w.freshness.synced(int(w.source))
+	w.freshness.applied(int(w.source), version)
 	w.freshness.answered(int(w.source), w.asked)
+	w.freshness.listed(int(w.source), w.era)
+	w.freshness.registration.notify()
 }
 
 // open opens a stream of events. client-go retries no failure of it, as it does by default: each failure may hide a restart of
@@ -223,13 +245,7 @@ func (w *watcher) watch(ctx context.Context) error {
 		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
 	}
 	w.freshness.answered(int(w.source), w.asked)
-	go func() {
-		select {
-		case <-woken:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	go cancelAfter(ctx, woken, cancel)
 	failed := w.takeEvents(stream)
 	lasted := pulse.beat().since(w.asked)
 	if err := w.ranSince(w.asked); err != nil {
@@ -274,12 +290,17 @@ func (w *watcher) takeList(stream watch.Interface, standstill *time.Timer) error
 
 func (w *watcher) takeEvents(stream watch.Interface) error {
 	for event := range stream.ResultChan() {
+		before := w.changes()
 		object, err := w.takeEvent(event)
 		if err != nil {
 			return err
 		}
 		w.version = object.GetResourceVersion()
+		w.freshness.applied(int(w.source), w.version)
 		w.freshness.delivered(int(w.source), w.asked)
+		if w.changes() != before {
+			w.freshness.registration.notify()
+		}
 	}
 	return nil
 }
@@ -305,6 +326,15 @@ func (w *watcher) take(o runtime.Object) {
 	err := w.store.put(o, w.source, w.generation)
 	if object, failed := apimeta.Accessor(o); err != nil && failed == nil {
 		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
+	}
+}
+
+// cancelAfter cancels a context after a channel is closed.
+func cancelAfter(ctx context.Context, closed <-chan struct{}, cancel context.CancelFunc) {
+	select {
+	case <-closed:
+		cancel()
+	case <-ctx.Done():
 	}
 }
 
