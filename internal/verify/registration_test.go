@@ -222,7 +222,7 @@ func TestVerifier_IsStaleWithoutRegistration(t *testing.T) {
 			readyz, check int
 		}{{29, 200, 200}, {31, 503, 200}, {119, 503, 200}, {121, 503, 503}, {600, 503, 503}} {
 			time.Sleep(time.Until(sent.Add(step.after * time.Second)))
-			c.expect((step.after * time.Second).String()+" after the last renewal", step.readyz, step.check)
+			c.expect((step.after*time.Second).String()+" after the last renewal", step.readyz, step.check)
 		}
 		c.holdsLists.Store(true)
 		c.rejectsLeases.Store(false)

@@ -164,6 +164,7 @@ func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
 			}
 			return required, err == nil
 		},
+		isSlow: r.ContentLength != 0,
 	})
 	if !read {
 		hurryBody(w, r)

@@ -46,11 +46,14 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
-	now := s.now()
-	if !s.ChatbotFreshness.Answers(now) {
+	if !s.ChatbotFreshness.Answers(s.now()) {
 		return nil, unready
 	}
 	c, err := readClaim(body)
+	now := s.now() // the body may have arrived slowly
+	if !s.ChatbotFreshness.Answers(now) {
+		return nil, unready
+	}
 	if err != nil {
 		return nil, badRequest
 	}

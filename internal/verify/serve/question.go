@@ -26,6 +26,8 @@ type question struct {
 	authorization, apiKey []string
 	// scopes reads the required scopes; ok is false if they are malformed. It is called for accepted keys only.
 	scopes func() (required []string, ok bool)
+	// isSlow is set if scopes may wait for the client. Then the verdict is formed again after it: the key may be revoked meanwhile.
+	isSlow bool
 }
 
 // finding is an answer with its details.
@@ -50,6 +52,27 @@ func (s *Server) ask(q question) finding {
 
 // find answers a question.
 func (s *Server) find(q question) finding {
+	f := s.admit(q)
+	if f.answer != accepted {
+		return f
+	}
+	required, ok := q.scopes()
+	if q.isSlow {
+		if f = s.admit(q); f.answer != accepted {
+			return f
+		}
+	}
+	if !ok || !haveValidNames(q.names) {
+		return finding{answer: badRequest, entry: f.entry}
+	}
+	if lacking := missing(f.entry.Scopes(), required); len(lacking) > 0 {
+		return finding{answer: missingScopes, entry: f.entry, missing: lacking}
+	}
+	return f
+}
+
+// admit decides whether the key of a question is accepted at this moment.
+func (s *Server) admit(q question) finding {
 	now := s.now()
 	if !s.KeyFreshness.Answers(now) {
 		return finding{answer: unready}
@@ -59,13 +82,6 @@ func (s *Server) find(q question) finding {
 	if e == nil {
 		s.metrics.rejected[reason].Inc()
 		return finding{answer: rejectedKey}
-	}
-	required, ok := q.scopes()
-	if !ok || !haveValidNames(q.names) {
-		return finding{answer: badRequest, entry: e}
-	}
-	if lacking := missing(e.Scopes(), required); len(lacking) > 0 {
-		return finding{answer: missingScopes, entry: e, missing: lacking}
 	}
 	return finding{answer: accepted, entry: e, credential: c}
 }
