@@ -233,7 +233,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	// It asks as Envoy does, and reads Envoy's configuration.
 	"test/verifier": {
 		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery",
+			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/registration", module + "/internal/testenv", "k8s.io/api", "k8s.io/apimachinery",
 			"sigs.k8s.io/controller-runtime", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf", "sigs.k8s.io/yaml",
 		},
 	},
