@@ -17,7 +17,7 @@ import (
 // managerMetrics are the files that declare the metrics of the manager.
 var managerMetrics = []string{
 	"controllers/apikeys/metrics.go", "controllers/chatbots/metrics.go", "controllers/records/metrics.go", "controllers/internal/write/metrics.go",
-	"controllers/objectmetrics/keys.go", "controllers/objectmetrics/chatbots.go",
+	"controllers/objectmetrics/keys.go", "controllers/objectmetrics/chatbots.go", "controllers/internal/verifiers/metrics.go",
 }
 
 // TestTheOperationsPageIsComplete: every reason, metric and flag stands in docs/operations.md.
