@@ -126,9 +126,15 @@ func monitoringFollows(a testenv.Kubectl) {
 func policiesHold(a testenv.Kubectl) {
 	a.T.Helper()
 	a.Must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice")
+	a.Must("", "create", "namespace", "support")
+	a.Must("", "create", "rolebinding", "alice", "--clusterrole=cluster-admin", "--user=alice", "-n", "support")
 	a.Eventually("alice cannot mint", func() (bool, string) {
 		out, err := a.Run(record, "apply", "--as=alice", "--dry-run=server", "-f", "-")
 		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-records'"), out
+	})
+	a.Eventually("alice cannot register a verifier", func() (bool, string) {
+		out, err := a.Run(registeredVerifier, "create", "--as=alice", "-n", "support", "--dry-run=server", "-f", "-")
+		return err != nil && strings.Contains(out, "ValidatingAdmissionPolicy '"+prefix+"dgbot-verifiers'"), out
 	})
 	leak := `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "leak"}, "data": {"x": "` + leaked + `"}}`
 	a.Eventually("a key in a ConfigMap is warned of", func() (bool, string) {
@@ -162,8 +168,8 @@ func nothingIsElsewhere(a testenv.Kubectl) {
 		}
 	}
 	out = a.Must("", "get", "clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding", "-l", part, "-o", "jsonpath={.items[*].metadata.name}")
-	if n := len(strings.Fields(out)); n != 32 {
-		a.T.Errorf("%d cluster-wide objects, want 32: %s", n, out)
+	if n := len(strings.Fields(out)); n != 34 {
+		a.T.Errorf("%d cluster-wide objects, want 34: %s", n, out)
 	}
 	for _, name := range strings.Fields(out) {
 		if !strings.HasPrefix(name, prefix) {

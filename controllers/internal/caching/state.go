@@ -64,8 +64,8 @@ type tolerance struct {
 const (
 	namespaceRefused = "A namespace of --watch-namespaces cannot be read, and is not served as it should be; the others are. " +
 		"Create it and give the manager's account the Role of config/overlays/namespaced/watched in it, or take it off the list"
-	leasesRefused = "The Leases of --usage-namespace cannot be read: uses count as not tracked. Give the manager's account a Role there " +
-		"that may list, watch and delete leases, as config/rbac does in the manager's own namespace"
+	leasesRefused = "The Leases of --usage-namespace cannot be read: uses count as not tracked, and no withdrawal is proven. Give the manager's " +
+		"account a Role there that may get, list, watch and delete leases, as config/rbac does in the manager's own namespace"
 	cacheFailed = "A cache cannot be read from the API server. The manager retries with back-off; correct what the error names. Meanwhile: "
 )
 
