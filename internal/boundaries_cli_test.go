@@ -47,11 +47,12 @@ func cliBoundaries() map[string]boundary {
 		plugin + "/change":    rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle"),
 		plugin + "/identify":  rule("display exit flags lookup session", cobra+"internal/apikey"),
 		plugin + "/verify":    rule("display exit flags lookup session", api+cobra+"internal/apikey"),
+		plugin + "/verifiers": rule("cluster display exit flags session", api+machinery+cobra+"internal/registration k8s.io/api/coordination"),
 		plugin + "/scan":      rule("display exit flags lookup search session", machinery+cobra+"internal/apikey k8s.io/utils/clock"),
 		// Test helpers that several packages use. They import no verb, so that the tests of each verb can use them.
 		plugin + "/clitest": rule("cluster exit", api+machinery+cobra+"internal/apikey k8s.io/cli-runtime/pkg/genericiooptions"),
 	}
-	all := rule("audit change dashboard describe display exit flags identify list scan session verify", cobra+"internal/version k8s.io/cli-runtime/pkg/genericiooptions")
+	all := rule("audit change dashboard describe display exit flags identify list scan session verifiers verify", cobra+"internal/version k8s.io/cli-runtime/pkg/genericiooptions")
 	all.inTests = append(all.inTests, module+"/"+plugin+"/cluster")
 	rules[plugin] = all
 	return rules

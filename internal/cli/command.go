@@ -14,10 +14,12 @@ import (
 	"dgbot.io/key-operator/internal/cli/list"
 	"dgbot.io/key-operator/internal/cli/scan"
 	"dgbot.io/key-operator/internal/cli/session"
+	"dgbot.io/key-operator/internal/cli/verifiers"
 	"dgbot.io/key-operator/internal/cli/verify"
 )
 
 // NewCommand returns kubectl dgbot with all its verbs.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	return session.NewRoot(streams, list.New, describe.New, audit.New, change.NewRotate, change.NewCompromise, change.NewRevoke, change.NewDisable, change.NewEnable, identify.New, verify.New, scan.New, dashboard.New, newVersion)
+	return session.NewRoot(streams, list.New, describe.New, audit.New, change.NewRotate, change.NewCompromise, change.NewRevoke, change.NewDisable, change.NewEnable, identify.New, verify.New,
+		verifiers.New, scan.New, dashboard.New, newVersion)
 }

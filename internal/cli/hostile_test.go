@@ -24,6 +24,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -132,11 +133,14 @@ func hostileObjects(key apikey.Key, name string) map[string]any {
 		"/statefulsets":       appsv1.StatefulSetList{Items: []appsv1.StatefulSet{filled(func(s *appsv1.StatefulSet) { s.OwnerReferences = reference("v1", "Deployment") })}},
 		"/daemonsets":         appsv1.DaemonSetList{Items: []appsv1.DaemonSet{filled(func(s *appsv1.DaemonSet) { s.OwnerReferences = reference("evil.example/v1", "DaemonSet") })}},
 		"/replicasets":        appsv1.ReplicaSetList{Items: []appsv1.ReplicaSet{filled(func(s *appsv1.ReplicaSet) { s.OwnerReferences = reference("apps/v1", clitest.Hostile) })}},
-		"/cronjobs":           batchv1.CronJobList{},
-		"/jobs":               batchv1.JobList{Items: []batchv1.Job{filled(func(j *batchv1.Job) { j.OwnerReferences = reference(clitest.Hostile+"/v1", "Deployment") })}},
-		"/pods":               corev1.PodList{Items: []corev1.Pod{filled(func(p *corev1.Pod) { p.OwnerReferences = reference(clitest.Hostile, clitest.Hostile) })}},
-		"/version":            map[string]string{},
-		"/v1/verify":          map[string]any{"valid": false, "missingScopes": []string{clitest.Hostile}, "error": clitest.Hostile, "label": clitest.Hostile},
+		"/leases": coordinationv1.LeaseList{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "LeaseList"}, Items: []coordinationv1.Lease{
+			filled(func(l *coordinationv1.Lease) { l.Labels[v1alpha1.VerifierLabel] = "true" }),
+		}},
+		"/cronjobs":  batchv1.CronJobList{},
+		"/jobs":      batchv1.JobList{Items: []batchv1.Job{filled(func(j *batchv1.Job) { j.OwnerReferences = reference(clitest.Hostile+"/v1", "Deployment") })}},
+		"/pods":      corev1.PodList{Items: []corev1.Pod{filled(func(p *corev1.Pod) { p.OwnerReferences = reference(clitest.Hostile, clitest.Hostile) })}},
+		"/version":   map[string]string{},
+		"/v1/verify": map[string]any{"valid": false, "missingScopes": []string{clitest.Hostile}, "error": clitest.Hostile, "label": clitest.Hostile},
 	}
 }
 
@@ -195,7 +199,7 @@ func TestEveryVerb_KeepsHostileTextFromActing(t *testing.T) {
 		{"version"}, {"__complete", "rotate", ""}, {"__complete", "list", "--namespace", ""}, {clitest.Hostile}, {"rotate", clitest.Hostile}, {"describe", "-l", clitest.Hostile}, {"list", "-o", clitest.Hostile},
 	}
 	for _, output := range flags.ListOutputs {
-		verbs = append(verbs, []string{"list", "-o", output}, []string{"list", "-A", "-o", output}, []string{"audit", "-o", output},
+		verbs = append(verbs, []string{"list", "-o", output}, []string{"list", "-A", "-o", output}, []string{"verifiers", "-o", output}, []string{"audit", "-o", output},
 			[]string{"scan", "-", "-o", output}, []string{"scan", folder, "-o", output})
 	}
 	for standing, server := range servers {

@@ -20,7 +20,7 @@ func TestEveryVerb_ExplainsAServerThatDoesNotAnswer(t *testing.T) {
 	key := clitest.Mint(t, "production")
 	silent := clitest.APIServer(t, func(*http.Request) bool { return true })
 	for verb, args := range map[string][]string{
-		"list": {"list"}, "audit": {"audit"}, "describe": {"describe", "web"}, "rotate": {"rotate", "web"}, "rotate --wait": {"rotate", "web", "--wait"},
+		"list": {"list"}, "verifiers": {"verifiers"}, "audit": {"audit"}, "describe": {"describe", "web"}, "rotate": {"rotate", "web"}, "rotate --wait": {"rotate", "web", "--wait"},
 		"a dry run": {"rotate", "web", "--dry-run"}, "all": {"rotate", "--all"}, "compromise": {"compromise", "web", "--yes"}, "compromise -": {"compromise", "-", "--yes"},
 		"revoke": {"revoke", "web", "--yes"}, "disable": {"disable", "web"}, "enable": {"enable", "web"}, "verify": {"verify"},
 	} {

@@ -110,7 +110,8 @@ func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey) bool {
 // showPending shows which verifiers may still accept what was withdrawn: a line that changes on a terminal, and a line for each change elsewhere.
 func (f *follower) showPending(now *v1alpha1.DGbotAPIKey) {
 	w, p := f.wishes[now.UID], now.Status.Propagation
-	if pending := status.PropagationPending(now); pending != nil {
+	// What the other reasons say is in the outlook as well.
+	if pending := status.PropagationPending(now); pending != nil && pending.Reason != v1alpha1.VerifiersBehindReason {
 		if says := pending.Reason + ": " + pending.Message; says != w.said {
 			w.said = says
 			f.say("%s: %s\n", now.Name, says)

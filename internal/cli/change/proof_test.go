@@ -149,7 +149,6 @@ func TestWait_WaitsForTheProof(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, out)
 			}
 			for _, want := range []string{
-				"web: VerifiersBehind: two are behind\n", "web: VerifiersBehind: one is silent\n",
 				"web: 2 of 3 registered verifiers may still accept it: dgbot-verifier-b-0001, dgbot-verifier-c-0001\n",
 				"web: 1 of 3 registered verifiers may still accept it: dgbot-verifier-c-0001; if silent, gone at 2026-11-27T10:00:33Z\n",
 			} {

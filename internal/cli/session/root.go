@@ -56,6 +56,9 @@ Exit codes:
 	for _, verb := range verbs {
 		c := verb(s)
 		completeFlags(c)
+		if c.Flags().Lookup("usage-namespace") != nil {
+			_ = c.RegisterFlagCompletionFunc("usage-namespace", s.completeNamespaces)
+		}
 		root.AddCommand(c)
 	}
 	_ = root.RegisterFlagCompletionFunc("namespace", s.completeNamespaces)
