@@ -26,7 +26,7 @@ func build(name string) error {
 }
 
 // start runs a program of bin with the credentials of a config.
-func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []string) (*process.Program, error) {
+func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []string, environment ...string) (*process.Program, error) {
 	folder, err := os.MkdirTemp(c.folder, name+"-")
 	if err != nil {
 		return nil, err
@@ -41,5 +41,6 @@ func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []
 	}
 	command := c.run.Command(c.processName(filepath.Base(folder)), binary, append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
 	command.Stdout, command.Stderr = log, log
+	command.Env = append(command.Environ(), environment...)
 	return process.Start(command)
 }

@@ -5,6 +5,7 @@ package controlplane
 import (
 	"context"
 	"io"
+	"slices"
 
 	"k8s.io/client-go/rest"
 
@@ -27,7 +28,19 @@ func (c *Cluster) StartVerifier(ctx context.Context, log io.Writer, args ...stri
 	return c.StartVerifierWith(config, log, args...)
 }
 
+// StartVerifierInPod is StartVerifier for a verifier that finds the name of a pod in its environment, as in a cluster.
+func (c *Cluster) StartVerifierInPod(ctx context.Context, pod string, log io.Writer, args ...string) (*process.Program, error) {
+	config, err := c.ServiceAccountConfig(ctx, OperatorNamespace, VerifierAccount)
+	if err != nil {
+		return nil, err
+	}
+	return c.start("verifier", config, log, append(slices.Clone(listenersOff), args...), "POD_NAME="+pod)
+}
+
+// listenersOff turns the listeners of a verifier off, unless later arguments turn them on.
+var listenersOff = []string{"--http-bind-address=0", "--grpc-bind-address=0", "--metrics-bind-address=0"}
+
 // StartVerifierWith runs bin/verifier with a config that is not the cluster's own, such as one that leads to a stub.
 func (c *Cluster) StartVerifierWith(config *rest.Config, log io.Writer, args ...string) (*process.Program, error) {
-	return c.start("verifier", config, log, append([]string{"--http-bind-address=0", "--grpc-bind-address=0", "--metrics-bind-address=0"}, args...))
+	return c.start("verifier", config, log, append(slices.Clone(listenersOff), args...))
 }

@@ -50,6 +50,7 @@ func (s *Stage) Params(ctx context.Context) testscript.Params {
 			command(ctx, ts, args)
 		}
 	}
+	extra := &extras{s, map[string]*testenv.Verifier{}}
 	return testscript.Params{
 		RequireUniqueNames: true,
 		WorkdirRoot:        s.Home,
@@ -57,6 +58,7 @@ func (s *Stage) Params(ctx context.Context) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kubectl": func(ts *testscript.TestScript, isNegated bool, args []string) { s.kubectl(ctx, ts, isNegated, args) },
 			"quietly": do(s.quietly), "until": do(s.until), "say": do(s.say), "keep": do(s.keep), "now": do(s.now), "key": do(s.key), "ask": do(s.ask), "sign": do(s.sign), "identify": do(s.identify),
+			"verifiers": do(extra.verifiers), "freeze": do(extra.freeze), "thaw": do(extra.thaw),
 		},
 	}
 }
