@@ -31,8 +31,8 @@ func cliBoundaries() map[string]boundary {
 	rules := map[string]boundary{
 		plugin + "/search":  rule("", "internal/apikey"),
 		plugin + "/display": rule("", machinery+"internal/apikey internal/lifecycle/instant sigs.k8s.io/yaml golang.org/x/term"),
-		plugin + "/cluster": rule("", api+machinery+"k8s.io/cli-runtime/pkg/genericclioptions k8s.io/client-go"),
-		plugin + "/status":  rule("", api+machinery+"internal/lifecycle/instant internal/lifecycle/requests"),
+		plugin + "/cluster": rule("", api+machinery+"k8s.io/api/coordination k8s.io/cli-runtime/pkg/genericclioptions k8s.io/client-go"),
+		plugin + "/status":  rule("", api+machinery+"internal/registration k8s.io/api/coordination internal/lifecycle/instant internal/lifecycle/requests"),
 		plugin + "/exit":    rule("display", api+machinery),
 		plugin + "/flags":   rule("exit", ""),
 		plugin + "/session": rule("cluster display exit flags", machinery+cobra+"internal/version k8s.io/cli-runtime k8s.io/utils/clock"),

@@ -3,6 +3,7 @@
 package change
 
 import (
+	"context"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,7 +61,7 @@ func (f *follower) printResults(keys []v1alpha1.DGbotAPIKey, output string) erro
 
 // isProven reports whether the wait for the proof is over for a key whose request is handled, and prints its outcome. The operator writes the
 // withdrawal together with the sign that it handled the request, so a status without one has nothing to wait for.
-func (f *follower) isProven(now *v1alpha1.DGbotAPIKey) bool {
+func (f *follower) isProven(ctx context.Context, now *v1alpha1.DGbotAPIKey) bool {
 	w, p := f.wishes[now.UID], now.Status.Propagation
 	isOwn := p != nil && (f.isOwn(p, w) || p.Version != w.version)
 	switch {
@@ -85,7 +86,7 @@ func (f *follower) isProven(now *v1alpha1.DGbotAPIKey) bool {
 		return f.isUnprovable(now)
 	}
 	w.unknownSince = time.Time{}
-	f.showPending(now)
+	f.showPending(ctx, now)
 	return false
 }
 
@@ -108,8 +109,8 @@ func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey) bool {
 }
 
 // showPending shows which verifiers may still accept what was withdrawn: a line that changes on a terminal, and a line for each change elsewhere.
-func (f *follower) showPending(now *v1alpha1.DGbotAPIKey) {
-	w, p := f.wishes[now.UID], now.Status.Propagation
+func (f *follower) showPending(ctx context.Context, now *v1alpha1.DGbotAPIKey) {
+	w := f.wishes[now.UID]
 	// What the other reasons say is in the outlook as well.
 	if pending := status.PropagationPending(now); pending != nil && pending.Reason != v1alpha1.VerifiersBehindReason {
 		if says := pending.Reason + ": " + pending.Message; says != w.said {
@@ -117,6 +118,7 @@ func (f *follower) showPending(now *v1alpha1.DGbotAPIKey) {
 			f.say("%s: %s\n", now.Name, says)
 		}
 	}
+	p := f.progress(ctx, now)
 	outlook := status.Outlook(p)
 	if f.line.IsShown() {
 		left := ""
@@ -128,4 +130,19 @@ func (f *follower) showPending(now *v1alpha1.DGbotAPIKey) {
 		f.say("%s: %s\n", now.Name, outlook)
 	}
 	w.outlook = outlook
+}
+
+// progress returns the withdrawal of a key with the verifiers that are pending now, as far as the user may read their Leases. The operator rewrites
+// the status once a minute; only its confirmation is a proof.
+func (f *follower) progress(ctx context.Context, key *v1alpha1.DGbotAPIKey) *v1alpha1.Propagation {
+	p := key.Status.Propagation
+	if f.namespace == "" || len(p.Pending) == 0 {
+		return p
+	}
+	leases, err := f.cluster.Registrations(ctx, f.namespace)
+	if err != nil {
+		f.namespace = ""
+		return p
+	}
+	return status.Progress(key, leases, f.Clock.Now().Add(f.ahead))
 }

@@ -64,8 +64,12 @@ func withdrawingServer(t *testing.T, before func(*v1alpha1.DGbotAPIKey), stages 
 		mutex.Lock()
 		defer mutex.Unlock()
 		answer.Header().Set("Content-Type", "application/json")
-		if request.URL.Path == "/version" {
+		switch request.URL.Path {
+		case "/version":
 			_, _ = answer.Write([]byte("{}"))
+			return
+		case "/apis/coordination.k8s.io/v1/namespaces/dgbot-system/leases":
+			statusOf(http.StatusForbidden, metav1.StatusReasonForbidden, "no right")(answer, request)
 			return
 		}
 		if request.Method == http.MethodPatch {

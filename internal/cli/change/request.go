@@ -98,7 +98,7 @@ func newRequest(s *session.Session, r request) *cobra.Command {
 	if a.withdraws {
 		until, outputs = "until every registered verifier rejects what is revoked", "--dry-run or --wait"
 	}
-	a.addFlags(c, until)
+	a.addFlags(c, until, a.withdraws)
 	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "Change nothing, and show what would happen, and when")
 	c.Flags().StringVarP(&a.output, "output", "o", "", "With "+outputs+", json or yaml, for programs")
 	return c

@@ -79,7 +79,7 @@ func newTransition(s *session.Session, t transition) *cobra.Command {
 	}
 	a.which.AddFlags(c)
 	if a.withdraws() {
-		a.addFlags(c, "until every registered verifier rejects the key")
+		a.addFlags(c, "until every registered verifier rejects the key", true)
 		c.Flags().StringVarP(&a.output, "output", "o", "", "With --wait, json or yaml, for programs")
 	}
 	return c

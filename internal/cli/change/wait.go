@@ -39,12 +39,17 @@ is proven. Exit code 1: a verifier may still accept it at the end of --timeout. 
 type waiting struct {
 	isSet   bool
 	timeout flags.Duration
+	// namespace has the Leases of verifiers, for the progress.
+	namespace string
 }
 
-func (w *waiting) addFlags(c *cobra.Command, until string) {
+func (w *waiting) addFlags(c *cobra.Command, until string, withdraws bool) {
 	c.Flags().BoolVar(&w.isSet, "wait", false, "Wait "+until+", and show the progress")
 	w.timeout = flags.Duration(time.Minute)
 	c.Flags().Var(&w.timeout, "timeout", "With --wait, how long to wait at most, such as 90s")
+	if withdraws {
+		c.Flags().StringVar(&w.namespace, "usage-namespace", cluster.UsageNamespace, "With --wait, namespace of the verifiers' Leases, which show the progress if you may list them")
+	}
 }
 
 func (w *waiting) checkTimeout() error {
@@ -57,7 +62,7 @@ func (w *waiting) checkTimeout() error {
 // follower returns a follower for the keys of one namespace.
 func (w *waiting) follower(s *session.Session, c *cluster.Client, request string) *follower {
 	return &follower{
-		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request,
+		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request, namespace: w.namespace,
 		wishes: map[types.UID]*wish{}, line: display.NewStatusLine(s.Terminal), out: s.Streams.Out,
 	}
 }
@@ -96,6 +101,8 @@ type follower struct {
 	// sentence; empty for the whole key.
 	withdraws bool
 	withdrawn string
+	// namespace has the Leases of verifiers; empty if they cannot be read.
+	namespace string
 	wishes    map[types.UID]*wish
 	// unanswered is the error of the last poll; empty if the API server answered it.
 	unanswered string
@@ -180,7 +187,7 @@ func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey) error {
 			return false, f.retry(waiting, err)
 		}
 		f.unanswered = ""
-		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(&k, now[k.UID]) })
+		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(ctx, &k, now[k.UID]) })
 		return len(pending) == 0, nil
 	})
 	f.line.Clear()
@@ -267,14 +274,14 @@ func (f *follower) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (ma
 }
 
 // settled reports whether the wait for a key is over, and prints the outcome. now is nil for a deleted key.
-func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
+func (f *follower) settled(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey) bool {
 	if now == nil {
 		f.fail(asked, errors.New("it has been deleted meanwhile"))
 		return true
 	}
 	w := f.wishes[now.UID]
 	if w.result.Propagation = now.Status.Propagation; w.isHandled {
-		return f.isProven(now)
+		return f.isProven(ctx, now)
 	}
 	if f.handled(now, w) {
 		w.isHandled = true
@@ -284,7 +291,7 @@ func (f *follower) settled(asked, now *v1alpha1.DGbotAPIKey) bool {
 			}
 			f.tell(now, " ", outcome(now, w.at))
 		}
-		return !f.withdraws || f.isProven(now)
+		return !f.withdraws || f.isProven(ctx, now)
 	}
 	if reason := status.Withheld(now); reason != "" && !f.always {
 		f.fail(now, exit.No("%s", reason))

@@ -4,13 +4,16 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/api/v1alpha1"
+	"dgbot.io/key-operator/internal/registration"
 )
 
 // mostPending is the largest number of names in status.propagation.pending.
@@ -54,7 +57,7 @@ func Outlook(p *v1alpha1.Propagation) string {
 	number := fmt.Sprintf("%d of %d registered verifiers", len(p.Pending), p.Verifiers)
 	switch {
 	case len(p.Pending) == 0:
-		return fmt.Sprintf("waiting for %d registered verifiers", p.Verifiers)
+		return "the registered verifiers have followed; waiting for the operator"
 	case len(p.Pending) >= mostPending && int(p.Verifiers) > mostPending:
 		number = "at least " + number
 	}
@@ -63,6 +66,36 @@ func Outlook(p *v1alpha1.Propagation) string {
 		text += "; if silent, gone at " + p.BoundAt.UTC().Format(time.RFC3339)
 	}
 	return text
+}
+
+// Progress returns the withdrawal of a key without the pending verifiers that have followed by now, as their Leases say. If the others are silent
+// and the operator has no bound yet, the bound follows from their last renewals.
+func Progress(key *v1alpha1.DGbotAPIKey, leases []coordinationv1.Lease, now time.Time) *v1alpha1.Propagation {
+	p := key.Status.Propagation.DeepCopy()
+	namespace, environment := key.Namespace, key.Spec.Environment
+	var latest time.Time
+	silent := 0
+	for i := range leases {
+		lease, r := &leases[i], registration.Of(&leases[i])
+		at := slices.Index(p.Pending, lease.Name)
+		switch {
+		case at < 0:
+			continue
+		case r.Stopped, registration.Reaches(r.ObservedOf(namespace, environment), p.Version):
+			p.Pending = slices.Delete(p.Pending, at, at+1)
+			continue
+		case r.Serves, lease.Spec.RenewTime == nil, now.Sub(lease.Spec.RenewTime.Time) <= registration.LeaseDuration:
+			continue
+		}
+		silent++
+		if at := lease.Spec.RenewTime.Add(r.MaxStaleness + registration.GoneAfter); at.After(latest) {
+			latest = at
+		}
+	}
+	if p.BoundAt == nil && silent > 0 && silent == len(p.Pending) {
+		p.BoundAt = &metav1.MicroTime{Time: latest}
+	}
+	return p
 }
 
 // Propagation returns how far verifiers have followed the last withdrawal of a key; empty if it has none.

@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
-	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/cluster"
 	"dgbot.io/key-operator/internal/cli/display"
 	"dgbot.io/key-operator/internal/cli/exit"
@@ -27,9 +26,6 @@ import (
 	"dgbot.io/key-operator/internal/cli/session"
 	"dgbot.io/key-operator/internal/registration"
 )
-
-// defaultNamespace is where manager and verifiers run by config/default and the chart's documentation.
-const defaultNamespace = "dgbot-system"
 
 // state is what the time of the last renewal tells of a verifier.
 type state string
@@ -84,7 +80,7 @@ The operator measures silence by itself, and not by this time.`,
 		Args: func(_ *cobra.Command, arguments []string) error { return a.check(arguments) },
 		RunE: func(c *cobra.Command, _ []string) error { return a.run(c) },
 	}
-	c.Flags().StringVar(&a.namespace, "usage-namespace", defaultNamespace, "Namespace of the Leases, the --usage-namespace of the verifiers; -n does the same")
+	c.Flags().StringVar(&a.namespace, "usage-namespace", cluster.UsageNamespace, "Namespace of the Leases, the --usage-namespace of the verifiers; -n does the same")
 	c.Flags().StringVarP(&a.output, "output", "o", "table", "One of "+strings.Join(flags.ListOutputs, ", "))
 	return c
 }
@@ -123,32 +119,15 @@ func (a *call) run(c *cobra.Command) error {
 	return printRows(a.Streams.Out, a.output, rows, now)
 }
 
-// pageSize bounds what one answer of the API server holds.
-const pageSize = 500
-
 // list returns the Leases of registered verifiers.
 func list(ctx context.Context, c *cluster.Client, namespace string) ([]coordinationv1.Lease, error) {
-	core, err := c.Core()
-	if err != nil {
-		return nil, err
+	leases, err := c.Registrations(ctx, namespace)
+	if apierrors.IsForbidden(err) {
+		return nil, fmt.Errorf("%w; an administrator can grant it: %s and %s", err,
+			display.ShellCommand("kubectl", "create", "role", "dgbot-verifiers-reader", "--verb=list", "--resource=leases", "-n", namespace),
+			display.ShellCommand("kubectl", "create", "rolebinding", "dgbot-verifiers-reader", "--role=dgbot-verifiers-reader", "--user=USER", "-n", namespace))
 	}
-	var all []coordinationv1.Lease
-	options := metav1.ListOptions{LabelSelector: v1alpha1.VerifierLabel + "=true", Limit: pageSize}
-	for {
-		page, err := core.CoordinationV1().Leases(namespace).List(ctx, options)
-		if apierrors.IsForbidden(err) {
-			return nil, fmt.Errorf("%w; an administrator can grant it: %s and %s", err,
-				display.ShellCommand("kubectl", "create", "role", "dgbot-verifiers-reader", "--verb=list", "--resource=leases", "-n", namespace),
-				display.ShellCommand("kubectl", "create", "rolebinding", "dgbot-verifiers-reader", "--role=dgbot-verifiers-reader", "--user=USER", "-n", namespace))
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Items...)
-		if options.Continue = page.Continue; options.Continue == "" {
-			return all, nil
-		}
-	}
+	return leases, err
 }
 
 // rowsOf returns the rows of the Leases that are registrations, by name.
