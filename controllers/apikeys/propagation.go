@@ -26,9 +26,10 @@ import (
 // confirmationLag is when a key is looked at again that waits for verifiers, and that the cache shows as it was before its last status.
 const confirmationLag = 50 * time.Millisecond
 
-// lagOf returns when to look again at a key that the cache shows as it was before its last status.
-func lagOf(decision lifecycle.Decision) time.Duration {
-	if decision.Awaited != nil {
+// lagOf returns when to look again at a key that the cache shows as it was before its last status. With a withdrawal to follow that is soon: a
+// verifier may have confirmed it, and no other event comes.
+func lagOf(seen *observed) time.Duration {
+	if lifecycle.IsWithdrawalOpen(seen.Key, seen.Records) {
 		return confirmationLag
 	}
 	return cacheLag

@@ -81,7 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	decision := lifecycle.Plan(seen.Observation, r.Clock.Now())
 	older, since := r.memory.olderThanReport(seen.Key, r.Clock.Now())
 	if older && since >= 0 && since < cacheLag && len(decision.Steps) == 0 {
-		return ctrl.Result{RequeueAfter: lagOf(decision)}, nil
+		return ctrl.Result{RequeueAfter: lagOf(seen)}, nil
 	}
 	if older || needsLive(seen, decision) {
 		rejections := r.withdrawCached(ctx, seen)

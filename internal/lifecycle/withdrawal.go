@@ -89,7 +89,7 @@ func propagationOf(p *gates.Gated, o *Observation) *v1alpha1.Propagation {
 		AnsweredAt: o.WithdrawnAt, ReportedAt: o.ReportedAt, View: o.Verifiers,
 	}, p.Now)
 	if next != nil && next.ConfirmedAt == nil && next.Verifiers > 0 {
-		p.WakeBy(p.Now.Add(propagation.RewriteInterval))
+		p.WakeBy(propagation.NextReport(o.ReportedAt, p.Now))
 	}
 	return next
 }

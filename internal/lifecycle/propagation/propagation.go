@@ -69,6 +69,14 @@ func At(was *v1alpha1.Propagation, now time.Time) time.Time {
 	return now
 }
 
+// NextReport returns when it is time to report again who is pending: RewriteInterval after the last report.
+func NextReport(reportedAt, now time.Time) time.Time {
+	if next := reportedAt.Add(RewriteInterval); next.After(now) {
+		return next
+	}
+	return now.Add(RewriteInterval)
+}
+
 // Next returns how far verifiers have followed; nil if nothing was withdrawn. A version is never lowered, and what is confirmed stays so.
 func Next(was *v1alpha1.Propagation, w *Withdrawals, now time.Time) *v1alpha1.Propagation {
 	next := w.covering(was, now)
