@@ -126,7 +126,7 @@ func TestProof_OfAVerifierThatStops(t *testing.T) {
 	p.awaitProof(5 * time.Second)
 }
 
-// TestProof_WaitsForTheOperatorsOwnWatch of Leases, and takes its silence for nobody else's.
+// TestProof_WaitsForTheOperatorsOwnWatch of Leases, and does not take its own silence for that of verifiers.
 func TestProof_WaitsForTheOperatorsOwnWatch(t *testing.T) {
 	p := newTrial(t)
 	leases := newProxy(t, "leases")
