@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -318,4 +321,38 @@ func TestVerifiers_OtherLeasesAreUntouched(t *testing.T) {
 			}, "neither adds, changes nor removes it")
 		})
 	}
+}
+
+// TestVerifiers_ReadThePodOfARealToken: the API server writes the name of the Pod that a token is bound to into the user's extra fields.
+func TestVerifiers_ReadThePodOfARealToken(t *testing.T) {
+	const account = "system:serviceaccount:" + ordinary + ":gateway"
+	grantLeases(t, account, "report")
+	clients, err := kubernetes.NewForConfig(cluster.Config)
+	must(t, err)
+	owner := pod(func(spec *corev1.PodSpec) { spec.ServiceAccountName = "gateway" })
+	owner.Name, owner.Namespace = "gateway-1", ordinary
+	for _, object := range []client.Object{&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "gateway", Namespace: ordinary}}, owner} {
+		must(t, admin.Create(t.Context(), object))
+		t.Cleanup(func() {
+			must(t, admin.Delete(context.WithoutCancel(t.Context()), object, client.GracePeriodSeconds(0)))
+		})
+	}
+	writer := func(bound *authenticationv1.BoundObjectReference) client.Client {
+		token, err := clients.CoreV1().ServiceAccounts(ordinary).CreateToken(t.Context(), "gateway", &authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: bound},
+		}, metav1.CreateOptions{})
+		must(t, err)
+		config := rest.AnonymousClientConfig(cluster.Config)
+		config.BearerToken = token.Status.Token
+		made, err := client.New(config, client.Options{Scheme: scheme.Scheme})
+		must(t, err)
+		return made
+	}
+	ofPod := writer(&authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: owner.Name, UID: owner.UID})
+	create := func(writer client.Client, name string) func() error {
+		return func() error { return writer.Create(t.Context(), registered(name, account), client.DryRunAll) }
+	}
+	expectRefusal(t, create(ofPod, "dgbot-verifier-gateway-1-3kd9f0aq"), "")
+	expectRefusal(t, create(ofPod, "dgbot-verifier-gateway-2-3kd9f0aq"), `is bound to Pod "gateway-1"`)
+	expectRefusal(t, create(writer(nil), "dgbot-verifier-gateway-2-3kd9f0aq"), "")
 }
