@@ -27,8 +27,8 @@ type cluster struct {
 	*Verifier
 	t      *testing.T
 	leases verifytest.Leases
-	// rejectsLeases, holdsLists and freezesWatches are faults.
-	rejectsLeases, holdsLists, freezesWatches atomic.Bool
+	// rejectsLeases, losesLeases and holdsLists are faults.
+	rejectsLeases, losesLeases, holdsLists atomic.Bool
 	// asked has what the API server was asked for, in order.
 	mutex   sync.Mutex
 	asked   []string
@@ -98,7 +98,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // inCluster runs the feed and the registration of a verifier in a bubble.
-func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster)) {
+func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster), prepare ...func(c *cluster)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		key := verifytest.Mint(t)
@@ -108,6 +108,9 @@ func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster)) {
 			if c.rejectsLeases.Load() {
 				return verifytest.Forbidden
 			}
+			if c.losesLeases.Load() {
+				return verifytest.LostRequest
+			}
 			return verifytest.None
 		}
 		var err error
@@ -116,6 +119,9 @@ func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster)) {
 		}, logr.Discard())
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, do := range prepare {
+			do(c)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -141,19 +147,25 @@ var denyAfter2m = feed.Bound{MaxStaleness: 2 * time.Minute}
 
 func TestVerifier_ListsAfterItIsRegistered(t *testing.T) {
 	inCluster(t, denyAfter2m, func(c *cluster) {
-		c.expect("at the start", 200, 200)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(time.Minute)
+		c.expect("before it is registered", 503, 503)
+		if c.lists() > 0 {
+			t.Error("it lists before it is registered")
+		}
+		c.losesLeases.Store(false)
+		time.Sleep(20 * time.Second)
+		c.expect("after it is registered", 200, 200)
 		c.mutex.Lock()
 		order := strings.Join(c.asked, " ")
 		c.mutex.Unlock()
-		if order != "POST list PUT" {
+		if !strings.HasPrefix(order, "POST list PUT") {
 			t.Errorf("the API server was asked for %s", order)
 		}
 		writes := c.leases.Writes()
 		if first, second := registration.Of(writes[0].Lease).Observed, registration.Of(writes[1].Lease).Observed; first != nil || second[registration.Watch{}] != "6" {
 			t.Errorf("it states %v and then %v", first, second)
 		}
-	})
+	}, func(c *cluster) { c.losesLeases.Store(true) })
 }
 
 func TestVerifier_StatesWhatItHasApplied(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/internal/verify/feed"
+	"dgbot.io/key-operator/internal/verify/usage"
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
@@ -98,4 +100,23 @@ func ask(v *Verifier, method, path, key, body string) *httptest.ResponseRecorder
 	answer := httptest.NewRecorder()
 	v.server.Handler().ServeHTTP(answer, request)
 	return answer
+}
+
+func TestOptions_BoundTheSizeOfARegistration(t *testing.T) {
+	for watches, want := range map[int]bool{1: true, 400: true, 2000: false} {
+		options := Options{
+			Bound: feed.Bound{MaxStaleness: time.Minute}, Register: true, Environments: []string{"production"},
+			Usage: usage.Options{FlushInterval: time.Second, Resolution: time.Second},
+		}
+		for i := range watches {
+			options.Namespaces = append(options.Namespaces, "namespace-"+strconv.Itoa(i))
+		}
+		if err := options.Validate(); (err == nil) != want {
+			t.Errorf("%d watches: %v", watches, err)
+		}
+		options.Register = false
+		if err := options.Validate(); err != nil {
+			t.Errorf("%d watches, not registered: %v", watches, err)
+		}
+	}
 }

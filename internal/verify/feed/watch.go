@@ -82,6 +82,9 @@ func (w *watcher) run(ctx context.Context) {
 // After any failure the next step is a complete list, never a watch from the last version: the API server may have restarted
 // with an etcd that was restored from a backup. It then accepts a watch at a version of its future, and sends nothing until it
 // reaches that version. A comparison of versions is not enough, because the restored etcd may be past the last version already.
+// A renewal of this process's Lease is not enough either. That it is accepted proves that etcd has the renewal before, and all earlier
+// changes; the index may hold later ones, which a restored etcd lacks. It proves nothing about the cache of the API server that serves the
+// watch, which may be another one and behind, or about records if Leases are in an etcd of their own. A complete list is read from etcd.
 // A watch that lasted its time is no failure: the connection lasted until the next request.
 func (w *watcher) runUntil(ctx context.Context, ended <-chan struct{}) {
 	ctx, cancel := context.WithCancel(ctx)

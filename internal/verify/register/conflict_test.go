@@ -5,11 +5,11 @@ package register
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"dgbot.io/key-operator/internal/registration"
 	"dgbot.io/key-operator/internal/verify/verifytest"
@@ -37,9 +37,42 @@ func TestRegistrar_RegistersAnewIfItsLeaseIsNotItsOwn(t *testing.T) {
 			if second.Name == first.Name || *second.Spec.HolderIdentity != second.Name || registration.Of(second).Observed != nil {
 				t.Errorf("%s: after %s follows %s of %s, which states %v", name, first.Name, second.Name, *second.Spec.HolderIdentity, second.Annotations)
 			}
+			// Under the first name it answers no longer.
+			if earlier := s.Stored(first.Name); earlier != nil && !registration.Of(earlier).Stopped {
+				t.Errorf("%s: the first Lease is not stopped", name)
+			}
 			time.Sleep(time.Hour)
 			if s.Last().Name != second.Name || s.records.resets.Load() != 1 {
 				t.Errorf("%s: an hour later the Lease is %s, after %d resets", name, s.Last().Name, s.records.resets.Load())
+			}
+		})
+	}
+}
+
+// TestRegistrar_RegistersAnewInAnotherHistory: the backup has its last write, but not what it has observed since.
+func TestRegistrar_RegistersAnewInAnotherHistory(t *testing.T) {
+	for name, tc := range map[string]struct {
+		observed []string
+		restored int
+		resets   int32
+	}{
+		"one history":                    {[]string{"1500", "6700"}, 6800, 0},
+		"another history":                {[]string{"1500", "6700"}, 6610, 1},
+		"Leases in an etcd of their own": {[]string{"90000", "90001"}, 6610, 0},
+		"a broken watch":                 {[]string{"1", "6700"}, 6610, 0}, // nothing shows that the versions can be compared
+	} {
+		register(t, options, func(t *testing.T, s *scene) {
+			synctest.Wait()
+			s.Count(2000)
+			s.records.change(tc.observed[0])
+			time.Sleep(time.Minute)
+			s.Count(6600)
+			time.Sleep(renewalInterval)
+			s.Count(tc.restored)
+			s.records.change(tc.observed[1])
+			time.Sleep(time.Second)
+			if n := s.records.resets.Load(); n != tc.resets {
+				t.Errorf("%s: %d resets, want %d", name, n, tc.resets)
 			}
 		})
 	}

@@ -3,6 +3,7 @@
 package register
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/registration"
 )
 
@@ -35,6 +37,10 @@ type ownLease struct {
 	// uid and version are those of the last write that the API server is known to have accepted; empty before the first one.
 	uid     types.UID
 	version string
+	// created is the version of the first write. isComparable is set once an observed version was between it and that of a later write: then
+	// Leases and records are in one etcd. A cluster may keep Leases in an etcd of their own, which counts differently.
+	created      string
+	isComparable bool
 	// unanswered are later writes. The API server may have accepted one of them: all have the same version as precondition.
 	unanswered []attempt
 }
@@ -48,10 +54,20 @@ type attempt struct {
 // rename begins another Lease.
 func (o *ownLease) rename(pod string) { *o = ownLease{name: newName(pod)} }
 
-// accept notes that a write was accepted, and what the API server made of it.
-func (o *ownLease) accept(a attempt, stored *coordinationv1.Lease) {
+// accept notes that a write was accepted, and what the API server made of it. In one history, the version of a write is above all versions that
+// it states. If it is not, etcd was restored from a backup that already had the write before: then the error is errReplaced.
+func (o *ownLease) accept(a attempt, stored *coordinationv1.Lease) error {
 	o.uid, o.version, o.unanswered = stored.UID, stored.ResourceVersion, nil
+	o.created = cmp.Or(o.created, o.version)
+	for watch, version := range registration.Of(a.lease).Observed {
+		isAbove := registration.Reaches(version, o.version)
+		if isAbove && o.isComparable {
+			return fmt.Errorf("%w: version %s of %s was observed before the Lease got version %s", errReplaced, version, watch, o.version)
+		}
+		o.isComparable = o.isComparable || !isAbove && registration.Reaches(version, o.created)
+	}
 	a.accepted()
+	return nil
 }
 
 // find returns the attempt that wrote a Lease: its renewTime and everything else that the attempt says.
@@ -88,7 +104,7 @@ func (r *Registrar) register(ctx context.Context) error {
 	stored, err := r.leases.Create(ctx, a.lease, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case err == nil:
-		r.own.accept(a, stored)
+		err = r.own.accept(a, stored)
 	case apierrors.IsAlreadyExists(err):
 		if _, err = r.resolve(ctx); errors.Is(err, errReplaced) {
 			r.own.rename(r.options.Pod) // the name of another process
@@ -112,8 +128,7 @@ func (r *Registrar) update(ctx context.Context, stopped bool) error {
 	stored, err := r.leases.Update(requesting, a.lease, metav1.UpdateOptions{FieldManager: fieldManager})
 	switch {
 	case err == nil:
-		r.own.accept(a, stored)
-		return nil
+		return r.own.accept(a, stored)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("%w: %w", errReplaced, err)
 	case apierrors.IsConflict(err):
@@ -142,8 +157,7 @@ func (r *Registrar) resolve(ctx context.Context) (attempt, error) {
 	if !found || r.own.uid != "" && r.own.uid != stored.UID {
 		return attempt{}, fmt.Errorf("%w: its resourceVersion is %s instead of %q", errReplaced, stored.ResourceVersion, r.own.version)
 	}
-	r.own.accept(a, stored)
-	return a, nil
+	return a, r.own.accept(a, stored)
 }
 
 // attempt returns the next write of the Lease. It states the versions that the index has reached at this moment.
@@ -167,6 +181,24 @@ func (r *Registrar) attempt(stopped bool) attempt {
 	a := attempt{lease, r.records.Attempt()}
 	o.unanswered = append(o.unanswered, a)
 	return a
+}
+
+// retire writes into an earlier Lease of this process that it is stopped, after the process has registered under another name: under the
+// earlier name it answers no longer. Otherwise an operator would wait for it, with --on-stale=serve until a person intervenes.
+func (r *Registrar) retire(earlier ownLease) {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	stored, err := r.leases.Get(ctx, earlier.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && (stored.UID != earlier.uid || registration.Of(stored).Stopped) {
+		return
+	}
+	if err == nil {
+		metav1.SetMetaDataAnnotation(&stored.ObjectMeta, v1alpha1.StoppedAnnotation, r.now().UTC().Format(time.RFC3339))
+		_, err = r.leases.Update(ctx, stored, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if err != nil {
+		r.log.Info("Writing that the earlier registration is stopped failed", "lease", earlier.name, "error", err.Error())
+	}
 }
 
 // stop writes that this process has given its last answer. If the write fails, the operator counts the process as gone after its silence.

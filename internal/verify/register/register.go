@@ -116,7 +116,10 @@ func (r *Registrar) Run(ctx context.Context) error {
 		if r.now().Sub(began) > stable {
 			restarts = 0
 		}
-		r.registerAgain(ctx, restarts)
+		earlier := r.own
+		if r.registerAgain(ctx, restarts) {
+			r.retire(earlier)
+		}
 	}
 	r.stop()
 	return nil
@@ -145,8 +148,8 @@ func (r *Registrar) registerFirst(ctx context.Context) error {
 	return nil
 }
 
-// registerAgain registers under another name. It retries until it is registered or the context ends.
-func (r *Registrar) registerAgain(ctx context.Context, failures int) {
+// registerAgain registers under another name. It retries until it is registered, which it reports, or the context ends.
+func (r *Registrar) registerAgain(ctx context.Context, failures int) bool {
 	r.own.rename(r.options.Pod)
 	if failures > 0 {
 		pause(ctx, delay(failures-1))
@@ -154,13 +157,14 @@ func (r *Registrar) registerAgain(ctx context.Context, failures int) {
 	for ; ctx.Err() == nil; failures++ {
 		err := r.register(ctx)
 		if err == nil {
-			return
+			return true
 		}
 		if isRejection(err) {
 			err = advise(err, r.options.Namespace)
 		}
 		r.failed(ctx, err, delay(failures))
 	}
+	return false
 }
 
 // failed notes a failed registration, and waits.

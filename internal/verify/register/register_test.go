@@ -77,6 +77,7 @@ func register(t *testing.T, options Options, test func(t *testing.T, s *scene)) 
 	synctest.Test(t, func(t *testing.T) {
 		s := &scene{Leases: &verifytest.Leases{}, records: &records{changed: make(chan struct{}, 1)}}
 		s.method.Store("")
+		s.Count(1000)
 		s.Fault = func(r *http.Request) verifytest.Fault {
 			if method := s.method.Load(); method == "" || method == r.Method {
 				return verifytest.Fault(s.fault.Load())

@@ -91,6 +91,20 @@ func (l *Leases) Alter(name string, change func(*coordinationv1.Lease)) {
 	l.stored[name].ResourceVersion = strconv.Itoa(l.version)
 }
 
+// Count sets the version of the last write of any object.
+func (l *Leases) Count(version int) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.version = version
+}
+
+// Stored returns the Lease of a name; nil for none.
+func (l *Leases) Stored(name string) *coordinationv1.Lease {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.stored[name].DeepCopy()
+}
+
 // ServeHTTP implements http.Handler.
 func (l *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault := None
