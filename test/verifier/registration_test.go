@@ -72,7 +72,7 @@ func TestRegistration_OfARealVerifier(t *testing.T) {
 	})
 	v.becomes("the revoked key", text, http.StatusUnauthorized)
 	second := registrations(t, p.Name)[0]
-	second.Labels["a"] = "b"
+	second.Annotations[v1alpha1.StoppedAnnotation] = time.Now().UTC().Format(time.RFC3339) // as a person may do, here by mistake
 	must(t, admin.Update(t.Context(), &second))
 	eventually(t, "the verifier registers under another name", func() bool { return len(registrations(t, p.Name)) == 2 })
 	must(t, syscall.Kill(v.ProcessNumber(), syscall.SIGTERM))
