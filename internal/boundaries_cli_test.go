@@ -22,7 +22,7 @@ func cliBoundaries() map[string]boundary {
 		}
 		// Tests simulate clusters, and run the verb of their package.
 		b.inTests = []string{
-			module + "/" + plugin + "/clitest", module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle",
+			module + "/" + plugin + "/clitest", module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/lifecycle", module + "/internal/registration",
 			"k8s.io/api", "k8s.io/apimachinery", "k8s.io/cli-runtime/pkg/genericiooptions", "sigs.k8s.io/yaml", "github.com/spf13/cobra",
 		}
 		return b
@@ -44,7 +44,7 @@ func cliBoundaries() map[string]boundary {
 		plugin + "/audit":     rule("display exit flags session status target", api+machinery+cobra+"internal/lifecycle/effective"),
 		plugin + "/dashboard": rule("cluster display exit session status target", api+machinery+cobra+"k8s.io/client-go/tools/cache"),
 		plugin + "/describe":  rule("cluster display flags session status target", api+machinery+cobra+"internal/lifecycle k8s.io/api k8s.io/client-go"),
-		plugin + "/change":    rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle"),
+		plugin + "/change":    rule("cluster display exit flags session status target", api+machinery+cobra+"internal/lifecycle k8s.io/api/coordination"),
 		plugin + "/identify":  rule("display exit flags lookup session", cobra+"internal/apikey"),
 		plugin + "/verify":    rule("display exit flags lookup session", api+cobra+"internal/apikey"),
 		plugin + "/verifiers": rule("cluster display exit flags session", api+machinery+cobra+"internal/registration k8s.io/api/coordination"),

@@ -139,10 +139,13 @@ func (f *follower) progress(ctx context.Context, key *v1alpha1.DGbotAPIKey) *v1a
 	if f.namespace == "" || len(p.Pending) == 0 {
 		return p
 	}
-	leases, err := f.cluster.Registrations(ctx, f.namespace)
-	if err != nil {
-		f.namespace = ""
-		return p
+	if f.leases == nil {
+		leases, err := f.cluster.Registrations(ctx, f.namespace)
+		if err != nil {
+			f.namespace = ""
+			return p
+		}
+		f.leases = leases
 	}
-	return status.Progress(key, leases, f.Clock.Now().Add(f.ahead))
+	return status.Progress(key, f.leases, f.Clock.Now().Add(f.ahead))
 }

@@ -9,15 +9,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/cli/clitest"
 	"dgbot.io/key-operator/internal/cli/cluster"
 	"dgbot.io/key-operator/internal/cli/exit"
+	"dgbot.io/key-operator/internal/registration"
 )
 
 // written is when withdrawals of these tests are written.
@@ -239,6 +243,54 @@ func TestWait_NamesWhatIsPendingAtTheDeadline(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+// TestWait_ReadsTheLeasesOncePerPoll of several keys, and leaves out the verifiers that have followed since the status was written.
+func TestWait_ReadsTheLeasesOncePerPoll(t *testing.T) {
+	var lists, polls atomic.Int32
+	lease := func(name, observed string) coordinationv1.Lease {
+		l := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: time.Now()}}}
+		r := registration.Registration{Observed: map[registration.Watch]string{{}: observed}, MaxStaleness: time.Minute}
+		r.Annotate(&l, time.Now())
+		return l
+	}
+	keyOf := func(name string) v1alpha1.DGbotAPIKey {
+		key := clitest.Healthy(name)
+		key.TypeMeta, key.UID, key.Generation, key.Status.ObservedGeneration = cluster.TypeMeta(v1alpha1.APIKeyKind), types.UID(name), 7, 7
+		if polls.Load() > 0 {
+			handle(t, key, "", true, func() v1alpha1.KeyState { return v1alpha1.StateDisabled })
+			key.Generation, key.Status.ObservedGeneration = 7, 7
+			key.Status.Conditions[0].ObservedGeneration = 7
+			key.Status.Propagation = propagation(2, "a", "b")
+			key.Status.Propagation.Generation = 7
+		}
+		return *key
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		answer.Header().Set("Content-Type", "application/json")
+		var object any
+		switch _, name, isKey := strings.Cut(request.URL.Path, "/dgbotapikeys/"); {
+		case request.URL.Path == "/version":
+			object = map[string]string{}
+		case strings.HasSuffix(request.URL.Path, "/namespaces/keys/leases"):
+			lists.Add(1)
+			object = coordinationv1.LeaseList{TypeMeta: metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "LeaseList"}, Items: []coordinationv1.Lease{lease("a", "48212"), lease("b", "48213")}}
+		case isKey:
+			object = keyOf(name)
+		default:
+			polls.Add(1)
+			object = v1alpha1.DGbotAPIKeyList{TypeMeta: cluster.TypeMeta(v1alpha1.APIKeyKind + "List"), Items: []v1alpha1.DGbotAPIKey{keyOf("web"), keyOf("crm")}}
+		}
+		_ = json.NewEncoder(answer).Encode(object)
+	}))
+	t.Cleanup(server.Close)
+	_, said, code := withdraw(t, []string{"disable", "web", "crm"}, server.URL, "--timeout=1200ms", "--usage-namespace=keys")
+	if code != exit.CodeFailed || strings.Count(said, ": 1 of 2 registered verifiers may still accept it: a\n") != 2 {
+		t.Errorf("exit code %d, %s", code, said)
+	}
+	if lists.Load() != polls.Load() {
+		t.Errorf("%d lists of Leases in %d polls", lists.Load(), polls.Load())
 	}
 }
 

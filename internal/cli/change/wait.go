@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -101,8 +102,9 @@ type follower struct {
 	// sentence; empty for the whole key.
 	withdraws bool
 	withdrawn string
-	// namespace has the Leases of verifiers; empty if they cannot be read.
+	// namespace has the Leases of verifiers; empty if they cannot be read. leases are those of the present poll; nil if it did not need them.
 	namespace string
+	leases    []coordinationv1.Lease
 	wishes    map[types.UID]*wish
 	// unanswered is the error of the last poll; empty if the API server answered it.
 	unanswered string
@@ -186,7 +188,7 @@ func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey) error {
 		if err != nil {
 			return false, f.retry(waiting, err)
 		}
-		f.unanswered = ""
+		f.unanswered, f.leases = "", nil
 		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(ctx, &k, now[k.UID]) })
 		return len(pending) == 0, nil
 	})
