@@ -82,7 +82,8 @@ func TestALeakedKey(t *testing.T) {
 		s.refuses(3, leaked+"\n"+stray.Reveal(), "there are 2 keys in this", "compromise", "-", "--yes")
 		s.refuses(3, stray.Reveal(), "no record knows", "compromise", "-", "--yes")
 		inALog := "21:14:43 GET /v1/conversations Authorization: Bearer " + leaked + " 200"
-		s.gives(0, inALog, leaked, []string{"valid: revision 1", "revision 2"}, "compromise", "-", "--yes", "--wait")
+		// No verifier runs.
+		s.gives(3, inALog, leaked, []string{"valid: revision 1", "revision 2", "nothing is proven: VerifiersUnknown: "}, "compromise", "-", "--yes", "--wait")
 		if next := s.KeyText("web"); s.Verdict(leaked) != standing.Revoked || s.Verdict(next) != standing.Admitted {
 			t.Errorf("after compromise the keys are %s and %s", s.Verdict(leaked), s.Verdict(next))
 		}

@@ -100,7 +100,9 @@ func TestThePluginByAnEditor(t *testing.T) {
 			t.Errorf("the plugin writes as %s", fields.Manager)
 		}
 	}
-	s.does("compromise", "-l", "team=web", "--wait", "--yes")
+	if out, said, code := s.run("", "compromise", "-l", "team=web", "--wait", "--yes"); code != 3 || !strings.Contains(out, "has revision 3") || !strings.Contains(said, "nothing is proven") {
+		t.Errorf("without a verifier: exit code %d\n%s%s", code, out, said)
+	}
 	if third := s.KeyText("web"); s.Verdict(first) != standing.Revoked || s.Verdict(second) != standing.Revoked || s.Verdict(third) != standing.Admitted {
 		t.Errorf("after compromise the keys are %s, %s and %s", s.Verdict(first), s.Verdict(second), s.Verdict(third))
 	}

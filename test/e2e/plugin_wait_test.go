@@ -31,9 +31,9 @@ func TestWaitingForSeveralKeys(t *testing.T) {
 		t.Errorf("it says\n%s", said)
 	}
 
-	// A disabled key that leaked is revoked, and nothing is issued.
+	// A disabled key that leaked is revoked, and nothing is issued. No verifier runs, so that nothing is proven.
 	leaked := s.KeyText("a")
-	s.gives(0, leaked, leaked, []string{"not valid while it is disabled", "has no new revision (Disabled: "}, "compromise", "-", "--yes", "--wait")
+	s.gives(3, leaked, leaked, []string{"not valid while it is disabled", "has no new revision (Disabled: ", "nothing is proven: VerifiersUnknown: "}, "compromise", "-", "--yes", "--wait")
 	if verdict := s.Verdict(leaked); verdict != standing.Revoked {
 		t.Errorf("the leaked key is %s", verdict)
 	}
