@@ -44,6 +44,10 @@ type report struct {
 	StreamedReadySeconds float64   `json:"streamedReadySeconds"`
 	// RevocationMilliseconds are from the sending of a revocation to the first refusal.
 	RevocationMilliseconds []float64 `json:"revocationMilliseconds"`
+	// ProofMilliseconds are from the write of a revocation to its confirmation, and ProofInARowMilliseconds those of revocations right after
+	// another one.
+	ProofMilliseconds       []float64 `json:"proofMilliseconds"`
+	ProofInARowMilliseconds []float64 `json:"proofInARowMilliseconds"`
 }
 
 // series is one server asked in one way, round by round: answers per second, and microseconds for an answer.
@@ -102,6 +106,13 @@ func (r *report) String() string {
 	late := r.RevocationMilliseconds
 	fmt.Fprintf(&page, "%d revocations, one by one, from the sending to the first refusal: p50 %.0f ms, p99 %.0f ms, worst %.0f ms\n",
 		len(late), figures.Median(late), figures.Quantile(late, 0.99), figures.Quantile(late, 1))
+	for _, proofs := range []struct {
+		of           string
+		milliseconds []float64
+	}{{"after a pause", r.ProofMilliseconds}, {"right after another one", r.ProofInARowMilliseconds}} {
+		fmt.Fprintf(&page, "%d proofs of a revocation %s, from its write to confirmedAt: p50 %.0f ms, p99 %.0f ms, worst %.0f ms\n",
+			len(proofs.milliseconds), proofs.of, figures.Median(proofs.milliseconds), figures.Quantile(proofs.milliseconds, 0.99), figures.Quantile(proofs.milliseconds, 1))
+	}
 	return page.String()
 }
 

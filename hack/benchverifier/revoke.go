@@ -48,8 +48,39 @@ func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
 			return fmt.Errorf("key-%d: %w", i, err)
 		}
 		r.RevocationMilliseconds = append(r.RevocationMilliseconds, float64(took.Microseconds())/1000)
+		proven, err := w.timeToProof(ctx, fmt.Sprintf("key-%d", i))
+		if err != nil {
+			return fmt.Errorf("key-%d: %w", i, err)
+		}
+		if proofs := &r.ProofInARowMilliseconds; i%2 == 1 {
+			*proofs = append(*proofs, float64(proven.Microseconds())/1000)
+			time.Sleep(quiet)
+		} else {
+			r.ProofMilliseconds = append(r.ProofMilliseconds, float64(proven.Microseconds())/1000)
+		}
 	}
 	return nil
+}
+
+// quiet is the pause after every second revocation. A verifier reports changes at most once a second, so that a revocation right after another one
+// waits for its report, and one after a pause does not.
+const quiet = 1100 * time.Millisecond
+
+// timeToProof returns the time from the write of a revocation until the verifier has confirmed it, as the key's status has both.
+func (w *measurement) timeToProof(ctx context.Context, name string) (took time.Duration, err error) {
+	err = wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		key := &v1alpha1.DGbotAPIKey{}
+		if err := w.Admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, key); err != nil {
+			return false, err
+		}
+		proof := key.Status.Propagation
+		if proof == nil || proof.ConfirmedAt == nil {
+			return false, nil
+		}
+		took = proof.ConfirmedAt.Sub(proof.WrittenAt.Time)
+		return true, nil
+	})
+	return took, err
 }
 
 func (w *measurement) timeToRefusal(ctx context.Context, v *verifier, name string) (time.Duration, error) {
