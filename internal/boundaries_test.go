@@ -164,7 +164,7 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 	"internal/verify/verifytest": {
 		may: []string{
 			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/authentication", "k8s.io/api/coordination",
-			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/kubernetes/scheme",
+			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/kubernetes/scheme", "k8s.io/utils/clock",
 		},
 	},
 	"cmd/kubectl-dgbot": {

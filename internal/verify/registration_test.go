@@ -5,6 +5,7 @@ package verify
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,7 +172,6 @@ func TestVerifier_ListsAfterItIsRegistered(t *testing.T) {
 func TestVerifier_StatesWhatItHasApplied(t *testing.T) {
 	inCluster(t, denyAfter2m, func(c *cluster) {
 		time.Sleep(7 * time.Second)
-		before := len(c.leases.Writes())
 		key := verifytest.Mint(t)
 		record := verifytest.Record(key, verifytest.Created(time.Hour, "8e8f1a0e-2610-41ab-a832-a339b9abcf1d"))
 		for _, step := range []struct {
@@ -186,7 +186,7 @@ func TestVerifier_StatesWhatItHasApplied(t *testing.T) {
 			{verifytest.Event("DELETED", verifytest.Typed(revoked(record), "12")), false},
 		} {
 			time.Sleep(renewed(c) + 2*time.Second) // past a regular renewal
-			before = len(c.leases.Writes())
+			before := len(c.leases.Writes())
 			c.changes <- step.event
 			time.Sleep(50 * time.Millisecond)
 			if got := len(c.leases.Writes()) > before; got != step.renewed {
@@ -196,6 +196,36 @@ func TestVerifier_StatesWhatItHasApplied(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if got := registration.Of(c.leases.Last()).Observed[registration.Watch{}]; got != "12" {
 			t.Errorf("it states %q", got)
+		}
+	})
+}
+
+// TestVerifier_RenewsAboutOnceASecondForChanges: the second of two changes is stated at once as well, and a flood of changes once a second.
+func TestVerifier_RenewsAboutOnceASecondForChanges(t *testing.T) {
+	inCluster(t, denyAfter2m, func(c *cluster) {
+		time.Sleep(7 * time.Second)
+		time.Sleep(renewed(c) + 2*time.Second)
+		version := 100
+		change := func() {
+			version++
+			record := verifytest.Record(verifytest.Mint(t), verifytest.Created(time.Hour, "8e8f1a0e-2610-41ab-a832-a339b9abcf1d"))
+			c.changes <- verifytest.Event("ADDED", verifytest.Typed(record, strconv.Itoa(version)))
+		}
+		for i := range 2 {
+			before := len(c.leases.Writes())
+			change()
+			time.Sleep(50 * time.Millisecond)
+			if got := len(c.leases.Writes()) - before; got != 1 {
+				t.Errorf("%d renewals for change %d", got, i)
+			}
+		}
+		before := len(c.leases.Writes())
+		for range 100 {
+			change()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := len(c.leases.Writes()) - before; got < 9 || got > 11 {
+			t.Errorf("%d renewals in 10 seconds of changes", got)
 		}
 	})
 }
@@ -230,11 +260,11 @@ func TestVerifier_IsStaleWithoutRegistration(t *testing.T) {
 		c.rejectsLeases.Store(true)
 		sent := c.leases.Last().Spec.RenewTime.Time
 		for _, step := range []struct {
-			after         time.Duration
-			readyz, check int
+			seconds, readyz, check int
 		}{{29, 200, 200}, {31, 503, 200}, {119, 503, 200}, {121, 503, 503}, {600, 503, 503}} {
-			time.Sleep(time.Until(sent.Add(step.after * time.Second)))
-			c.expect((step.after*time.Second).String()+" after the last renewal", step.readyz, step.check)
+			after := time.Duration(step.seconds) * time.Second
+			time.Sleep(time.Until(sent.Add(after)))
+			c.expect(after.String()+" after the last renewal", step.readyz, step.check)
 		}
 		c.holdsLists.Store(true)
 		c.rejectsLeases.Store(false)

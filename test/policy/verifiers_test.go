@@ -210,7 +210,7 @@ func TestVerifiers_ChangeTheirOwnRegistrationOnly(t *testing.T) {
 		patch := client.RawPatch(types.ApplyPatchType, fmt.Appendf(nil,
 			`{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":%q,"labels":{%q:"true"}}}`, stored.Name, v1alpha1.VerifierLabel))
 		expectRefusal(t, func() error {
-			return as(t, editor, "").Patch(t.Context(), stored.DeepCopy(), patch, client.DryRunAll, client.FieldOwner("other")) //nolint:staticcheck // as kubectl sends it
+			return as(t, editor, "").Patch(t.Context(), stored.DeepCopy(), patch, client.DryRunAll, client.FieldOwner("other"))
 		}, `needs the verb "report"`)
 	})
 }

@@ -219,7 +219,7 @@ func packUID(text types.UID) string {
 	if u := parseUID(text); u.String() == string(text) {
 		return string([]byte{isUUID}) + string(u[:])
 	}
-	return string([]byte{byte(len(text))}) + string(text)
+	return string([]byte{byte(len(text))}) + string(text) //nolint:gosec // fewer than 255
 }
 
 // unpackUID returns the UID whose packed form begins a text, and the rest of the text.

@@ -23,7 +23,8 @@ import (
 const (
 	// renewalInterval is the largest time between two renewals; a quarter of --max-staleness is another.
 	renewalInterval = 5 * time.Second
-	// changeInterval is the smallest time between two renewals because of changes.
+	// changeInterval is the time between two renewals because of changes. One may come early: what withdraws a key often issues another one
+	// first, and the renewal for that must not hold up the one that confirms the withdrawal.
 	changeInterval = time.Second
 	// gatherSpan is how long a renewal waits for further changes after the first: the operator withdraws the revisions of a key one after
 	// the other.
@@ -132,7 +133,7 @@ func (r *Registrar) registerFirst(ctx context.Context) error {
 	r.own.rename(r.options.Pod)
 	for failures := 0; ctx.Err() == nil; failures++ {
 		err := r.register(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			return nil
 		}
 		switch now := r.now(); {
@@ -187,15 +188,16 @@ func delay(failures int) time.Duration {
 // the registration is no longer the one that this process wrote.
 func (r *Registrar) renewUntil(ctx context.Context) error {
 	interval := min(renewalInterval, r.options.MaxStaleness/4)
-	due, lastForChange := r.now().Add(interval), time.Time{}
+	// spent is the time until which the renewals because of changes use up one for each changeInterval.
+	due, spent := r.now().Add(interval), time.Time{}
 	for {
-		changed := r.awaitDue(ctx, due, lastForChange)
-		if ctx.Err() != nil {
+		changed, ok := r.awaitDue(ctx, due, spent)
+		if !ok {
 			return nil
 		}
 		began := r.now()
 		if changed {
-			lastForChange = began
+			spent = later(spent, began).Add(changeInterval)
 		}
 		err := r.update(ctx, false)
 		due = began.Add(interval)
@@ -213,28 +215,36 @@ func (r *Registrar) renewUntil(ctx context.Context) error {
 	}
 }
 
-// awaitDue returns when the next renewal should be sent: at the time due, or after the answers changed, which it reports.
-func (r *Registrar) awaitDue(ctx context.Context, due, lastForChange time.Time) (changed bool) {
+// awaitDue returns when the next renewal should be sent: at the time due, or after the answers changed, which it reports. ok is false if the context
+// has ended.
+func (r *Registrar) awaitDue(ctx context.Context, due, spent time.Time) (changed, ok bool) {
 	timer := time.NewTimer(due.Sub(r.now()))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
+		return false, false
 	case <-timer.C:
 		select {
 		case <-r.records.Changed(): // the renewal states it
-			return true
+			return true, true
 		default:
-			return false
+			return false, true
 		}
 	case <-r.records.Changed():
 	}
-	pause(ctx, max(gatherSpan, lastForChange.Add(changeInterval).Sub(r.now())))
+	pause(ctx, max(gatherSpan, spent.Add(-changeInterval).Sub(r.now())))
 	select {
 	case <-r.records.Changed(): // those that were gathered
 	default:
 	}
-	return true
+	return true, ctx.Err() == nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func pause(ctx context.Context, span time.Duration) {

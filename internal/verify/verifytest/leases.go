@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
 )
 
 // User is the name of the user that Leases knows its client by.
@@ -171,6 +172,6 @@ func (l *Leases) serve(r *http.Request) (code int, answer any) {
 		l.stored = map[string]*coordinationv1.Lease{}
 	}
 	l.stored[lease.Name] = lease
-	l.writes = append(l.writes, Write{time.Now(), lease.DeepCopy()})
+	l.writes = append(l.writes, Write{clock.RealClock{}.Now(), lease.DeepCopy()})
 	return http.StatusOK, lease.DeepCopy()
 }
