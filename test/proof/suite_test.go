@@ -38,7 +38,7 @@ var (
 
 func TestMain(m *testing.M) {
 	options := testenv.Options{
-		Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator, controlplane.BuildVerifier}, Within: 2 * time.Minute,
+		AuditOperator: true, Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator, controlplane.BuildVerifier}, Within: 2 * time.Minute,
 	}
 	os.Exit(testenv.RunSuite(options, prepare, func() (int, error) { return m.Run(), nil }))
 }
