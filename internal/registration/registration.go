@@ -7,6 +7,7 @@ package registration
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ const (
 	Retention = time.Hour
 	// LeaseDuration is spec.leaseDurationSeconds of each Lease.
 	LeaseDuration = 15 * time.Second
+
+	// longestStaleness is the largest max-staleness to which GoneAfter and Retention can be added.
+	longestStaleness = time.Duration(math.MaxInt64) - GoneAfter - Retention
 
 	deny  = "deny"
 	serve = "serve"
@@ -67,7 +71,7 @@ func Of(lease *coordinationv1.Lease) Registration {
 	r := Registration{RegisteredBy: lease.Annotations[v1alpha1.RegisteredByAnnotation], Serves: lease.Annotations[v1alpha1.OnStaleAnnotation] != deny}
 	_, r.Stopped = lease.Annotations[v1alpha1.StoppedAnnotation]
 	staleness, err := time.ParseDuration(lease.Annotations[v1alpha1.MaxStalenessAnnotation])
-	if err != nil || staleness <= 0 {
+	if err != nil || staleness <= 0 || staleness > longestStaleness {
 		r.Serves = true
 	}
 	r.MaxStaleness = staleness

@@ -45,7 +45,7 @@ func TestOf_TakesWhatItCannotReadAsTheLeastFavorable(t *testing.T) {
 			t.Errorf("%q: %+v", observed, r)
 		}
 	}
-	for _, staleness := range []string{"", "2", "-1s", "0s", "soon"} {
+	for _, staleness := range []string{"", "2", "-1s", "0s", "soon", "2562047h47m16.8s"} {
 		lease := &coordinationv1.Lease{}
 		lease.Annotations = map[string]string{v1alpha1.MaxStalenessAnnotation: staleness, v1alpha1.OnStaleAnnotation: "deny"}
 		if !Of(lease).Serves {
