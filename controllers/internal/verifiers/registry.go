@@ -264,7 +264,8 @@ func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 		for i := len(v.reports) - 1; i >= 0 && own.version == ""; i-- {
 			own = frontier{r.believed(&v.reports[i], s), v.reports[i].renewed}
 		}
-		if !ok || !registration.Reaches(own.version, all.version) {
+		// Nothing reaches an empty version, which is the lowest all the same.
+		if !ok || all.version != "" && !registration.Reaches(own.version, all.version) {
 			all.version = own.version
 		}
 		if !ok || own.renewed.Before(all.renewed) {
