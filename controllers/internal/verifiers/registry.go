@@ -53,8 +53,11 @@ type Registry struct {
 	known map[string]*verifier
 	// version is the highest resourceVersion of records that certainly exists.
 	version string
-	// doubted is set while a verifier reports a higher one.
-	doubted bool
+	// doubted is set while a verifier reports a higher one. askedAt is when the API server was asked for it, by Silence, and patience for how long
+	// it is not asked again.
+	doubted  bool
+	askedAt  time.Time
+	patience time.Duration
 	// listedAt is when the Leases were last listed live, by Silence.
 	listedAt time.Time
 	// changes counts what could confirm a withdrawal.
@@ -126,14 +129,25 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 	if said.Stopped && v.presence != propagation.Stopped {
 		v.presence, v.since = propagation.Stopped, now
 	}
+	r.doubt(v, said.Observed)
 	v.reports = append(v.reports, report{said.Observed, renewed, now})
 	if len(v.reports) > maxReports {
 		v.reports = slices.Delete(v.reports, 0, 1)
 	}
-	for _, version := range said.Observed {
-		r.doubted = r.doubted || !registration.Reaches(r.version, version)
-	}
 	r.changes++
+}
+
+// doubt notes if a verifier reports versions of which this instance does not know that they exist. If it reports them for the first time, they are
+// asked for soon.
+func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
+	for watch, version := range observed {
+		if registration.Reaches(r.version, version) {
+			continue
+		}
+		if r.doubted = true; len(v.reports) == 0 || v.last().observed[watch] != version {
+			r.patience = 0
+		}
+	}
 }
 
 func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }

@@ -25,7 +25,8 @@ const (
 	checkInterval = time.Second
 	// listInterval is the least time between two live lists of Leases because there is no verifier.
 	listInterval = 10 * time.Second
-	// doubtInterval is how often a version is asked for that a verifier reports, and nothing else does.
+	// doubtInterval is how soon a version is asked for that a verifier reports, and nothing else does. While it does not exist, each further time
+	// takes twice as long, up to listInterval.
 	doubtInterval = 50 * time.Millisecond
 )
 
@@ -150,24 +151,23 @@ func (r *Registry) listedLately() bool {
 	return !r.listedAt.IsZero() && r.Silence.Since(r.listedAt) < listInterval
 }
 
-// checkVersions asks the API server for its version if a verifier reports a higher one than this instance has seen, and a key waits.
+// checkVersions asks the API server for its version if a verifier reports a higher one than this instance has seen, and a key waits. It asks
+// less and less while the answer is no.
 func (r *Registry) checkVersions(ctx context.Context) {
-	r.mutex.Lock()
-	asked := r.doubted && len(r.waiting.items) > 0
-	r.mutex.Unlock()
-	if !asked {
+	if !r.asksForVersion() {
 		return
 	}
 	var records v1alpha1.DGbotAPIKeyRecordList
 	if err := read.Bounded(ctx, func(ctx context.Context) error {
 		return r.Live.List(ctx, &records, client.InNamespace(r.RecordNamespace), client.Limit(1))
 	}); err != nil {
-		return // tried again at the next tick
+		return // tried again
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if version := records.ResourceVersion; registration.IsVersion(version) && !registration.Reaches(r.version, version) {
 		r.version = version
+		r.changes++
 	}
 	r.doubted = false
 	for _, v := range r.known {
@@ -175,6 +175,19 @@ func (r *Registry) checkVersions(ctx context.Context) {
 			r.doubted = r.doubted || v.presence == propagation.Present && !registration.Reaches(r.version, version)
 		}
 	}
-	r.changes++
+	if !r.doubted {
+		r.patience = 0
+	}
 	r.confirmAll()
+}
+
+// asksForVersion reports whether to ask for the version now.
+func (r *Registry) asksForVersion() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if !r.doubted || len(r.waiting.items) == 0 || r.patience > 0 && r.Silence.Since(r.askedAt) < r.patience {
+		return false
+	}
+	r.askedAt, r.patience = r.Silence.Now(), min(max(2*r.patience, doubtInterval), listInterval)
+	return true
 }
