@@ -49,6 +49,7 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.Amend
 	}
 	record := &v1alpha1.DGbotAPIKeyRecord{}
 	record.Namespace, record.Name = seen.Key.Namespace, step.Name
+	before := r.Verifiers.Version()
 	err = r.Client.Patch(ctx, record, client.RawPatch(types.MergePatchType, patch))
 	if apierrors.IsInvalid(err) && r.changedSince(ctx, seen, step) {
 		// The CRD's transition rules rejected the patch: another instance already went further.
@@ -60,7 +61,7 @@ func (r *Reconciler) amend(ctx context.Context, seen *observed, step steps.Amend
 	}
 	ctrl.LoggerFrom(ctx).V(1).Info("Amended record", "record", step.Name, "patch", string(patch))
 	if step.WithdrawnAt != nil && *step.WithdrawnAt != "" {
-		r.noteWithdrawal(seen.Key, record)
+		r.noteWithdrawal(seen.Key, record, before)
 	}
 	for i := range seen.Records {
 		if seen.Records[i].UID == record.UID {

@@ -44,10 +44,11 @@ func (r *Reconciler) observeVerifiers(ctx context.Context, seen *observed) {
 	seen.Verifiers = r.Verifiers.View(ctx, seen.Key.Namespace, seen.Key.Spec.Environment)
 }
 
-// noteWithdrawal remembers when the API server had answered a write that withdrew a revision, and that there is the version of its record.
-func (r *Reconciler) noteWithdrawal(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord) {
+// noteWithdrawal remembers when the API server had answered a write that withdrew a revision, and that there is the version of its record. before
+// is the version of records that was known when the write was sent.
+func (r *Reconciler) noteWithdrawal(key *v1alpha1.DGbotAPIKey, record *v1alpha1.DGbotAPIKeyRecord, before string) {
 	r.memory.rememberWithdrawal(client.ObjectKeyFromObject(key), r.Clock.Now())
-	r.Verifiers.NoteVersion(record.ResourceVersion)
+	r.Verifiers.NoteWrite(before, record.ResourceVersion)
 }
 
 // await has the key woken once verifiers have confirmed its withdrawal.

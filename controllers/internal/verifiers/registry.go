@@ -178,6 +178,35 @@ func (r *Registry) NoteVersion(version string) {
 	}
 }
 
+// Version returns the highest resourceVersion of records that certainly exists; empty for none.
+func (r *Registry) Version() string {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.version
+}
+
+// NoteWrite notes the resourceVersion of a record that this instance wrote, and the Version before the request. In one history the later one is
+// higher. If it is not, etcd was restored: what verifiers reported before that does not count, and neither do the versions of their Leases.
+func (r *Registry) NoteWrite(before, version string) {
+	if registration.Reaches(before, version) {
+		r.restart(version)
+	}
+	r.NoteVersion(version)
+}
+
+func (r *Registry) restart(version string) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.version = version
+	for _, v := range r.known {
+		v.version = ""
+		for i := range v.reports {
+			v.reports[i].observed = nil
+		}
+	}
+	r.changes++
+}
+
 // View returns what is known of the verifiers that may accept the records of a namespace and environment. Before it says that there are none, it
 // lists the Leases live.
 func (r *Registry) View(ctx context.Context, namespace, environment string) propagation.View {
