@@ -153,7 +153,7 @@ func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
 func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }
 
 // Deleted notes that a Lease does not exist any more. Unless the process had stopped, another hand has deleted it, and the process counts as
-// silent until it is gone.
+// silent until it is gone. See forgetDeleted.
 func (r *Registry) Deleted(name string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -161,9 +161,7 @@ func (r *Registry) Deleted(name string) {
 	if v == nil {
 		return
 	}
-	if v.isDeleted = true; v.presence != propagation.Present {
-		delete(r.known, name)
-	}
+	v.isDeleted = true
 	r.changes++
 	r.confirmAll()
 }

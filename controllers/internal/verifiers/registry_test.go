@@ -102,6 +102,7 @@ func (w *world) withdraw(name string) string {
 func (w *world) after(d time.Duration) {
 	w.clock.SetTime(w.clock.Now().Add(d))
 	w.checkSilent(w.t.Context())
+	w.forgetDeleted()
 	w.checkVersions(w.t.Context())
 }
 

@@ -25,6 +25,8 @@ const (
 	checkInterval = time.Second
 	// listInterval is the least time between two live lists of Leases because there is no verifier.
 	listInterval = 10 * time.Second
+	// memorySpan is for how long a verifier that has stopped or is gone is remembered without its Lease, while a key waits.
+	memorySpan = time.Minute
 	// doubtInterval is how soon a version is asked for that a verifier reports, and nothing else does. While it does not exist, each further time
 	// takes twice as long, up to listInterval.
 	doubtInterval = 50 * time.Millisecond
@@ -79,6 +81,7 @@ func (r *Registry) Start(ctx context.Context) error {
 			return nil
 		case <-check.C:
 			r.checkSilent(ctx)
+			r.forgetDeleted()
 		case <-doubt.C:
 			r.checkVersions(ctx)
 		}
@@ -104,6 +107,21 @@ func (r *Registry) checkSilent(ctx context.Context) {
 		}
 	}
 	r.confirmAll()
+}
+
+// forgetDeleted forgets the verifiers without a Lease that answer no longer. While a key waits they are remembered for a while: they are part of
+// its proof, and its pass may come later.
+func (r *Registry) forgetDeleted() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	isAwaited := len(r.waiting.items) > 0
+	for name, v := range r.known {
+		switch {
+		case !v.isDeleted:
+		case v.presence != propagation.Present && (!isAwaited || r.Clock.Since(v.since) > memorySpan), !isAwaited && r.isSilentForLong(v):
+			delete(r.known, name)
+		}
+	}
 }
 
 // suspects returns the verifiers that count as gone if a live list shows no renewal; none if no key waits.
