@@ -46,7 +46,11 @@ func Plan(o Observation, now time.Time) Decision {
 	for _, a := range c.AfterIssue {
 		d.Steps = append(d.Steps, a.AmendRecord)
 	}
+	noted := lastNote(p, o.Key.Status.Propagation)
 	for _, r := range c.Pruned {
+		if r == noted {
+			continue
+		}
 		d.Steps = append(d.Steps, steps.DeleteRecord{Name: r.Name, UID: r.UID})
 	}
 	if issue == nil && len(p.Failed) == 0 && p.Secret.State == revisions.SecretOwned && p.Secret.Drifted && p.Rejection == nil {

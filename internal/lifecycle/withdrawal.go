@@ -94,6 +94,19 @@ func propagationOf(p *gates.Gated, o *Observation) *v1alpha1.Propagation {
 	return next
 }
 
+// lastNote returns the revision whose record has the latest note, while verifiers have not confirmed the withdrawal: it is kept, because a key
+// without a note is one that has become Active again. Nil if nothing is pending.
+func lastNote(p *gates.Gated, was *v1alpha1.Propagation) *revisions.Revision {
+	if was == nil || was.ConfirmedAt != nil || len(p.Owned) == 0 {
+		return nil
+	}
+	last := slices.MaxFunc(p.Owned, func(a, b *revisions.Revision) int { return a.WithdrawnAt.Compare(b.WithdrawnAt) })
+	if last.WithdrawnAt.IsZero() {
+		return nil
+	}
+	return last
+}
+
 // IsWithdrawalOpen reports whether a withdrawal of a key waits to be reported or to be confirmed by verifiers.
 func IsWithdrawalOpen(key *v1alpha1.DGbotAPIKey, records []v1alpha1.DGbotAPIKeyRecord) bool {
 	was := key.Status.Propagation
