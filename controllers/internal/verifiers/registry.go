@@ -28,8 +28,9 @@ import (
 )
 
 const (
-	// maxReports is how many reports of a verifier are kept, to know when it reached a version.
-	maxReports = 16
+	// maxReports is how many reports of a verifier are kept, to know when it reached a version. Beyond the last two, they have at most maxVersions.
+	maxReports  = 16
+	maxVersions = 4096
 	// renewalsMissed is the silence from which on a verifier counts as silent.
 	renewalsMissed = registration.LeaseDuration
 )
@@ -131,9 +132,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 	}
 	r.doubt(v, said.Observed)
 	v.reports = append(v.reports, report{said.Observed, renewed, now})
-	if len(v.reports) > maxReports {
-		v.reports = slices.Delete(v.reports, 0, 1)
-	}
+	v.forgetReports()
 	r.changes++
 }
 
@@ -146,6 +145,18 @@ func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
 		}
 		if r.doubted = true; len(v.reports) == 0 || v.last().observed[watch] != version {
 			r.patience = 0
+		}
+	}
+}
+
+// forgetReports bounds the memory that the reports of a verifier take.
+func (v *verifier) forgetReports() {
+	versions := 0
+	for i := len(v.reports) - 1; i >= 0; i-- {
+		versions += len(v.reports[i].observed)
+		if kept := len(v.reports) - i; kept > maxReports || kept > 2 && versions > maxVersions {
+			v.reports = slices.Delete(v.reports, 0, i+1)
+			return
 		}
 	}
 }
