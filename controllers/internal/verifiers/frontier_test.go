@@ -19,3 +19,16 @@ func TestRegistry_ARenewalWakesNoneWhileOneSaysNothing(t *testing.T) {
 		w.expectWoken("one has not listed yet")
 	}
 }
+
+// TestRegistry_CountsWhatAVerifierHadReachedBeforeItsWatchBroke: it lists anew, and reports less until then. Whatever it has rejected, it still rejects.
+func TestRegistry_CountsWhatAVerifierHadReachedBeforeItsWatchBroke(t *testing.T) {
+	w := newWorld(t)
+	w.renew("a", nil)
+	w.renew("b", nil)
+	w.withdraw("key")
+	w.renew("a", nil)
+	w.renew("a", func(r *registration.Registration) { r.Observed = map[registration.Watch]string{{}: "1"} })
+	w.expectWoken("the other is behind")
+	w.renew("b", nil)
+	w.expectWoken("both have reached it", "key")
+}

@@ -312,9 +312,12 @@ func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 		if v.presence != propagation.Present || !v.InScope(s.namespace, s.environment) {
 			continue
 		}
+		// A verifier whose watch broke reports less than before, and has applied what it reported before all the same.
 		own := frontier{}
-		for i := len(v.reports) - 1; i >= 0 && own.version == ""; i-- {
-			own = frontier{r.believed(&v.reports[i], s), v.reports[i].renewed}
+		for i := len(v.reports) - 1; i >= 0; i-- {
+			if version := r.believed(&v.reports[i], s); version != "" && !registration.Reaches(own.version, version) {
+				own = frontier{version, v.reports[i].renewed}
+			}
 		}
 		// Nothing reaches an empty version, which is the lowest all the same.
 		if !ok || all.version != "" && !registration.Reaches(own.version, all.version) {
