@@ -30,6 +30,8 @@ const (
 	maxNamed = 8
 	// RewriteInterval is the least time between two reports of who is pending, for one withdrawal.
 	RewriteInterval = time.Minute
+	// latestEnd is how long after its write an end may be by which a revision was withdrawn.
+	latestEnd = time.Second
 )
 
 // Awaited is what verifiers must have reached to reject what was withdrawn.
@@ -92,6 +94,9 @@ func AwaitedBy(p *v1alpha1.Propagation, all []*revisions.Revision) *Awaited {
 		return nil
 	}
 	a := &Awaited{Version: p.Version}
+	if !slices.ContainsFunc(all, func(r *revisions.Revision) bool { return !r.WithdrawnAt.IsZero() }) {
+		a.End = p.WrittenAt.Add(latestEnd) // the records are gone, or cannot be read
+	}
 	for _, r := range all {
 		// A verifier that has a revoked or disabled record rejects it, whatever its clock says.
 		if end := r.NotAfter; !r.WithdrawnAt.IsZero() && r.State == v1alpha1.StateActive && end != nil && end.After(a.End) {
