@@ -31,6 +31,7 @@ func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Stop()) }()
+	settled := time.Now().Add(afterStart)
 	figures.Progress("issuing %d keys", w.revocations)
 	for i := range w.revocations {
 		key := &v1alpha1.DGbotAPIKey{
@@ -41,6 +42,7 @@ func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
 			return err
 		}
 	}
+	time.Sleep(time.Until(settled))
 	figures.Progress("revoking them")
 	for i := range w.revocations {
 		took, err := w.timeToRefusal(ctx, v, fmt.Sprintf("key-%d", i))
@@ -62,9 +64,13 @@ func (w *measurement) revoke(ctx context.Context, r *report) (err error) {
 	return nil
 }
 
-// quiet is the pause after every second revocation. A verifier reports changes at most once a second, so that a revocation right after another one
-// waits for its report, and one after a pause does not.
-const quiet = 1100 * time.Millisecond
+const (
+	// quiet is the pause after every second revocation. A verifier reports changes about once a second, so that a revocation right after others
+	// waits for its report, and one after a pause does not.
+	quiet = 1100 * time.Millisecond
+	// afterStart is for how long the operator confirms nothing after its start, and a little.
+	afterStart = 12 * time.Second
+)
 
 // timeToProof returns the time from the write of a revocation until the verifier has confirmed it, as the key's status has both.
 func (w *measurement) timeToProof(ctx context.Context, name string) (took time.Duration, err error) {

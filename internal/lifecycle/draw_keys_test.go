@@ -92,7 +92,7 @@ func (d draw) goOn(sim *lifecycle.Simulation) {
 
 // verifiers draws what is known of registered verifiers.
 func (d draw) verifiers(now time.Time) propagation.View {
-	view := propagation.View{Unreadable: d.oneIn(6)}
+	view := propagation.View{Unreadable: d.oneIn(6), Since: pick(d, time.Time{}, now.Add(time.Second))}
 	for i := range d.Intn(12) {
 		v := propagation.Verifier{
 			Name: fmt.Sprintf("dgbot-verifier-%d", i), Presence: pick(d, propagation.Present, propagation.Present, propagation.Stopped, propagation.Gone),
@@ -100,6 +100,9 @@ func (d draw) verifiers(now time.Time) propagation.View {
 		}
 		if !v.Serves {
 			v.BoundAt = now.Add(time.Minute)
+		}
+		if d.oneIn(2) {
+			v.Reports = []propagation.Report{{Version: "999999", Renewed: now.Add(time.Hour), SeenAt: now}}
 		}
 		view.Verifiers = append(view.Verifiers, v)
 	}

@@ -90,6 +90,7 @@ func propagationOf(p *gates.Gated, o *Observation) *v1alpha1.Propagation {
 	}, p.Now)
 	if next != nil && next.ConfirmedAt == nil && next.Verifiers > 0 {
 		p.WakeBy(propagation.NextReport(o.ReportedAt, p.Now))
+		p.WakeBy(o.Verifiers.Since)
 	}
 	return next
 }

@@ -23,7 +23,7 @@ func TestProof_ComesFromLiveVerifiers(t *testing.T) {
 	p.verify(nil)
 	p.verify(nil, "--on-stale=serve")
 	p.withdraw()
-	proof := p.awaitProof(5 * time.Second)
+	proof := p.awaitProof(soon)
 	if proof.Verifiers != 2 || len(proof.Pending) != 0 || proof.ConfirmedAt.Before(&proof.WrittenAt) {
 		t.Errorf("got %+v", proof)
 	}
@@ -123,7 +123,7 @@ func TestProof_OfAVerifierThatStops(t *testing.T) {
 	p.withdraw()
 	p.staysUnproven(2 * time.Second)
 	must(t, behind.Stop())
-	p.awaitProof(5 * time.Second)
+	p.awaitProof(soon)
 }
 
 // TestProof_WaitsForTheOperatorsOwnWatch of Leases, and does not take its own silence for that of verifiers.
@@ -207,5 +207,5 @@ func TestProof_OfOneThatServesWhenStale(t *testing.T) {
 	changed := lease.DeepCopy()
 	changed.Annotations[v1alpha1.StoppedAnnotation] = "stopped by hand"
 	must(t, admin.Patch(t.Context(), changed, client.MergeFrom(&lease)))
-	p.awaitProof(5 * time.Second)
+	p.awaitProof(soon)
 }

@@ -29,6 +29,8 @@ import (
 const (
 	staleness = 5 * time.Second
 	gone      = staleness + 30*time.Second
+	// soon is how long a proof may take that waits for nothing but the time after the operator's start in which it confirms nothing.
+	soon = 15 * time.Second
 )
 
 var (

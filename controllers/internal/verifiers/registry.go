@@ -33,6 +33,9 @@ const (
 	maxVersions = 4096
 	// renewalsMissed is the silence from which on a verifier counts as silent.
 	renewalsMissed = registration.LeaseDuration
+	// absenceSpan is how long after its start an instance takes the absence of a verifier for nothing. One whose Lease was deleted, or lost with a
+	// restored etcd, finds out at its next renewal, up to 5 seconds and a request of 2 seconds later, and answers until then.
+	absenceSpan = 10 * time.Second
 )
 
 // Registry knows the registered verifiers. The fields must be set before use. It is safe for concurrent use.
@@ -51,7 +54,9 @@ type Registry struct {
 	Synced func() bool
 
 	mutex sync.Mutex
-	known map[string]*verifier
+	// started is when this instance began to watch, by Silence; zero in tests that do not depend on it.
+	started time.Time
+	known   map[string]*verifier
 	// version is the highest resourceVersion of records that certainly exists.
 	version string
 	// doubted is set while a verifier reports a higher one. askedAt is when the API server was asked for it, by Silence, and patience for how long
@@ -235,7 +240,15 @@ func (r *Registry) View(ctx context.Context, namespace, environment string) prop
 func (r *Registry) view(s scope) propagation.View {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return propagation.View{Verifiers: r.inScope(s)}
+	return propagation.View{Verifiers: r.inScope(s), Since: r.completeSince()}
+}
+
+// completeSince returns from when on no verifier is missing because its Lease was lost before this instance started.
+func (r *Registry) completeSince() time.Time {
+	if r.started.IsZero() {
+		return time.Time{}
+	}
+	return r.Clock.Now().Add(absenceSpan - r.Silence.Since(r.started))
 }
 
 // inScope returns the verifiers of a scope, sorted by name. The mutex must be held.
@@ -298,8 +311,8 @@ func (r *Registry) confirmAll() {
 // confirm wakes the keys of a scope whose withdrawals all verifiers reject. The mutex must be held.
 func (r *Registry) confirm(s scope) {
 	queued := r.waiting.scopes[s]
-	if queued == nil || r.Synced != nil && !r.Synced() {
-		return
+	if queued == nil || r.Synced != nil && !r.Synced() || r.completeSince().After(r.Clock.Now()) {
+		return // a key that waits is planned again when the absence of verifiers counts
 	}
 	if all, ok := r.frontier(s); ok {
 		r.waiting.confirm(queued, all, r.changes)

@@ -282,6 +282,25 @@ func TestRegistry_WakesOnceForAnUnchangedWorld(t *testing.T) {
 	}
 }
 
+// TestRegistry_ConfirmsNothingByAbsenceAfterItsStart: the Lease of another verifier was deleted while no instance ran. It finds out at its next
+// renewal, and answers until then.
+func TestRegistry_ConfirmsNothingByAbsenceAfterItsStart(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	w.renew("a", nil)
+	w.withdraw("key")
+	w.after(time.Second)
+	w.renew("a", nil)
+	w.expectWoken("a second after the start")
+	since := w.View(t.Context(), "support", "production").Since
+	if !since.Equal(start.Add(10 * time.Second)) {
+		t.Errorf("it knows all verifiers since %s", since)
+	}
+	w.after(9 * time.Second)
+	w.renew("a", nil)
+	w.expectWoken("ten seconds after the start", "key")
+}
+
 func TestRegistry_AnEndWaitsForTheVerifiersClock(t *testing.T) {
 	w := newWorld(t)
 	w.renew("a", nil)

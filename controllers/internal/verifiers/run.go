@@ -72,6 +72,7 @@ func (r *Registry) Start(ctx context.Context) error {
 		return err
 	}
 	defer metrics.Registry.Unregister(r)
+	r.begin()
 	check, doubt := time.NewTicker(checkInterval), time.NewTicker(doubtInterval)
 	defer check.Stop()
 	defer doubt.Stop()
@@ -86,6 +87,13 @@ func (r *Registry) Start(ctx context.Context) error {
 			r.checkVersions(ctx)
 		}
 	}
+}
+
+// begin notes that this instance begins to watch.
+func (r *Registry) begin() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.started = r.Silence.Now()
 }
 
 // checkSilent finds out which verifiers are gone, if a key waits for it.

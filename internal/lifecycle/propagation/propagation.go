@@ -173,7 +173,10 @@ func (w *Withdrawals) follow(was, next *v1alpha1.Propagation, now time.Time) *v1
 	switch {
 	case len(pending) > 0:
 		next.Pending, next.BoundAt = names(pending), boundOf(pending)
-	case present > 0:
+	case present > 0 && !now.Before(w.View.Since):
+		if w.View.Since.After(confirmedAt) {
+			confirmedAt = w.View.Since
+		}
 		at := micro(confirmedAt)
 		next.ConfirmedAt = &at
 	}
@@ -214,6 +217,9 @@ func Condition(p *v1alpha1.Propagation, view *View) (reason, message string) {
 	case p.Verifiers == 0 && len(p.Pending) == 0:
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven: no verifier of the key's namespace and environment is registered; " +
 			"run verifiers with --register and the manager's --usage-namespace"
+	}
+	if len(p.Pending) == 0 {
+		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator has just started, and waits some seconds for verifiers whose Lease was lost before"
 	}
 	who := "Verifiers that may still accept what was withdrawn: " + strings.Join(p.Pending, ", ")
 	if len(p.Pending) == maxNamed {

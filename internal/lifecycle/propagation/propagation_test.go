@@ -137,6 +137,18 @@ func TestNext_AClockThatRunsAheadEnds(t *testing.T) {
 	}
 }
 
+// TestNext_AfterAStartNothingIsConfirmedByAbsence, and what is confirmed later counts from when it could be.
+func TestNext_AfterAStartNothingIsConfirmedByAbsence(t *testing.T) {
+	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{Since: at(7 * time.Second), Verifiers: []Verifier{follows("a", "7", at(time.Second))}}}
+	early := settled(t, nil, w, at(2*time.Second))
+	if reason, message := Condition(early, &w.View); early.ConfirmedAt != nil || early.Verifiers != 1 || reason != v1alpha1.VerifiersUnknownReason || !strings.Contains(message, "just started") {
+		t.Errorf("it is %s: %+v", reason, early)
+	}
+	if late := settled(t, early, w, at(8*time.Second)); late.ConfirmedAt == nil || !late.ConfirmedAt.Time.Equal(at(7*time.Second)) {
+		t.Errorf("got %+v", late)
+	}
+}
+
 // TestNext_RewritesWhoIsPendingOnceAMinute: with many keys, each step of each verifier would be a write for each of them.
 func TestNext_RewritesWhoIsPendingOnceAMinute(t *testing.T) {
 	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{Verifiers: []Verifier{follows("a", "6", now), follows("b", "6", now)}}}

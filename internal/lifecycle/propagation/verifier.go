@@ -13,7 +13,10 @@ import (
 type View struct {
 	// Unreadable is set while the Leases cannot be read: there may be more verifiers.
 	Unreadable bool
-	Verifiers  []Verifier
+	// Since is from when on this instance knows every verifier: those whose Lease was lost before its start have registered anew by then. Zero for
+	// always.
+	Since     time.Time
+	Verifiers []Verifier
 }
 
 // Presence tells if a registered verifier can still answer.
