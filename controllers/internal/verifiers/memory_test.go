@@ -3,7 +3,7 @@
 package verifiers
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,7 +19,7 @@ func TestRegistry_KeepsFewReportsOfManyWatches(t *testing.T) {
 		w.renew("a", func(r *registration.Registration) {
 			r.Observed = map[registration.Watch]string{}
 			for i := range 10000 {
-				r.Observed[registration.Watch{Namespace: fmt.Sprint(i)}] = w.record
+				r.Observed[registration.Watch{Namespace: strconv.Itoa(i)}] = w.record
 			}
 		})
 		w.renew("b", nil)
