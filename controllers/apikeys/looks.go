@@ -90,7 +90,7 @@ func (r *Reconciler) wake(seen *observed, planned time.Time) time.Time {
 	}
 	next, now := nextLook(seen.Key.UID, last.at, r.SecretCheckInterval), r.Clock.Now()
 	if shared := r.memory.lastForeign(secretNameOf(seen.Key), now); shared != nil && !next.After(now) {
-		// The look that is due was replaced by one for another key. Until that is too old, passes would read nothing.
+		// A look for another key took the place of the one that is due. Until that look is too old, each pass would read nothing.
 		next = shared.at.Add(foreignSecretAge)
 	}
 	if planned.IsZero() || next.Before(planned) {

@@ -23,11 +23,11 @@ import (
 //	the status was written              it has no confirmedAt: the key waits again
 //	a verifier confirmed                the same, and the first pass confirms
 
-// confirmationLag is when a key is looked at again that waits for verifiers, and that the cache shows as it was before its last status.
+// confirmationLag is the delay before a key with an open withdrawal is reconciled again, while the cache is behind the last write of its status.
 const confirmationLag = 50 * time.Millisecond
 
-// lagOf returns when to look again at a key that the cache shows as it was before its last status. With a withdrawal to follow that is soon: a
-// verifier may have confirmed it, and no other event comes.
+// lagOf returns the delay before a key is reconciled again, while the cache is behind the last write of its status. With an open withdrawal it is
+// short: a verifier may have confirmed it, and no later event wakes the key.
 func lagOf(seen *observed) time.Duration {
 	if lifecycle.IsWithdrawalOpen(seen.Key, seen.Records) {
 		return confirmationLag
@@ -61,7 +61,8 @@ func (r *Reconciler) await(key *v1alpha1.DGbotAPIKey, decision lifecycle.Decisio
 	r.Verifiers.Wait(name, key.Spec.Environment, *decision.Awaited)
 }
 
-// endsPropagation reports whether a planned status says that there is no withdrawal to follow any more. A cache may lack the note of one.
+// endsPropagation reports whether the planned status removes propagation. That needs a live read, because a cached record may lack the note of a
+// withdrawal.
 func endsPropagation(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPIKey) bool {
 	return planned != nil && planned.Propagation == nil && key.Status.Propagation != nil
 }

@@ -92,11 +92,11 @@ func (d draw) goOn(sim *lifecycle.Simulation) {
 
 // verifiers draws what is known of registered verifiers.
 func (d draw) verifiers(now time.Time) propagation.View {
-	view := propagation.View{Unreadable: d.oneIn(6), Since: pick(d, time.Time{}, now.Add(time.Second))}
+	view := propagation.View{Unreadable: d.oneIn(6), CompleteFrom: pick(d, time.Time{}, now.Add(time.Second))}
 	for i := range d.Intn(12) {
 		v := propagation.Verifier{
 			Name: fmt.Sprintf("dgbot-verifier-%d", i), Presence: pick(d, propagation.Present, propagation.Present, propagation.Stopped, propagation.Gone),
-			Since: now, Serves: d.oneIn(4), IsSilent: d.oneIn(2),
+			PresenceFrom: now, Serves: d.oneIn(4), IsSilent: d.oneIn(2),
 		}
 		if !v.Serves {
 			v.BoundAt = now.Add(time.Minute)

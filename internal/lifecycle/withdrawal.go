@@ -85,12 +85,12 @@ func propagationOf(p *gates.Gated, o *Observation) *v1alpha1.Propagation {
 		return nil
 	}
 	next := propagation.Next(o.Key.Status.Propagation, &propagation.Withdrawals{
-		Generation: p.Generation, Revoked: p.Requests.Revoke.Due, Revisions: p.Owned,
+		Generation: p.Generation, RevokeIssuedBefore: p.Requests.Revoke.Due, Revisions: p.Owned,
 		AnsweredAt: o.WithdrawnAt, ReportedAt: o.ReportedAt, View: o.Verifiers,
 	}, p.Now)
 	if next != nil && next.ConfirmedAt == nil && next.Verifiers > 0 {
 		p.WakeBy(propagation.NextReport(o.ReportedAt, p.Now))
-		p.WakeBy(o.Verifiers.Since)
+		p.WakeBy(o.Verifiers.CompleteFrom)
 	}
 	return next
 }

@@ -37,7 +37,6 @@ var Annotations = []string{
 	v1alpha1.RevokeIssuedBeforeAnnotation,
 	v1alpha1.KeptAtAnnotation,
 	v1alpha1.TrackedSinceAnnotation,
-	v1alpha1.WithdrawnAtAnnotation,
 }
 
 // registrationAnnotations are the annotations that reconcilers read from the cached Lease of a registered verifier, besides Annotations.

@@ -18,7 +18,7 @@ func TestRegistry_ForgetsDeletedLeases(t *testing.T) {
 		w.renew(name, nil)
 		w.after(time.Hour)
 		delete(w.leases, name)
-		w.Deleted(name)
+		w.ObserveDeletion(name)
 		w.after(time.Second)
 	}
 	if len(w.known) > 0 {
@@ -30,7 +30,7 @@ func TestRegistry_ForgetsDeletedLeases(t *testing.T) {
 		name := "killed" + strconv.Itoa(i)
 		w.renew(name, nil)
 		delete(w.leases, name)
-		w.Deleted(name)
+		w.ObserveDeletion(name)
 		w.after(10 * time.Minute)
 		w.after(10 * time.Minute)
 	}
@@ -52,10 +52,10 @@ func TestRegistry_RemembersWhenADeletedOneStopped(t *testing.T) {
 	w.renew("stopping", func(r *registration.Registration) {
 		r.Stopped, r.Observed = true, map[registration.Watch]string{{}: "100"}
 	})
-	w.Deleted("stopping")
+	w.ObserveDeletion("stopping")
 	w.expectWoken("all have followed or stopped", "key")
 	for _, v := range w.View(t.Context(), "support", "production").Verifiers {
-		if v.Name == "stopping" && v.Since.Equal(stopped) {
+		if v.Name == "stopping" && v.PresenceFrom.Equal(stopped) {
 			return
 		}
 	}

@@ -20,7 +20,7 @@ func TestRegistry_ReportsOfAnotherHistoryConfirmNothing(t *testing.T) {
 	w.NoteVersion(w.record)
 	w.renew("cut off", func(r *registration.Registration) { r.Serves = true })
 	w.renew("a", nil)
-	w.Deleted("a")
+	w.ObserveDeletion("a")
 	before := w.Version()
 
 	w.version, w.record = 300, "300"

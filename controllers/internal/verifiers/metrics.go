@@ -34,7 +34,7 @@ func (r *Registry) states() []string {
 	defer r.mutex.Unlock()
 	var all []string
 	for _, v := range r.known {
-		silent := v.isDeleted || r.Silence.Since(v.heard) > renewalsMissed
+		silent := v.isDeleted || r.Silence.Since(v.heard) > silentAfter
 		switch {
 		case v.presence == propagation.Stopped:
 			all = append(all, "stopped")

@@ -31,8 +31,8 @@ const (
 	// maxReports is how many reports of a verifier are kept, to know when it reached a version. Beyond the last two, they have at most maxVersions.
 	maxReports  = 16
 	maxVersions = 4096
-	// renewalsMissed is the silence from which on a verifier counts as silent.
-	renewalsMissed = registration.LeaseDuration
+	// silentAfter is the silence from which on a verifier counts as silent.
+	silentAfter = registration.LeaseDuration
 	// absenceSpan is how long after its start an instance takes the absence of a verifier for nothing. One whose Lease was deleted, or lost with a
 	// restored etcd, finds out at its next renewal, up to 5 seconds and a request of 2 seconds later, and answers until then.
 	absenceSpan = 10 * time.Second
@@ -57,8 +57,8 @@ type Registry struct {
 	// started is when this instance began to watch, by Silence; zero in tests that do not depend on it.
 	started time.Time
 	known   map[string]*verifier
-	// version is the highest resourceVersion of records that certainly exists.
-	version string
+	// newest is the highest resourceVersion of records that certainly exists.
+	newest string
 	// doubted is set while a verifier reports a higher one. askedAt is when the API server was asked for it, by Silence, and patience for how long
 	// it is not asked again.
 	doubted  bool
@@ -74,14 +74,14 @@ type Registry struct {
 // verifier is a registered verifier, as its Lease was last seen.
 type verifier struct {
 	name string
-	// version is the resourceVersion of its Lease.
-	version string
+	// leaseVersion is the resourceVersion of its Lease.
+	leaseVersion string
 	registration.Registration
 	reports []report
 	// heard is when its last renewal was seen, by Registry.Silence, and heardAt the same by Registry.Clock.
 	heard   time.Time
 	heardAt time.Time
-	// isDeleted is set once another hand has deleted the Lease. The process may still answer.
+	// isDeleted is set once another client has deleted the Lease. The process may still answer.
 	isDeleted bool
 	presence  propagation.Presence
 	since     time.Time
@@ -97,7 +97,7 @@ type report struct {
 // Observe notes a Lease as it is now.
 func (r *Registry) Observe(lease *coordinationv1.Lease) {
 	if !registration.IsLease(lease) {
-		r.Deleted(lease.Name)
+		r.ObserveDeletion(lease.Name)
 		return
 	}
 	r.mutex.Lock()
@@ -116,10 +116,10 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 		v = &verifier{name: lease.Name, heard: r.Silence.Now(), heardAt: now}
 		r.known[lease.Name] = v
 	}
-	if len(v.reports) > 0 && registration.Reaches(v.version, lease.ResourceVersion) {
+	if len(v.reports) > 0 && registration.Reaches(v.leaseVersion, lease.ResourceVersion) {
 		return // a live list has shown more than the watch does yet
 	}
-	v.version = lease.ResourceVersion
+	v.leaseVersion = lease.ResourceVersion
 	renewed := time.Time{}
 	if lease.Spec.RenewTime != nil {
 		renewed = lease.Spec.RenewTime.Time
@@ -145,7 +145,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 // asked for soon.
 func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
 	for watch, version := range observed {
-		if registration.Reaches(r.version, version) {
+		if registration.Reaches(r.newest, version) {
 			continue
 		}
 		if r.doubted = true; len(v.reports) == 0 || v.last().observed[watch] != version {
@@ -168,9 +168,9 @@ func (v *verifier) forgetReports() {
 
 func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }
 
-// Deleted notes that a Lease does not exist any more. Unless the process had stopped, another hand has deleted it, and the process counts as
+// ObserveDeletion notes that a Lease does not exist any more. Unless the process had stopped, another client has deleted it, and the process counts as
 // silent until it is gone. See forgetDeleted.
-func (r *Registry) Deleted(name string) {
+func (r *Registry) ObserveDeletion(name string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	v := r.known[name]
@@ -186,8 +186,8 @@ func (r *Registry) Deleted(name string) {
 func (r *Registry) NoteVersion(version string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if registration.IsVersion(version) && !registration.Reaches(r.version, version) {
-		r.version = version
+	if registration.IsVersion(version) && !registration.Reaches(r.newest, version) {
+		r.newest = version
 		r.changes++
 	}
 }
@@ -196,7 +196,7 @@ func (r *Registry) NoteVersion(version string) {
 func (r *Registry) Version() string {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return r.version
+	return r.newest
 }
 
 // NoteWrite notes the resourceVersion of a record that this instance wrote, and the Version before the request. In one history the later one is
@@ -211,9 +211,9 @@ func (r *Registry) NoteWrite(before, version string) {
 func (r *Registry) restart(version string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.version = version
+	r.newest = version
 	for _, v := range r.known {
-		v.version = ""
+		v.leaseVersion = ""
 		for i := range v.reports {
 			v.reports[i].observed = nil
 		}
@@ -240,11 +240,11 @@ func (r *Registry) View(ctx context.Context, namespace, environment string) prop
 func (r *Registry) view(s scope) propagation.View {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return propagation.View{Verifiers: r.inScope(s), Since: r.completeSince()}
+	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom()}
 }
 
-// completeSince returns from when on no verifier is missing because its Lease was lost before this instance started.
-func (r *Registry) completeSince() time.Time {
+// completeFrom returns from when on no verifier is missing because its Lease was lost before this instance started.
+func (r *Registry) completeFrom() time.Time {
 	if r.started.IsZero() {
 		return time.Time{}
 	}
@@ -264,12 +264,12 @@ func (r *Registry) inScope(s scope) []propagation.Verifier {
 }
 
 func (r *Registry) describe(v *verifier, s scope) propagation.Verifier {
-	described := propagation.Verifier{Name: v.name, Presence: v.presence, Since: v.since, Serves: v.Serves}
+	described := propagation.Verifier{Name: v.name, Presence: v.presence, PresenceFrom: v.since, Serves: v.Serves}
 	for i := range v.reports {
 		said := &v.reports[i]
 		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(said, s), Renewed: said.renewed, SeenAt: said.seenAt})
 	}
-	if described.IsSilent = v.isDeleted || r.Silence.Since(v.heard) > renewalsMissed; !v.Serves {
+	if described.IsSilent = v.isDeleted || r.Silence.Since(v.heard) > silentAfter; !v.Serves {
 		described.BoundAt = v.heardAt.Add(v.MaxStaleness + registration.GoneAfter)
 	}
 	return described
@@ -311,7 +311,7 @@ func (r *Registry) confirmAll() {
 // confirm wakes the keys of a scope whose withdrawals all verifiers reject. The mutex must be held.
 func (r *Registry) confirm(s scope) {
 	queued := r.waiting.scopes[s]
-	if queued == nil || r.Synced != nil && !r.Synced() || r.completeSince().After(r.Clock.Now()) {
+	if queued == nil || r.Synced != nil && !r.Synced() || r.completeFrom().After(r.Clock.Now()) {
 		return // a key that waits is planned again when the absence of verifiers counts
 	}
 	if all, ok := r.frontier(s); ok {
@@ -348,7 +348,7 @@ func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 // history, before etcd was restored.
 func (r *Registry) believed(said *report, s scope) string {
 	of := registration.Registration{Observed: said.observed}
-	if version := of.ObservedOf(s.namespace, s.environment); registration.Reaches(r.version, version) {
+	if version := of.ObservedOf(s.namespace, s.environment); registration.Reaches(r.newest, version) {
 		return version
 	}
 	return ""

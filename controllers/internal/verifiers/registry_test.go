@@ -231,7 +231,7 @@ func TestRegistry_ADeletedLeaseCountsAsSilent(t *testing.T) {
 	w.renew("deleted", nil)
 	w.withdraw("key")
 	delete(w.leases, "deleted")
-	w.Deleted("deleted")
+	w.ObserveDeletion("deleted")
 	w.renew("a", nil)
 	w.expectWoken("the process may still answer")
 	for range 16 {
@@ -242,7 +242,7 @@ func TestRegistry_ADeletedLeaseCountsAsSilent(t *testing.T) {
 
 	w.renew("stopping", func(r *registration.Registration) { r.Stopped = true })
 	w.withdraw("another")
-	w.Deleted("stopping")
+	w.ObserveDeletion("stopping")
 	w.renew("a", nil)
 	w.expectWoken("one that had stopped", "another")
 }
@@ -292,7 +292,7 @@ func TestRegistry_ConfirmsNothingByAbsenceAfterItsStart(t *testing.T) {
 	w.after(time.Second)
 	w.renew("a", nil)
 	w.expectWoken("a second after the start")
-	since := w.View(t.Context(), "support", "production").Since
+	since := w.View(t.Context(), "support", "production").CompleteFrom
 	if !since.Equal(start.Add(10 * time.Second)) {
 		t.Errorf("it knows all verifiers since %s", since)
 	}

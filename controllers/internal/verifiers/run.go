@@ -52,7 +52,7 @@ func (r *Registry) AddTo(mgr ctrl.Manager) error {
 				object = unknown.Obj
 			}
 			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Namespace == r.Namespace {
-				r.Deleted(lease.Name)
+				r.ObserveDeletion(lease.Name)
 			}
 		},
 	})
@@ -191,14 +191,14 @@ func (r *Registry) checkVersions(ctx context.Context) {
 	}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if version := records.ResourceVersion; registration.IsVersion(version) && !registration.Reaches(r.version, version) {
-		r.version = version
+	if version := records.ResourceVersion; registration.IsVersion(version) && !registration.Reaches(r.newest, version) {
+		r.newest = version
 		r.changes++
 	}
 	r.doubted = false
 	for _, v := range r.known {
 		for _, version := range v.Observed {
-			r.doubted = r.doubted || v.presence == propagation.Present && !registration.Reaches(r.version, version)
+			r.doubted = r.doubted || v.presence == propagation.Present && !registration.Reaches(r.newest, version)
 		}
 	}
 	if !r.doubted {

@@ -15,8 +15,8 @@ import (
 // scope is what a verifier covers or not: the keys of one namespace and environment.
 type scope struct{ namespace, environment string }
 
-// waiting has the keys whose withdrawals are not confirmed, by scope, the lowest version first. A renewal thus costs one comparison for each
-// scope, however many keys wait, and one for each key that it confirms.
+// waiting has the keys whose withdrawals are not confirmed, by scope, the lowest version first. A renewal thus visits each verifier once for
+// each scope, however many keys wait there, and then the keys that it confirms.
 type waiting struct {
 	wake   func(types.NamespacedName)
 	scopes map[scope]*queued

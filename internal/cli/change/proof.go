@@ -59,15 +59,15 @@ func (f *follower) printResults(keys []v1alpha1.DGbotAPIKey, output string) erro
 	return display.PrintValue(f.Streams.Out, output, all)
 }
 
-// isProven reports whether the wait for the proof is over for a key whose request is handled, and prints its outcome. The operator writes the
+// followProof reports whether the wait for the proof is over for a key whose request is handled, and prints its outcome. The operator writes the
 // withdrawal together with the sign that it handled the request, so a status without one has nothing to wait for.
-func (f *follower) isProven(ctx context.Context, now *v1alpha1.DGbotAPIKey) bool {
+func (f *follower) followProof(ctx context.Context, now *v1alpha1.DGbotAPIKey) bool {
 	w, p := f.wishes[now.UID], now.Status.Propagation
 	isOwn := p != nil && (f.isOwn(p, w) || p.Version != w.version)
 	switch {
 	case p == nil && !w.mayBeValid:
 		w.result.Result = nothingToProve
-		f.tell(now, ": ", "no revision was valid any more; nothing is to be proven")
+		f.tell(now, ": ", "no revision was valid any more, so there is nothing to prove")
 		return true
 	case p == nil, w.mayBeValid && !isOwn:
 		f.fail(now, exit.No("nothing is proven: the operator handled the request, and status.propagation does not have it; "+
@@ -83,15 +83,15 @@ func (f *follower) isProven(ctx context.Context, now *v1alpha1.DGbotAPIKey) bool
 		return true
 	}
 	if status.IsUnprovable(now) {
-		return f.isUnprovable(now)
+		return f.giveUpIfUnprovable(now)
 	}
 	w.unknownSince = time.Time{}
 	f.showPending(ctx, now)
 	return false
 }
 
-// isUnprovable reports whether no verifier has become known for so long that the wait is over.
-func (f *follower) isUnprovable(now *v1alpha1.DGbotAPIKey) bool {
+// giveUpIfUnprovable reports whether no verifier has become known for so long that the wait is over.
+func (f *follower) giveUpIfUnprovable(now *v1alpha1.DGbotAPIKey) bool {
 	w := f.wishes[now.UID]
 	w.outlook = "no verifier is registered, as far as the operator knows"
 	if w.unknownSince.IsZero() {

@@ -158,7 +158,7 @@ func TestWait_WaitsForTheProof(t *testing.T) {
 			}
 			for _, want := range []string{
 				"web: 2 of 3 registered verifiers may still accept it: dgbot-verifier-b-0001, dgbot-verifier-c-0001\n",
-				"web: 1 of 3 registered verifiers may still accept it: dgbot-verifier-c-0001; if silent, gone at 2026-11-27T10:00:33Z\n",
+				"web: 1 of 3 registered verifiers may still accept it: dgbot-verifier-c-0001; if they stay silent, they count as gone at 2026-11-27T10:00:33Z\n",
 			} {
 				if strings.Count(said, want) != 1 {
 					t.Errorf("want once %q: %s", want, said)
@@ -187,9 +187,9 @@ func TestWait_SaysWhatIsProven(t *testing.T) {
 		"after half a minute":  {nil, []stage{with(confirmed(2, 32104*time.Millisecond))}, "by all 2 registered verifiers, 32.1s after it was written"},
 		"all gone":             {nil, []stage{with(confirmed(0, 40*time.Second))}, "web: rejected by all registered verifiers, each of which has stopped or is gone, 40s after it was written"},
 		"verifiers that start": {nil, []stage{with(propagation(0)), with(propagation(1, "a")), with(confirmed(1, time.Second))}, "by the only registered verifier, 1000 ms after it was written"},
-		"disabled before":      {disabled, []stage{with(nil)}, "web: no revision was valid any more; nothing is to be proven"},
+		"disabled before":      {disabled, []stage{with(nil)}, "web: no revision was valid any more, so there is nothing to prove"},
 		"never issued": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current, k.Status.Conditions = nil, nil }, []stage{with(nil)},
-			"web: no revision was valid any more; nothing is to be proven"},
+			"web: no revision was valid any more, so there is nothing to prove"},
 		"disabled and proven before": {disabledWithProof, []stage{with(earlier)}, "web: no revision was valid any more; the withdrawal before was rejected by all 2 registered verifiers, 5 ms after"},
 		"disabled before, the proof is pending": {func(k *v1alpha1.DGbotAPIKey) { disabled(k); k.Status.Propagation = propagation(1, "a") }, []stage{with(propagation(1, "a")), with(confirmed(1, 0))},
 			"rejected by the only registered verifier"},

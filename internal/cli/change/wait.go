@@ -283,7 +283,7 @@ func (f *follower) settled(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey
 	}
 	w := f.wishes[now.UID]
 	if w.result.Propagation = now.Status.Propagation; w.isHandled {
-		return f.isProven(ctx, now)
+		return f.followProof(ctx, now)
 	}
 	if f.handled(now, w) {
 		w.isHandled = true
@@ -293,7 +293,7 @@ func (f *follower) settled(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey
 			}
 			f.tell(now, " ", outcome(now, w.at))
 		}
-		return !f.withdraws || f.isProven(ctx, now)
+		return !f.withdraws || f.followProof(ctx, now)
 	}
 	if reason := status.Withheld(now); reason != "" && !f.always {
 		f.fail(now, exit.No("%s", reason))

@@ -63,7 +63,7 @@ func Outlook(p *v1alpha1.Propagation) string {
 	}
 	text := fmt.Sprintf("%s may still accept it: %s", number, strings.Join(p.Pending, ", "))
 	if p.BoundAt != nil {
-		text += "; if silent, gone at " + p.BoundAt.UTC().Format(time.RFC3339)
+		text += "; if they stay silent, they count as gone at " + p.BoundAt.UTC().Format(time.RFC3339)
 	}
 	return text
 }
@@ -106,7 +106,7 @@ func Propagation(key *v1alpha1.DGbotAPIKey) string {
 	case p.ConfirmedAt != nil:
 		return Confirmation(p)
 	case IsUnprovable(key):
-		return "nothing is proven: no verifier is registered, or the operator cannot read the registrations"
+		return "nothing is proven: no verifier runs that is registered, or the operator cannot read the registrations"
 	default:
 		return Outlook(p)
 	}

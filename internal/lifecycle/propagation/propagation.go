@@ -5,7 +5,7 @@
 // version of a record has applied that record.
 //
 //	verifier                                              may still accept the key
-//	has reached the version                               no, unless the revision only ends and its clock is behind the end
+//	has reached the version                               no; if the revision ends by notAfter: once its own clock has reached that
 //	has stopped                                           no
 //	denies when stale, silent for longer than that        no
 //	serves when stale, silent                             yes, for ever
@@ -45,8 +45,8 @@ type Awaited struct {
 // Withdrawals are what is known of the withdrawals of a key.
 type Withdrawals struct {
 	Generation int64
-	// Revoked is the cut-off that the key requests, if it is due; nil for none.
-	Revoked *metav1.Time
+	// RevokeIssuedBefore is the cut-off that the key requests, if it is due; nil for none.
+	RevokeIssuedBefore *metav1.Time
 	// Revisions of the key, those that were not withdrawn included.
 	Revisions []*revisions.Revision
 	// AnsweredAt is when this instance got the API server's answer to the last write of a withdrawal; zero for none.
@@ -126,8 +126,8 @@ func (w *Withdrawals) covering(was *v1alpha1.Propagation, now time.Time) *v1alph
 		if !registration.Reaches(next.Version, r.Version) {
 			next.Version = r.Version
 		}
-		if r.State == v1alpha1.StateRevoked && w.Revoked != nil && !r.IssuedAt.After(w.Revoked.Time) {
-			next.RevokeIssuedBefore = &metav1.Time{Time: w.Revoked.UTC()}
+		if r.State == v1alpha1.StateRevoked && w.RevokeIssuedBefore != nil && !r.IssuedAt.After(w.RevokeIssuedBefore.Time) {
+			next.RevokeIssuedBefore = &metav1.Time{Time: w.RevokeIssuedBefore.UTC()}
 		}
 		if r.WithdrawnAt.After(writtenAt) {
 			// It was dated by another instance, or before this one started. That moment is not known.
@@ -173,9 +173,9 @@ func (w *Withdrawals) follow(was, next *v1alpha1.Propagation, now time.Time) *v1
 	switch {
 	case len(pending) > 0:
 		next.Pending, next.BoundAt = names(pending), boundOf(pending)
-	case present > 0 && !now.Before(w.View.Since):
-		if w.View.Since.After(confirmedAt) {
-			confirmedAt = w.View.Since
+	case present > 0 && !now.Before(w.View.CompleteFrom):
+		if w.View.CompleteFrom.After(confirmedAt) {
+			confirmedAt = w.View.CompleteFrom
 		}
 		at := micro(confirmedAt)
 		next.ConfirmedAt = &at
@@ -215,11 +215,11 @@ func Condition(p *v1alpha1.Propagation, view *View) (reason, message string) {
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: the operator cannot read the Leases by which they register; " +
 			"give the manager's account the right to get, list and watch leases in the namespace of --usage-namespace"
 	case p.Verifiers == 0 && len(p.Pending) == 0:
-		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven: no verifier of the key's namespace and environment is registered; " +
-			"run verifiers with --register and the manager's --usage-namespace"
+		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven: no verifier of the key's namespace and environment runs, because none is registered, " +
+			"or all have stopped or are gone; start a verifier with --register and the manager's --usage-namespace"
 	}
 	if len(p.Pending) == 0 {
-		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator has just started, and waits some seconds for verifiers whose Lease was lost before"
+		return v1alpha1.VerifiersBehindReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator has just started, and waits some seconds for verifiers whose Lease was lost before"
 	}
 	who := "Verifiers that may still accept what was withdrawn: " + strings.Join(p.Pending, ", ")
 	if len(p.Pending) == maxNamed {

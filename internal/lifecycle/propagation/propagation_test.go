@@ -51,9 +51,9 @@ func TestNext_IsConfirmedOnceAllVerifiersReject(t *testing.T) {
 		"one is behind":                      {[]Verifier{follows("a", "7", late), follows("b", "6", late)}, -1, 2, "b"},
 		"one says nothing":                   {[]Verifier{follows("a", "7", late), follows("b", "", late)}, -1, 2, "b"},
 		"one has no report":                  {[]Verifier{follows("a", "7", late), {Name: "b"}}, -1, 2, "b"},
-		"one has stopped":                    {[]Verifier{follows("a", "7", late), {Name: "b", Presence: Stopped, Since: at(90 * time.Millisecond)}}, 90 * time.Millisecond, 1, ""},
-		"one is gone":                        {[]Verifier{follows("a", "7", late), {Name: "b", Presence: Gone, Since: at(95 * time.Millisecond)}}, 95 * time.Millisecond, 1, ""},
-		"all are gone":                       {[]Verifier{{Name: "b", Presence: Gone, Since: late}}, -1, 0, ""},
+		"one has stopped":                    {[]Verifier{follows("a", "7", late), {Name: "b", Presence: Stopped, PresenceFrom: at(90 * time.Millisecond)}}, 90 * time.Millisecond, 1, ""},
+		"one is gone":                        {[]Verifier{follows("a", "7", late), {Name: "b", Presence: Gone, PresenceFrom: at(95 * time.Millisecond)}}, 95 * time.Millisecond, 1, ""},
+		"all are gone":                       {[]Verifier{{Name: "b", Presence: Gone, PresenceFrom: late}}, -1, 0, ""},
 		"the first report that has it counts": {[]Verifier{{Name: "a", Reports: []Report{
 			{Version: "6", SeenAt: at(10 * time.Millisecond)}, {Version: "7", SeenAt: at(20 * time.Millisecond)}, {Version: "9", SeenAt: late},
 		}}}, 20 * time.Millisecond, 1, ""},
@@ -139,9 +139,9 @@ func TestNext_AClockThatRunsAheadEnds(t *testing.T) {
 
 // TestNext_AfterAStartNothingIsConfirmedByAbsence, and what is confirmed later counts from when it could be.
 func TestNext_AfterAStartNothingIsConfirmedByAbsence(t *testing.T) {
-	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{Since: at(7 * time.Second), Verifiers: []Verifier{follows("a", "7", at(time.Second))}}}
+	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{CompleteFrom: at(7 * time.Second), Verifiers: []Verifier{follows("a", "7", at(time.Second))}}}
 	early := settled(t, nil, w, at(2*time.Second))
-	if reason, message := Condition(early, &w.View); early.ConfirmedAt != nil || early.Verifiers != 1 || reason != v1alpha1.VerifiersUnknownReason || !strings.Contains(message, "just started") {
+	if reason, message := Condition(early, &w.View); early.ConfirmedAt != nil || early.Verifiers != 1 || reason != v1alpha1.VerifiersBehindReason || !strings.Contains(message, "just started") {
 		t.Errorf("it is %s: %+v", reason, early)
 	}
 	if late := settled(t, early, w, at(8*time.Second)); late.ConfirmedAt == nil || !late.ConfirmedAt.Time.Equal(at(7*time.Second)) {

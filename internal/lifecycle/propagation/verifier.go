@@ -13,10 +13,10 @@ import (
 type View struct {
 	// Unreadable is set while the Leases cannot be read: there may be more verifiers.
 	Unreadable bool
-	// Since is from when on this instance knows every verifier: those whose Lease was lost before its start have registered anew by then. Zero for
+	// CompleteFrom is from when on this instance knows every verifier: those whose Lease was lost before its start have registered anew by then. Zero for
 	// always.
-	Since     time.Time
-	Verifiers []Verifier
+	CompleteFrom time.Time
+	Verifiers    []Verifier
 }
 
 // Presence tells if a registered verifier can still answer.
@@ -38,8 +38,8 @@ type Verifier struct {
 	// Reports are what it said lately, oldest first. The last one holds now.
 	Reports []Report
 	// Presence, and since when this instance knows it.
-	Presence Presence
-	Since    time.Time
+	Presence     Presence
+	PresenceFrom time.Time
 	// Serves is set if it answers however old its records are.
 	Serves bool
 	// IsSilent is set if it has missed renewals. BoundAt is then when it counts as gone; zero if it never does.
@@ -66,7 +66,7 @@ func (v *Verifier) rejectsSince(w *Awaited) (time.Time, bool) {
 	case at >= 0:
 		return v.Reports[at].SeenAt, true
 	case v.Presence != Present:
-		return v.Since, true
+		return v.PresenceFrom, true
 	}
 	return time.Time{}, false
 }

@@ -39,8 +39,12 @@ func (f *Feed) register(registry prometheus.Registerer) (failures prometheus.Cou
 		}))
 	if f.KeyFreshness.registration.required {
 		registry.MustRegister(gauge("dgbot_verifier_registration_age_seconds",
-			"Seconds since the last successful renewal of the registration was sent; +Inf for never.", func() float64 {
-				return seconds(f.KeyFreshness.registration.age(f.pulse.moment()))
+			"Seconds since the last successful write of the registration was sent, under whatever name; +Inf before the first.", func() float64 {
+				last := f.KeyFreshness.registration.lastRenewed.Load()
+				if last == nil {
+					return math.Inf(1)
+				}
+				return f.pulse.moment().since(*last).Seconds()
 			}))
 	}
 	return failures

@@ -22,6 +22,9 @@ type registrationState struct {
 	required bool
 	// renewed is when the last successful renewal was sent; nil for never.
 	renewed atomic.Pointer[moment]
+	// lastRenewed is the same under whatever registration: the metric must not start again when a verifier that has lost its Lease cannot
+	// register anew.
+	lastRenewed atomic.Pointer[moment]
 	// present is the number of the present era, at least 1.
 	present atomic.Int64
 	// changed holds a value if the answers changed since it was read last.
@@ -69,6 +72,7 @@ func (f *Freshness) accept(sent moment) {
 	}
 	if earlier == nil || sent.since(*earlier) > 0 {
 		r.renewed.Store(&sent)
+		r.lastRenewed.Store(&sent)
 	}
 	select {
 	case <-r.era.begun:

@@ -80,9 +80,9 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 		return nil, fmt.Errorf("spec.keyID: %d characters, want %d", len(spec.KeyID), keyIDLength)
 	}
 	name, keyUID := spec.APIKeyRef.Name, spec.APIKeyRef.UID
-	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 || len(keyUID) >= isUUID {
+	if len(name) > math.MaxUint8 || len(record.Name) > math.MaxUint8 || len(keyUID) >= uuidMarker {
 		return nil, fmt.Errorf("names of %d and %d characters and a UID of %d, want at most %d, %[4]d and %d",
-			len(name), len(record.Name), len(keyUID), math.MaxUint8, isUUID-1)
+			len(name), len(record.Name), len(keyUID), math.MaxUint8, uuidMarker-1)
 	}
 	standing := standing.Of(record)
 	state := slices.Index(states[:], standing.State)
@@ -210,14 +210,14 @@ func parseUID(text types.UID) (u uid) {
 	return u
 }
 
-// isUUID is the first byte of the packed form of a UID that is a UUID.
-const isUUID = math.MaxUint8
+// uuidMarker is the first byte of the packed form of a UID that is a UUID.
+const uuidMarker = math.MaxUint8
 
-// packUID returns a UID in the form in which an entry holds it: isUUID and 16 bytes, or the length in one byte and the text if it is not a UUID
-// as the API server writes one. The text has fewer than isUUID bytes.
+// packUID returns a UID in the form in which an entry holds it: uuidMarker and 16 bytes, or the length in one byte and the text if it is not a UUID
+// as the API server writes one. The text has fewer than uuidMarker bytes.
 func packUID(text types.UID) string {
 	if u := parseUID(text); u.String() == string(text) {
-		return string([]byte{isUUID}) + string(u[:])
+		return string([]byte{uuidMarker}) + string(u[:])
 	}
 	return string([]byte{byte(len(text))}) + string(text) //nolint:gosec // fewer than 255
 }
@@ -225,7 +225,7 @@ func packUID(text types.UID) string {
 // unpackUID returns the UID whose packed form begins a text, and the rest of the text.
 func unpackUID(text string) (key, rest string) {
 	length, text := int(text[0]), text[1:]
-	if length != isUUID {
+	if length != uuidMarker {
 		return text[:length], text[length:]
 	}
 	var u uid
