@@ -11,6 +11,7 @@ import (
 
 	"dgbot.io/key-operator/api/v1alpha1"
 	"dgbot.io/key-operator/internal/lifecycle"
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/lifecycle/report"
 	"dgbot.io/key-operator/internal/lifecycle/revisions"
 	"dgbot.io/key-operator/internal/lifecycle/tracking"
@@ -152,6 +153,8 @@ var keyScenarios = []keyState{
 		k.Tracking = nil
 		k.Now = k.Now.Add(2 * time.Hour)
 	}},
+	{name: "verifiers-behind", kstatus: status.CurrentStatus, before: withoutOverlap, after: withdrawn(propagation.Verifier{})},
+	{name: "verifier-serves-stale", kstatus: status.CurrentStatus, before: withoutOverlap, after: withdrawn(propagation.Verifier{IsSilent: true, Serves: true})},
 	{name: "older-generation", kstatus: status.InProgressStatus, after: func(k *simulatedKey) {
 		k.rest()
 		k.Key.Generation++
@@ -166,6 +169,17 @@ func pending(annotation string) func(*simulatedKey) {
 }
 
 func overlapping(k *simulatedKey) { k.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(day)} }
+
+func withoutOverlap(k *simulatedKey) { k.Key.Spec.Rotation = &v1alpha1.Rotation{Overlap: lasts(0)} }
+
+// withdrawn ends the previous revision while a verifier has not followed.
+func withdrawn(pending propagation.Verifier) func(*simulatedKey) {
+	return func(k *simulatedKey) {
+		pending.Name = v1alpha1.VerifierLeasePrefix + "7d4f-x2x9p-3kd9f0aq"
+		k.Verifiers = propagation.View{Verifiers: []propagation.Verifier{pending}}
+		k.rotate()
+	}
+}
 
 func withoutChatbot(k *simulatedKey) {
 	k.Key.Spec.ChatbotRef = &v1alpha1.ChatbotReference{Name: "support-bot"}

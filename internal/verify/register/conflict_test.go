@@ -5,7 +5,6 @@ package register
 import (
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -62,7 +61,7 @@ func TestRegistrar_RegistersAnewInAnotherHistory(t *testing.T) {
 		"a broken watch":                 {[]string{"1", "6700"}, 6610, 0}, // nothing shows that the versions can be compared
 	} {
 		register(t, options, func(t *testing.T, s *scene) {
-			synctest.Wait()
+			time.Sleep(time.Millisecond)
 			s.Count(2000)
 			s.records.change(tc.observed[0])
 			time.Sleep(time.Minute)
