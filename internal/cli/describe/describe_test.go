@@ -52,7 +52,7 @@ func TestDescribe_ShowsTheProof(t *testing.T) {
 		"rejected by all 3 registered verifiers, 41 ms after it was written": {v1alpha1.Propagation{Verifiers: 3, ConfirmedAt: at(41*time.Millisecond - time.Minute)}, nil},
 		"1 of 3 registered verifiers may still accept it: dgbot-verifier-c; if they stay silent, they count as gone at 2026-11-27T10:00:33Z": {
 			v1alpha1.Propagation{Verifiers: 3, Pending: []string{"dgbot-verifier-c"}, BoundAt: at(33 * time.Second)}, nil},
-		"2 of 2 registered verifiers may still accept it: a, b\n":  {v1alpha1.Propagation{Verifiers: 2, Pending: []string{"a", "b"}}, nil},
+		"2 of 2 registered verifiers may still accept it: a, b\n":            {v1alpha1.Propagation{Verifiers: 2, Pending: []string{"a", "b"}}, nil},
 		"nothing is proven: no verifier runs that is registered":             {v1alpha1.Propagation{}, nil},
 		"nothing is proven: no verifier runs that is registered, or the ope": {v1alpha1.Propagation{Verifiers: 1, Pending: []string{"a"}}, []metav1.Condition{unknown}},
 	} {

@@ -93,7 +93,7 @@ func register(t *testing.T, options Options, test func(t *testing.T, s *scene)) 
 		ended := make(chan struct{})
 		var once sync.Once
 		go func() {
-			time.Sleep(1) // the test arranges faults first: time passes once it waits
+			time.Sleep(time.Nanosecond) // the test arranges faults first: time passes once it waits
 			err = r.Run(ctx)
 			close(ended)
 		}()
