@@ -115,8 +115,7 @@ func retentionOf(lease *coordinationv1.Lease) (time.Duration, bool) {
 	if r.Stopped {
 		return stoppedRetention, true
 	}
-	retention := r.MaxStaleness + registration.GoneAfter + registration.Retention
-	return retention, !r.Serves && retention > r.MaxStaleness // the sum of a max-staleness of 292 years overflows
+	return r.MaxStaleness + registration.GoneAfter + registration.Retention, !r.Serves
 }
 
 // isRegistration reports whether a verifier registers by a Lease.

@@ -28,7 +28,7 @@ func markWithdrawals(p *gates.Gated, was *v1alpha1.Propagation, c *changes.Chang
 		for i := range amendments {
 			a := &amendments[i]
 			before, after := admission(a, p.Now)
-			soonBefore, soonAfter := admission(a, p.Now.Add(atOnce))
+			soonBefore, soonAfter := admission(a, p.Now.Add(propagation.AtOnce))
 			reactivates = reactivates || !before && after
 			if (before && !after || soonBefore && !soonAfter) && !isUnpublished(p, a.Revision()) {
 				a.WithdrawnAt = &at
@@ -48,7 +48,10 @@ func takenBack(p *gates.Gated, was *v1alpha1.Propagation, amendments []changes.A
 		switch {
 		case r.WithdrawnAt.IsZero():
 		case at >= 0 && amendments[at].WithdrawnAt == nil:
-			amendments[at].WithdrawnAt = &none
+			// A note that no status covers stays on a record that remains withdrawn: the operator crashed before it wrote the status.
+			if _, valid := admission(&amendments[at], p.Now); valid || !propagation.IsUncovered(was, r.WithdrawnAt) {
+				amendments[at].WithdrawnAt = &none
+			}
 		case at < 0 && !propagation.IsUncovered(was, r.WithdrawnAt):
 			further = append(further, changes.NewAmendment(r, steps.AmendRecord{Name: r.Name, UID: r.UID, WithdrawnAt: &none}))
 		}
@@ -60,10 +63,6 @@ func takenBack(p *gates.Gated, was *v1alpha1.Propagation, amendments []changes.A
 func withdrawalTime(was *v1alpha1.Propagation, now time.Time) string {
 	return propagation.At(was, now).Format(metav1.RFC3339Micro)
 }
-
-// atOnce is how far in the future an end may be that was asked for at once: a revision that serves a request counts as issued in the second after
-// it, and without an overlap the earlier one ends then.
-const atOnce = time.Second
 
 // admission reports whether a verifier accepts a revision at a time, before and after a change. Asking does not make the key be planned again.
 func admission(a *changes.Amendment, at time.Time) (before, after bool) {

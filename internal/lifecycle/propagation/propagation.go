@@ -30,8 +30,9 @@ const (
 	maxNamed = 8
 	// RewriteInterval is the least time between two reports of who is pending, for one withdrawal.
 	RewriteInterval = time.Minute
-	// latestEnd is how long after its write an end may be by which a revision was withdrawn.
-	latestEnd = time.Second
+	// AtOnce is how far ahead the end of a revision may be that is withdrawn by it. A revision that serves a request counts as issued in the second
+	// after the request, and without an overlap the earlier one ends then.
+	AtOnce = time.Second
 )
 
 // Awaited is what verifiers must have reached to reject what was withdrawn.
@@ -95,7 +96,7 @@ func AwaitedBy(p *v1alpha1.Propagation, all []*revisions.Revision) *Awaited {
 	}
 	a := &Awaited{Version: p.Version}
 	if !slices.ContainsFunc(all, func(r *revisions.Revision) bool { return !r.WithdrawnAt.IsZero() }) {
-		a.End = p.WrittenAt.Add(latestEnd) // the records are gone, or cannot be read
+		a.End = p.WrittenAt.Add(AtOnce) // the records are gone, or cannot be read
 	}
 	for _, r := range all {
 		// A verifier that has a revoked or disabled record rejects it, whatever its clock says.
