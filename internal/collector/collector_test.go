@@ -4,6 +4,7 @@ package collector
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -33,6 +34,10 @@ func TestTune_LeavesGOGCOfTheEnvironment(t *testing.T) {
 // TestTune_ReturnsMemoryAfterAPeak: at once where what the program keeps is complete, otherwise when there was no collection for a while.
 func TestTune_ReturnsMemoryAfterAPeak(t *testing.T) {
 	const peak = 64 << 20
+	t.Setenv("GOGC", "") // restored afterwards
+	if err := os.Unsetenv("GOGC"); err != nil {
+		t.Fatal(err)
+	}
 	before := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(before)
 	for name, isFilled := range map[string]func() bool{"filled": func() bool { return true }, "unknown": nil} {
