@@ -26,7 +26,7 @@ var (
 // TestProof_CostsTwoStatusWritesAKey, however many verifiers follow in however many steps, by the audit log of the API server.
 func TestProof_CostsTwoStatusWritesAKey(t *testing.T) {
 	p := newTrial(t)
-	p.manage(nil)
+	p.manage(place{})
 	for i := range *keys {
 		p.CreateKey(fmt.Sprintf("key-%d", i), nil)
 	}
@@ -42,7 +42,7 @@ func TestProof_CostsTwoStatusWritesAKey(t *testing.T) {
 	p.Eventually("all keys are Ready", all(testenv.IsReady))
 	leases := make([]*coordinationv1.Lease, *verifiers)
 	for i := range leases {
-		leases[i] = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: controlplane.OperatorNamespace, Name: fmt.Sprintf("%s%s-%08d", v1alpha1.VerifierLeasePrefix, p.Name, i)}}
+		leases[i] = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: p.Name, Name: fmt.Sprintf("%ssimulated-%08d", v1alpha1.VerifierLeasePrefix, i)}}
 		p.state(leases[i], "1")
 		must(t, admin.Create(t.Context(), leases[i]))
 		t.Cleanup(func() { _ = admin.Delete(context.Background(), leases[i]) })

@@ -6,23 +6,11 @@ import (
 	"net/http"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/api/equality"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"dgbot.io/key-operator/api/v1alpha1"
-	"dgbot.io/key-operator/internal/registration"
-	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
 func TestProof_ComesFromLiveVerifiers(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
-	p.verify(nil, "--on-stale=serve")
+	p := startTrial(t)
+	p.verify(place{}, "--on-stale=serve")
 	p.withdraw()
 	proof := p.awaitProof(soon)
 	if proof.Verifiers != 2 || len(proof.Pending) != 0 || proof.ConfirmedAt.Before(&proof.WrittenAt) {
@@ -37,12 +25,9 @@ func TestProof_ComesFromLiveVerifiers(t *testing.T) {
 
 // TestProof_WaitsForAFrozenWatch of records, while renewals of the registration pass.
 func TestProof_WaitsForAFrozenWatch(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
+	p := startTrial(t)
 	records := newProxy(t, "dgbotapikeyrecords")
-	behind := p.verify(records)
+	behind := p.verify(place{through: records})
 	records.freeze()
 	p.withdraw()
 	p.staysUnproven(3 * staleness)
@@ -50,19 +35,33 @@ func TestProof_WaitsForAFrozenWatch(t *testing.T) {
 		t.Errorf("it renews, and the bound is %s", now.BoundAt)
 	}
 	records.thaw()
-	proof := p.awaitProof(20 * time.Second)
+	thawed := time.Now()
+	proof := p.awaitProof(soon)
+	t.Logf("it is proven %s after the watch goes on", proof.ConfirmedAt.Sub(thawed))
 	if proof.Verifiers != 2 {
 		t.Errorf("got %+v; %s was behind", proof, behind.lease)
 	}
 }
 
+// TestProof_WaitsForAListFromBefore: a verifier has registered after the withdrawal, and its first list was taken before.
+func TestProof_WaitsForAListFromBefore(t *testing.T) {
+	p := startTrial(t)
+	records := newProxy(t, "dgbotapikeyrecords")
+	records.withLists = true
+	records.freeze()
+	late := p.startVerifier(place{through: records})
+	p.Eventually("its list is on the way", func() bool { return records.waiting() > 0 })
+	p.withdraw()
+	p.staysUnproven(soon)
+	p.isPending(late)
+	records.thaw()
+	p.awaitProof(soon)
+}
+
 // TestProof_WaitsForAFrozenProcess until it is continued: then it has to follow first.
 func TestProof_WaitsForAFrozenProcess(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
-	frozen := p.verify(nil)
+	p := startTrial(t)
+	frozen := p.verify(place{})
 	must(t, frozen.Pause())
 	t.Cleanup(func() { _ = frozen.Resume() })
 	p.withdraw()
@@ -73,11 +72,8 @@ func TestProof_WaitsForAFrozenProcess(t *testing.T) {
 
 // TestProof_OfAVerifierThatIsGone, and that answers again after the proof: it must not accept the key.
 func TestProof_OfAVerifierThatIsGone(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
-	frozen := p.verify(nil)
+	p := startTrial(t)
+	frozen := p.verify(place{})
 	must(t, frozen.Pause())
 	t.Cleanup(func() { _ = frozen.Resume() })
 	p.withdraw()
@@ -96,12 +92,12 @@ func TestProof_OfAVerifierThatIsGone(t *testing.T) {
 
 // TestProof_CountsProcessesNotPods: two processes run under one name, as where a container was started again, and one of them is frozen.
 func TestProof_CountsProcessesNotPods(t *testing.T) {
-	t.Setenv("POD_NAME", "verifier-0")
-	p := &trial{Namespace: world.NewNamespace(t, "proof-"), t: t}
-	p.manage(nil)
+	p := newTrial(t)
+	p.manage(place{})
 	p.issue()
-	p.verify(nil)
-	frozen := p.verify(nil)
+	pod := place{pod: "verifier-0"}
+	p.verify(pod)
+	frozen := p.verify(pod)
 	must(t, frozen.Pause())
 	t.Cleanup(func() { _ = frozen.Resume() })
 	p.withdraw()
@@ -114,101 +110,12 @@ func TestProof_CountsProcessesNotPods(t *testing.T) {
 
 // TestProof_OfAVerifierThatStops needs no silence.
 func TestProof_OfAVerifierThatStops(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
+	p := startTrial(t)
 	records := newProxy(t, "dgbotapikeyrecords")
-	behind := p.verify(records)
+	behind := p.verify(place{through: records})
 	records.freeze()
 	p.withdraw()
 	p.staysUnproven(2 * time.Second)
 	must(t, behind.Stop())
-	p.awaitProof(soon)
-}
-
-// TestProof_WaitsForTheOperatorsOwnWatch of Leases, and does not take its own silence for that of verifiers.
-func TestProof_WaitsForTheOperatorsOwnWatch(t *testing.T) {
-	p := newTrial(t)
-	leases := newProxy(t, "leases")
-	config, err := world.ServiceAccountConfig(t.Context(), controlplane.OperatorNamespace, controlplane.OperatorAccount)
-	must(t, err)
-	p.manage(leases.config(config))
-	p.issue()
-	p.verify(nil)
-	records := newProxy(t, "dgbotapikeyrecords")
-	behind := p.verify(records)
-	records.freeze()
-	leases.freeze()
-	p.withdraw()
-	// Both verifiers are silent for the operator for longer than they may be, and one has not followed.
-	p.staysUnproven(gone + 10*time.Second)
-	must(t, behind.Stop())
-	leases.thaw()
-	p.awaitProof(2 * time.Minute)
-}
-
-// TestProof_SurvivesTheOperator: it is killed as soon as a record is withdrawn, and once more after the status tells of it.
-func TestProof_SurvivesTheOperator(t *testing.T) {
-	p := newTrial(t)
-	manager := p.manage(nil)
-	p.issue()
-	p.verify(nil)
-	p.EditKey("leaked", func(k *v1alpha1.DGbotAPIKey) { k.Spec.State = v1alpha1.StateRevoked })
-	version := "" // later ones may come from reports of uses
-	world.EventuallyEvery(t, time.Millisecond, time.Minute, "the record is withdrawn", func() bool {
-		record := p.Records("leaked")[0]
-		version = record.ResourceVersion
-		return record.Annotations[v1alpha1.WithdrawnAtAnnotation] != ""
-	})
-	must(t, manager.Kill())
-	manager = p.manage(nil)
-	p.Eventually("the status tells of the withdrawal", func() bool { return p.propagation() != nil })
-	must(t, manager.Kill())
-	p.manage(nil)
-	proof := p.awaitProof(time.Minute)
-	if !registration.Reaches(proof.Version, version) {
-		t.Errorf("the proof is for version %s, and the record had %s", proof.Version, version)
-	}
-	p.watch(5 * time.Second)
-	if now := p.propagation(); !equality.Semantic.DeepEqual(now, proof) {
-		t.Errorf("after the proof it became %+v", now)
-	}
-}
-
-// TestProof_NoneWithoutRegistration, and the key says so.
-func TestProof_NoneWithoutRegistration(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil, "--register=false")
-	proof := p.withdraw()
-	p.staysUnproven(gone + 5*time.Second)
-	condition := apimeta.FindStatusCondition(p.Key("leaked").Status.Conditions, v1alpha1.PropagationPendingCondition)
-	if proof.Verifiers != 0 || condition == nil || condition.Status != metav1.ConditionTrue || condition.Reason != v1alpha1.VerifiersUnknownReason {
-		t.Errorf("got %+v, %+v", proof, condition)
-	}
-}
-
-// TestProof_OfOneThatServesWhenStale comes when a person annotates its Lease, and not with time.
-func TestProof_OfOneThatServesWhenStale(t *testing.T) {
-	p := newTrial(t)
-	p.manage(nil)
-	p.issue()
-	p.verify(nil)
-	serving := p.verify(nil, "--on-stale=serve")
-	must(t, serving.Pause())
-	p.withdraw()
-	p.staysUnproven(gone + 5*time.Second)
-	p.Eventually("the condition says why", func() bool {
-		condition := apimeta.FindStatusCondition(p.Key("leaked").Status.Conditions, v1alpha1.PropagationPendingCondition)
-		return condition != nil && condition.Reason == v1alpha1.VerifierServesStaleReason
-	})
-	p.expectPending(serving.lease)
-	must(t, serving.Kill())
-	lease := p.leases()[serving.lease]
-	changed := lease.DeepCopy()
-	changed.Annotations[v1alpha1.StoppedAnnotation] = "stopped by hand"
-	must(t, admin.Patch(t.Context(), changed, client.MergeFrom(&lease)))
 	p.awaitProof(soon)
 }

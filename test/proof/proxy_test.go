@@ -3,6 +3,7 @@
 package proof
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -23,9 +24,14 @@ import (
 type proxy struct {
 	server   *httptest.Server
 	resource string
+	// withLists makes it freeze lists of the resource as well. It is set before use.
+	withLists bool
+	// forbids makes it answer requests that read the resource with 403, as an API server does whose roles do not have the right. It is set before use.
+	forbids bool
 
 	mutex  sync.Mutex
 	thawed chan struct{} // closed unless it is frozen
+	held   int           // answers that wait
 }
 
 func newProxy(t *testing.T, resource string) *proxy {
@@ -40,13 +46,22 @@ func newProxy(t *testing.T, resource string) *proxy {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(world.Config.CAData)
 	silent := log.New(io.Discard, "", 0)
-	p.server = httptest.NewUnstartedServer(&httputil.ReverseProxy{
+	passes := &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(address) },
 		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true},
 		FlushInterval:  -1,
 		ErrorLog:       silent,
 		ModifyResponse: p.hold,
-	})
+	}
+	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.forbids && r.Method == http.MethodGet && p.concerns(r) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"`+p.resource+` is forbidden","reason":"Forbidden","code":403}`)
+			return
+		}
+		passes.ServeHTTP(w, r)
+	}))
 	p.server.EnableHTTP2 = true
 	p.server.Config.ErrorLog = silent
 	p.server.StartTLS()
@@ -88,12 +103,45 @@ func (p *proxy) open() <-chan struct{} {
 	return p.thawed
 }
 
+// concerns reports whether a request is for all objects of the resource.
+func (p *proxy) concerns(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/"+p.resource) }
+
 func (p *proxy) hold(r *http.Response) error {
 	isWatch := r.Request.URL.Query().Get("watch") != ""
-	if isWatch && strings.HasSuffix(r.Request.URL.Path, "/"+p.resource) {
+	if p.concerns(r.Request) && r.Request.Method == http.MethodGet && (isWatch || p.withLists) {
 		r.Body = &heldBody{ReadCloser: r.Body, proxy: p, request: r.Request}
 	}
 	return nil
+}
+
+// waiting returns how many answers wait until the proxy thaws.
+func (p *proxy) waiting() int {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return p.held
+}
+
+func (p *proxy) wait(ctx context.Context) error {
+	thawed := p.open()
+	select {
+	case <-thawed:
+		return nil
+	default:
+	}
+	p.count(1)
+	defer p.count(-1)
+	select {
+	case <-thawed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *proxy) count(change int) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.held += change
 }
 
 // heldBody delivers what it has read only while the proxy is open.
@@ -105,10 +153,8 @@ type heldBody struct {
 
 func (b *heldBody) Read(buffer []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buffer)
-	select {
-	case <-b.proxy.open():
-		return n, err
-	case <-b.request.Context().Done():
-		return 0, b.request.Context().Err()
+	if stopped := b.proxy.wait(b.request.Context()); stopped != nil {
+		return 0, stopped
 	}
+	return n, err
 }

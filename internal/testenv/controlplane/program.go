@@ -3,6 +3,7 @@
 package controlplane
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -16,8 +17,10 @@ import (
 )
 
 // build builds a program of cmd into bin.
-func build(name string) error {
-	command := exec.Command("go", "build", "-o", filepath.Join("bin", name), "./cmd/"+name)
+func build(name string) error { return buildAs(filepath.Join("bin", name), name) }
+
+func buildAs(binary, name string, flags ...string) error {
+	command := exec.Command("go", append(append([]string{"build"}, flags...), "-o", binary, "./cmd/"+name)...)
 	command.Dir = Repository()
 	if out, err := command.CombinedOutput(); err != nil {
 		return scratch.Explain(fmt.Errorf("building the %s: %w\n%s", name, err, out))
@@ -25,8 +28,27 @@ func build(name string) error {
 	return nil
 }
 
+// BuildWith builds a program of cmd as the file binary, from other files in place of source files of the repository. All paths are absolute.
+func BuildWith(binary, name string, replaced map[string]string) error {
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": replaced})
+	if err != nil {
+		return err
+	}
+	file := binary + ".overlay.json"
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		return err
+	}
+	return buildAs(binary, name, "-overlay="+file)
+}
+
 // start runs a program of bin with the credentials of a config.
 func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []string, environment ...string) (*process.Program, error) {
+	return c.StartBinary(filepath.Join(Repository(), "bin", name), config, log, args, environment...)
+}
+
+// StartBinary runs a program with the credentials of a config.
+func (c *Cluster) StartBinary(binary string, config *rest.Config, log io.Writer, args []string, environment ...string) (*process.Program, error) {
+	name := filepath.Base(binary)
 	folder, err := os.MkdirTemp(c.folder, name+"-")
 	if err != nil {
 		return nil, err
@@ -35,7 +57,6 @@ func (c *Cluster) start(name string, config *rest.Config, log io.Writer, args []
 	if err := WriteKubeconfig(kubeconfig, config, name); err != nil {
 		return nil, err
 	}
-	binary := filepath.Join(Repository(), "bin", name)
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("%w (make build builds it)", err)
 	}
