@@ -25,6 +25,7 @@ type actor struct {
 	namespace string
 	keys      []*victim
 	deeds     *tally
+	answers   *answers
 }
 
 // victim is a name under which keys come and go.
@@ -193,6 +194,7 @@ func (a *actor) look(ctx context.Context, v *victim) {
 	}
 	v.texts = append(v.texts, text)
 	a.deeds.seen.Add(1)
+	a.answers.add(a.namespace, text)
 }
 
 // create creates the key where there is none; it reports whether it did.

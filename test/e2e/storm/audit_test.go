@@ -20,8 +20,8 @@ import (
 	"dgbot.io/key-operator/internal/testenv/controlplane"
 )
 
-// The environment of a storm has an audit all the time, with times so short that it revokes keys which no actor rotates for a while. No verifier
-// runs: the test itself renews the Lease that shows that verifiers would have reported a use.
+// The environment of a storm has an audit all the time, with times so short that it revokes keys which no actor rotates for a while. The
+// verifiers of a storm report uses only when they stop: the test itself renews the Lease that shows that verifiers would have reported a use.
 const (
 	unusedAfter  = time.Second
 	disableAfter = 2 * time.Second

@@ -74,6 +74,9 @@ func (s *snapshot) unconvergedOf(key *v1alpha1.DGbotAPIKey, now time.Time) strin
 	if ready == nil || ready.ObservedGeneration != key.Generation {
 		return "its status is old"
 	}
+	if p := key.Status.Propagation; p != nil && p.ConfirmedAt == nil {
+		return fmt.Sprintf("the withdrawal of generation %d is not confirmed: %d verifiers, pending %v", p.Generation, p.Verifiers, p.Pending)
+	}
 	for _, record := range s.records[key.UID] {
 		if covers(cutOffs(key), record.Spec.IssuedAt.Time, now) && record.Spec.State != v1alpha1.StateRevoked {
 			return fmt.Sprintf("revision %d survives the cut-off", record.Spec.Revision)

@@ -114,6 +114,9 @@ func (t *troupe) oneLife(ctx context.Context, i int) error {
 	}
 	// Half of them die while they start, when everything is due at once; some run long enough to converge.
 	life := time.Duration(300+rand.ExpFloat64()*900) * time.Millisecond
+	if rand.IntN(12) == 0 {
+		life += 11*time.Second + rand.N(5*time.Second) // in its first 10 seconds it confirms no withdrawal
+	}
 	switch rand.IntN(6) {
 	case 0:
 		pause(ctx, life)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package storm lets two managers, each killed again and again behind a proxy that breaks writes, look after keys that
-// are changed all the time, while etcd and the API server crash. Then it reads everything that ever was in etcd and asks
-// whether a promise was broken.
+// are changed all the time, and three verifiers follow them, while etcd and the API server crash. Then it reads everything
+// that ever was in etcd, and asks whether a promise was broken, and whether a proof of a withdrawal was untrue.
 package storm
 
 import (
@@ -52,7 +52,7 @@ const calm = 6 * time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	options := testenv.Options{Build: []func() error{controlplane.BuildOperator}, APIServerArgs: map[string][]string{
+	options := testenv.Options{Config: []string{"verifier"}, Build: []func() error{controlplane.BuildOperator, controlplane.BuildVerifier}, APIServerArgs: map[string][]string{
 		// The history is read when all is over.
 		"etcd-compaction-interval": {"0"},
 	}}
@@ -110,14 +110,17 @@ type storm struct {
 	actors     []*actor
 	deeds      *tally
 	troupe     *troupe
+	verifiers  *verifiers
+	answers    *answers
 	scraper    *scraper
 	crashes    atomic.Int64
-	from       int64
+	// from and faultsEnd are revisions of etcd: of the begin, and of the end of the faults.
+	from, faultsEnd int64
 }
 
 func newStorm(t *testing.T) *storm {
 	t.Helper()
-	s := &storm{t: t, folder: t.TempDir(), deeds: &tally{done: map[string]int{}, removed: map[types.UID]bool{}}}
+	s := &storm{t: t, folder: t.TempDir(), answers: newAnswers(), deeds: &tally{done: map[string]int{}, removed: map[types.UID]bool{}}}
 	must(t, client.IgnoreAlreadyExists(admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "storm-clock"}})))
 	s.from = s.tick()
 	const actors = 10
@@ -126,7 +129,7 @@ func newStorm(t *testing.T) *storm {
 		must(t, admin.Create(t.Context(), namespace))
 		s.namespaces = append(s.namespaces, namespace.Name)
 		must(t, admin.Create(t.Context(), newBot(namespace.Name, chatbot)))
-		a := &actor{namespace: namespace.Name, deeds: s.deeds}
+		a := &actor{namespace: namespace.Name, deeds: s.deeds, answers: s.answers}
 		for k := i; k < *keyCount; k += actors {
 			a.keys = append(a.keys, &victim{name: fmt.Sprintf("key-%d", k)})
 		}
@@ -138,6 +141,10 @@ func newStorm(t *testing.T) *storm {
 	s.troupe, err = newTroupe(t.Context(), s.folder)
 	must(t, err)
 	t.Cleanup(s.troupe.close)
+	must(t, deleteLeases(t.Context()))
+	s.verifiers, err = newVerifiers(t.Context(), s.namespaces, s.folder)
+	must(t, err)
+	t.Cleanup(s.verifiers.close)
 	s.scraper, err = newScraper(t.Context(), s.troupe.scraped, s.folder)
 	must(t, err)
 	t.Cleanup(func() { _ = s.scraper.kept.Close() })
@@ -163,9 +170,13 @@ func (s *storm) rage() {
 		}
 		cancel()
 	})
-	var failures [2]error
+	var failures [3]error
 	group.Go(func() { failures[0] = s.troupe.harass(ctx) })
 	group.Go(func() { failures[1] = shake(ctx, *shaking, &s.crashes) })
+	group.Go(func() { failures[2] = s.verifiers.harass(ctx) })
+	for _, v := range s.verifiers.all {
+		group.Go(func() { s.answers.ask(ctx, v) })
+	}
 	group.Go(func() {
 		for ctx.Err() == nil {
 			_, _ = tick(ctx)
@@ -227,14 +238,16 @@ func (s *storm) settle() {
 	must(s.t, world.StopControllerManager())
 	must(s.t, world.StartControllerManager(s.t.Context(), nil))
 	s.endAudit()
+	s.faultsEnd = s.tick()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	s.startVerifiers(ctx)
 	for i := range s.troupe.proxies {
 		manager, err := s.troupe.start(i)
 		must(s.t, err)
 		s.t.Cleanup(func() { must(s.t, manager.Stop()) })
 	}
-	ctx, cancel := context.WithCancel(s.t.Context())
 	go s.scraper.run(ctx)
-	defer cancel()
 	var unconverged []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {
 		_, _ = tick(ctx)
@@ -300,12 +313,13 @@ func (s *storm) judge(from, to int64) {
 	s.t.Helper()
 	changes, err := readHistory(s.t.Context(), append(slices.Clone(s.namespaces), v1alpha1.IdentityNamespace), from, to)
 	must(s.t, err)
+	all := changes.stories()
+	s.judgeProofs(all, s.faultsEnd)
 	bots := judgeBots(changes)
 	for _, promise := range bots.broken {
 		s.t.Error(promise)
 	}
 	published, minted, disabled, revoked := 0, 0, 0, 0
-	all := changes.stories()
 	for _, story := range all {
 		broken := story.judge(s.deeds.hasRemoved)
 		for _, promise := range broken {
@@ -347,7 +361,7 @@ func (s *storm) leaks(from, to int64) {
 	for _, file := range []struct {
 		name  string
 		least int
-	}{{"manager-0.log", 100}, {"manager-1.log", 100}, {"metrics", 100}, {"refusals", 1}} {
+	}{{"manager-0.log", 100}, {"manager-1.log", 100}, {"metrics", 100}, {"refusals", 1}, {"verifier-0.log", 1}, {"verifier-1.log", 1}, {"verifier-2.log", 1}} {
 		lines, err := canary.searchLog(filepath.Join(s.folder, file.name))
 		if err != nil || lines < file.least {
 			s.t.Errorf("%s (%d lines): %v", file.name, lines, err)
@@ -355,7 +369,7 @@ func (s *storm) leaks(from, to int64) {
 	}
 	objects, err := canary.searchEtcd(s.t.Context(), from, to)
 	must(s.t, err)
-	s.t.Logf("%d keys looked for in %d objects, %d scrapes, %d refusals and both logs",
+	s.t.Logf("%d keys looked for in %d objects, %d scrapes, %d refusals and all logs",
 		len(canary.needles)/2, objects, s.scraper.answers.Load(), s.deeds.failed.Load())
 }
 
