@@ -48,13 +48,19 @@ func TestRestore_IsFollowedWhereVersionsWerePassed(t *testing.T) {
 	r := newRestored(t)
 	r.proxy.cut()
 	r.restore()
-	for present := 0; present <= r.reached; {
-		written := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: r.Name, GenerateName: "passing-"}}
-		must(t, admin.Create(t.Context(), written))
-		present = revision(t, written.ResourceVersion)
-	}
+	r.pass()
 	r.proxy.open(t)
 	r.follows()
+}
+
+// pass takes the restored history beyond all revisions of the old one.
+func (r *restored) pass() {
+	r.T.Helper()
+	for present := 0; present <= r.reached; {
+		written := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: r.Name, GenerateName: "passing-"}}
+		must(r.T, admin.Create(r.T.Context(), written))
+		present = revision(r.T, written.ResourceVersion)
+	}
 }
 
 // restored is a namespace with keys and a chatbot, a backup from when they were there, and a verifier and a manager that have
@@ -76,6 +82,16 @@ type restored struct {
 
 func newRestored(t *testing.T) *restored {
 	t.Helper()
+	r := furnish(t)
+	r.backUp()
+	r.verifier = r.startVerifier(r.proxy)
+	r.goBeyond()
+	return r
+}
+
+// furnish has a manager issue the keys and the HMAC secret.
+func furnish(t *testing.T) *restored {
+	t.Helper()
 	r := &restored{Namespace: world.NewNamespace(t, "restore-"), keys: map[string]string{}}
 	server, err := url.Parse(world.Config.Host)
 	must(t, err)
@@ -83,41 +99,52 @@ func newRestored(t *testing.T) *restored {
 		server.Host = world.Config.Host
 	}
 	r.proxy = newProxy(t, server.Host)
-	r.manager = deployManager(t, r.through(controlplane.OperatorAccount))
+	r.manager = deployManager(t, r.through(r.proxy, controlplane.OperatorAccount))
 	for _, name := range []string{"kept", "revoked", "deleted"} {
 		r.issue(name)
 	}
 	r.createChatbot()
+	return r
+}
+
+func (r *restored) backUp() {
+	r.T.Helper()
+	var err error
 	r.backup, err = world.BackUpEtcd()
-	must(t, err)
-	eventually(t, "the API server is back after the backup", r.apiServerAnswers)
-	r.startVerifier()
+	must(r.T, err)
+	eventually(r.T, "the API server is back after the backup", r.apiServerAnswers)
+}
+
+// goBeyond writes what the backup does not have, and waits until the verifier has followed.
+func (r *restored) goBeyond() {
+	r.T.Helper()
 	for name, text := range r.keys {
 		r.becomes("the key "+name, text, http.StatusOK)
 	}
 	r.identifies(r.signature, http.StatusOK)
 	r.writeBeyond()
-	return r
 }
 
-// through returns the config of a service account, by way of the proxy.
-func (r *restored) through(account string) *rest.Config {
+// through returns the config of a service account, by way of a proxy.
+func (r *restored) through(p *proxy, account string) *rest.Config {
 	r.T.Helper()
 	config, err := world.ServiceAccountConfig(r.T.Context(), controlplane.OperatorNamespace, account)
 	must(r.T, err)
-	config.Host = "https://" + r.proxy.address
+	config.Host = "https://" + p.address
 	return config
 }
 
-func (r *restored) startVerifier() {
+// startVerifier starts a verifier that answers for a long time without a connection.
+func (r *restored) startVerifier(p *proxy) *testenv.Verifier {
 	r.T.Helper()
 	address, err := process.FreeAddress()
 	must(r.T, err)
-	r.verifier = &testenv.Verifier{Address: address}
-	r.verifier.Program, err = world.StartVerifierWith(r.through(controlplane.VerifierAccount), &world.Log, "--http-bind-address="+address,
+	v := &testenv.Verifier{Address: address}
+	v.Program, err = world.StartVerifierWith(r.through(p, controlplane.VerifierAccount), &world.Log, "--http-bind-address="+address,
 		"--drain-delay=0s", "--max-staleness=10m")
 	must(r.T, err)
-	r.T.Cleanup(func() { must(r.T, r.verifier.Stop()) })
+	r.T.Cleanup(func() { must(r.T, v.Stop()) })
+	return v
 }
 
 // issue creates a key and waits until it is Ready.
