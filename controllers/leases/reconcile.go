@@ -115,7 +115,8 @@ func retentionOf(lease *coordinationv1.Lease) (time.Duration, bool) {
 	if r.Stopped {
 		return stoppedRetention, true
 	}
-	return r.MaxStaleness + registration.GoneAfter + registration.Retention, !r.Serves
+	longest, ends := r.LongestSilence()
+	return longest + registration.Retention, ends
 }
 
 // isRegistration reports whether a verifier registers by a Lease.

@@ -79,6 +79,44 @@ func Of(lease *coordinationv1.Lease) Registration {
 	return r
 }
 
+// State is what a verifier does, as its registration and its silence tell.
+type State string
+
+const (
+	// Current verifiers renew their registration.
+	Current State = "current"
+	// Silent verifiers have missed renewals, and may still answer.
+	Silent State = "silent"
+	// Gone verifiers were silent for longer than they answer from old records. They deny every request until they register anew.
+	Gone State = "gone"
+	// Stopped verifiers have given their last answer.
+	Stopped State = "stopped"
+)
+
+// State returns the state of a verifier that has not renewed its registration for a time. The caller measures that time, and thereby decides whose
+// clock counts.
+func (r *Registration) State(silence time.Duration) State {
+	longest, ends := r.LongestSilence()
+	switch {
+	case r.Stopped:
+		return Stopped
+	case ends && silence > longest:
+		return Gone
+	case silence > LeaseDuration:
+		return Silent
+	}
+	return Current
+}
+
+// LongestSilence returns the silence beyond which a verifier counts as gone. It reports false for a verifier that never does, because it answers
+// however old its records are.
+func (r *Registration) LongestSilence() (longest time.Duration, ends bool) {
+	if r.Serves {
+		return 0, false
+	}
+	return r.MaxStaleness + GoneAfter, true
+}
+
 // parseObserved returns nil where a part of the text cannot be read.
 func parseObserved(text string) map[Watch]string {
 	observed := map[Watch]string{}

@@ -65,6 +65,41 @@ func TestObservedOf_IsTheLowestOfTheWatchesThatCover(t *testing.T) {
 	}
 }
 
+func TestState_FollowsFromTheSilence(t *testing.T) {
+	denies := Registration{MaxStaleness: 2 * time.Minute}
+	serves := Registration{MaxStaleness: 2 * time.Minute, Serves: true}
+	for name, tc := range map[string]struct {
+		registration Registration
+		silence      time.Duration
+		want         State
+	}{
+		"its clock is ahead":                {denies, -time.Second, Current},
+		"has just renewed":                  {denies, 0, Current},
+		"lease lasts":                       {denies, LeaseDuration, Current},
+		"lease has ended":                   {denies, LeaseDuration + 1, Silent},
+		"may still answer":                  {denies, 2*time.Minute + GoneAfter, Silent},
+		"denies by now":                     {denies, 2*time.Minute + GoneAfter + 1, Gone},
+		"short max-staleness":               {Registration{MaxStaleness: time.Second}, time.Second + GoneAfter, Silent},
+		"short max-staleness, denies":       {Registration{MaxStaleness: time.Second}, time.Second + GoneAfter + 1, Gone},
+		"serves, has just renewed":          {serves, 0, Current},
+		"serves for ever":                   {serves, 1000 * time.Hour, Silent},
+		"stopped":                           {Registration{MaxStaleness: time.Minute, Stopped: true}, 0, Stopped},
+		"stopped, silent":                   {Registration{MaxStaleness: time.Minute, Stopped: true}, time.Hour, Stopped},
+		"stopped, served":                   {Registration{Serves: true, Stopped: true}, time.Hour, Stopped},
+		"longest max-staleness that counts": {Registration{MaxStaleness: longestStaleness}, 1000 * time.Hour, Silent},
+	} {
+		if got := tc.registration.State(tc.silence); got != tc.want {
+			t.Errorf("%s: %s after %s, want %s", name, got, tc.silence, tc.want)
+		}
+	}
+	if longest, ends := denies.LongestSilence(); longest != 150*time.Second || !ends {
+		t.Errorf("one that denies counts as gone after %s, %t", longest, ends)
+	}
+	if _, ends := serves.LongestSilence(); ends {
+		t.Error("one that serves counts as gone")
+	}
+}
+
 func TestReaches_ComparesNumbers(t *testing.T) {
 	for _, c := range []struct {
 		version, wanted string

@@ -5,15 +5,18 @@ package verifiers
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"dgbot.io/key-operator/internal/lifecycle/propagation"
+	"dgbot.io/key-operator/internal/registration"
 )
 
 var registered = prometheus.NewDesc("dgbot_verifiers",
 	"Registered verifiers by state: current (renews its registration), silent (does not), silent_serving (does not, and answers however old "+
 		"its records are), gone (silent for so long that it denies every request), stopped.", []string{"state"}, nil)
 
+// silentServing is the state of a silent verifier that never counts as gone.
+const silentServing = "silent_serving"
+
 // states are the values of the label state. All of them are exported from the start.
-var states = []string{"current", "silent", "silent_serving", "gone", "stopped"}
+var states = []string{string(registration.Current), string(registration.Silent), silentServing, string(registration.Gone), string(registration.Stopped)}
 
 // Describe implements prometheus.Collector.
 func (r *Registry) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- registered }
@@ -34,19 +37,11 @@ func (r *Registry) states() []string {
 	defer r.mutex.Unlock()
 	var all []string
 	for _, v := range r.known {
-		silent := v.isDeleted || r.Silence.Since(v.heard) > silentAfter
-		switch {
-		case v.presence == propagation.Stopped:
-			all = append(all, "stopped")
-		case v.presence == propagation.Gone, r.isSilentForLong(v):
-			all = append(all, "gone")
-		case silent && v.Serves:
-			all = append(all, "silent_serving")
-		case silent:
-			all = append(all, "silent")
-		default:
-			all = append(all, "current")
+		state := string(r.stateOf(v))
+		if state == string(registration.Silent) && v.Serves {
+			state = silentServing
 		}
+		all = append(all, state)
 	}
 	return all
 }

@@ -31,8 +31,6 @@ const (
 	// maxReports is how many reports of a verifier are kept, to know when it reached a version. Beyond the last two, they have at most maxVersions.
 	maxReports  = 16
 	maxVersions = 4096
-	// silentAfter is the silence from which on a verifier counts as silent.
-	silentAfter = registration.LeaseDuration
 	// absenceSpan is how long after its start an instance takes the absence of a verifier for nothing. One whose Lease was deleted, or lost with a
 	// restored etcd, finds out at its next renewal, up to 5 seconds and a request of 2 seconds later, and answers until then.
 	absenceSpan = 10 * time.Second
@@ -269,15 +267,31 @@ func (r *Registry) describe(v *verifier, s scope) propagation.Verifier {
 		said := &v.reports[i]
 		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(said, s), Renewed: said.renewed, SeenAt: said.seenAt})
 	}
-	if described.IsSilent = v.isDeleted || r.Silence.Since(v.heard) > silentAfter; !v.Serves {
-		described.BoundAt = v.heardAt.Add(v.MaxStaleness + registration.GoneAfter)
+	state := r.stateOf(v)
+	described.IsSilent = state == registration.Silent || state == registration.Gone
+	if longest, ends := v.LongestSilence(); ends {
+		described.BoundAt = v.heardAt.Add(longest)
 	}
 	return described
 }
 
-// isSilentForLong reports whether a verifier has been silent for so long that it denies every request.
-func (r *Registry) isSilentForLong(v *verifier) bool {
-	return v.presence == propagation.Present && !v.Serves && r.Silence.Since(v.heard) > v.MaxStaleness+registration.GoneAfter
+// stateOf returns the state of a verifier. One that is Gone by its silence alone is not Gone for proofs before a live list has shown no renewal.
+func (r *Registry) stateOf(v *verifier) registration.State {
+	state := v.State(r.Silence.Since(v.heard))
+	switch {
+	case v.presence == propagation.Stopped:
+		return registration.Stopped
+	case v.presence == propagation.Gone:
+		return registration.Gone
+	case v.isDeleted && state == registration.Current:
+		return registration.Silent
+	}
+	return state
+}
+
+// isSuspect reports whether a verifier is gone by its silence, and no live list has shown so yet.
+func (r *Registry) isSuspect(v *verifier) bool {
+	return v.presence == propagation.Present && r.stateOf(v) == registration.Gone
 }
 
 // Wait has a key reconciled once the verifiers of its namespace and environment reject what was withdrawn.

@@ -109,7 +109,7 @@ func (r *Registry) checkSilent(ctx context.Context) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	for _, name := range suspects {
-		if v := r.known[name]; v != nil && r.isSilentForLong(v) {
+		if v := r.known[name]; v != nil && r.isSuspect(v) {
 			v.presence, v.since = propagation.Gone, r.Clock.Now()
 			r.changes++
 		}
@@ -126,7 +126,7 @@ func (r *Registry) forgetDeleted() {
 	for name, v := range r.known {
 		switch {
 		case !v.isDeleted:
-		case v.presence != propagation.Present && (!isAwaited || r.Clock.Since(v.since) > memorySpan), !isAwaited && r.isSilentForLong(v):
+		case v.presence != propagation.Present && (!isAwaited || r.Clock.Since(v.since) > memorySpan), !isAwaited && r.isSuspect(v):
 			delete(r.known, name)
 		}
 	}
@@ -141,7 +141,7 @@ func (r *Registry) suspects() []string {
 	}
 	var names []string
 	for _, v := range r.known {
-		if r.isSilentForLong(v) {
+		if r.isSuspect(v) {
 			names = append(names, v.name)
 		}
 	}

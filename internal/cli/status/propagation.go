@@ -78,17 +78,18 @@ func Progress(key *v1alpha1.DGbotAPIKey, leases []coordinationv1.Lease, now time
 	for i := range leases {
 		lease, r := &leases[i], registration.Of(&leases[i])
 		at := slices.Index(p.Pending, lease.Name)
+		longest, ends := r.LongestSilence()
 		switch {
 		case at < 0:
 			continue
 		case r.Stopped, registration.Reaches(r.ObservedOf(namespace, environment), p.Version):
 			p.Pending = slices.Delete(p.Pending, at, at+1)
 			continue
-		case r.Serves, lease.Spec.RenewTime == nil, now.Sub(lease.Spec.RenewTime.Time) <= registration.LeaseDuration:
+		case !ends, lease.Spec.RenewTime == nil, r.State(now.Sub(lease.Spec.RenewTime.Time)) == registration.Current:
 			continue
 		}
 		silent++
-		if at := lease.Spec.RenewTime.Add(r.MaxStaleness + registration.GoneAfter); at.After(latest) {
+		if at := lease.Spec.RenewTime.Add(longest); at.After(latest) {
 			latest = at
 		}
 	}

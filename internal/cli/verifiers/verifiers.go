@@ -27,25 +27,12 @@ import (
 	"dgbot.io/key-operator/internal/registration"
 )
 
-// state is what the time of the last renewal tells of a verifier.
-type state string
-
-const (
-	// current: it renews its registration.
-	current state = "current"
-	// silent: it has missed renewals.
-	silent state = "silent"
-	// gone: it denies when its records are stale, and has been silent for so long that they are.
-	gone state = "gone"
-	// stopped: the process has given its last answer.
-	stopped state = "stopped"
-)
-
 // verifier is the row of one registered verifier.
 type verifier struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	State     state  `json:"state"`
+	// State follows from the time of the last renewal.
+	State registration.State `json:"state"`
 	// Observed has the version up to which each watch has been applied, by namespace/environment. It is empty before the first complete list.
 	Observed map[string]string `json:"observed"`
 	// OnStale is deny or serve.
@@ -160,21 +147,8 @@ func rowOf(lease *coordinationv1.Lease, now time.Time) verifier {
 	for watch, version := range r.Observed {
 		v.Observed[watch.String()] = version
 	}
-	v.State = stateOf(&r, now.Sub(v.RenewedAt.Time))
+	v.State = r.State(now.Sub(v.RenewedAt.Time))
 	return v
-}
-
-// stateOf returns the state of a verifier after a time without renewals.
-func stateOf(r *registration.Registration, silence time.Duration) state {
-	switch {
-	case r.Stopped:
-		return stopped
-	case !r.Serves && silence > r.MaxStaleness+registration.GoneAfter:
-		return gone
-	case silence > registration.LeaseDuration:
-		return silent
-	}
-	return current
 }
 
 func printRows(out io.Writer, output string, rows []verifier, now time.Time) error {
@@ -234,9 +208,9 @@ func (v *verifier) onStale() string {
 // toneOf returns the tone of a verifier's state. Only a silent verifier can delay a proof.
 func toneOf(v *verifier) display.Tone {
 	switch v.State {
-	case current:
+	case registration.Current:
 		return display.Good
-	case silent:
+	case registration.Silent:
 		if v.OnStale == "serve" {
 			return display.Bad
 		}

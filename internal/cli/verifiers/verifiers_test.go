@@ -156,7 +156,7 @@ func TestVerifiers_HasOutputsForPrograms(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 9 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
-	if b := rows[1]; b.Observed["support/production"] != "48100" || b.OnStale != "deny" || b.MaxStaleness != "2m0s" || b.State != current || b.Namespace != "dgbot-system" {
+	if b := rows[1]; b.Observed["support/production"] != "48100" || b.OnStale != "deny" || b.MaxStaleness != "2m0s" || b.State != registration.Current || b.Namespace != "dgbot-system" {
 		t.Errorf("%+v", b)
 	}
 	if out, _, _ := callVerifiers(t, "-o", "json", "-n", "empty", "--server="+address); strings.TrimSpace(out) != "[]" {
