@@ -34,9 +34,7 @@ type boundary struct {
 }
 
 var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBoundaries(), map[string]boundary{
-	"api/v1alpha1": {
-		may: []string{"k8s.io/apimachinery"},
-	},
+	"api/v1alpha1": {may: []string{"k8s.io/apimachinery"}},
 	"internal/apikey": {
 		mustNot: []string{"log", "net", "os"},
 		noClock: true,
@@ -167,16 +165,17 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/kubernetes/scheme", "k8s.io/utils/clock",
 		},
 	},
-	"cmd/kubectl-dgbot": {
-		may: []string{module + "/internal/cli", "k8s.io/cli-runtime", "k8s.io/client-go"},
-	},
+	"cmd/kubectl-dgbot": {may: []string{module + "/internal/cli", "k8s.io/cli-runtime", "k8s.io/client-go"}},
 	"cmd/manager": {
 		may: []string{
 			module + "/controllers", module + "/internal/listening", module + "/internal/program", "sigs.k8s.io/controller-runtime",
 		},
 	},
 	"cmd/verifier": {
-		may: []string{module + "/internal/connlimit", module + "/internal/program", module + "/internal/verify", "sigs.k8s.io/controller-runtime"},
+		may: []string{
+			module + "/internal/connlimit", module + "/internal/program", module + "/internal/registration", module + "/internal/verify",
+			"sigs.k8s.io/controller-runtime",
+		},
 	},
 	// To be copied into a user's own API. Of this module it needs the rule of scopes alone.
 	"hack/protectedapi": {may: []string{module + "/api/v1alpha1"}},

@@ -6,6 +6,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"dgbot.io/key-operator/internal/connlimit"
 	"dgbot.io/key-operator/internal/program"
+	"dgbot.io/key-operator/internal/registration"
 	"dgbot.io/key-operator/internal/verify"
 )
 
@@ -111,15 +113,15 @@ type onStale struct{ serve *bool }
 
 func (o onStale) String() string {
 	if o.serve != nil && *o.serve {
-		return "serve"
+		return registration.OnStaleServe
 	}
 	return ""
 }
 
 func (o onStale) Set(value string) error {
-	if value != "deny" && value != "serve" {
-		return errors.New("want deny or serve")
+	if value != registration.OnStaleDeny && value != registration.OnStaleServe {
+		return fmt.Errorf("want %s or %s", registration.OnStaleDeny, registration.OnStaleServe)
 	}
-	*o.serve = value == "serve"
+	*o.serve = value == registration.OnStaleServe
 	return nil
 }

@@ -30,9 +30,11 @@ const (
 	// longestStaleness is the largest max-staleness to which GoneAfter and Retention can be added.
 	longestStaleness = time.Duration(math.MaxInt64) - GoneAfter - Retention
 
-	deny  = "deny"
-	serve = "serve"
-	all   = "*"
+	// OnStaleDeny and OnStaleServe are the values of --on-stale, and of the annotation that states it.
+	OnStaleDeny  = "deny"
+	OnStaleServe = "serve"
+
+	all = "*"
 )
 
 // Watch is what one watch of a verifier covers.
@@ -68,7 +70,7 @@ type Registration struct {
 // Of returns what a Lease says. What it lacks, or what cannot be read, counts as the least favorable value: nothing observed, an endless
 // max-staleness, and answers at any age.
 func Of(lease *coordinationv1.Lease) Registration {
-	r := Registration{RegisteredBy: lease.Annotations[v1alpha1.RegisteredByAnnotation], Serves: lease.Annotations[v1alpha1.OnStaleAnnotation] != deny}
+	r := Registration{RegisteredBy: lease.Annotations[v1alpha1.RegisteredByAnnotation], Serves: lease.Annotations[v1alpha1.OnStaleAnnotation] != OnStaleDeny}
 	_, r.Stopped = lease.Annotations[v1alpha1.StoppedAnnotation]
 	staleness, err := time.ParseDuration(lease.Annotations[v1alpha1.MaxStalenessAnnotation])
 	if err != nil || staleness <= 0 || staleness > longestStaleness {
@@ -138,14 +140,18 @@ func parseObserved(text string) map[Watch]string {
 	return observed
 }
 
+// OnStale returns OnStaleServe if the verifier answers however old its records are, and OnStaleDeny if not.
+func (r *Registration) OnStale() string {
+	if r.Serves {
+		return OnStaleServe
+	}
+	return OnStaleDeny
+}
+
 // Annotate sets what the registration says in a Lease.
 func (r *Registration) Annotate(lease *coordinationv1.Lease, stoppedAt time.Time) {
-	onStale := deny
-	if r.Serves {
-		onStale = serve
-	}
 	annotations := map[string]string{
-		v1alpha1.MaxStalenessAnnotation: r.MaxStaleness.String(), v1alpha1.OnStaleAnnotation: onStale, v1alpha1.RegisteredByAnnotation: r.RegisteredBy,
+		v1alpha1.MaxStalenessAnnotation: r.MaxStaleness.String(), v1alpha1.OnStaleAnnotation: r.OnStale(), v1alpha1.RegisteredByAnnotation: r.RegisteredBy,
 	}
 	if len(r.Observed) > 0 {
 		var parts []string

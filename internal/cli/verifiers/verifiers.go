@@ -132,7 +132,7 @@ func rowsOf(leases []coordinationv1.Lease, now time.Time) []verifier {
 func rowOf(lease *coordinationv1.Lease, now time.Time) verifier {
 	r := registration.Of(lease)
 	v := verifier{
-		Namespace: lease.Namespace, Name: lease.Name, Observed: map[string]string{}, OnStale: "deny", RegisteredBy: r.RegisteredBy,
+		Namespace: lease.Namespace, Name: lease.Name, Observed: map[string]string{}, OnStale: r.OnStale(), RegisteredBy: r.RegisteredBy,
 		CreatedAt: lease.CreationTimestamp, RenewedAt: lease.CreationTimestamp,
 	}
 	if renewed := lease.Spec.RenewTime; renewed != nil {
@@ -140,9 +140,6 @@ func rowOf(lease *coordinationv1.Lease, now time.Time) verifier {
 	}
 	if r.MaxStaleness > 0 {
 		v.MaxStaleness = r.MaxStaleness.String()
-	}
-	if r.Serves {
-		v.OnStale = "serve"
 	}
 	for watch, version := range r.Observed {
 		v.Observed[watch.String()] = version
@@ -199,7 +196,7 @@ func (v *verifier) versions() string {
 }
 
 func (v *verifier) onStale() string {
-	if v.OnStale == "deny" {
+	if v.OnStale == registration.OnStaleDeny {
 		return "deny after " + v.MaxStaleness
 	}
 	return v.OnStale
@@ -211,7 +208,7 @@ func toneOf(v *verifier) display.Tone {
 	case registration.Current:
 		return display.Good
 	case registration.Silent:
-		if v.OnStale == "serve" {
+		if v.OnStale == registration.OnStaleServe {
 			return display.Bad
 		}
 		return display.Warning
