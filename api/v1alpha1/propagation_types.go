@@ -6,6 +6,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// MaxPendingVerifiers is the largest number of names in status.propagation.pending.
+const MaxPendingVerifiers = 8
+
 // Propagation is how far registered verifiers have followed the last withdrawal of a key. A withdrawal is a write by which a
 // valid revision became Revoked or Disabled, or got a notAfter that is not in the future.
 type Propagation struct {

@@ -48,6 +48,17 @@ func TestSecretEntries_AreTheOnesThatTheCRDReserves(t *testing.T) {
 	}
 }
 
+// TestPropagation_NamesAsManyVerifiersAsTheCRDTakes: with more names, the API server would reject every status of the key.
+func TestPropagation_NamesAsManyVerifiersAsTheCRDTakes(t *testing.T) {
+	pending := schemaOf(t, "dgbotapikeys", "status", "propagation", "pending")
+	if got := pending.number("maxItems"); got != v1alpha1.MaxPendingVerifiers {
+		t.Errorf("maxItems %d, want %d", got, v1alpha1.MaxPendingVerifiers)
+	}
+	if !strings.Contains(pending.text("description"), fmt.Sprintf("first %d", v1alpha1.MaxPendingVerifiers)) {
+		t.Errorf("the description does not name the number: %s", pending.text("description"))
+	}
+}
+
 // TestSecretEntries_OfChatbotsAreDocumented: no field of a DGbotChatbot names an entry of its Secret, so there is no rule.
 // The field's description is the list that users read.
 func TestSecretEntries_OfChatbotsAreDocumented(t *testing.T) {

@@ -16,9 +16,6 @@ import (
 	"dgbot.io/key-operator/internal/registration"
 )
 
-// mostPending is the largest number of names in status.propagation.pending.
-const mostPending = 8
-
 // PropagationPending returns the condition of a withdrawal that is not proven; nil for none.
 func PropagationPending(key *v1alpha1.DGbotAPIKey) *metav1.Condition {
 	return apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.PropagationPendingCondition)
@@ -58,7 +55,7 @@ func Outlook(p *v1alpha1.Propagation) string {
 	switch {
 	case len(p.Pending) == 0:
 		return "the registered verifiers have followed; waiting for the operator"
-	case len(p.Pending) >= mostPending && int(p.Verifiers) > mostPending:
+	case len(p.Pending) >= v1alpha1.MaxPendingVerifiers && int(p.Verifiers) > v1alpha1.MaxPendingVerifiers:
 		number = "at least " + number
 	}
 	text := fmt.Sprintf("%s may still accept it: %s", number, strings.Join(p.Pending, ", "))

@@ -26,8 +26,6 @@ import (
 )
 
 const (
-	// maxNamed bounds status.propagation.pending.
-	maxNamed = 8
 	// RewriteInterval is the least time between two reports of who is pending, for one withdrawal.
 	RewriteInterval = time.Minute
 	// AtOnce is how far ahead the end of a revision may be that is withdrawn by it. A revision that serves a request counts as issued in the second
@@ -190,7 +188,7 @@ func names(pending []*Verifier) []string {
 		all = append(all, v.Name)
 	}
 	slices.Sort(all)
-	return all[:min(len(all), maxNamed)]
+	return all[:min(len(all), v1alpha1.MaxPendingVerifiers)]
 }
 
 // boundOf returns by when all pending verifiers count as gone; nil if one of them renews, or never does.
@@ -223,7 +221,7 @@ func Condition(p *v1alpha1.Propagation, view *View) (reason, message string) {
 		return v1alpha1.VerifiersBehindReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator has just started, and waits some seconds for verifiers whose Lease was lost before"
 	}
 	who := "Verifiers that may still accept what was withdrawn: " + strings.Join(p.Pending, ", ")
-	if len(p.Pending) == maxNamed {
+	if len(p.Pending) == v1alpha1.MaxPendingVerifiers {
 		who += " and perhaps more"
 	}
 	serving := slices.ContainsFunc(view.Verifiers, func(v Verifier) bool { return v.IsSilent && v.Serves && slices.Contains(p.Pending, v.Name) })
