@@ -185,7 +185,6 @@ func TestWait_SaysWhatIsProven(t *testing.T) {
 		"one verifier":         {nil, []stage{with(confirmed(1, 0))}, "rejected by the only registered verifier, 0 ms after it was written"},
 		"a clock that jumped":  {nil, []stage{with(confirmed(2, -time.Hour))}, "by all 2 registered verifiers, 0 ms after it was written"},
 		"after half a minute":  {nil, []stage{with(confirmed(2, 32104*time.Millisecond))}, "by all 2 registered verifiers, 32.1s after it was written"},
-		"all gone":             {nil, []stage{with(confirmed(0, 40*time.Second))}, "web: rejected by all registered verifiers, each of which has stopped or is gone, 40s after it was written"},
 		"verifiers that start": {nil, []stage{with(propagation(0)), with(propagation(1, "a")), with(confirmed(1, time.Second))}, "by the only registered verifier, 1000 ms after it was written"},
 		"disabled before":      {disabled, []stage{with(nil)}, "web: no revision was valid any more, so there is nothing to prove"},
 		"never issued": {func(k *v1alpha1.DGbotAPIKey) { k.Status.Current, k.Status.Conditions = nil, nil }, []stage{with(nil)},

@@ -40,10 +40,7 @@ func Confirmation(p *v1alpha1.Propagation) string {
 	if took >= 10*time.Second {
 		after = took.Round(100*time.Millisecond).String() + " after it was written"
 	}
-	switch p.Verifiers {
-	case 0:
-		return "rejected by all registered verifiers, each of which has stopped or is gone, " + after
-	case 1:
+	if p.Verifiers == 1 {
 		return "rejected by the only registered verifier, " + after
 	}
 	return fmt.Sprintf("rejected by all %d registered verifiers, %s", p.Verifiers, after)
