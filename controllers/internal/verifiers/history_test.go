@@ -29,8 +29,8 @@ func TestRegistry_ReportsOfAnotherHistoryConfirmNothing(t *testing.T) {
 	w.renew("b", nil)
 	w.expectWoken("it has followed another history")
 	for _, v := range w.View(t.Context(), "support", "production").Verifiers {
-		if said := v.Reports[len(v.Reports)-1]; v.Name != "b" && registration.Reaches(said.Version, w.record) {
-			t.Errorf("%s counts as one that has reached %s", v.Name, said.Version)
+		if last := v.Reports[len(v.Reports)-1]; v.Name != "b" && registration.Reaches(last.Version, w.record) {
+			t.Errorf("%s counts as one that has reached %s", v.Name, last.Version)
 		}
 	}
 	w.renew("cut off", func(r *registration.Registration) { r.Serves, r.Stopped, r.Observed = true, true, nil })

@@ -25,8 +25,8 @@ func TestRegistry_KeepsFewReportsOfManyWatches(t *testing.T) {
 		w.renew("b", nil)
 	}
 	watches := 0
-	for _, said := range w.known["a"].reports {
-		watches += len(said.observed)
+	for _, reported := range w.known["a"].reports {
+		watches += len(reported.observed)
 	}
 	if watches > 20000 {
 		t.Errorf("%d versions are kept of a Lease with 10,000 watches", watches)

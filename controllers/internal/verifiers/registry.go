@@ -57,11 +57,11 @@ type Registry struct {
 	known   map[string]*verifier
 	// newest is the highest resourceVersion of records that certainly exists.
 	newest string
-	// doubted is set while a verifier reports a higher one. askedAt is when the API server was asked for it, by Silence, and patience for how long
+	// doubted is set while a verifier reports a higher one. askedAt is when the API server was asked for it, by Silence, and askDelay for how long
 	// it is not asked again.
 	doubted  bool
 	askedAt  time.Time
-	patience time.Duration
+	askDelay time.Duration
 	// listedAt is when the Leases were last listed live, by Silence.
 	listedAt time.Time
 	// changes counts what could confirm a withdrawal.
@@ -76,16 +76,16 @@ type verifier struct {
 	leaseVersion string
 	registration.Registration
 	reports []report
-	// heard is when its last renewal was seen, by Registry.Silence, and heardAt the same by Registry.Clock.
-	heard   time.Time
-	heardAt time.Time
+	// seenMonotonic is when its last renewal was seen, by Registry.Silence, and seenAt the same by Registry.Clock.
+	seenMonotonic time.Time
+	seenAt        time.Time
 	// isDeleted is set once another client has deleted the Lease. The process may still answer.
 	isDeleted bool
 	presence  propagation.Presence
 	since     time.Time
 }
 
-// report is what a verifier said in a renewal.
+// report is what a verifier stated in a renewal.
 type report struct {
 	observed map[registration.Watch]string
 	renewed  time.Time
@@ -111,7 +111,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 		if r.known == nil {
 			r.known = map[string]*verifier{}
 		}
-		v = &verifier{name: lease.Name, heard: r.Silence.Now(), heardAt: now}
+		v = &verifier{name: lease.Name, seenMonotonic: r.Silence.Now(), seenAt: now}
 		r.known[lease.Name] = v
 	}
 	if len(v.reports) > 0 && registration.Reaches(v.leaseVersion, lease.ResourceVersion) {
@@ -122,19 +122,19 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 	if lease.Spec.RenewTime != nil {
 		renewed = lease.Spec.RenewTime.Time
 	}
-	said := registration.Of(lease)
+	stated := registration.Of(lease)
 	if len(v.reports) > 0 && !renewed.Equal(v.last().renewed) {
-		v.heard, v.heardAt = r.Silence.Now(), now
+		v.seenMonotonic, v.seenAt = r.Silence.Now(), now
 		if v.presence == propagation.Gone {
 			v.presence = propagation.Present
 		}
 	}
-	v.Registration, v.isDeleted = said, false
-	if said.Stopped && v.presence != propagation.Stopped {
+	v.Registration, v.isDeleted = stated, false
+	if stated.Stopped && v.presence != propagation.Stopped {
 		v.presence, v.since = propagation.Stopped, now
 	}
-	r.doubt(v, said.Observed)
-	v.reports = append(v.reports, report{said.Observed, renewed, now})
+	r.doubt(v, stated.Observed)
+	v.reports = append(v.reports, report{stated.Observed, renewed, now})
 	v.forgetReports()
 	r.changes++
 }
@@ -147,7 +147,7 @@ func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
 			continue
 		}
 		if r.doubted = true; len(v.reports) == 0 || v.last().observed[watch] != version {
-			r.patience = 0
+			r.askDelay = 0
 		}
 	}
 }
@@ -264,20 +264,20 @@ func (r *Registry) inScope(s scope) []propagation.Verifier {
 func (r *Registry) describe(v *verifier, s scope) propagation.Verifier {
 	described := propagation.Verifier{Name: v.name, Presence: v.presence, PresenceFrom: v.since, Serves: v.Serves}
 	for i := range v.reports {
-		said := &v.reports[i]
-		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(said, s), Renewed: said.renewed, SeenAt: said.seenAt})
+		reported := &v.reports[i]
+		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(reported, s), Renewed: reported.renewed, SeenAt: reported.seenAt})
 	}
 	state := r.stateOf(v)
 	described.IsSilent = state == registration.Silent || state == registration.Gone
 	if longest, ends := v.LongestSilence(); ends {
-		described.BoundAt = v.heardAt.Add(longest)
+		described.BoundAt = v.seenAt.Add(longest)
 	}
 	return described
 }
 
 // stateOf returns the state of a verifier. One that is Gone by its silence alone is not Gone for proofs before a live list has shown no renewal.
 func (r *Registry) stateOf(v *verifier) registration.State {
-	state := v.State(r.Silence.Since(v.heard))
+	state := v.State(r.Silence.Since(v.seenMonotonic))
 	switch {
 	case v.presence == propagation.Stopped:
 		return registration.Stopped
@@ -360,8 +360,8 @@ func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 
 // believed returns the version of a scope that a report has; empty if that version is not known to exist. The verifier may have followed another
 // history, before etcd was restored.
-func (r *Registry) believed(said *report, s scope) string {
-	of := registration.Registration{Observed: said.observed}
+func (r *Registry) believed(reported *report, s scope) string {
+	of := registration.Registration{Observed: reported.observed}
 	if version := of.ObservedOf(s.namespace, s.environment); registration.Reaches(r.newest, version) {
 		return version
 	}

@@ -70,14 +70,14 @@ func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.List
 
 // renew writes the Lease of a verifier, and hands it to the registry unless the watch is frozen.
 func (w *world) renew(name string, change func(*registration.Registration), frozen ...bool) *coordinationv1.Lease {
-	said := registration.Registration{MaxStaleness: 2 * time.Minute, RegisteredBy: "system:admin", Observed: map[registration.Watch]string{{}: w.record}}
+	stated := registration.Registration{MaxStaleness: 2 * time.Minute, RegisteredBy: "system:admin", Observed: map[registration.Watch]string{{}: w.record}}
 	if change != nil {
-		change(&said)
+		change(&stated)
 	}
 	w.version++
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "dgbot-system", ResourceVersion: strconv.Itoa(w.version)}}
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now()}
-	said.Annotate(lease, w.clock.Now())
+	stated.Annotate(lease, w.clock.Now())
 	w.leases[name] = lease
 	if len(frozen) == 0 {
 		w.Observe(lease)

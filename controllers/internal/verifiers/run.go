@@ -202,7 +202,7 @@ func (r *Registry) checkVersions(ctx context.Context) {
 		}
 	}
 	if !r.doubted {
-		r.patience = 0
+		r.askDelay = 0
 	}
 	r.confirmAll()
 }
@@ -211,9 +211,9 @@ func (r *Registry) checkVersions(ctx context.Context) {
 func (r *Registry) asksForVersion() bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if !r.doubted || len(r.waiting.items) == 0 || r.patience > 0 && r.Silence.Since(r.askedAt) < r.patience {
+	if !r.doubted || len(r.waiting.items) == 0 || r.askDelay > 0 && r.Silence.Since(r.askedAt) < r.askDelay {
 		return false
 	}
-	r.askedAt, r.patience = r.Silence.Now(), min(max(2*r.patience, doubtInterval), listInterval)
+	r.askedAt, r.askDelay = r.Silence.Now(), min(max(2*r.askDelay, doubtInterval), listInterval)
 	return true
 }

@@ -27,18 +27,18 @@ import (
 	"dgbot.io/key-operator/internal/lifecycle/steps"
 )
 
-// foresight is what would happen to a key.
-type foresight struct {
+// forecast is what would happen to a key.
+type forecast struct {
 	Namespace string      `json:"namespace"`
 	Name      string      `json:"name"`
-	Happens   []happening `json:"happens"`
+	Effects   []effect    `json:"happens"`
 	Notes     []string    `json:"notes,omitempty"`
 	now       time.Time   // by the API server's clock
 	at        metav1.Time // of the request
 }
 
-// happening is one thing that would happen.
-type happening struct {
+// effect is one effect of a request.
+type effect struct {
 	At       metav1.Time    `json:"at"`
 	Revision int64          `json:"revision,omitempty"`
 	Cause    v1alpha1.Cause `json:"cause,omitempty"`
@@ -47,13 +47,13 @@ type happening struct {
 
 // preview shows what a request would do, by the operator's own policy.
 func (a *requestCall) preview(ctx context.Context, c *cluster.Client, keys []v1alpha1.DGbotAPIKey, now time.Time) error {
-	all := make([]foresight, 0, len(keys))
+	all := make([]forecast, 0, len(keys))
 	err := target.Each(a.Session, keys, func(key *v1alpha1.DGbotAPIKey) error {
 		seen, notes, err := observe(ctx, c, key)
 		if err != nil {
 			return err
 		}
-		f, err := foresee(seen, a.annotation, requestTime(key, now), now)
+		f, err := simulate(seen, a.annotation, requestTime(key, now), now)
 		if err != nil {
 			return err
 		}
@@ -75,10 +75,10 @@ func (a *requestCall) preview(ctx context.Context, c *cluster.Client, keys []v1a
 	return nil
 }
 
-func (a *requestCall) show(f *foresight) error {
+func (a *requestCall) show(f *forecast) error {
 	_ = display.Writef(a.Streams.Out, "%s: nothing is changed; '%s' would do this:\n", f.Name, a.use)
 	table := tabwriter.NewWriter(a.Streams.Out, 0, 0, 2, ' ', 0)
-	for _, h := range f.Happens {
+	for _, h := range f.Effects {
 		when := h.At.UTC().Format(time.RFC3339) + " (" + display.TimeText(&h.At, f.now) + ")"
 		if !h.At.After(f.now.Add(instant.ClockTolerance)) {
 			when = "at once"
@@ -135,9 +135,9 @@ func locationOf(name string) *time.Location {
 	return location
 }
 
-// foresee lets the policy go on from what was observed, with a request as an annotation of the key.
-func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now time.Time) (*foresight, error) {
-	f := &foresight{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Happens: []happening{}, now: now, at: at}
+// simulate returns what the policy does from an observation on, with a request as an annotation of the key.
+func simulate(seen lifecycle.Observation, annotation string, at metav1.Time, now time.Time) (*forecast, error) {
+	f := &forecast{Namespace: seen.Key.Namespace, Name: seen.Key.Name, Effects: []effect{}, now: now, at: at}
 	sim := lifecycle.Simulation{Observation: seen, Now: now}
 	sim.Key, sim.Records = seen.Key.DeepCopy(), nil
 	for i := range seen.Records {
@@ -152,10 +152,10 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 		return nil, err
 	}
 	for _, step := range steps {
-		f.take(step, &sim)
+		f.addStep(step, &sim)
 	}
-	f.ends(seen.Records, sim.Records)
-	f.heed(seen.Key)
+	f.addExpirations(seen.Records, sim.Records)
+	f.noteStalled(seen.Key)
 	if stalled := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.StalledCondition); stalled != nil {
 		f.Notes = append(f.Notes, stalled.Reason+": "+stalled.Message)
 	} else if ready := apimeta.FindStatusCondition(sim.Key.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && ready.Status != metav1.ConditionTrue {
@@ -167,16 +167,16 @@ func foresee(seen lifecycle.Observation, annotation string, at metav1.Time, now 
 	if effective.RetireOf(&seen.Key.Spec) == v1alpha1.RetireWhenUnused {
 		f.Notes = append(f.Notes, "with retire: WhenUnused earlier revisions end sooner, once they have been unused for the quietPeriod")
 	}
-	slices.SortStableFunc(f.Happens, func(a, b happening) int { return a.At.Compare(b.At.Time) })
+	slices.SortStableFunc(f.Effects, func(a, b effect) int { return a.At.Compare(b.At.Time) })
 	return f, nil
 }
 
-func (f *foresight) add(at metav1.Time, revision int64, cause v1alpha1.Cause, format string, arguments ...any) {
-	f.Happens = append(f.Happens, happening{At: at, Revision: revision, Cause: cause, What: fmt.Sprintf(format, arguments...)})
+func (f *forecast) add(at metav1.Time, revision int64, cause v1alpha1.Cause, format string, arguments ...any) {
+	f.Effects = append(f.Effects, effect{At: at, Revision: revision, Cause: cause, What: fmt.Sprintf(format, arguments...)})
 }
 
-// take adds what a step does that people care for.
-func (f *foresight) take(step steps.Step, sim *lifecycle.Simulation) {
+// addStep adds the effect of a step on clients; other steps have none.
+func (f *forecast) addStep(step steps.Step, sim *lifecycle.Simulation) {
 	switch step := step.(type) {
 	case steps.IssueRevision:
 		f.add(f.at, step.Revision, step.Cause, "revision %d is issued (%s), and its key put into Secret %q", step.Revision, step.Cause, lifecycle.SecretName(sim.Key))
@@ -198,8 +198,8 @@ func (f *foresight) take(step steps.Step, sim *lifecycle.Simulation) {
 	}
 }
 
-// ends adds when revisions stop verifying: those that do so anyhow, and those that had no such end before.
-func (f *foresight) ends(before, after []v1alpha1.DGbotAPIKeyRecord) {
+// addExpirations adds when revisions stop verifying, with or without the request.
+func (f *forecast) addExpirations(before, after []v1alpha1.DGbotAPIKeyRecord) {
 	had := map[string]*metav1.Time{}
 	for i := range before {
 		had[before[i].Name] = before[i].Spec.NotAfter
@@ -213,8 +213,8 @@ func (f *foresight) ends(before, after []v1alpha1.DGbotAPIKeyRecord) {
 	}
 }
 
-// heed notes what keeps the key from being issued at present, and that the policy in memory cannot know.
-func (f *foresight) heed(key *v1alpha1.DGbotAPIKey) {
+// noteStalled notes why the operator issues no revision at present: the simulation does not know it.
+func (f *forecast) noteStalled(key *v1alpha1.DGbotAPIKey) {
 	stalled := apimeta.FindStatusCondition(key.Status.Conditions, v1alpha1.StalledCondition)
 	if stalled == nil || status.Withheld(key) != "" {
 		return

@@ -57,12 +57,12 @@ func TestForesee_ShowsWhatARequestDoes(t *testing.T) {
 		},
 	} {
 		seen := issued(t, tc.change)
-		f, err := foresee(seen, tc.annotation, *clitest.At(0), clitest.Now)
+		f, err := simulate(seen, tc.annotation, *clitest.At(0), clitest.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, h := range f.Happens {
+		for _, h := range f.Effects {
 			// A revision counts as issued in the second after the request.
 			got = append(got, h.At.Sub(clitest.Now).Round(time.Minute).String()+": "+h.What)
 		}
@@ -88,11 +88,11 @@ func TestForesee_LeavesOutEndedRevisionsAndNotesObstacles(t *testing.T) {
 	old := seen.Records[0].DeepCopy()
 	old.Name, old.UID, old.Spec.Revision, old.Spec.Hash, old.Spec.NotAfter = "old", "old", 0, "sha256:old", clitest.At(-24*time.Hour)
 	seen.Records = append(seen.Records, *old)
-	f, err := foresee(seen, v1alpha1.RotateRequestedAtAnnotation, *clitest.At(0), clitest.Now)
+	f, err := simulate(seen, v1alpha1.RotateRequestedAtAnnotation, *clitest.At(0), clitest.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range f.Happens {
+	for _, h := range f.Effects {
 		if h.Revision == 0 {
 			t.Errorf("%+v", h)
 		}

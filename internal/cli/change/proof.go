@@ -38,23 +38,23 @@ type result struct {
 	Propagation *v1alpha1.Propagation `json:"propagation,omitempty"`
 }
 
-// printResults prints the results of all keys that were asked for something.
+// printResults prints the results of all keys with a request.
 func (f *follower) printResults(keys []v1alpha1.DGbotAPIKey, output string) error {
 	all := []result{}
 	for i := range keys {
-		w := f.wishes[keys[i].UID]
-		if w == nil {
+		r := f.requests[keys[i].UID]
+		if r == nil {
 			continue
 		}
-		w.result.Namespace, w.result.Name = keys[i].Namespace, keys[i].Name
+		r.result.Namespace, r.result.Name = keys[i].Namespace, keys[i].Name
 		switch {
-		case w.result.Result != "":
-		case w.isHandled:
-			w.result.Result = notProven
+		case r.result.Result != "":
+		case r.isHandled:
+			r.result.Result = notProven
 		default:
-			w.result.Result = notHandled
+			r.result.Result = notHandled
 		}
-		all = append(all, w.result)
+		all = append(all, r.result)
 	}
 	return display.PrintValue(f.Streams.Out, output, all)
 }
@@ -62,42 +62,42 @@ func (f *follower) printResults(keys []v1alpha1.DGbotAPIKey, output string) erro
 // followProof reports whether the wait for the proof is over for a key whose request is handled, and prints its outcome. The operator writes the
 // withdrawal together with the sign that it handled the request, so a status without one has nothing to wait for.
 func (f *follower) followProof(ctx context.Context, now *v1alpha1.DGbotAPIKey) bool {
-	w, p := f.wishes[now.UID], now.Status.Propagation
-	isOwn := p != nil && (f.isOwn(p, w) || p.Version != w.version)
+	r, p := f.requests[now.UID], now.Status.Propagation
+	isOwn := p != nil && (f.isOwn(p, r) || p.Version != r.version)
 	switch {
-	case p == nil && !w.mayBeValid:
-		w.result.Result = nothingToProve
-		f.tell(now, ": ", "no revision was valid any more, so there is nothing to prove")
+	case p == nil && !r.mayBeValid:
+		r.result.Result = nothingToProve
+		f.printOutcome(now, ": ", "no revision was valid any more, so there is nothing to prove")
 		return true
-	case p == nil, w.mayBeValid && !isOwn:
+	case p == nil, r.mayBeValid && !isOwn:
 		f.fail(now, exit.No("nothing is proven: the operator handled the request, and status.propagation does not have it; "+
 			"a user may have enabled the key again, or the operator is older than this plugin"))
 		return true
 	case p.ConfirmedAt != nil:
-		w.result.Result = proven
+		r.result.Result = proven
 		what := f.withdrawn
 		if !isOwn {
 			what = "no revision was valid any more; the withdrawal before was "
 		}
-		f.tell(now, ": ", what+status.Confirmation(p))
+		f.printOutcome(now, ": ", what+status.Confirmation(p))
 		return true
 	}
 	if status.IsUnprovable(now) {
 		return f.giveUpIfUnprovable(now)
 	}
-	w.unknownSince = time.Time{}
+	r.unknownSince = time.Time{}
 	f.showPending(ctx, now)
 	return false
 }
 
 // giveUpIfUnprovable reports whether no verifier has become known for so long that the wait is over.
 func (f *follower) giveUpIfUnprovable(now *v1alpha1.DGbotAPIKey) bool {
-	w := f.wishes[now.UID]
-	w.outlook = "no verifier is registered, as far as the operator knows"
-	if w.unknownSince.IsZero() {
-		w.unknownSince = f.Clock.Now()
+	r := f.requests[now.UID]
+	r.outlook = "no verifier is registered, as far as the operator knows"
+	if r.unknownSince.IsZero() {
+		r.unknownSince = f.Clock.Now()
 	}
-	if f.Clock.Now().Sub(w.unknownSince) < unknownPatience {
+	if f.Clock.Now().Sub(r.unknownSince) < unknownPatience {
 		return false
 	}
 	why := "no verifier is registered"
@@ -110,12 +110,12 @@ func (f *follower) giveUpIfUnprovable(now *v1alpha1.DGbotAPIKey) bool {
 
 // showPending shows which verifiers may still accept what was withdrawn: a line that changes on a terminal, and a line for each change elsewhere.
 func (f *follower) showPending(ctx context.Context, now *v1alpha1.DGbotAPIKey) {
-	w := f.wishes[now.UID]
+	r := f.requests[now.UID]
 	// What the other reasons say is in the outlook as well.
 	if pending := status.PropagationPending(now); pending != nil && pending.Reason != v1alpha1.VerifiersBehindReason {
-		if says := pending.Reason + ": " + pending.Message; says != w.said {
-			w.said = says
-			f.say("%s: %s\n", now.Name, says)
+		if reason := pending.Reason + ": " + pending.Message; reason != r.shownReason {
+			r.shownReason = reason
+			f.printProgress("%s: %s\n", now.Name, reason)
 		}
 	}
 	p := f.progress(ctx, now)
@@ -126,10 +126,10 @@ func (f *follower) showPending(ctx context.Context, now *v1alpha1.DGbotAPIKey) {
 			left = " (" + display.TimeText(&metav1.Time{Time: p.BoundAt.Time}, f.Clock.Now().Add(f.ahead)) + ")"
 		}
 		f.line.Show("%s: %s%s", now.Name, outlook, left)
-	} else if outlook != w.outlook {
-		f.say("%s: %s\n", now.Name, outlook)
+	} else if outlook != r.outlook {
+		f.printProgress("%s: %s\n", now.Name, outlook)
 	}
-	w.outlook = outlook
+	r.outlook = outlook
 }
 
 // progress returns the withdrawal of a key with the verifiers that are pending now, as far as the user may read their Leases. The operator rewrites

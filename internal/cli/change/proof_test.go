@@ -137,7 +137,7 @@ var withdrawals = map[string][]string{
 	"compromise": {"compromise", "web", "--yes"}, "revoke": {"revoke", "web", "--yes"}, "disable": {"disable", "web"},
 }
 
-func withdraw(t *testing.T, args []string, server string, more ...string) (out, said string, code int) {
+func withdraw(t *testing.T, args []string, server string, more ...string) (out, errOut string, code int) {
 	t.Helper()
 	return call(t, slices.Concat(args, []string{"--wait", "-n", "support", "--server=" + server}, more)...)
 }
@@ -152,7 +152,7 @@ func TestWait_WaitsForTheProof(t *testing.T) {
 			t.Parallel()
 			server := withdrawingServer(t, nil, with(propagation(3, "dgbot-verifier-b-0001", "dgbot-verifier-c-0001"), pendingFor(v1alpha1.VerifiersBehindReason, "two are behind")),
 				with(bound, pendingFor(v1alpha1.VerifiersBehindReason, "one is silent")), with(confirmed(3, 41*time.Millisecond+700*time.Microsecond)))
-			out, said, code := withdraw(t, args, server)
+			out, errOut, code := withdraw(t, args, server)
 			if code != 0 || !strings.HasSuffix(out, " rejected by all 3 registered verifiers, 41 ms after it was written\n") {
 				t.Errorf("exit code %d: %s", code, out)
 			}
@@ -160,8 +160,8 @@ func TestWait_WaitsForTheProof(t *testing.T) {
 				"web: 2 of 3 registered verifiers may still accept it: dgbot-verifier-b-0001, dgbot-verifier-c-0001\n",
 				"web: 1 of 3 registered verifiers may still accept it: dgbot-verifier-c-0001; if they stay silent, they count as gone at 2026-11-27T10:00:33Z\n",
 			} {
-				if strings.Count(said, want) != 1 {
-					t.Errorf("want once %q: %s", want, said)
+				if strings.Count(errOut, want) != 1 {
+					t.Errorf("want once %q: %s", want, errOut)
 				}
 			}
 		})
@@ -195,9 +195,9 @@ func TestWait_SaysWhatIsProven(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, said, code := withdraw(t, withdrawals["revoke"], withdrawingServer(t, tc.before, tc.stages...))
+			out, errOut, code := withdraw(t, withdrawals["revoke"], withdrawingServer(t, tc.before, tc.stages...))
 			if code != 0 || !strings.Contains(out, tc.want) {
-				t.Errorf("exit code %d, %s%s", code, out, said)
+				t.Errorf("exit code %d, %s%s", code, out, errOut)
 			}
 		})
 	}
@@ -220,9 +220,9 @@ func TestWait_ProvesNothing(t *testing.T) {
 		for _, verb := range []string{"compromise", "disable"} {
 			t.Run(name+" "+verb, func(t *testing.T) {
 				t.Parallel()
-				out, said, code := withdraw(t, withdrawals[verb], withdrawingServer(t, tc.before, tc.stage))
-				if code != exit.CodeNo || !strings.Contains(said, tc.want) || strings.Contains(out, "rejected by") {
-					t.Errorf("exit code %d, %s%s", code, out, said)
+				out, errOut, code := withdraw(t, withdrawals[verb], withdrawingServer(t, tc.before, tc.stage))
+				if code != exit.CodeNo || !strings.Contains(errOut, tc.want) || strings.Contains(out, "rejected by") {
+					t.Errorf("exit code %d, %s%s", code, out, errOut)
 				}
 			})
 		}
@@ -235,8 +235,8 @@ func TestWait_NamesWhatIsPendingAtTheDeadline(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			server := withdrawingServer(t, nil, with(propagation(9, "a", "b", "c", "d", "e", "f", "g", "h"), pendingFor(v1alpha1.VerifierServesStaleReason, "a serves")))
-			_, said, code := withdraw(t, args, server, "--timeout=700ms")
-			clitest.NoInnards(t, verb, said, "error: web: not proven in time: after 700ms, at least 8 of 9 registered verifiers may still accept it: a, b, c, d, e, f, g, h; ",
+			_, errOut, code := withdraw(t, args, server, "--timeout=700ms")
+			clitest.NoInnards(t, verb, errOut, "error: web: not proven in time: after 700ms, at least 8 of 9 registered verifiers may still accept it: a, b, c, d, e, f, g, h; ",
 				"web: VerifierServesStale: a serves\n", "kubectl dgbot describe web -n support")
 			if code != exit.CodeFailed {
 				t.Errorf("exit code %d", code)
@@ -284,9 +284,9 @@ func TestWait_ReadsTheLeasesOncePerPoll(t *testing.T) {
 		_ = json.NewEncoder(answer).Encode(object)
 	}))
 	t.Cleanup(server.Close)
-	_, said, code := withdraw(t, []string{"disable", "web", "crm"}, server.URL, "--timeout=1200ms", "--usage-namespace=keys")
-	if code != exit.CodeFailed || strings.Count(said, ": 1 of 2 registered verifiers may still accept it: a\n") != 2 {
-		t.Errorf("exit code %d, %s", code, said)
+	_, errOut, code := withdraw(t, []string{"disable", "web", "crm"}, server.URL, "--timeout=1200ms", "--usage-namespace=keys")
+	if code != exit.CodeFailed || strings.Count(errOut, ": 1 of 2 registered verifiers may still accept it: a\n") != 2 {
+		t.Errorf("exit code %d, %s", code, errOut)
 	}
 	if lists.Load() != polls.Load() {
 		t.Errorf("%d lists of Leases in %d polls", lists.Load(), polls.Load())
@@ -296,9 +296,9 @@ func TestWait_ReadsTheLeasesOncePerPoll(t *testing.T) {
 // TestWait_EndsWhereAnotherUserChangesTheState: the request will not be handled.
 func TestWait_EndsWhereAnotherUserChangesTheState(t *testing.T) {
 	enabled := func(k *v1alpha1.DGbotAPIKey) { k.Spec.State, k.Status.Conditions = v1alpha1.StateActive, nil }
-	_, said, code := withdraw(t, withdrawals["disable"], withdrawingServer(t, nil, enabled))
-	if code != exit.CodeNo || !strings.Contains(said, `spec.state has been set to "Active" meanwhile`) {
-		t.Errorf("exit code %d, %s", code, said)
+	_, errOut, code := withdraw(t, withdrawals["disable"], withdrawingServer(t, nil, enabled))
+	if code != exit.CodeNo || !strings.Contains(errOut, `spec.state has been set to "Active" meanwhile`) {
+		t.Errorf("exit code %d, %s", code, errOut)
 	}
 }
 
@@ -315,7 +315,7 @@ func TestWait_HasResultsForPrograms(t *testing.T) {
 		} {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				t.Parallel()
-				out, said, code := withdraw(t, args, withdrawingServer(t, nil, tc.stage), "-o", "json", "--timeout=700ms")
+				out, errOut, code := withdraw(t, args, withdrawingServer(t, nil, tc.stage), "-o", "json", "--timeout=700ms")
 				var results []result
 				if err := json.Unmarshal([]byte(out), &results); err != nil || len(results) != 1 {
 					t.Fatalf("%v: %s", err, out)
@@ -327,14 +327,14 @@ func TestWait_HasResultsForPrograms(t *testing.T) {
 				if isNew := got.Revision == 4 && got.KeyID == "7Hq2xV0aBcDA"; isNew != (verb == "compromise") {
 					t.Errorf("%+v", got)
 				}
-				if !strings.Contains(said, "dgbotapikey.keys.dgbot.io/web") {
-					t.Errorf("no lines: %s", said)
+				if !strings.Contains(errOut, "dgbotapikey.keys.dgbot.io/web") {
+					t.Errorf("no lines: %s", errOut)
 				}
 			})
 		}
 		for _, wrong := range [][]string{{"-o", "json"}, {"--wait", "-o", "table"}, {"--wait", "--timeout=0s"}} {
-			if _, said, code := call(t, slices.Concat(args, wrong, []string{"-n", "support"})...); code != exit.CodeUsage {
-				t.Errorf("%s %v: exit code %d, %s", verb, wrong, code, said)
+			if _, errOut, code := call(t, slices.Concat(args, wrong, []string{"-n", "support"})...); code != exit.CodeUsage {
+				t.Errorf("%s %v: exit code %d, %s", verb, wrong, code, errOut)
 			}
 		}
 	}

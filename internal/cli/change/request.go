@@ -30,10 +30,10 @@ type request struct {
 	final string
 	// TakesKey is true if a key on standard input may name the DGbotAPIKey.
 	takesKey bool
-	// always is true if the operator handles the request also for a disabled, revoked or expired key.
-	always bool
-	// asks is what the request is for, and done is printed once it is made.
-	asks, done string
+	// handlesWithheld is true if the operator handles the request also for a disabled, revoked or expired key.
+	handlesWithheld bool
+	// purpose is what the request is for, and done is printed once it is made.
+	purpose, done string
 	// withdraws is true if verifiers reject what was valid before, and withdrawn names that at the begin of a sentence.
 	withdraws bool
 	withdrawn string
@@ -47,7 +47,7 @@ func NewRotate(s *session.Session) *cobra.Command {
 		use: "rotate", short: "Issue a new revision; the previous one stays valid for the overlap",
 		long: `Requests a new revision with the annotation keys.dgbot.io/rotate-requested-at. It does not change spec, so nothing drifts from Git.
 The operator publishes the new key in the same Secret. The previous key stays valid for spec.rotation.overlap.`,
-		annotation: v1alpha1.RotateRequestedAtAnnotation, asks: "rotation", done: "rotation requested",
+		annotation: v1alpha1.RotateRequestedAtAnnotation, purpose: "rotation", done: "rotation requested",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RotateRequestedAt },
 	})
 }
@@ -55,7 +55,7 @@ The operator publishes the new key in the same Secret. The previous key stays va
 // NewCompromise returns the verb compromise.
 func NewCompromise(s *session.Session) *cobra.Command {
 	return newRequest(s, request{
-		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, always: true,
+		use: "compromise", short: "Issue a new revision, and revoke all others at once", takesKey: true, handlesWithheld: true,
 		long: `For a key that has leaked. It requests a new revision, and the revocation of all revisions that were issued until now, with the annotation
 keys.dgbot.io/revoke-issued-before. Clients fail until they read the Secret again. This cannot be undone.
 
@@ -66,7 +66,7 @@ in that of -n:
 
 ` + waitText,
 		final:      "all revisions that were issued until now are revoked for good, also those that clients still use",
-		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, asks: "revocation", done: "requested: revoke all revisions issued so far", withdraws: true, withdrawn: "revoked revisions ",
+		annotation: v1alpha1.RevokeIssuedBeforeAnnotation, purpose: "revocation", done: "requested: revoke all revisions issued so far", withdraws: true, withdrawn: "revoked revisions ",
 		handled: func(h *v1alpha1.HandledRequest) *metav1.Time { return h.RevokeIssuedBefore },
 	})
 }
@@ -75,7 +75,7 @@ in that of -n:
 type requestCall struct {
 	*session.Session
 	request
-	waiting
+	waitFlags
 	which  target.Selection
 	dryRun bool
 	output string
@@ -135,27 +135,27 @@ func (a *requestCall) run(ctx context.Context, names []string) error {
 	if a.dryRun {
 		return a.preview(ctx, cluster, keys, now)
 	}
-	f := a.follower(a.Session, cluster, a.asks)
-	f.always, f.withdraws, f.withdrawn = a.always, a.withdraws, a.withdrawn
-	f.handled = func(key *v1alpha1.DGbotAPIKey, w *wish) bool {
+	f := a.follower(a.Session, cluster, a.purpose)
+	f.handlesWithheld, f.withdraws, f.withdrawn = a.handlesWithheld, a.withdraws, a.withdrawn
+	f.handled = func(key *v1alpha1.DGbotAPIKey, r *keyRequest) bool {
 		done := key.Status.LastHandledRequest
-		return done != nil && a.handled(done) != nil && !a.handled(done).Before(&w.at)
+		return done != nil && a.handled(done) != nil && !a.handled(done).Before(&r.at)
 	}
-	f.isOwn = func(p *v1alpha1.Propagation, w *wish) bool {
-		return p.RevokeIssuedBefore != nil && !p.RevokeIssuedBefore.Before(&w.at)
+	f.isOwn = func(p *v1alpha1.Propagation, r *keyRequest) bool {
+		return p.RevokeIssuedBefore != nil && !p.RevokeIssuedBefore.Before(&r.at)
 	}
 	err = target.Each(a.Session, keys, func(key *v1alpha1.DGbotAPIKey) error {
-		if reason := status.Withheld(key); reason != "" && !a.always {
+		if reason := status.Withheld(key); reason != "" && !a.handlesWithheld {
 			// The operator would handle the request as soon as a user enables the key, perhaps long after it was made.
 			return fmt.Errorf("nothing was requested: %s", reason)
 		}
 		at := requestTime(key, now)
-		w := wishFor(key, at)
+		r := newKeyRequest(key, at)
 		warnJumped(a.Session, key, now)
 		if err := cluster.Patch(ctx, key, map[string]string{a.annotation: at.Format(time.RFC3339)}, nil); err != nil {
 			return err
 		}
-		f.add(key, w)
+		f.add(key, r)
 		warnPending(a.Session, key, now)
 		return display.Writef(linesOf(a.Session, a.output), "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 	})

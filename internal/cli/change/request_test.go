@@ -36,7 +36,7 @@ func TestRequestTime_IsNotBeforeTheRevisionInUse(t *testing.T) {
 }
 
 // call runs kubectl dgbot with the verbs of this package, and returns what it writes and its exit code.
-func call(t *testing.T, args ...string) (out, said string, code int) {
+func call(t *testing.T, args ...string) (out, errOut string, code int) {
 	t.Helper()
 	newCommand := func(streams genericiooptions.IOStreams) *cobra.Command {
 		return session.NewRoot(streams, NewRotate, NewCompromise, NewRevoke, NewDisable)

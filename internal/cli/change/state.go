@@ -64,7 +64,7 @@ and is still needed, use 'compromise'. If the key comes from Git, remove it ther
 type transitionCall struct {
 	*session.Session
 	transition
-	waiting
+	waitFlags
 	which  target.Selection
 	output string
 }
@@ -119,18 +119,18 @@ func (a *transitionCall) run(ctx context.Context, names []string) error {
 		annotations[v1alpha1.KeptAtAnnotation] = now.Format(time.RFC3339)
 	}
 	f := a.follower(a.Session, cluster, "spec.state: "+string(a.state))
-	f.always, f.withdraws, f.state = true, true, a.state
-	f.handled = func(key *v1alpha1.DGbotAPIKey, w *wish) bool {
+	f.handlesWithheld, f.withdraws, f.state = true, true, a.state
+	f.handled = func(key *v1alpha1.DGbotAPIKey, r *keyRequest) bool {
 		// The generation alone is not enough: the operator observes it also where it could not write a record.
-		return key.Status.ObservedGeneration >= w.generation && status.Withheld(key) != ""
+		return key.Status.ObservedGeneration >= r.generation && status.Withheld(key) != ""
 	}
-	f.isOwn = func(p *v1alpha1.Propagation, w *wish) bool { return p.Generation >= w.generation }
+	f.isOwn = func(p *v1alpha1.Propagation, r *keyRequest) bool { return p.Generation >= r.generation }
 	err = target.Each(a.Session, keys, func(key *v1alpha1.DGbotAPIKey) error {
-		w := wishFor(key, metav1.Time{Time: now})
+		r := newKeyRequest(key, metav1.Time{Time: now})
 		if err := cluster.Patch(ctx, key, annotations, map[string]any{"state": a.state}); err != nil {
 			return err
 		}
-		f.add(key, w)
+		f.add(key, r)
 		return display.Writef(linesOf(a.Session, a.output), "dgbotapikey.keys.dgbot.io/%s %s\n", key.Name, a.done)
 	})
 	if !a.isSet {

@@ -36,15 +36,15 @@ const pollInterval = 500 * time.Millisecond
 const waitText = `With --wait, it waits for the proof that every registered verifier rejects what was valid. Exit code 3: no verifier is registered, so nothing
 is proven. Exit code 1: a verifier may still accept it at the end of --timeout. The change stays in force in both cases.`
 
-// waiting has the flags of verbs with --wait.
-type waiting struct {
+// waitFlags are the flags of verbs with --wait.
+type waitFlags struct {
 	isSet   bool
 	timeout flags.Duration
 	// namespace has the Leases of verifiers, for the progress.
 	namespace string
 }
 
-func (w *waiting) addFlags(c *cobra.Command, until string, withdraws bool) {
+func (w *waitFlags) addFlags(c *cobra.Command, until string, withdraws bool) {
 	c.Flags().BoolVar(&w.isSet, "wait", false, "Wait "+until+", and show the progress")
 	w.timeout = flags.Duration(time.Minute)
 	c.Flags().Var(&w.timeout, "timeout", "With --wait, how long to wait at most, such as 90s")
@@ -53,7 +53,7 @@ func (w *waiting) addFlags(c *cobra.Command, until string, withdraws bool) {
 	}
 }
 
-func (w *waiting) checkTimeout() error {
+func (w *waitFlags) checkTimeout() error {
 	if w.timeout <= 0 {
 		return exit.Usage("--timeout is %s: want more than nothing", w.timeout.String())
 	}
@@ -61,15 +61,15 @@ func (w *waiting) checkTimeout() error {
 }
 
 // follower returns a follower for the keys of one namespace.
-func (w *waiting) follower(s *session.Session, c *cluster.Client, request string) *follower {
+func (w *waitFlags) follower(s *session.Session, c *cluster.Client, purpose string) *follower {
 	return &follower{
-		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), request: request, namespace: w.namespace,
-		wishes: map[types.UID]*wish{}, line: display.NewStatusLine(s.Terminal), out: s.Streams.Out,
+		Session: s, cluster: c.ForPolling(), timeout: time.Duration(w.timeout), purpose: purpose, namespace: w.namespace,
+		requests: map[types.UID]*keyRequest{}, line: display.NewStatusLine(s.Terminal), out: s.Streams.Out,
 	}
 }
 
-// wish is what a user asked of one key, and how far the operator has come.
-type wish struct {
+// keyRequest is the request of a user for one key, and how far the operator has handled it.
+type keyRequest struct {
 	// at is the time of the request, and generation the key's generation after it.
 	at         metav1.Time
 	generation int64
@@ -80,9 +80,9 @@ type wish struct {
 	isHandled bool
 	// unknownSince is since when no verifier is known that could confirm; zero if one is.
 	unknownSince time.Time
-	// said is what was printed last, and outlook what was printed last of verifiers.
-	said, outlook string
-	result        result
+	// shownReason is why the key waits, and outlook which verifiers are pending, each as printed last.
+	shownReason, outlook string
+	result               result
 }
 
 // follower waits until the operator has handled the requests for some keys of one namespace, and until registered verifiers reject what the
@@ -92,10 +92,10 @@ type follower struct {
 	cluster *cluster.Client
 	timeout time.Duration
 	// handled reports whether the operator has handled a request, and isOwn whether a withdrawal is that of a request.
-	handled func(*v1alpha1.DGbotAPIKey, *wish) bool
-	isOwn   func(*v1alpha1.Propagation, *wish) bool
-	// always is true for a request that the operator handles also for keys that are disabled, revoked or expired.
-	always bool
+	handled func(*v1alpha1.DGbotAPIKey, *keyRequest) bool
+	isOwn   func(*v1alpha1.Propagation, *keyRequest) bool
+	// handlesWithheld is true for a request that the operator handles also for keys that are disabled, revoked or expired.
+	handlesWithheld bool
 	// state is what the request sets spec.state to; empty if it does not.
 	state v1alpha1.KeyState
 	// withdraws is true for a request that must be proven: verifiers reject what was valid before. withdrawn names that at the begin of a
@@ -105,13 +105,13 @@ type follower struct {
 	// namespace has the Leases of verifiers; empty if they cannot be read. leases are those of the present poll; nil if it did not need them.
 	namespace string
 	leases    []coordinationv1.Lease
-	wishes    map[types.UID]*wish
+	requests  map[types.UID]*keyRequest
 	// unanswered is the error of the last poll; empty if the API server answered it.
 	unanswered string
 	// postponed is the time before which the API server wants no further poll.
 	postponed time.Time
-	// request is what the request is for, such as "rotation".
-	request string
+	// purpose is what the request is for, such as "rotation".
+	purpose string
 	// ahead is by how much the API server's clock is ahead of this machine's.
 	ahead time.Duration
 	line  *display.StatusLine
@@ -121,34 +121,34 @@ type follower struct {
 	failures []target.Failure
 }
 
-// wishFor returns a wish for a key that nothing was asked of yet.
-func wishFor(key *v1alpha1.DGbotAPIKey, at metav1.Time) *wish {
+// newKeyRequest returns the request for a key, before it is sent.
+func newKeyRequest(key *v1alpha1.DGbotAPIKey, at metav1.Time) *keyRequest {
 	hasRevision := key.Status.Current != nil || len(key.Status.Previous) > 0
-	w := &wish{at: at, mayBeValid: hasRevision && status.Withheld(key) == ""}
+	r := &keyRequest{at: at, mayBeValid: hasRevision && status.Withheld(key) == ""}
 	if p := key.Status.Propagation; p != nil {
-		w.version = p.Version
+		r.version = p.Version
 	}
-	return w
+	return r
 }
 
-// add notes the wish of a key, once it was asked for.
-func (f *follower) add(key *v1alpha1.DGbotAPIKey, w *wish) {
-	w.generation = key.Generation
-	f.wishes[key.UID] = w
+// add notes the request for a key, once the API server has accepted it.
+func (f *follower) add(key *v1alpha1.DGbotAPIKey, r *keyRequest) {
+	r.generation = key.Generation
+	f.requests[key.UID] = r
 }
 
-// await waits for all keys that were asked for something. asking is the error of those that could not be asked. now is the API server's time.
+// await waits for all keys with a request. requestErr is the error of those for which the request failed. now is the API server's time.
 // With an output for programs, it prints the results in that form, and the progress on standard error.
-func (f *follower) await(ctx context.Context, keys []v1alpha1.DGbotAPIKey, now time.Time, output string, asking error) error {
-	if len(f.wishes) == 0 {
-		return asking
+func (f *follower) await(ctx context.Context, keys []v1alpha1.DGbotAPIKey, now time.Time, output string, requestErr error) error {
+	if len(f.requests) == 0 {
+		return requestErr
 	}
 	f.ahead, f.out = now.Sub(f.Clock.Now()), linesOf(f.Session, output)
-	err := f.all(ctx, keys)
+	err := f.pollAll(ctx, keys)
 	if output != "" {
 		err = cmp.Or(err, f.printResults(keys, output))
 	}
-	return cmp.Or(asking, err)
+	return cmp.Or(requestErr, err)
 }
 
 // linesOf returns where a verb prints lines: standard output has the values of an output for programs alone.
@@ -159,59 +159,59 @@ func linesOf(s *session.Session, output string) io.Writer {
 	return s.Streams.Out
 }
 
-// say prints a line on standard error.
-func (f *follower) say(format string, arguments ...any) {
+// printProgress prints a line on standard error.
+func (f *follower) printProgress(format string, arguments ...any) {
 	f.line.Clear()
 	_ = display.Writef(f.Streams.ErrOut, format, arguments...)
 }
 
-// tell prints an outcome of a key, after a separator.
-func (f *follower) tell(key *v1alpha1.DGbotAPIKey, separator, text string) {
+// printOutcome prints an outcome of a key, after a separator.
+func (f *follower) printOutcome(key *v1alpha1.DGbotAPIKey, separator, text string) {
 	f.line.Clear()
-	f.wishes[key.UID].result.Message = text
+	f.requests[key.UID].result.Message = text
 	_ = display.Writef(f.out, "dgbotapikey.keys.dgbot.io/%s"+separator+"%s\n", key.Name, text)
 }
 
-// all polls until the requests for all keys are handled or cannot be. It returns an error that names the keys whose request was not
+// pollAll polls until the requests for all keys are handled or cannot be. It returns an error that names the keys whose request was not
 // handled within the timeout.
-func (f *follower) all(ctx context.Context, keys []v1alpha1.DGbotAPIKey) error {
+func (f *follower) pollAll(ctx context.Context, keys []v1alpha1.DGbotAPIKey) error {
 	defer f.line.Clear()
-	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { return f.wishes[k.UID] == nil })
+	pending := slices.DeleteFunc(slices.Clone(keys), func(k v1alpha1.DGbotAPIKey) bool { return f.requests[k.UID] == nil })
 	total := len(pending)
-	waiting, cancel := context.WithTimeout(ctx, f.timeout)
+	untilDeadline, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	err := wait.PollUntilContextCancel(waiting, pollInterval, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(untilDeadline, pollInterval, true, func(ctx context.Context) (bool, error) {
 		if f.Clock.Now().Before(f.postponed) {
 			return false, nil
 		}
-		now, err := f.look(ctx, pending)
+		now, err := f.readKeys(ctx, pending)
 		if err != nil {
-			return false, f.retry(waiting, err)
+			return false, f.retry(untilDeadline, err)
 		}
 		f.unanswered, f.leases = "", nil
-		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.settled(ctx, &k, now[k.UID]) })
+		pending = slices.DeleteFunc(pending, func(k v1alpha1.DGbotAPIKey) bool { return f.followRequest(ctx, &k, now[k.UID]) })
 		return len(pending) == 0, nil
 	})
 	f.line.Clear()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && waiting.Err() == nil:
+	case err != nil && untilDeadline.Err() == nil:
 		return err
 	}
 	for i := range pending {
-		f.fail(&pending[i], f.late(&pending[i]))
+		f.fail(&pending[i], f.timeoutError(&pending[i]))
 	}
 	return target.ReportFailures(f.Session, f.failures, total)
 }
 
 // retry returns nil for an error that the next poll may not meet, and reports it once; it returns all others. The request is in force
 // already, so an API server that restarts, or is overloaded, does not end the wait.
-func (f *follower) retry(waiting context.Context, err error) error {
+func (f *follower) retry(untilDeadline context.Context, err error) error {
 	if !isTransient(err) {
 		return err
 	}
-	if waiting.Err() != nil {
+	if untilDeadline.Err() != nil {
 		return nil //nolint:nilerr // the deadline ended the poll; an earlier poll has the reason
 	}
 	if seconds, isPostponed := apierrors.SuggestsClientDelay(err); isPostponed {
@@ -219,7 +219,7 @@ func (f *follower) retry(waiting context.Context, err error) error {
 	}
 	if message := exit.Explain(err); message != f.unanswered {
 		f.unanswered = message
-		f.say("note: %s; waiting goes on until the deadline\n", message)
+		f.printProgress("note: %s; waiting goes on until the deadline\n", message)
 	}
 	return nil
 }
@@ -235,27 +235,27 @@ func isTransient(err error) bool {
 	return code == http.StatusTooManyRequests || code == http.StatusGone || code >= http.StatusInternalServerError
 }
 
-// late returns the error for a key whose request has not been handled, or whose proof is missing, at the deadline. The request stays in force.
-func (f *follower) late(key *v1alpha1.DGbotAPIKey) error {
-	w := f.wishes[key.UID]
+// timeoutError returns the error for a key whose request has not been handled, or whose proof is missing, at the deadline. The request stays in force.
+func (f *follower) timeoutError(key *v1alpha1.DGbotAPIKey) error {
+	r := f.requests[key.UID]
 	advice := display.ShellCommand("kubectl", "dgbot", "describe", key.Name, "-n", key.Namespace)
 	unanswered := ""
 	if f.unanswered != "" {
 		unanswered = "; the last read failed: " + f.unanswered
 	}
-	if w.isHandled {
-		return exit.Late("not proven in time: after %s, %s%s; the operator goes on: see: %s", f.timeout, w.outlook, unanswered, advice)
+	if r.isHandled {
+		return exit.Late("not proven in time: after %s, %s%s; the operator goes on: see: %s", f.timeout, r.outlook, unanswered, advice)
 	}
 	state := "the API server did not answer"
-	if w.said != "" {
-		state = "the key says " + w.said
+	if r.shownReason != "" {
+		state = "the key says " + r.shownReason
 	}
 	return exit.No("%w", exit.Late("not done in time: %s requested at %s, not handled after %s; %s%s; the request stays in force: see: %s",
-		f.request, w.at.UTC().Format(time.RFC3339), f.timeout, state, unanswered, advice))
+		f.purpose, r.at.UTC().Format(time.RFC3339), f.timeout, state, unanswered, advice))
 }
 
-// look reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
-func (f *follower) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (map[types.UID]*v1alpha1.DGbotAPIKey, error) {
+// readKeys reads the pending keys: one by name, several by one list. Deleted keys are missing in its result.
+func (f *follower) readKeys(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (map[types.UID]*v1alpha1.DGbotAPIKey, error) {
 	var keys []v1alpha1.DGbotAPIKey
 	var err error
 	if len(pending) == 1 {
@@ -275,27 +275,27 @@ func (f *follower) look(ctx context.Context, pending []v1alpha1.DGbotAPIKey) (ma
 	return now, err
 }
 
-// settled reports whether the wait for a key is over, and prints the outcome. now is nil for a deleted key.
-func (f *follower) settled(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey) bool {
+// followRequest reports whether the wait for a key is over, and prints the outcome. now is nil for a deleted key.
+func (f *follower) followRequest(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey) bool {
 	if now == nil {
 		f.fail(asked, errors.New("it has been deleted meanwhile"))
 		return true
 	}
-	w := f.wishes[now.UID]
-	if w.result.Propagation = now.Status.Propagation; w.isHandled {
+	r := f.requests[now.UID]
+	if r.result.Propagation = now.Status.Propagation; r.isHandled {
 		return f.followProof(ctx, now)
 	}
-	if f.handled(now, w) {
-		w.isHandled = true
+	if f.handled(now, r) {
+		r.isHandled = true
 		if f.state == "" {
 			if current := now.Status.Current; current != nil {
-				w.result.Revision, w.result.KeyID = current.Revision, current.KeyID
+				r.result.Revision, r.result.KeyID = current.Revision, current.KeyID
 			}
-			f.tell(now, " ", outcome(now, w.at))
+			f.printOutcome(now, " ", outcome(now, r.at))
 		}
 		return !f.withdraws || f.followProof(ctx, now)
 	}
-	if reason := status.Withheld(now); reason != "" && !f.always {
+	if reason := status.Withheld(now); reason != "" && !f.handlesWithheld {
 		f.fail(now, exit.No("%s", reason))
 		return true
 	}
@@ -303,16 +303,16 @@ func (f *follower) settled(ctx context.Context, asked, now *v1alpha1.DGbotAPIKey
 		f.fail(now, exit.No("spec.state has been set to %q meanwhile", now.Spec.State))
 		return true
 	}
-	if says := status.WhyWaiting(now, w.at); says != w.said {
-		w.said = says
-		f.say("%s: %s\n", now.Name, says)
+	if reason := status.WhyWaiting(now, r.at); reason != r.shownReason {
+		r.shownReason = reason
+		f.printProgress("%s: %s\n", now.Name, reason)
 	}
 	return false
 }
 
 func (f *follower) fail(key *v1alpha1.DGbotAPIKey, err error) {
-	if w := f.wishes[key.UID]; w != nil {
-		w.result.Message = exit.Explain(err)
+	if r := f.requests[key.UID]; r != nil {
+		r.result.Message = exit.Explain(err)
 	}
 	f.failures = append(f.failures, target.Failure{Name: key.Name, Err: err})
 }

@@ -113,12 +113,12 @@ func TestWait_GoesOnAfterAFailedPoll(t *testing.T) {
 		for args, keys := range map[string]int{"rotate web": 1, "rotate web crm": 2, "compromise web --yes": 1, "compromise --all --yes": 2} {
 			t.Run(name+" "+args, func(t *testing.T) {
 				t.Parallel()
-				out, said, code := call(t, append(strings.Fields(args), "--wait", "--timeout=1m", "-n", "support", "--server="+operatedServer(t, tc.answer, 2))...)
+				out, errOut, code := call(t, append(strings.Fields(args), "--wait", "--timeout=1m", "-n", "support", "--server="+operatedServer(t, tc.answer, 2))...)
 				if code != 0 || strings.Count(out, "has revision 4, key ID 7Hq2xV0aBcDA") != keys {
-					t.Errorf("exit code %d, %s%s", code, out, said)
+					t.Errorf("exit code %d, %s%s", code, out, errOut)
 				}
-				if strings.Count(said, "note: ") != 1 || !strings.Contains(said, tc.note) {
-					t.Errorf("want one note with %q: %s", tc.note, said)
+				if strings.Count(errOut, "note: ") != 1 || !strings.Contains(errOut, tc.note) {
+					t.Errorf("want one note with %q: %s", tc.note, errOut)
 				}
 			})
 		}
@@ -131,8 +131,8 @@ func TestWait_NamesTheLastErrorAtTheDeadline(t *testing.T) {
 		for _, timeout := range []string{"400ms", "1200ms"} {
 			t.Run(name+" "+timeout, func(t *testing.T) {
 				t.Parallel()
-				_, said, code := call(t, "rotate", "web", "--wait", "--timeout="+timeout, "-n", "support", "--server="+operatedServer(t, tc.answer, 1<<30))
-				clitest.NoInnards(t, name, said, "error: web: not done in time: rotation requested at 20", "the last read failed: ", tc.note, "kubectl dgbot describe web -n support")
+				_, errOut, code := call(t, "rotate", "web", "--wait", "--timeout="+timeout, "-n", "support", "--server="+operatedServer(t, tc.answer, 1<<30))
+				clitest.NoInnards(t, name, errOut, "error: web: not done in time: rotation requested at 20", "the last read failed: ", tc.note, "kubectl dgbot describe web -n support")
 				if code != exit.CodeNo {
 					t.Errorf("exit code %d", code)
 				}
@@ -155,9 +155,9 @@ func TestWait_EndsAtOnceWhereNoPollCanSucceed(t *testing.T) {
 	} {
 		t.Run(string(tc.reason), func(t *testing.T) {
 			t.Parallel()
-			_, said, code := call(t, "rotate", "web", "--wait", "--timeout=1h", "-n", "support", "--server="+operatedServer(t, statusOf(tc.code, tc.reason, "no right"), 1<<30))
-			if code != exit.CodeFailed || !strings.Contains(said, tc.want) {
-				t.Errorf("exit code %d, %s", code, said)
+			_, errOut, code := call(t, "rotate", "web", "--wait", "--timeout=1h", "-n", "support", "--server="+operatedServer(t, statusOf(tc.code, tc.reason, "no right"), 1<<30))
+			if code != exit.CodeFailed || !strings.Contains(errOut, tc.want) {
+				t.Errorf("exit code %d, %s", code, errOut)
 			}
 		})
 	}
@@ -174,12 +174,12 @@ func TestWait_NamesTheKeyAtTheDeadline(t *testing.T) {
 	}
 	for _, verb := range []string{"rotate", "compromise"} {
 		for _, timeout := range []string{"1ms", "700ms", "1s"} {
-			_, said, code := call(t, append(args(verb), "--timeout="+timeout, "--server="+clitest.APIServer(t, clitest.Never))...)
+			_, errOut, code := call(t, append(args(verb), "--timeout="+timeout, "--server="+clitest.APIServer(t, clitest.Never))...)
 			want := []string{"error: web: not done in time: ", " requested at 20", "kubectl dgbot describe web -n support"}
 			if timeout != "1ms" {
 				want = append(want, "WaitingForChatbot: DGbotChatbot bot has no chatbot ID yet")
 			}
-			clitest.NoInnards(t, verb+" "+timeout, said, want...)
+			clitest.NoInnards(t, verb+" "+timeout, errOut, want...)
 			if code != exit.CodeNo {
 				t.Errorf("%s %s: exit code %d", verb, timeout, code)
 			}
@@ -190,8 +190,8 @@ func TestWait_NamesTheKeyAtTheDeadline(t *testing.T) {
 			patched = patched || request.Method == http.MethodPatch
 			return waits
 		})
-		_, said, code := call(t, append(args(verb), "--timeout=300ms", "--server="+silent)...)
-		clitest.NoInnards(t, verb+" of a server that stops answering", said, "error: web: not done in time: ", "the API server did not answer")
+		_, errOut, code := call(t, append(args(verb), "--timeout=300ms", "--server="+silent)...)
+		clitest.NoInnards(t, verb+" of a server that stops answering", errOut, "error: web: not done in time: ", "the API server did not answer")
 		if code != exit.CodeNo {
 			t.Errorf("exit code %d", code)
 		}

@@ -118,7 +118,7 @@ func server(t *testing.T, leases map[string][]coordinationv1.Lease) string {
 	return s.URL
 }
 
-func callVerifiers(t *testing.T, args ...string) (out, said string, code int) {
+func callVerifiers(t *testing.T, args ...string) (out, errOut string, code int) {
 	t.Helper()
 	newCommand := func(streams genericiooptions.IOStreams) *cobra.Command { return session.NewRoot(streams, New) }
 	return clitest.Call(t, newCommand, "", append([]string{"verifiers"}, args...)...)
@@ -142,9 +142,9 @@ func TestVerifiers_ListsTheNamespaceOfTheLeases(t *testing.T) {
 		"names":              {[]string{"dgbot-verifier-a"}, exit.CodeUsage, "takes no names"},
 		"another output":     {[]string{"-o", "name"}, exit.CodeUsage, "--output"},
 	} {
-		out, said, code := callVerifiers(t, append(tc.args, "--server="+address)...)
-		if code != tc.code || !strings.Contains(out+said, tc.want) {
-			t.Errorf("%s: exit code %d, %s%s", name, code, out, said)
+		out, errOut, code := callVerifiers(t, append(tc.args, "--server="+address)...)
+		if code != tc.code || !strings.Contains(out+errOut, tc.want) {
+			t.Errorf("%s: exit code %d, %s%s", name, code, out, errOut)
 		}
 	}
 }

@@ -35,7 +35,7 @@ const (
 type Verifier struct {
 	// Name of its Lease.
 	Name string
-	// Reports are what it said lately, oldest first. The last one holds now.
+	// Reports are what it stated lately, oldest first. The last one holds now.
 	Reports []Report
 	// Presence, and since when this instance knows it.
 	Presence     Presence
@@ -47,7 +47,7 @@ type Verifier struct {
 	BoundAt  time.Time
 }
 
-// Report is what a verifier said in one renewal.
+// Report is what a verifier stated in one renewal.
 type Report struct {
 	// Version up to which it had applied the records of the key's namespace and environment; empty for none.
 	Version string

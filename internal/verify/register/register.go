@@ -144,7 +144,7 @@ func (r *Registrar) registerFirst(ctx context.Context) error {
 		case now.Sub(rejected) >= rejectionGrace:
 			return advise(err, r.options.Namespace)
 		}
-		r.failed(ctx, err, delay(failures))
+		r.backOff(ctx, err, delay(failures))
 	}
 	return nil
 }
@@ -163,13 +163,13 @@ func (r *Registrar) registerAgain(ctx context.Context, failures int) bool {
 		if isRejection(err) {
 			err = advise(err, r.options.Namespace)
 		}
-		r.failed(ctx, err, delay(failures))
+		r.backOff(ctx, err, delay(failures))
 	}
 	return false
 }
 
-// failed notes a failed registration, and waits.
-func (r *Registrar) failed(ctx context.Context, err error, delay time.Duration) {
+// backOff notes a failed registration, and waits.
+func (r *Registrar) backOff(ctx context.Context, err error, delay time.Duration) {
 	if ctx.Err() != nil {
 		return
 	}
