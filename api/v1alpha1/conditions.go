@@ -166,7 +166,7 @@ const (
 	// records are (--on-stale=serve). Time alone proves nothing about it.
 	VerifierServesStaleReason = "VerifierServesStale"
 	// VerifiersUnknownReason belongs to the condition PropagationPending: no verifier is registered, or the operator cannot
-	// read the Leases by which they register. Nothing is proven.
+	// know all that may answer: it cannot read the Leases by which they register, or too many of these were deleted. Nothing is proven.
 	VerifiersUnknownReason = "VerifiersUnknown"
 
 	// AnnotationUnreadableReason belongs to the condition RequestInvalid: an annotation is not a time in RFC 3339 with whole

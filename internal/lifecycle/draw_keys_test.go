@@ -92,7 +92,7 @@ func (d draw) goOn(sim *lifecycle.Simulation) {
 
 // verifiers draws what is known of registered verifiers.
 func (d draw) verifiers(now time.Time) propagation.View {
-	view := propagation.View{Unreadable: d.oneIn(6), CompleteFrom: pick(d, time.Time{}, now.Add(time.Second))}
+	view := propagation.View{Unreadable: d.oneIn(6), CompleteFrom: pick(d, time.Time{}, now.Add(time.Second)), Incomplete: d.oneIn(6)}
 	for i := range d.Intn(12) {
 		v := propagation.Verifier{
 			Name: fmt.Sprintf("dgbot-verifier-%d", i), Presence: pick(d, propagation.Present, propagation.Present, propagation.Stopped, propagation.Gone),

@@ -64,6 +64,9 @@ type Registry struct {
 	askDelay time.Duration
 	// listedAt is when the Leases were last listed live, by Silence.
 	listedAt time.Time
+	// deletedSize is the memory of the verifiers whose Lease was deleted, and forgotten describes those that did not fit in.
+	deletedSize int
+	forgotten   forgotten
 	// changes counts what could confirm a withdrawal.
 	changes int
 	waiting waiting
@@ -79,10 +82,12 @@ type verifier struct {
 	// seenMonotonic is when its last renewal was seen, by Registry.Silence, and seenAt the same by Registry.Clock.
 	seenMonotonic time.Time
 	seenAt        time.Time
-	// isDeleted is set once another client has deleted the Lease. The process may still answer.
-	isDeleted bool
-	presence  propagation.Presence
-	since     time.Time
+	// isDeleted is set once another client has deleted the Lease. The process may still answer. deletedSize is then its part of
+	// Registry.deletedSize.
+	isDeleted   bool
+	deletedSize int
+	presence    propagation.Presence
+	since       time.Time
 }
 
 // report is what a verifier stated in a renewal.
@@ -129,7 +134,8 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 			v.presence = propagation.Present
 		}
 	}
-	v.Registration, v.isDeleted = stated, false
+	v.Registration = stated
+	r.setDeleted(v, false)
 	if stated.Stopped && v.presence != propagation.Stopped {
 		v.presence, v.since = propagation.Stopped, now
 	}
@@ -167,7 +173,7 @@ func (v *verifier) forgetReports() {
 func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }
 
 // ObserveDeletion notes that a Lease does not exist any more. Unless the process had stopped, another client has deleted it, and the process counts as
-// silent until it is gone. See forgetDeleted.
+// silent until it is gone. See forgetDeleted and forget.
 func (r *Registry) ObserveDeletion(name string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -175,7 +181,9 @@ func (r *Registry) ObserveDeletion(name string) {
 	if v == nil {
 		return
 	}
-	v.isDeleted = true
+	if r.setDeleted(v, true); r.deletedSize > maxDeletedSize {
+		r.forget(v)
+	}
 	r.changes++
 	r.confirmAll()
 }
@@ -238,15 +246,20 @@ func (r *Registry) View(ctx context.Context, namespace, environment string) prop
 func (r *Registry) view(s scope) propagation.View {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom()}
+	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom(), Incomplete: r.forgotten.serves}
 }
 
-// completeFrom returns from when on no verifier is missing because its Lease was lost before this instance started.
+// completeFrom returns from when on no verifier is missing because its Lease was lost before this instance started, or because it was
+// forgotten. It leaves out those that are missing for ever: see forgotten.serves.
 func (r *Registry) completeFrom() time.Time {
-	if r.started.IsZero() {
+	from := r.forgotten.denyFrom
+	if known := r.started.Add(absenceSpan); !r.started.IsZero() && known.After(from) {
+		from = known
+	}
+	if from.IsZero() {
 		return time.Time{}
 	}
-	return r.Clock.Now().Add(absenceSpan - r.Silence.Since(r.started))
+	return r.Clock.Now().Add(-r.Silence.Since(from))
 }
 
 // inScope returns the verifiers of a scope, sorted by name. The mutex must be held.
@@ -325,7 +338,7 @@ func (r *Registry) confirmAll() {
 // confirm wakes the keys of a scope whose withdrawals all verifiers reject. The mutex must be held.
 func (r *Registry) confirm(s scope) {
 	queued := r.waiting.scopes[s]
-	if queued == nil || r.Synced != nil && !r.Synced() || r.completeFrom().After(r.Clock.Now()) {
+	if queued == nil || r.Synced != nil && !r.Synced() || r.forgotten.serves || r.completeFrom().After(r.Clock.Now()) {
 		return // a key that waits is planned again when the absence of verifiers counts
 	}
 	if all, ok := r.frontier(s); ok {

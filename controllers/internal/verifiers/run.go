@@ -123,11 +123,11 @@ func (r *Registry) forgetDeleted() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	isAwaited := len(r.waiting.items) > 0
-	for name, v := range r.known {
+	for _, v := range r.known {
 		switch {
 		case !v.isDeleted:
 		case v.presence != propagation.Present && (!isAwaited || r.Clock.Since(v.since) > memorySpan), !isAwaited && r.isSuspect(v):
-			delete(r.known, name)
+			r.remove(v)
 		}
 	}
 }

@@ -172,7 +172,7 @@ func (w *Withdrawals) follow(was, next *v1alpha1.Propagation, now time.Time) *v1
 	switch {
 	case len(pending) > 0:
 		next.Pending, next.BoundAt = names(pending), boundOf(pending)
-	case present > 0 && !now.Before(w.View.CompleteFrom):
+	case present > 0 && !w.View.Incomplete && !now.Before(w.View.CompleteFrom):
 		if w.View.CompleteFrom.After(confirmedAt) {
 			confirmedAt = w.View.CompleteFrom
 		}
@@ -213,12 +213,15 @@ func Condition(p *v1alpha1.Propagation, view *View) (reason, message string) {
 	case view.Unreadable:
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: the operator cannot read the Leases by which they register; " +
 			"give the manager's account the right to get, list and watch leases in the namespace of --usage-namespace"
+	case view.Incomplete:
+		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: other clients deleted more Leases of verifiers than the operator remembers, and one that runs " +
+			"with --on-stale=serve may still answer; make sure that no process of a deleted Lease runs, and restart the managers"
 	case p.Verifiers == 0 && len(p.Pending) == 0:
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven: no verifier of the key's namespace and environment runs, because none is registered, " +
 			"or all have stopped or are gone; start a verifier with --register and the manager's --usage-namespace"
 	}
 	if len(p.Pending) == 0 {
-		return v1alpha1.VerifiersBehindReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator has just started, and waits some seconds for verifiers whose Lease was lost before"
+		return v1alpha1.VerifiersBehindReason, "Whether verifiers reject what was withdrawn is not proven yet: the operator waits until verifiers whose Lease was lost have registered again or are gone"
 	}
 	who := "Verifiers that may still accept what was withdrawn: " + strings.Join(p.Pending, ", ")
 	if len(p.Pending) == v1alpha1.MaxPendingVerifiers {

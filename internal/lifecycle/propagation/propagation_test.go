@@ -141,7 +141,7 @@ func TestNext_AClockThatRunsAheadEnds(t *testing.T) {
 func TestNext_AfterAStartNothingIsConfirmedByAbsence(t *testing.T) {
 	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{CompleteFrom: at(7 * time.Second), Verifiers: []Verifier{follows("a", "7", at(time.Second))}}}
 	early := settled(t, nil, w, at(2*time.Second))
-	if reason, message := Condition(early, &w.View); early.ConfirmedAt != nil || early.Verifiers != 1 || reason != v1alpha1.VerifiersBehindReason || !strings.Contains(message, "just started") {
+	if reason, message := Condition(early, &w.View); early.ConfirmedAt != nil || early.Verifiers != 1 || reason != v1alpha1.VerifiersBehindReason || !strings.Contains(message, "whose Lease was lost") {
 		t.Errorf("it is %s: %+v", reason, early)
 	}
 	if late := settled(t, early, w, at(8*time.Second)); late.ConfirmedAt == nil || !late.ConfirmedAt.Time.Equal(at(7*time.Second)) {
@@ -198,5 +198,22 @@ func TestNext_WithoutLeasesNothingIsProven(t *testing.T) {
 	}
 	if Next(nil, &Withdrawals{Revisions: []*revisions.Revision{{Number: 1}}}, now) != nil {
 		t.Error("a key without a withdrawal has a propagation")
+	}
+}
+
+// TestNext_ConfirmsNothingWhileAVerifierIsForgotten: the operator could not remember all verifiers whose Lease was deleted, and one of them may answer
+// for ever. Those that it knows count as before.
+func TestNext_ConfirmsNothingWhileAVerifierIsForgotten(t *testing.T) {
+	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now, View: View{Incomplete: true, Verifiers: []Verifier{follows("a", "9", now)}}}
+	got := settled(t, nil, w, at(time.Hour))
+	if got.ConfirmedAt != nil || got.Verifiers != 1 || len(got.Pending) > 0 {
+		t.Errorf("got %+v", got)
+	}
+	if reason, message := Condition(got, &w.View); reason != v1alpha1.VerifiersUnknownReason || !strings.Contains(message, "restart the managers") {
+		t.Errorf("the condition is %q: %q", reason, message)
+	}
+	w.View.Incomplete = false
+	if got := settled(t, got, w, at(2*time.Hour)); got.ConfirmedAt == nil {
+		t.Errorf("after a restart it is %+v", got)
 	}
 }

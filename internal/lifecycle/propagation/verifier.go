@@ -13,10 +13,12 @@ import (
 type View struct {
 	// Unreadable is set while the Leases cannot be read: there may be more verifiers.
 	Unreadable bool
-	// CompleteFrom is from when on this instance knows every verifier: those whose Lease was lost before its start have registered anew by then. Zero for
-	// always.
+	// CompleteFrom is from when on this instance knows every verifier that may answer: those whose Lease was lost have registered anew, or deny every
+	// request. Zero for always.
 	CompleteFrom time.Time
-	Verifiers    []Verifier
+	// Incomplete is set if a verifier may answer for ever that this instance does not know any more.
+	Incomplete bool
+	Verifiers  []Verifier
 }
 
 // Presence tells if a registered verifier can still answer.
