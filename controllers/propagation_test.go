@@ -29,8 +29,8 @@ func (w *fixture) verifierLease(name, version string, operators ...*apikeys.Reco
 	w.T.Helper()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.Name, Name: v1alpha1.VerifierLeasePrefix + name}}
 	exists := live.Get(w.T.Context(), client.ObjectKeyFromObject(lease), lease) == nil
-	said := registration.Registration{MaxStaleness: 2 * time.Minute, RegisteredBy: "system:admin", Observed: map[registration.Watch]string{{}: version}}
-	said.Annotate(lease, w.clock.Now())
+	stated := registration.Registration{MaxStaleness: 2 * time.Minute, RegisteredBy: "system:admin", Observed: map[registration.Watch]string{{}: version}}
+	stated.Annotate(lease, w.clock.Now())
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now()}
 	write := func() error { return live.Create(w.T.Context(), lease) }
 	if exists {
@@ -225,5 +225,13 @@ func TestPropagation_WithoutVerifiersNothingIsProven(t *testing.T) {
 	condition := apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.PropagationPendingCondition)
 	if got == nil || got.ConfirmedAt != nil || got.Verifiers != 0 || condition == nil || condition.Reason != v1alpha1.VerifiersUnknownReason {
 		t.Errorf("got %+v, %+v", got, condition)
+	}
+	// The first verifier is named although less than a minute has passed since the last report: that named none.
+	w.verifierLease("a", "1", operator)
+	w.restWith(operator)
+	got = w.propagation()
+	condition = apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.PropagationPendingCondition)
+	if got.Verifiers != 1 || len(got.Pending) != 1 || condition.Reason != v1alpha1.VerifiersBehindReason {
+		t.Errorf("with a first verifier that is behind, it is %+v, %+v", got, condition)
 	}
 }

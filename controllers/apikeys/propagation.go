@@ -67,8 +67,8 @@ func endsPropagation(planned *v1alpha1.DGbotAPIKeyStatus, key *v1alpha1.DGbotAPI
 	return planned != nil && planned.Propagation == nil && key.Status.Propagation != nil
 }
 
-// wakeConfirmed adds to the queue the keys whose withdrawals verifiers have confirmed.
-func (r *Reconciler) wakeConfirmed(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	r.Verifiers.OnConfirmed(func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) })
+// wakeWaiting adds to the queue the keys whose withdrawals verifiers have confirmed, or whose status does not name the first verifier yet.
+func (r *Reconciler) wakeWaiting(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.Verifiers.OnWake(func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) })
 	return nil
 }

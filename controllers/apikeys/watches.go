@@ -47,7 +47,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	keys := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DGbotAPIKey{}, builder.WithPredicates(queue.IgnoreStatusChanges())).
 		Watches(&v1alpha1.DGbotAPIKeyRecord{}, wakeKeyOfRecord(), builder.WithPredicates(r.notingVersions())).
-		WatchesRawSource(source.Func(r.wakeConfirmed)).
+		WatchesRawSource(source.Func(r.wakeWaiting)).
 		Watches(&v1alpha1.DGbotChatbot{}, handler.EnqueueRequestsFromMapFunc(r.keysOfChatbot), builder.WithPredicates(ofChatbotID())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.keysOfReservation), builder.WithPredicates(ofReservations())).
 		Watches(&coordinationv1.Lease{}, r.wakeKeysOfLease(), builder.WithPredicates(r.notOfRenewalAlone())).

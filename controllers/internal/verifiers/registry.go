@@ -79,6 +79,8 @@ type verifier struct {
 	leaseVersion string
 	registration.Registration
 	reports []report
+	// knownFrom is when the verifier was seen first, by Registry.Silence.
+	knownFrom time.Time
 	// seenMonotonic is when its last renewal was seen, by Registry.Silence, and seenAt the same by Registry.Clock.
 	seenMonotonic time.Time
 	seenAt        time.Time
@@ -116,7 +118,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 		if r.known == nil {
 			r.known = map[string]*verifier{}
 		}
-		v = &verifier{name: lease.Name, seenMonotonic: r.Silence.Now(), seenAt: now}
+		v = &verifier{name: lease.Name, knownFrom: r.Silence.Now(), seenMonotonic: r.Silence.Now(), seenAt: now}
 		r.known[lease.Name] = v
 	}
 	if len(v.reports) > 0 && registration.Reaches(v.leaseVersion, lease.ResourceVersion) {
@@ -322,8 +324,9 @@ func (r *Registry) Forget(key types.NamespacedName) {
 	r.waiting.remove(key)
 }
 
-// OnConfirmed sets what to call with a key whose withdrawal is confirmed. It must not block.
-func (r *Registry) OnConfirmed(wake func(types.NamespacedName)) {
+// OnWake sets what to call with a key that should be reconciled: its withdrawal is confirmed, or its status says that no verifier is registered, and
+// there is one. It must not block.
+func (r *Registry) OnWake(wake func(types.NamespacedName)) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.waiting.wake = wake

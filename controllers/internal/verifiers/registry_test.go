@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, clock: clock, leases: map[string]*coordinationv1.Lease{}, version: 100, record: "100"}
 	w.Registry = &Registry{Live: w, Namespace: "dgbot-system", Clock: clock, Silence: clock}
 	w.NoteVersion(w.record)
-	w.OnConfirmed(func(key types.NamespacedName) { w.woken = append(w.woken, key.Name) })
+	w.OnWake(func(key types.NamespacedName) { w.woken = append(w.woken, key.Name) })
 	return w
 }
 
@@ -103,6 +103,7 @@ func (w *world) after(d time.Duration) {
 	w.clock.SetTime(w.clock.Now().Add(d))
 	w.checkSilent(w.t.Context())
 	w.forgetDeleted()
+	w.wakeUnnamed()
 	w.checkVersions(w.t.Context())
 }
 

@@ -25,6 +25,9 @@ const (
 	checkInterval = time.Second
 	// listInterval is the least time between two live lists of Leases because there is no verifier.
 	listInterval = 10 * time.Second
+	// namingDelay is how long a verifier is known before keys are woken to name it whose status says that none is registered. Most verifiers
+	// confirm within this time, and the status is then written once.
+	namingDelay = 10 * time.Second
 	// memorySpan is for how long a verifier that has stopped or is gone is remembered without its Lease, while a key waits.
 	memorySpan = time.Minute
 	// doubtInterval is how soon a version is asked for that a verifier reports, and nothing else does. While it does not exist, each further time
@@ -83,6 +86,7 @@ func (r *Registry) Start(ctx context.Context) error {
 		case <-check.C:
 			r.checkSilent(ctx)
 			r.forgetDeleted()
+			r.wakeUnnamed()
 		case <-doubt.C:
 			r.checkVersions(ctx)
 		}
@@ -130,6 +134,30 @@ func (r *Registry) forgetDeleted() {
 			r.remove(v)
 		}
 	}
+}
+
+// wakeUnnamed wakes the keys whose status says that no verifier is registered, once there is one that has not confirmed within namingDelay.
+func (r *Registry) wakeUnnamed() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if r.Synced != nil && !r.Synced() {
+		return // the status would not name it
+	}
+	for s, q := range r.waiting.scopes {
+		if len(q.unnamed) > 0 && r.hasPresent(s) {
+			r.waiting.wakeUnnamed(q)
+		}
+	}
+}
+
+// hasPresent reports whether a verifier of a scope has been known for namingDelay and may still answer. The mutex must be held.
+func (r *Registry) hasPresent(s scope) bool {
+	for _, v := range r.known {
+		if v.presence == propagation.Present && r.Silence.Since(v.knownFrom) >= namingDelay && v.InScope(s.namespace, s.environment) {
+			return true
+		}
+	}
+	return false
 }
 
 // suspects returns the verifiers that count as gone if a live list shows no renewal; none if no key waits.

@@ -28,6 +28,8 @@ type queued struct {
 	heap []*item
 	// ending are those whose version all verifiers have reached, and whose end not all clocks have. They are few, and soon done.
 	ending map[*item]bool
+	// unnamed are those whose status says that no verifier is registered.
+	unnamed map[*item]bool
 	// items is how many keys of the scope there are, those that were woken included.
 	items int
 }
@@ -71,6 +73,7 @@ func (w *waiting) put(key types.NamespacedName, in scope, awaited propagation.Aw
 	if earlier := w.items[key]; earlier != nil {
 		if earlier.scope == in && earlier.awaited.Version == awaited.Version && earlier.awaited.End.Equal(awaited.End) {
 			if earlier.index >= 0 || w.scopes[in].ending[earlier] {
+				w.scopes[in].mark(earlier, awaited.NoneIsKnown)
 				return
 			}
 			wokenAt = earlier.wokenAt
@@ -81,12 +84,22 @@ func (w *waiting) put(key types.NamespacedName, in scope, awaited propagation.Aw
 		w.items, w.scopes = map[types.NamespacedName]*item{}, map[scope]*queued{}
 	}
 	if w.scopes[in] == nil {
-		w.scopes[in] = &queued{ending: map[*item]bool{}}
+		w.scopes[in] = &queued{ending: map[*item]bool{}, unnamed: map[*item]bool{}}
 	}
 	added := &item{key: key, scope: in, awaited: awaited, wokenAt: wokenAt}
 	w.items[key] = added
 	w.scopes[in].items++
 	heap.Push(w.scopes[in], added)
+	w.scopes[in].mark(added, awaited.NoneIsKnown)
+}
+
+// mark notes whether the status of a key says that no verifier is registered.
+func (q *queued) mark(i *item, noneIsKnown bool) {
+	if noneIsKnown {
+		q.unnamed[i] = true
+	} else {
+		delete(q.unnamed, i)
+	}
 }
 
 func (w *waiting) remove(key types.NamespacedName) {
@@ -100,6 +113,7 @@ func (w *waiting) remove(key types.NamespacedName) {
 		heap.Remove(of, removed.index)
 	}
 	delete(of.ending, removed)
+	delete(of.unnamed, removed)
 	if of.items--; of.items == 0 {
 		delete(w.scopes, removed.scope)
 	}
@@ -124,8 +138,19 @@ func (w *waiting) confirm(q *queued, all frontier, changes int) {
 			continue
 		}
 		delete(q.ending, ending)
+		delete(q.unnamed, ending)
 		if ending.wokenAt = changes; w.wake != nil {
 			w.wake(ending.key)
+		}
+	}
+}
+
+// wakeUnnamed wakes the keys of a scope whose status says that no verifier is registered. They go on waiting for the confirmation.
+func (w *waiting) wakeUnnamed(q *queued) {
+	for unnamed := range q.unnamed {
+		delete(q.unnamed, unnamed)
+		if w.wake != nil {
+			w.wake(unnamed.key)
 		}
 	}
 }

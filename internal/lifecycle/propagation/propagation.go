@@ -39,6 +39,8 @@ type Awaited struct {
 	Version string
 	// End is the latest notAfter by which a revision was withdrawn: verifiers compare it with their own clock. Zero for none.
 	End time.Time
+	// NoneIsKnown is set if the status says that no verifier is registered: no later report of who is pending is due then.
+	NoneIsKnown bool
 }
 
 // Withdrawals are what is known of the withdrawals of a key.
@@ -92,7 +94,7 @@ func AwaitedBy(p *v1alpha1.Propagation, all []*revisions.Revision) *Awaited {
 	if p == nil || p.ConfirmedAt != nil {
 		return nil
 	}
-	a := &Awaited{Version: p.Version}
+	a := &Awaited{Version: p.Version, NoneIsKnown: p.Verifiers == 0}
 	if !slices.ContainsFunc(all, func(r *revisions.Revision) bool { return !r.WithdrawnAt.IsZero() }) {
 		a.End = p.WrittenAt.Add(AtOnce) // the records are gone, or cannot be read
 	}
@@ -145,7 +147,7 @@ func (w *Withdrawals) covering(was *v1alpha1.Propagation, now time.Time) *v1alph
 
 // follow adds what the verifiers say.
 func (w *Withdrawals) follow(was, next *v1alpha1.Propagation, now time.Time) *v1alpha1.Propagation {
-	isSame := was != nil && was.Version == next.Version && was.WrittenAt.Equal(&next.WrittenAt)
+	hasNames := was != nil && was.Verifiers > 0 && was.Version == next.Version && was.WrittenAt.Equal(&next.WrittenAt)
 	if w.View.Unreadable {
 		return next
 	}
@@ -165,7 +167,7 @@ func (w *Withdrawals) follow(was, next *v1alpha1.Propagation, now time.Time) *v1
 			confirmedAt = since
 		}
 	}
-	if isSame && len(pending) > 0 && present > 0 && now.Sub(w.ReportedAt).Abs() < RewriteInterval {
+	if hasNames && len(pending) > 0 && present > 0 && now.Sub(w.ReportedAt).Abs() < RewriteInterval {
 		return next
 	}
 	next.Verifiers, next.Pending, next.BoundAt = present, nil, nil

@@ -217,3 +217,26 @@ func TestNext_ConfirmsNothingWhileAVerifierIsForgotten(t *testing.T) {
 		t.Errorf("after a restart it is %+v", got)
 	}
 }
+
+// TestNext_NamesTheFirstVerifierAtOnce: the last report said that none is registered, and named none.
+func TestNext_NamesTheFirstVerifierAtOnce(t *testing.T) {
+	w := Withdrawals{Revisions: []*revisions.Revision{withdrawn("7", now)}, AnsweredAt: now}
+	none := settled(t, nil, w, now)
+	if awaited := AwaitedBy(none, w.Revisions); !awaited.NoneIsKnown {
+		t.Errorf("it waits for %+v", awaited)
+	}
+	w.ReportedAt = now
+	w.View.Verifiers = []Verifier{follows("a", "6", now)}
+	named := settled(t, none, w, at(10*time.Second))
+	if !slices.Equal(named.Pending, []string{"a"}) || named.Verifiers != 1 {
+		t.Errorf("got %+v", named)
+	}
+	if awaited := AwaitedBy(named, w.Revisions); awaited.NoneIsKnown {
+		t.Errorf("it waits for %+v", awaited)
+	}
+	w.ReportedAt = at(10 * time.Second)
+	w.View.Verifiers = append(w.View.Verifiers, follows("b", "6", now))
+	if got := settled(t, named, w, at(20*time.Second)); len(got.Pending) != 1 {
+		t.Errorf("within a minute of a report with names it becomes %+v", got)
+	}
+}
