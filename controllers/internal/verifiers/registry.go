@@ -102,7 +102,7 @@ type report struct {
 // Observe notes a Lease as it is now.
 func (r *Registry) Observe(lease *coordinationv1.Lease) {
 	if !registration.IsLease(lease) {
-		r.ObserveDeletion(lease.Name)
+		r.observeLoss(lease.Name)
 		return
 	}
 	r.mutex.Lock()
@@ -173,22 +173,6 @@ func (v *verifier) forgetReports() {
 }
 
 func (v *verifier) last() *report { return &v.reports[len(v.reports)-1] }
-
-// ObserveDeletion notes that a Lease does not exist any more. Unless the process had stopped, another client has deleted it, and the process counts as
-// silent until it is gone. See forgetDeleted and forget.
-func (r *Registry) ObserveDeletion(name string) {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	v := r.known[name]
-	if v == nil {
-		return
-	}
-	if r.setDeleted(v, true); r.deletedSize > maxDeletedSize {
-		r.forget(v)
-	}
-	r.changes++
-	r.confirmAll()
-}
 
 // NoteVersion notes a resourceVersion of a record, as a write was answered or an event has it.
 func (r *Registry) NoteVersion(version string) {

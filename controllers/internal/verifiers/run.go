@@ -51,11 +51,12 @@ func (r *Registry) AddTo(mgr ctrl.Manager) error {
 		AddFunc:    observe,
 		UpdateFunc: func(_, object any) { observe(object) },
 		DeleteFunc: func(object any) {
-			if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+			unknown, isUnknown := object.(toolscache.DeletedFinalStateUnknown)
+			if isUnknown {
 				object = unknown.Obj
 			}
 			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Namespace == r.Namespace {
-				r.ObserveDeletion(lease.Name)
+				r.observeEnd(lease.Name, isUnknown)
 			}
 		},
 	})
@@ -192,9 +193,12 @@ func (r *Registry) listLive(ctx context.Context) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.listedAt = r.Silence.Now()
+	isListed := map[string]bool{}
 	for i := range leases.Items {
+		isListed[leases.Items[i].Name] = true
 		r.observe(&leases.Items[i])
 	}
+	r.noteMissing(isListed)
 	r.confirmAll()
 	return nil
 }
