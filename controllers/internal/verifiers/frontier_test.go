@@ -4,7 +4,11 @@ package verifiers
 
 import (
 	"testing"
+	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/registration"
 )
 
@@ -31,4 +35,22 @@ func TestRegistry_CountsWhatAVerifierHadReachedBeforeItsWatchBroke(t *testing.T)
 	w.expectWoken("the other is behind")
 	w.renew("b", nil)
 	w.expectWoken("both have reached it", "key")
+}
+
+// TestRegistry_AnEndIsConfirmedWhileALaterWithdrawalIsNot: verifiers have the version of the first, and wait for the time.
+func TestRegistry_AnEndIsConfirmedWhileALaterWithdrawalIsNot(t *testing.T) {
+	w := newWorld(t)
+	w.write()
+	ends := w.record
+	w.renew("a", nil)
+	w.renew("b", nil)
+	w.Wait(types.NamespacedName{Namespace: "support", Name: "ending"}, "production", propagation.Awaited{Version: ends, End: start.Add(time.Minute)})
+	w.withdraw("later")
+	behind := func(r *registration.Registration) { r.Observed = map[registration.Watch]string{{}: ends} }
+	w.renew("a", behind)
+	w.after(2 * time.Minute)
+	w.renew("a", behind)
+	w.expectWoken("one clock has not reached the end")
+	w.renew("b", behind)
+	w.expectWoken("both clocks have reached the end", "ending")
 }

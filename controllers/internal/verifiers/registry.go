@@ -328,27 +328,35 @@ func (r *Registry) confirm(s scope) {
 	if queued == nil || r.Synced != nil && !r.Synced() || r.forgotten.serves || r.completeFrom().After(r.Clock.Now()) {
 		return // a key that waits is planned again when the absence of verifiers counts
 	}
+	if r.isHeldBack(queued, s) {
+		return
+	}
 	if all, ok := r.frontier(s); ok {
 		r.waiting.confirm(queued, all, r.changes)
+		queued.slowest = all.slowest
 	}
+}
+
+// isHeldBack reports whether the verifier that was the slowest of a scope has not reached any withdrawal there. To look at all verifiers for each
+// renewal of each of them would take more than a processor with 1,000. The mutex must be held.
+func (r *Registry) isHeldBack(q *queued, s scope) bool {
+	v := r.known[q.slowest]
+	if v == nil || !v.answers(s) || q.Len() == 0 || len(q.ending) > 0 {
+		return false
+	}
+	return !registration.Reaches(r.reached(v, s).version, q.heap[0].awaited.Version)
 }
 
 // frontier returns how far the verifiers of a scope have followed; false if there are none. The mutex must be held.
 func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 	for _, v := range r.known {
-		if v.presence != propagation.Present || !v.InScope(s.namespace, s.environment) {
+		if !v.answers(s) {
 			continue
 		}
-		// A verifier whose watch broke reports less than before, and has applied what it reported before all the same.
-		own := frontier{}
-		for i := len(v.reports) - 1; i >= 0; i-- {
-			if version := r.believed(&v.reports[i], s); version != "" && !registration.Reaches(own.version, version) {
-				own = frontier{version, v.reports[i].renewed}
-			}
-		}
+		own := r.reached(v, s)
 		// Nothing reaches an empty version, which is the lowest all the same.
 		if !ok || all.version != "" && !registration.Reaches(own.version, all.version) {
-			all.version = own.version
+			all.version, all.slowest = own.version, v.name
 		}
 		if !ok || own.renewed.Before(all.renewed) {
 			all.renewed = own.renewed
@@ -356,6 +364,23 @@ func (r *Registry) frontier(s scope) (all frontier, ok bool) {
 		ok = true
 	}
 	return all, ok
+}
+
+// answers reports whether a verifier may answer for the keys of a scope.
+func (v *verifier) answers(s scope) bool {
+	return v.presence == propagation.Present && v.InScope(s.namespace, s.environment)
+}
+
+// reached returns how far a verifier has followed in a scope. One whose watch broke reports less than before, and has applied what it reported before
+// all the same.
+func (r *Registry) reached(v *verifier, s scope) frontier {
+	own := frontier{}
+	for i := len(v.reports) - 1; i >= 0; i-- {
+		if version := r.believed(&v.reports[i], s); version != "" && !registration.Reaches(own.version, version) {
+			own = frontier{version: version, renewed: v.reports[i].renewed}
+		}
+	}
+	return own
 }
 
 // believed returns the version of a scope that a report has; empty if that version is not known to exist. The verifier may have followed another

@@ -30,6 +30,8 @@ type queued struct {
 	ending map[*item]bool
 	// unnamed are those whose status says that no verifier is registered.
 	unnamed map[*item]bool
+	// slowest is the verifier that had followed the least when all were last looked at; empty if they never were.
+	slowest string
 	// items is how many keys of the scope there are, those that were woken included.
 	items int
 }
@@ -124,6 +126,8 @@ type frontier struct {
 	version string
 	// renewed is the earliest of their last renewals, each by the verifier's own clock.
 	renewed time.Time
+	// slowest is the verifier that has followed the least.
+	slowest string
 }
 
 // confirm wakes the keys of a scope whose withdrawals lie behind the frontier.
