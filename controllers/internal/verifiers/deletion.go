@@ -22,7 +22,7 @@ func (r *Registry) observeEnd(name string, mayHaveRenewed bool) {
 // from now. The mutex must be held.
 func (r *Registry) noteEnd(v *verifier, mayHaveRenewed bool) {
 	if mayHaveRenewed && !v.isDeleted {
-		v.seenMonotonic, v.seenAt = r.Silence.Now(), r.Clock.Now()
+		v.renewedAt = r.Silence.Now()
 	}
 	if r.setDeleted(v, true); r.deletedSize > maxDeletedSize {
 		r.forget(v)

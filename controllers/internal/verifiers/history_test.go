@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	testclock "k8s.io/utils/clock/testing"
 
 	"dgbot.io/key-operator/internal/lifecycle/propagation"
 	"dgbot.io/key-operator/internal/registration"
@@ -51,4 +52,18 @@ func TestRegistry_AWriteThatOthersOvertakeEndsNoHistory(t *testing.T) {
 	w.NoteWrite(before, w.record)
 	w.Wait(types.NamespacedName{Namespace: "support", Name: "key"}, "production", propagation.Awaited{Version: w.record})
 	w.expectWoken("it had followed before the answer came", "key")
+}
+
+// TestRegistry_DatesReportsByTheClockAsItIsNow: it was wrong when the report came, until an answer of the API server showed that.
+func TestRegistry_DatesReportsByTheClockAsItIsNow(t *testing.T) {
+	w := newWorld(t)
+	w.Silence = testclock.NewFakePassiveClock(start)
+	w.clock.SetTime(start.Add(-10 * time.Minute))
+	w.renew("a", nil)
+	w.renew("b", func(r *registration.Registration) { r.Stopped = true })
+	w.clock.SetTime(start)
+	all := w.View(t.Context(), "support", "production").Verifiers
+	if len(all) != 2 || !all[0].Reports[0].SeenAt.Equal(start) || !all[0].PresenceFrom.IsZero() || !all[1].PresenceFrom.Equal(start) {
+		t.Errorf("got %+v", all)
+	}
 }

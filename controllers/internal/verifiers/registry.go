@@ -81,9 +81,8 @@ type verifier struct {
 	reports []report
 	// knownFrom is when the verifier was seen first, by Registry.Silence.
 	knownFrom time.Time
-	// seenMonotonic is when its last renewal was seen, by Registry.Silence, and seenAt the same by Registry.Clock.
-	seenMonotonic time.Time
-	seenAt        time.Time
+	// renewedAt is when its last renewal was seen, by Registry.Silence.
+	renewedAt time.Time
 	// isDeleted is set once another client has deleted the Lease. The process may still answer. deletedSize is then its part of
 	// Registry.deletedSize.
 	isDeleted   bool
@@ -96,7 +95,8 @@ type verifier struct {
 type report struct {
 	observed map[registration.Watch]string
 	renewed  time.Time
-	seenAt   time.Time
+	// seenAt is when it was seen, by Registry.Silence.
+	seenAt time.Time
 }
 
 // Observe notes a Lease as it is now.
@@ -112,13 +112,13 @@ func (r *Registry) Observe(lease *coordinationv1.Lease) {
 }
 
 func (r *Registry) observe(lease *coordinationv1.Lease) {
-	now := r.Clock.Now()
+	now := r.Silence.Now()
 	v := r.known[lease.Name]
 	if v == nil {
 		if r.known == nil {
 			r.known = map[string]*verifier{}
 		}
-		v = &verifier{name: lease.Name, knownFrom: r.Silence.Now(), seenMonotonic: r.Silence.Now(), seenAt: now}
+		v = &verifier{name: lease.Name, knownFrom: now, renewedAt: now}
 		r.known[lease.Name] = v
 	}
 	if len(v.reports) > 0 && registration.Reaches(v.leaseVersion, lease.ResourceVersion) {
@@ -131,7 +131,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 	}
 	stated := registration.Of(lease)
 	if len(v.reports) > 0 && !renewed.Equal(v.last().renewed) {
-		v.seenMonotonic, v.seenAt = r.Silence.Now(), now
+		v.renewedAt = now
 		if v.presence == propagation.Gone {
 			v.presence = propagation.Present
 		}
@@ -235,19 +235,6 @@ func (r *Registry) view(s scope) propagation.View {
 	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom(), Incomplete: r.forgotten.serves}
 }
 
-// completeFrom returns from when on no verifier is missing because its Lease was lost before this instance started, or because it was
-// forgotten. It leaves out those that are missing for ever: see forgotten.serves.
-func (r *Registry) completeFrom() time.Time {
-	from := r.forgotten.denyFrom
-	if known := r.started.Add(absenceSpan); !r.started.IsZero() && known.After(from) {
-		from = known
-	}
-	if from.IsZero() {
-		return time.Time{}
-	}
-	return r.Clock.Now().Add(-r.Silence.Since(from))
-}
-
 // inScope returns the verifiers of a scope, sorted by name. The mutex must be held.
 func (r *Registry) inScope(s scope) []propagation.Verifier {
 	var all []propagation.Verifier
@@ -261,36 +248,20 @@ func (r *Registry) inScope(s scope) []propagation.Verifier {
 }
 
 func (r *Registry) describe(v *verifier, s scope) propagation.Verifier {
-	described := propagation.Verifier{Name: v.name, Presence: v.presence, PresenceFrom: v.since, Serves: v.Serves}
+	described := propagation.Verifier{Name: v.name, Presence: v.presence, Serves: v.Serves}
+	if v.presence != propagation.Present {
+		described.PresenceFrom = r.dated(v.since)
+	}
 	for i := range v.reports {
 		reported := &v.reports[i]
-		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(reported, s), Renewed: reported.renewed, SeenAt: reported.seenAt})
+		described.Reports = append(described.Reports, propagation.Report{Version: r.believed(reported, s), Renewed: reported.renewed, SeenAt: r.dated(reported.seenAt)})
 	}
 	state := r.stateOf(v)
 	described.IsSilent = state == registration.Silent || state == registration.Gone
 	if longest, ends := v.LongestSilence(); ends {
-		described.BoundAt = v.seenAt.Add(longest)
+		described.BoundAt = r.dated(v.renewedAt).Add(longest)
 	}
 	return described
-}
-
-// stateOf returns the state of a verifier. One that is Gone by its silence alone is not Gone for proofs before a live list has shown no renewal.
-func (r *Registry) stateOf(v *verifier) registration.State {
-	state := v.State(r.Silence.Since(v.seenMonotonic))
-	switch {
-	case v.presence == propagation.Stopped:
-		return registration.Stopped
-	case v.presence == propagation.Gone:
-		return registration.Gone
-	case v.isDeleted && state == registration.Current:
-		return registration.Silent
-	}
-	return state
-}
-
-// isSuspect reports whether a verifier is gone by its silence, and no live list has shown so yet.
-func (r *Registry) isSuspect(v *verifier) bool {
-	return v.presence == propagation.Present && r.stateOf(v) == registration.Gone
 }
 
 // Wait has a key reconciled once the verifiers of its namespace and environment reject what was withdrawn.

@@ -115,7 +115,7 @@ func (r *Registry) checkSilent(ctx context.Context) {
 	defer r.mutex.Unlock()
 	for _, name := range suspects {
 		if v := r.known[name]; v != nil && r.isSuspect(v) {
-			v.presence, v.since = propagation.Gone, r.Clock.Now()
+			v.presence, v.since = propagation.Gone, r.Silence.Now()
 			r.changes++
 		}
 	}
@@ -131,7 +131,7 @@ func (r *Registry) forgetDeleted() {
 	for _, v := range r.known {
 		switch {
 		case !v.isDeleted:
-		case v.presence != propagation.Present && (!isAwaited || r.Clock.Since(v.since) > memorySpan), !isAwaited && r.isSuspect(v):
+		case v.presence != propagation.Present && (!isAwaited || r.Silence.Since(v.since) > memorySpan), !isAwaited && r.isSuspect(v):
 			r.remove(v)
 		}
 	}
