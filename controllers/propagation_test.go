@@ -231,7 +231,7 @@ func TestPropagation_WithoutVerifiersNothingIsProven(t *testing.T) {
 	w.restWith(operator)
 	got = w.propagation()
 	condition = apimeta.FindStatusCondition(w.key().Status.Conditions, v1alpha1.PropagationPendingCondition)
-	if got.Verifiers != 1 || len(got.Pending) != 1 || condition.Reason != v1alpha1.VerifiersBehindReason {
+	if got == nil || condition == nil || got.Verifiers != 1 || len(got.Pending) != 1 || condition.Reason != v1alpha1.VerifiersBehindReason {
 		t.Errorf("with a first verifier that is behind, it is %+v, %+v", got, condition)
 	}
 }

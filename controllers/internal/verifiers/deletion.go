@@ -2,6 +2,12 @@
 
 package verifiers
 
+import (
+	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"dgbot.io/key-operator/internal/lifecycle/propagation"
+)
+
 // ObserveDeletion notes that a Lease was deleted, after all its renewals were observed. Unless the process had stopped, another client has deleted it,
 // and the process counts as silent until it is gone. See forgetDeleted and forget.
 func (r *Registry) ObserveDeletion(name string) { r.observeEnd(name, false) }
@@ -23,6 +29,9 @@ func (r *Registry) observeEnd(name string, mayHaveRenewed bool) {
 func (r *Registry) noteEnd(v *verifier, mayHaveRenewed bool) {
 	if mayHaveRenewed && !v.isDeleted {
 		v.renewedAt = r.Silence.Now()
+		if v.presence == propagation.Gone {
+			v.presence = propagation.Present // it may have registered that it answers again
+		}
 	}
 	if r.setDeleted(v, true); r.deletedSize > maxDeletedSize {
 		r.forget(v)
@@ -30,11 +39,16 @@ func (r *Registry) noteEnd(v *verifier, mayHaveRenewed bool) {
 	r.changes++
 }
 
-// noteMissing notes the verifiers that count as gone by their silence, and whose Lease a live list lacks although no event has told of its deletion:
-// the watch has stopped, so renewals may have been missed as well. The mutex must be held.
-func (r *Registry) noteMissing(isListed map[string]bool) {
+// noteList notes all Leases of verifiers. If one is missing whose verifier counts as gone, and no event has told of its deletion, the watch was
+// interrupted, so that renewals may have been missed as well. The mutex must be held.
+func (r *Registry) noteList(leases []coordinationv1.Lease) {
+	isListed := map[string]bool{}
+	for i := range leases {
+		isListed[leases[i].Name] = true
+		r.observe(&leases[i])
+	}
 	for _, v := range r.known {
-		if !isListed[v.name] && !v.isDeleted && r.isSuspect(v) {
+		if !isListed[v.name] && !v.isDeleted && (v.presence == propagation.Gone || r.isSuspect(v)) {
 			r.noteEnd(v, true)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
 
@@ -22,6 +23,7 @@ func TestRegistry_ReportsOfAnotherHistoryConfirmNothing(t *testing.T) {
 	w.renew("cut off", func(r *registration.Registration) { r.Serves = true })
 	w.renew("a", nil)
 	w.ObserveDeletion("a")
+	w.Cached = cached{map[string]*coordinationv1.Lease{"cut off": w.leases["cut off"]}}
 	before := w.Version()
 
 	w.version, w.record = 300, "300"

@@ -31,7 +31,7 @@ const (
 	// maxReports is how many reports of a verifier are kept, to know when it reached a version. Beyond the last two, they have at most maxVersions.
 	maxReports  = 16
 	maxVersions = 4096
-	// absenceSpan is how long after its start an instance takes the absence of a verifier for nothing. One whose Lease was deleted, or lost with a
+	// absenceSpan is how long after its start an instance confirms nothing. A verifier whose Lease was deleted, or lost with a
 	// restored etcd, finds out at its next renewal, up to 5 seconds and a request of 2 seconds later, and answers until then.
 	absenceSpan = 10 * time.Second
 )
@@ -50,6 +50,8 @@ type Registry struct {
 	Silence clock.PassiveClock
 	// Synced reports whether the Leases have been read. Nil counts as true.
 	Synced func() bool
+	// Cached reads the Leases that the watch has shown; nil in tests that deliver each of them.
+	Cached client.Reader
 
 	mutex sync.Mutex
 	// started is when this instance began to watch, by Silence; zero in tests that do not depend on it.
@@ -75,8 +77,8 @@ type Registry struct {
 // verifier is a registered verifier, as its Lease was last seen.
 type verifier struct {
 	name string
-	// leaseVersion is the resourceVersion of its Lease.
-	leaseVersion string
+	// leaseVersion is the resourceVersion of its Lease, and otherHistory the one that it had before etcd was restored.
+	leaseVersion, otherHistory string
 	registration.Registration
 	reports []report
 	// knownFrom is when the verifier was seen first, by Registry.Silence.
@@ -121,7 +123,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 		v = &verifier{name: lease.Name, knownFrom: now, renewedAt: now}
 		r.known[lease.Name] = v
 	}
-	if len(v.reports) > 0 && registration.Reaches(v.leaseVersion, lease.ResourceVersion) {
+	if len(v.reports) > 0 && (registration.Reaches(v.leaseVersion, lease.ResourceVersion) || lease.ResourceVersion == v.otherHistory) {
 		return // a live list has shown more than the watch does yet
 	}
 	v.leaseVersion = lease.ResourceVersion
@@ -205,7 +207,7 @@ func (r *Registry) restart(version string) {
 	defer r.mutex.Unlock()
 	r.newest = version
 	for _, v := range r.known {
-		v.leaseVersion = ""
+		v.leaseVersion, v.otherHistory = "", v.leaseVersion
 		for i := range v.reports {
 			v.reports[i].observed = nil
 		}
@@ -220,7 +222,7 @@ func (r *Registry) View(ctx context.Context, namespace, environment string) prop
 		return propagation.View{Unreadable: true}
 	}
 	view := r.view(scope{namespace, environment})
-	if len(view.Verifiers) > 0 {
+	if len(view.Verifiers) > 0 || view.Unreadable {
 		return view
 	}
 	if err := r.listLive(ctx); err != nil {
@@ -232,6 +234,9 @@ func (r *Registry) View(ctx context.Context, namespace, environment string) prop
 func (r *Registry) view(s scope) propagation.View {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
+	if err := r.readCache(); err != nil {
+		return propagation.View{Unreadable: true}
+	}
 	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom(), Incomplete: r.forgotten.serves}
 }
 
@@ -299,7 +304,7 @@ func (r *Registry) confirm(s scope) {
 	if queued == nil || r.Synced != nil && !r.Synced() || r.forgotten.serves || r.completeFrom().After(r.Clock.Now()) {
 		return // a key that waits is planned again when the absence of verifiers counts
 	}
-	if r.isHeldBack(queued, s) {
+	if r.isHeldBack(queued, s) || r.readCache() != nil {
 		return
 	}
 	if all, ok := r.frontier(s); ok {
@@ -308,14 +313,17 @@ func (r *Registry) confirm(s scope) {
 	}
 }
 
-// isHeldBack reports whether the verifier that was the slowest of a scope has not reached any withdrawal there. To look at all verifiers for each
-// renewal of each of them would take more than a processor with 1,000. The mutex must be held.
+// isHeldBack reports whether no withdrawal of a scope can be confirmed, because none waits or because the slowest verifier of the last look has not
+// reached the first one. Comparing all verifiers at each renewal takes more than a processor with 1,000 of them. The mutex must be held.
 func (r *Registry) isHeldBack(q *queued, s scope) bool {
-	v := r.known[q.slowest]
-	if v == nil || !v.answers(s) || q.Len() == 0 || len(q.ending) > 0 {
+	if len(q.ending) > 0 {
 		return false
 	}
-	return !registration.Reaches(r.reached(v, s).version, q.heap[0].awaited.Version)
+	if q.Len() == 0 {
+		return true
+	}
+	v := r.known[q.slowest]
+	return v != nil && v.answers(s) && !registration.Reaches(r.reached(v, s).version, q.heap[0].awaited.Version)
 }
 
 // frontier returns how far the verifiers of a scope have followed; false if there are none. The mutex must be held.

@@ -51,19 +51,16 @@ func (r *Registry) AddTo(mgr ctrl.Manager) error {
 		AddFunc:    observe,
 		UpdateFunc: func(_, object any) { observe(object) },
 		DeleteFunc: func(object any) {
-			unknown, isUnknown := object.(toolscache.DeletedFinalStateUnknown)
-			if isUnknown {
-				object = unknown.Obj
-			}
-			if lease, ok := object.(*coordinationv1.Lease); ok && lease.Namespace == r.Namespace {
-				r.observeEnd(lease.Name, isUnknown)
+			_, mayHaveRenewed := object.(toolscache.DeletedFinalStateUnknown)
+			if key, err := toolscache.DeletionHandlingObjectToName(object); err == nil && key.Namespace == r.Namespace {
+				r.observeEnd(key.Name, mayHaveRenewed)
 			}
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("watching the Leases of verifiers: %w", err)
 	}
-	r.Synced = handle.HasSynced
+	r.Synced, r.Cached = handle.HasSynced, mgr.GetCache()
 	return mgr.Add(r)
 }
 
@@ -193,13 +190,24 @@ func (r *Registry) listLive(ctx context.Context) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.listedAt = r.Silence.Now()
-	isListed := map[string]bool{}
-	for i := range leases.Items {
-		isListed[leases.Items[i].Name] = true
-		r.observe(&leases.Items[i])
-	}
-	r.noteMissing(isListed)
+	r.noteList(leases.Items)
 	r.confirmAll()
+	return nil
+}
+
+// readCache notes the Leases that the cache has. After an interruption of the watch, the cache has all of them before the first event is delivered.
+// The events alone could confirm what a verifier rejects while another one is still to come that has registered, or answers again, since the
+// interruption. The mutex must be held.
+func (r *Registry) readCache() error {
+	if r.Cached == nil {
+		return nil
+	}
+	var leases coordinationv1.LeaseList
+	err := r.Cached.List(context.Background(), &leases, client.InNamespace(r.Namespace), client.MatchingLabels{v1alpha1.VerifierLabel: "true"}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return fmt.Errorf("reading the Leases of verifiers from the cache: %w", err)
+	}
+	r.noteList(leases.Items)
 	return nil
 }
 

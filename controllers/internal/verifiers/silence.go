@@ -9,14 +9,15 @@ import (
 	"dgbot.io/key-operator/internal/registration"
 )
 
-// dated returns a time by Silence as one by Clock. Times are kept by Silence: Clock may find out later that it was wrong, and a withdrawal would be
-// confirmed at a time before verifiers rejected the key.
+// dated converts a time by Silence to one by Clock. The registry keeps times by Silence, because Clock may be corrected later: a time by Clock would
+// then date a proof too early or too late.
 func (r *Registry) dated(moment time.Time) time.Time {
-	return r.Clock.Now().Add(-r.Silence.Since(moment))
+	age := r.Silence.Since(moment) // first: if the process is paused before Clock is read, the result is only later
+	return r.Clock.Now().Add(-age)
 }
 
-// completeFrom returns from when on no verifier is missing because its Lease was lost before this instance started, or because it was
-// forgotten. It leaves out those that are missing for ever: see forgotten.serves.
+// completeFrom returns the time from which on the view has every verifier that may answer: absenceSpan after the start, and after all forgotten
+// verifiers deny every request. It leaves out forgotten verifiers that serve when stale: see forgotten.serves.
 func (r *Registry) completeFrom() time.Time {
 	from := r.forgotten.denyFrom
 	if known := r.started.Add(absenceSpan); !r.started.IsZero() && known.After(from) {
