@@ -52,7 +52,7 @@ func (a *answers) seen() []issued {
 	return slices.Clone(a.texts)
 }
 
-// note keeps an answer. Neither a verifier that denies nor one that does not run has said anything about the key.
+// note keeps an answer. Other codes than 200 and 401 do not say whether the verifier accepts the key.
 func (a *answers) note(by, text string, code int, began time.Time) {
 	hash := apikey.Hash([]byte(text))
 	a.mutex.Lock()

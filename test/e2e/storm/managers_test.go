@@ -164,3 +164,13 @@ func shake(ctx context.Context, every time.Duration, crashes *atomic.Int64) erro
 		crashes.Add(1)
 	}
 }
+
+// startManagers runs the managers without faults until the end of the test.
+func (s *storm) startManagers() {
+	s.t.Helper()
+	for i := range s.troupe.proxies {
+		manager, err := s.troupe.start(i)
+		must(s.t, err)
+		s.t.Cleanup(func() { must(s.t, manager.Stop()) })
+	}
+}

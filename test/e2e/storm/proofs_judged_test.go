@@ -60,7 +60,7 @@ func accept(a *answers, revision int64, began int) {
 	}
 }
 
-// The first withdrawal is a change of revision 8 of etcd, and what follows is written 10 seconds after one another, from 80 seconds on.
+// The first withdrawal has the etcd revision 8. Each later write comes 10 seconds after the previous one, the first at 80 seconds.
 var faultyProofs = map[string]struct {
 	fault func(*chronicle, *answers)
 	// want is a part of each broken proof.

@@ -240,13 +240,11 @@ func (s *storm) settle() {
 	s.endAudit()
 	s.faultsEnd = s.tick()
 	ctx, cancel := context.WithCancel(s.t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	defer cancel()
-	s.startVerifiers(ctx)
-	for i := range s.troupe.proxies {
-		manager, err := s.troupe.start(i)
-		must(s.t, err)
-		s.t.Cleanup(func() { must(s.t, manager.Stop()) })
-	}
+	s.startVerifiers(ctx, &asking)
+	s.startManagers()
 	go s.scraper.run(ctx)
 	var unconverged []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 500*time.Millisecond, calm, true, func(ctx context.Context) (bool, error) {

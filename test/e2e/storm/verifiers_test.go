@@ -78,7 +78,8 @@ func (all *verifiers) close() {
 	}
 }
 
-// start starts a process. It reports uses only when it stops, and with --namespace it does not vouch for the environment.
+// start starts a process. It reports uses only when it stops. With --namespace it does not renew the Lease that says that the uses of the
+// environment are reported.
 func (all *verifiers) start(v *verifier) (*process.Program, error) {
 	args := []string{
 		"--http-bind-address=" + v.asked.Address, "--drain-delay=0s", "--max-staleness=5s", "--usage-flush-interval=5m",
@@ -90,8 +91,7 @@ func (all *verifiers) start(v *verifier) (*process.Program, error) {
 	return world.StartVerifierWith(v.proxy.config(all.credentials), v.log, args...)
 }
 
-// harass runs the verifiers until the context ends. Each is stopped or killed again and again, stopped in its tracks on the way or shown
-// records that stand still.
+// harass runs the verifiers until the context ends. It stops or kills each process again and again, and before that pauses it or freezes its watches.
 func (all *verifiers) harass(ctx context.Context) error {
 	var group sync.WaitGroup
 	var failures [len(all.all)]error
@@ -140,22 +140,22 @@ func (all *verifiers) oneLife(ctx context.Context, v *verifier) error {
 	return err
 }
 
-// startVerifiers runs the verifiers without faults until the end of the test, and asks them until the context ends.
-func (s *storm) startVerifiers(ctx context.Context) {
+// startVerifiers runs the verifiers without faults until the end of the test, and has them asked until the context ends.
+func (s *storm) startVerifiers(ctx context.Context, asking *sync.WaitGroup) {
 	s.t.Helper()
 	for _, v := range s.verifiers.all {
 		program, err := s.verifiers.start(v)
 		must(s.t, err)
 		s.t.Cleanup(func() { must(s.t, program.Stop()) })
-		go s.answers.ask(ctx, v)
+		asking.Go(func() { s.answers.ask(ctx, v) })
 	}
 }
 
 // registered finds the names of Leases in the log of a verifier.
 var registered = regexp.MustCompile(`is registered.*"lease": ?"([^"]+)"`)
 
-// markStopped writes into the Leases of processes that have ended that they are stopped, as a person may do who made sure of that. Otherwise every
-// manager waits for longer than it lives here. What fails is done at the next end of a process.
+// markStopped annotates the Leases of processes that have ended as stopped, as an administrator may do who made sure of that. Without it, a manager
+// waits 35 s for a killed verifier, which is longer than most managers of a storm run. What fails is done after the next end of a process.
 func (v *verifier) markStopped(ctx context.Context) {
 	log, err := os.ReadFile(v.log.Name())
 	if err != nil {
