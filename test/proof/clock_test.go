@@ -89,13 +89,17 @@ func withOtherClock(t *testing.T, name string) string {
 			return nil
 		}))
 	}
+	if written == 1 {
+		t.Fatalf("no source file imports %s: no clock can be shifted", machineClock)
+	}
 	binary := filepath.Join(folder, name)
 	must(t, controlplane.BuildWith(binary, name, replaced))
 	built.programs[name] = binary
 	return binary
 }
 
-// TestProof_OfAnEndWaitsForTheClocksOfVerifiers: one is behind, and accepts a key until the end comes by its clock.
+// TestProof_OfAnEndWaitsForTheClocksOfVerifiers: the clock of one is behind, so that it accepts the key until its clock has
+// reached the end.
 func TestProof_OfAnEndWaitsForTheClocksOfVerifiers(t *testing.T) {
 	const behind = 45 * time.Second
 	for name, withdraw := range map[string]func(*v1alpha1.DGbotAPIKey){
@@ -111,7 +115,7 @@ func TestProof_OfAnEndWaitsForTheClocksOfVerifiers(t *testing.T) {
 			p.EditKey("leaked", func(k *v1alpha1.DGbotAPIKey) { k.Spec.Rotation.Overlap = &metav1.Duration{} })
 			p.verify(place{})
 			late := p.verify(place{ahead: -behind})
-			began := time.Now()
+			began := time.Now().Truncate(time.Second) // an end has whole seconds
 			p.EditKey("leaked", withdraw)
 			p.Eventually("the status tells of the withdrawal", func() bool { return p.propagation() != nil })
 			p.staysUnproven(behind - time.Since(began) - time.Second)
@@ -136,7 +140,7 @@ func TestProof_CoversRequestsThatAreStillRead(t *testing.T) {
 		asked.Address, len(body), body[:len(body)-1])
 	must(t, err)
 	p.withdraw()
-	p.awaitProof(soon)
+	p.awaitProof(5 * time.Second) // the verifier waits no longer than 10 s for a body
 	_, err = io.WriteString(connection, body[len(body)-1:])
 	must(t, err)
 	response, err := http.ReadResponse(bufio.NewReader(connection), nil)

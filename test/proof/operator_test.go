@@ -4,6 +4,7 @@ package proof
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,7 +37,8 @@ func TestProof_WaitsForTheOperatorsOwnWatch(t *testing.T) {
 	p.awaitProof(2 * time.Minute)
 }
 
-// TestProof_IsNotMadeByAPauseOfTheOperator: after it, every verifier has been silent for the operator for longer than it may be.
+// TestProof_IsNotMadeByAPauseOfTheOperator: after the pause, the operator has seen no renewal for longer than verifiers may be
+// silent.
 func TestProof_IsNotMadeByAPauseOfTheOperator(t *testing.T) {
 	p := newTrial(t)
 	manager := p.manage(place{})
@@ -67,6 +69,7 @@ func TestProof_IsNotMadeByTheOperatorsClock(t *testing.T) {
 	was := p.withdraw()
 	must(t, manager.Kill())
 	p.manage(place{ahead: 10 * time.Minute})
+	p.Eventually("the operator finds its clock wrong", func() bool { return strings.Contains(world.Log.String(), "The clock of this machine is wrong") })
 	p.staysUnproven(gone + 10*time.Second)
 	records.thaw()
 	proof := p.awaitProof(soon)

@@ -43,7 +43,8 @@ func TestProof_WaitsForAFrozenWatch(t *testing.T) {
 	}
 }
 
-// TestProof_WaitsForAListFromBefore: a verifier has registered after the withdrawal, and its first list was taken before.
+// TestProof_WaitsForAListFromBefore: a verifier registers before the withdrawal. The API server has answered its first list, and the
+// answer arrives after the withdrawal.
 func TestProof_WaitsForAListFromBefore(t *testing.T) {
 	p := startTrial(t)
 	records := newProxy(t, "dgbotapikeyrecords")
@@ -53,7 +54,7 @@ func TestProof_WaitsForAListFromBefore(t *testing.T) {
 	p.Eventually("its list is on the way", func() bool { return records.waiting() > 0 })
 	p.withdraw()
 	p.staysUnproven(soon)
-	p.isPending(late)
+	p.expectPending(late)
 	records.thaw()
 	p.awaitProof(soon)
 }
@@ -99,11 +100,9 @@ func TestProof_CountsProcessesNotPods(t *testing.T) {
 	p.verify(pod)
 	frozen := p.verify(pod)
 	must(t, frozen.Pause())
-	t.Cleanup(func() { _ = frozen.Resume() })
 	p.withdraw()
 	p.staysUnproven(5 * time.Second)
-	must(t, frozen.Resume())
-	must(t, frozen.Kill())
+	must(t, frozen.Kill()) // without a Resume, after which it could follow before it ends
 	p.staysUnproven(5 * time.Second)
 	p.awaitProof(time.Minute)
 }

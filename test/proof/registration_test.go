@@ -14,7 +14,7 @@ import (
 	"dgbot.io/key-operator/api/v1alpha1"
 )
 
-// TestProof_NoneWithoutRegistration, and the key says so.
+// TestProof_NoneWithoutRegistration: the condition has the reason VerifiersUnknown.
 func TestProof_NoneWithoutRegistration(t *testing.T) {
 	p := newTrial(t)
 	p.manage(place{})
@@ -32,7 +32,7 @@ func TestProof_NoneFromAnotherNamespace(t *testing.T) {
 	p.staysUnknown("none is registered")
 }
 
-// TestProof_NoneWithoutTheRightToReadLeases, though all verifiers follow.
+// TestProof_NoneWithoutTheRightToReadLeases: all verifiers have followed, and the operator gets 403 for Leases.
 func TestProof_NoneWithoutTheRightToReadLeases(t *testing.T) {
 	p := newTrial(t)
 	leases := newProxy(t, "leases")
@@ -46,8 +46,9 @@ func TestProof_NoneWithoutTheRightToReadLeases(t *testing.T) {
 // staysUnknown withdraws the key, and fails if that is ever confirmed, or if the key does not say why it is not.
 func (p *trial) staysUnknown(why string) {
 	p.t.Helper()
-	proof := p.withdraw()
+	p.withdraw()
 	p.staysUnproven(gone + 5*time.Second)
+	proof := p.propagation()
 	condition := apimeta.FindStatusCondition(p.Key("leaked").Status.Conditions, v1alpha1.PropagationPendingCondition)
 	if proof.Verifiers != 0 || condition == nil || condition.Status != metav1.ConditionTrue || condition.Reason != v1alpha1.VerifiersUnknownReason ||
 		!strings.Contains(condition.Message, why) {
@@ -66,7 +67,7 @@ func TestProof_OfOneThatServesWhenStale(t *testing.T) {
 		condition := apimeta.FindStatusCondition(p.Key("leaked").Status.Conditions, v1alpha1.PropagationPendingCondition)
 		return condition != nil && condition.Reason == v1alpha1.VerifierServesStaleReason
 	})
-	p.isPending(serving)
+	p.expectPending(serving)
 	must(t, serving.Kill())
 	lease := p.leases()[serving.lease]
 	changed := lease.DeepCopy()

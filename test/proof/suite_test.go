@@ -292,9 +292,9 @@ func (p *trial) staysUnproven(span time.Duration) {
 	}
 }
 
-// isPending fails unless the status names a verifier among those that may accept the key. Others may have followed since: the names are at most a minute
+// expectPending fails unless the status names a verifier among those that may accept the key. Others may have followed since: the names are at most a minute
 // old.
-func (p *trial) isPending(v *verifier) {
+func (p *trial) expectPending(v *verifier) {
 	p.t.Helper()
 	if pending := p.propagation().Pending; !slices.Contains(pending, v.lease) {
 		p.t.Errorf("%s is not among those that are pending: %v", v.lease, pending)
