@@ -81,7 +81,7 @@ func Of(lease *coordinationv1.Lease) Registration {
 	return r
 }
 
-// State is what a verifier does, as its registration and its silence tell.
+// State tells whether a verifier renews its registration, and whether it may still answer.
 type State string
 
 const (
@@ -95,8 +95,7 @@ const (
 	Stopped State = "stopped"
 )
 
-// State returns the state of a verifier that has not renewed its registration for a time. The caller measures that time, and thereby decides whose
-// clock counts.
+// State returns the state of a verifier whose last renewal was a silence ago. The caller chooses the clock that measures it.
 func (r *Registration) State(silence time.Duration) State {
 	longest, ends := r.LongestSilence()
 	switch {

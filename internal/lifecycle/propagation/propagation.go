@@ -216,8 +216,8 @@ func Condition(p *v1alpha1.Propagation, view *View) (reason, message string) {
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: the operator cannot read the Leases by which they register; " +
 			"give the manager's account the right to get, list and watch leases in the namespace of --usage-namespace"
 	case view.Incomplete:
-		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: other clients deleted more Leases of verifiers than the operator remembers, and one that runs " +
-			"with --on-stale=serve may still answer; make sure that no process of a deleted Lease runs, and restart the managers"
+		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is unknown: clients deleted more Leases of verifiers than the operator can remember, and a verifier " +
+			"with --on-stale=serve may still answer; stop all verifiers whose Lease was deleted, then restart the managers"
 	case p.Verifiers == 0 && len(p.Pending) == 0:
 		return v1alpha1.VerifiersUnknownReason, "Whether verifiers reject what was withdrawn is not proven: no verifier of the key's namespace and environment runs, because none is registered, " +
 			"or all have stopped or are gone; start a verifier with --register and the manager's --usage-namespace"

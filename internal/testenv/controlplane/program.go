@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"k8s.io/client-go/rest"
 
@@ -62,6 +64,8 @@ func (c *Cluster) StartBinary(binary string, config *rest.Config, log io.Writer,
 	}
 	command := c.run.Command(c.processName(filepath.Base(folder)), binary, append([]string{"--kubeconfig=" + kubeconfig}, args...)...)
 	command.Stdout, command.Stderr = log, log
-	command.Env = append(command.Environ(), environment...)
+	// A program under test collects garbage as it does where it is installed, also if GOGC is set for API servers and compilers.
+	command.Env = slices.DeleteFunc(command.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "GOGC=") })
+	command.Env = append(command.Env, environment...)
 	return process.Start(command)
 }
