@@ -257,7 +257,8 @@ type DGbotAPIKeyStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// current is the revision whose key text the Secret holds. Absent while the Secret holds no revision of this key.
+	// current is the revision whose key text the Secret holds. Absent while the Secret holds no revision of this key. After its
+	// record was deleted, it stays until a new revision is issued: the next number follows from it.
 	// +optional
 	Current *RevisionStatus `json:"current,omitempty"`
 

@@ -11,10 +11,13 @@ import (
 )
 
 // TestWhatIsLostIsNamed: where several things are lost at once, what is left tells which revision was in use, and the
+var (
+	garbled = revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:garbled"}
+	absent  = revisions.Secret{State: revisions.SecretAbsent}
+)
+
 // requests that it satisfied are not served again.
 func TestWhatIsLostIsNamed(t *testing.T) {
-	garbled := revisions.Secret{State: revisions.SecretOwned, Hash: "sha256:garbled"}
-	absent := revisions.Secret{State: revisions.SecretAbsent}
 	drop := func(s *Simulation, revision int64) {
 		kept := s.Records[:0]
 		for _, record := range s.Records {
@@ -68,6 +71,29 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 				t.Errorf("issued for %q, want %q", got, tc.want)
 			}
 			if tc.want != v1alpha1.CauseFirstIssue && s.rev(3) == nil && s.rev(2) == nil {
+				t.Errorf("the number of a revision was used again: %+v", s.Records)
+			}
+		})
+	}
+}
+
+// TestLosses_OfADisabledKeyKeepTheNumber: no record and not the Secret show that revision 2 was issued, and the key is enabled later.
+func TestLosses_OfADisabledKeyKeepTheNumber(t *testing.T) {
+	for name, lost := range map[string]revisions.Secret{"the Secret is altered": garbled, "the Secret is gone": absent} {
+		t.Run(name, func(t *testing.T) {
+			s := newSimulation(t, rotation(v1alpha1.Rotation{Overlap: of(time.Hour)}))
+			s.Key.Spec.Rotation.RequestedAt = at(s.Now.Add(time.Minute))
+			advance(t, s, 2*time.Minute)
+			s.Key.Spec.State = v1alpha1.StateDisabled
+			settle(t, s)
+			s.Records, s.Secret = nil, lost
+			if got := issued(settle(t, s)); got != "" {
+				t.Fatalf("a disabled key got a revision for %q", got)
+			}
+			advance(t, s, time.Hour)
+			s.Key.Spec.State = v1alpha1.StateActive
+			settle(t, s)
+			if s.rev(3) == nil {
 				t.Errorf("the number of a revision was used again: %+v", s.Records)
 			}
 		})

@@ -40,8 +40,8 @@ func statusOf(p *gates.Gated, old *v1alpha1.DGbotAPIKeyStatus, followed *v1alpha
 	switch current := old.Current; {
 	case p.Matched != nil:
 		s.Current = describe(p, p.Matched)
-	case current != nil && (len(p.Failed) > 0 || p.Secret.State == revisions.SecretOwned && p.Secret.KeyID == current.KeyID):
-		// The record is gone and the Secret still holds its key, or may hold it. Nothing else knows the number that was used.
+	case current != nil && (len(p.Failed) > 0 || p.Taken < current.Revision || p.Secret.State == revisions.SecretOwned && p.Secret.KeyID == current.KeyID):
+		// The record is gone, or may be. Either nothing else knows the number that was used, or the Secret still holds its key.
 		s.Current = current.DeepCopy()
 	}
 	if p.Published != nil {
