@@ -55,7 +55,7 @@ func (r *Reconciler) noteWithdrawal(key *v1alpha1.DGbotAPIKey, record *v1alpha1.
 func (r *Reconciler) await(key *v1alpha1.DGbotAPIKey, decision lifecycle.Decision) {
 	name := client.ObjectKeyFromObject(key)
 	if decision.Awaited == nil {
-		r.Verifiers.Forget(name)
+		r.Verifiers.StopWaiting(name)
 		return
 	}
 	r.Verifiers.Wait(name, key.Spec.Environment, *decision.Awaited)

@@ -74,7 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	if seen == nil {
 		r.memory.forget(request.NamespacedName)
-		r.Verifiers.Forget(request.NamespacedName)
+		r.Verifiers.StopWaiting(request.NamespacedName)
 		r.attempts.Forget(request.NamespacedName)
 		return ctrl.Result{}, nil
 	}

@@ -10,8 +10,8 @@ import (
 	"dgbot.io/key-operator/internal/registration"
 )
 
-// TestRegistry_ForgetsDeletedLeases: each verifier that is killed leaves a Lease, which the operator deletes an hour later.
-func TestRegistry_ForgetsDeletedLeases(t *testing.T) {
+// TestRegistry_RemovesDeletedLeases: each verifier that is killed leaves a Lease, which the operator deletes an hour later.
+func TestRegistry_RemovesDeletedLeases(t *testing.T) {
 	w := newWorld(t)
 	for i := range 50 {
 		name := "killed" + strconv.Itoa(i)
@@ -59,5 +59,5 @@ func TestRegistry_RemembersWhenADeletedOneStopped(t *testing.T) {
 			return
 		}
 	}
-	t.Error("the verifier that stopped last is forgotten before the key was looked at")
+	t.Error("the verifier that stopped last is removed before the key was looked at")
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // ObserveDeletion notes that a Lease was deleted, after all its renewals were observed. Unless the process had stopped, another client has deleted it,
-// and the process counts as silent until it is gone. See forgetDeleted and forget.
+// and the process counts as silent until it is gone. See removeDeleted and evict.
 func (r *Registry) ObserveDeletion(name string) { r.observeEnd(name, false) }
 
 // observeLoss notes that a Lease does not exist any more, after the watch was interrupted: it may have been renewed since it was last observed.
@@ -34,7 +34,7 @@ func (r *Registry) noteEnd(v *verifier, mayHaveRenewed bool) {
 		}
 	}
 	if r.setDeleted(v, true); r.deletedSize > maxDeletedSize {
-		r.forget(v)
+		r.evict(v)
 	}
 	r.changes++
 }

@@ -68,7 +68,7 @@ func TestRegistry_AGoneVerifierMayHaveComeBack(t *testing.T) {
 			w.after(151 * time.Second)
 			w.renew("a", nil)
 			w.expectWoken("b is gone", "first")
-			w.Forget(types.NamespacedName{Namespace: "support", Name: "first"})
+			w.StopWaiting(types.NamespacedName{Namespace: "support", Name: "first"})
 			w.renew("b", nil, true)
 			delete(w.leases, "b")
 			interrupted(w)

@@ -42,7 +42,7 @@ func TestRegistry_WakesTheKeysThatKnowNoVerifier(t *testing.T) {
 	w.expectWoken("the status names it")
 	w.renew("a", nil)
 	w.expectWoken("it has followed", "key")
-	w.Forget(key)
+	w.StopWaiting(key)
 	if len(w.waiting.scopes) != 0 {
 		t.Errorf("%d scopes wait", len(w.waiting.scopes))
 	}

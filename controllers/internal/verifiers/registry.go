@@ -66,9 +66,9 @@ type Registry struct {
 	askDelay time.Duration
 	// listedAt is when the Leases were last listed live, by Silence.
 	listedAt time.Time
-	// deletedSize is the memory of the verifiers whose Lease was deleted, and forgotten describes those that did not fit in.
+	// deletedSize is the memory of the verifiers whose Lease was deleted, and evicted describes those that did not fit in.
 	deletedSize int
-	forgotten   forgotten
+	evicted     evicted
 	// changes counts what could confirm a withdrawal.
 	changes int
 	waiting waiting
@@ -145,7 +145,7 @@ func (r *Registry) observe(lease *coordinationv1.Lease) {
 	}
 	r.doubt(v, stated.Observed)
 	v.reports = append(v.reports, report{stated.Observed, renewed, now})
-	v.forgetReports()
+	v.trimReports()
 	r.changes++
 }
 
@@ -162,8 +162,8 @@ func (r *Registry) doubt(v *verifier, observed map[registration.Watch]string) {
 	}
 }
 
-// forgetReports bounds the memory that the reports of a verifier take.
-func (v *verifier) forgetReports() {
+// trimReports bounds the memory that the reports of a verifier take.
+func (v *verifier) trimReports() {
 	versions := 0
 	for i := len(v.reports) - 1; i >= 0; i-- {
 		versions += len(v.reports[i].observed)
@@ -237,7 +237,7 @@ func (r *Registry) view(s scope) propagation.View {
 	if err := r.readCache(); err != nil {
 		return propagation.View{Unreadable: true}
 	}
-	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom(), Incomplete: r.forgotten.serves}
+	return propagation.View{Verifiers: r.inScope(s), CompleteFrom: r.completeFrom(), Incomplete: r.evicted.serves}
 }
 
 // inScope returns the verifiers of a scope, sorted by name. The mutex must be held.
@@ -277,8 +277,8 @@ func (r *Registry) Wait(key types.NamespacedName, environment string, awaited pr
 	r.confirm(scope{key.Namespace, environment})
 }
 
-// Forget ends the waiting of a key.
-func (r *Registry) Forget(key types.NamespacedName) {
+// StopWaiting has a key wait no longer.
+func (r *Registry) StopWaiting(key types.NamespacedName) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.waiting.remove(key)
@@ -301,7 +301,7 @@ func (r *Registry) confirmAll() {
 // confirm wakes the keys of a scope whose withdrawals all verifiers reject. The mutex must be held.
 func (r *Registry) confirm(s scope) {
 	queued := r.waiting.scopes[s]
-	if queued == nil || r.Synced != nil && !r.Synced() || r.forgotten.serves || r.completeFrom().After(r.Clock.Now()) {
+	if queued == nil || r.Synced != nil && !r.Synced() || r.evicted.serves || r.completeFrom().After(r.Clock.Now()) {
 		return // a key that waits is planned again when the absence of verifiers counts
 	}
 	if r.isHeldBack(queued, s) || r.readCache() != nil {

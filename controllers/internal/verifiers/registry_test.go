@@ -102,7 +102,7 @@ func (w *world) withdraw(name string) string {
 func (w *world) after(d time.Duration) {
 	w.clock.SetTime(w.clock.Now().Add(d))
 	w.checkSilent(w.t.Context())
-	w.forgetDeleted()
+	w.removeDeleted()
 	w.wakeUnnamed()
 	w.checkVersions(w.t.Context())
 }
@@ -275,9 +275,9 @@ func TestRegistry_WakesOnceForAnUnchangedWorld(t *testing.T) {
 	w.expectWoken("it waits for the same again")
 	w.renew("a", nil)
 	w.expectWoken("something has changed", "key")
-	w.Forget(key)
+	w.StopWaiting(key)
 	w.renew("a", nil)
-	w.expectWoken("it was forgotten")
+	w.expectWoken("it does not wait any more")
 	if len(w.waiting.scopes) != 0 || len(w.waiting.items) != 0 {
 		t.Errorf("%d scopes and %d keys wait", len(w.waiting.scopes), len(w.waiting.items))
 	}

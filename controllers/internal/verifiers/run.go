@@ -83,7 +83,7 @@ func (r *Registry) Start(ctx context.Context) error {
 			return nil
 		case <-check.C:
 			r.checkSilent(ctx)
-			r.forgetDeleted()
+			r.removeDeleted()
 			r.wakeUnnamed()
 		case <-doubt.C:
 			r.checkVersions(ctx)
@@ -119,9 +119,9 @@ func (r *Registry) checkSilent(ctx context.Context) {
 	r.confirmAll()
 }
 
-// forgetDeleted forgets the verifiers without a Lease that answer no longer. While a key waits they are remembered for a while: they are part of
+// removeDeleted removes the verifiers without a Lease that answer no longer. While a key waits they are remembered for a while: they are part of
 // its proof, and its pass may come later.
-func (r *Registry) forgetDeleted() {
+func (r *Registry) removeDeleted() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	isAwaited := len(r.waiting.items) > 0

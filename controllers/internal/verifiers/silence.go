@@ -16,10 +16,10 @@ func (r *Registry) dated(moment time.Time) time.Time {
 	return r.Clock.Now().Add(-age)
 }
 
-// completeFrom returns the time from which on the view has every verifier that may answer: absenceSpan after the start, and after all forgotten
-// verifiers deny every request. It leaves out forgotten verifiers that serve when stale: see forgotten.serves.
+// completeFrom returns the time from which on the view has every verifier that may answer: absenceSpan after the start, and after all evicted
+// verifiers deny every request. It leaves out evicted verifiers that serve when stale: see evicted.serves.
 func (r *Registry) completeFrom() time.Time {
-	from := r.forgotten.denyFrom
+	from := r.evicted.denyFrom
 	if known := r.started.Add(absenceSpan); !r.started.IsZero() && known.After(from) {
 		from = known
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // A verifier whose Lease another client deleted may still answer, so it is remembered: with --on-stale=serve for as long as this process runs.
-// Memory must not grow with the number of Leases that a client creates and deletes. Beyond maxDeletedSize such a verifier is forgotten, and it
-// can then no longer keep a withdrawal from being confirmed. So this instance confirms nothing before all that it has forgotten deny every
+// Memory must not grow with the number of Leases that a client creates and deletes. Beyond maxDeletedSize such a verifier is evicted, and it
+// can then no longer keep a withdrawal from being confirmed. So this instance confirms nothing before all that it has evicted deny every
 // request, and nothing at all if one of them answers however old its records are.
 
 const (
@@ -24,8 +24,8 @@ const (
 	versionSize  = 64
 )
 
-// forgotten describes the verifiers that this instance has forgotten although they may answer.
-type forgotten struct {
+// evicted describes the verifiers that this instance has evicted although they may answer.
+type evicted struct {
 	// denyFrom is when all of them that deny when stale do so, by Registry.Silence; zero for none.
 	denyFrom time.Time
 	// serves is set if one of them answers however old its records are.
@@ -54,22 +54,22 @@ func (r *Registry) setDeleted(v *verifier, isDeleted bool) {
 	}
 }
 
-// remove removes a verifier that is of no importance to any withdrawal, or that forget has noted. The mutex must be held.
+// remove removes a verifier that is of no importance to any withdrawal, or that evict has noted. The mutex must be held.
 func (r *Registry) remove(v *verifier) {
 	r.setDeleted(v, false)
 	delete(r.known, v.name)
 }
 
-// forget removes a verifier whose Lease was deleted just now, and notes until when it may answer. The mutex must be held.
-func (r *Registry) forget(v *verifier) {
+// evict removes a verifier whose Lease was deleted just now, and notes until when it may answer. The mutex must be held.
+func (r *Registry) evict(v *verifier) {
 	denyFrom := r.Silence.Now()
 	if v.presence == propagation.Present {
 		longest, ends := v.LongestSilence()
-		r.forgotten.serves = r.forgotten.serves || !ends
+		r.evicted.serves = r.evicted.serves || !ends
 		denyFrom = denyFrom.Add(longest)
 	}
-	if denyFrom.After(r.forgotten.denyFrom) {
-		r.forgotten.denyFrom = denyFrom
+	if denyFrom.After(r.evicted.denyFrom) {
+		r.evicted.denyFrom = denyFrom
 	}
 	r.remove(v)
 }

@@ -20,8 +20,8 @@ func (w *world) createAndDelete(leases int, change func(*registration.Registrati
 	}
 }
 
-// TestRegistry_ForgottenVerifiersThatServeConfirmNothing: each of them may answer for ever, and none is in the view that a key is planned with.
-func TestRegistry_ForgottenVerifiersThatServeConfirmNothing(t *testing.T) {
+// TestRegistry_EvictedVerifiersThatServeConfirmNothing: each of them may answer for ever, and none is in the view that a key is planned with.
+func TestRegistry_EvictedVerifiersThatServeConfirmNothing(t *testing.T) {
 	w := newWorld(t)
 	w.createAndDelete(20000, func(r *registration.Registration) { r.Serves = true })
 	if len(w.known) > 10000 || w.deletedSize > maxDeletedSize {
@@ -33,16 +33,16 @@ func TestRegistry_ForgottenVerifiersThatServeConfirmNothing(t *testing.T) {
 		w.after(time.Hour)
 		w.renew("a", nil)
 	}
-	w.known = map[string]*verifier{"a": w.known["a"]} // as if the others had been forgotten too
+	w.known = map[string]*verifier{"a": w.known["a"]} // as if the others had been evicted too
 	w.renew("a", nil)
-	w.expectWoken("one that was forgotten may answer")
+	w.expectWoken("one that was evicted may answer")
 	if view := w.View(t.Context(), "support", "production"); !view.Incomplete {
 		t.Errorf("the view counts as complete: %+v", view)
 	}
 }
 
-// TestRegistry_ForgottenVerifiersThatDenyConfirmNothingUntilTheyDo, counted from the deletion: later ones had renewed until then.
-func TestRegistry_ForgottenVerifiersThatDenyConfirmNothingUntilTheyDo(t *testing.T) {
+// TestRegistry_EvictedVerifiersThatDenyDelayProofs: the delay counts from the last deletion, because each of them may have renewed until then.
+func TestRegistry_EvictedVerifiersThatDenyDelayProofs(t *testing.T) {
 	w := newWorld(t)
 	w.createAndDelete(20000, nil)
 	if len(w.known) > 10000 {
@@ -55,7 +55,7 @@ func TestRegistry_ForgottenVerifiersThatDenyConfirmNothingUntilTheyDo(t *testing
 	w.renew("a", nil)
 	w.after(149 * time.Second)
 	w.renew("a", nil)
-	w.expectWoken("those that were forgotten may answer")
+	w.expectWoken("those that were evicted may answer")
 	if view := w.View(t.Context(), "support", "production"); view.Incomplete || !view.CompleteFrom.Equal(deleted.Add(150*time.Second)) {
 		t.Errorf("it is incomplete: %t, and complete from %s", view.Incomplete, view.CompleteFrom)
 	}
