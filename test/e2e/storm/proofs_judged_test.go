@@ -42,8 +42,9 @@ func (c *chronicle) confirm(seconds int) {
 	})
 }
 
-// reactivate makes a disabled revision good again, and ends the report.
-func (c *chronicle) reactivate(revision int64) {
+// reactivate makes revision 2, which is disabled, good again, and ends the report.
+func (c *chronicle) reactivate() {
+	const revision = 2
 	delete(c.records[revision].Annotations, v1alpha1.WithdrawnAtAnnotation)
 	c.amend(revision, func(s *v1alpha1.DGbotAPIKeyRecordSpec) { s.State = v1alpha1.StateActive })
 	c.edit(func(k *v1alpha1.DGbotAPIKey) { k.Status.Propagation = nil })
@@ -86,13 +87,13 @@ var faultyProofs = map[string]struct {
 	"a disabled key accepted after it is good again": {func(c *chronicle, a *answers) {
 		c.withdraw(2, v1alpha1.StateDisabled, 70)
 		c.confirm(80)
-		c.reactivate(2)
+		c.reactivate()
 		accept(a, 2, 112)
 	}, nil, 1},
 	"a disabled key accepted before it is good again": {func(c *chronicle, a *answers) {
 		c.withdraw(2, v1alpha1.StateDisabled, 70)
 		c.confirm(80)
-		c.reactivate(2)
+		c.reactivate()
 		accept(a, 2, 85)
 	}, []string{"revision 2 was accepted by verifier in a request that began 5s after confirmedAt (version 8)"}, 1},
 	"a revoked key accepted": {func(c *chronicle, a *answers) {
@@ -106,7 +107,7 @@ var faultyProofs = map[string]struct {
 		c.confirm(120)
 		delete(c.records[1].Annotations, v1alpha1.WithdrawnAtAnnotation)
 		c.amend(1, func(*v1alpha1.DGbotAPIKeyRecordSpec) {})
-		c.reactivate(2)
+		c.reactivate()
 		accept(a, 2, 200)
 		accept(a, 1, 200)
 	}, []string{"revision 1 was accepted"}, 1},
@@ -141,6 +142,11 @@ var faultyProofs = map[string]struct {
 		c.withdraw(2, v1alpha1.StateRevoked, 70)
 		c.tell(func(p *v1alpha1.Propagation) { p.Version, p.WrittenAt = "6", metav1.NewMicroTime(at(75).Time) })
 	}, []string{`the version is "6" after 8`}, 0},
+	"a withdrawal is reported again after the removal": {func(c *chronicle, _ *answers) {
+		c.withdraw(2, v1alpha1.StateDisabled, 70)
+		c.reactivate()
+		c.tell(func(p *v1alpha1.Propagation) { p.Version, p.WrittenAt = "6", metav1.NewMicroTime(at(75).Time) })
+	}, nil, 0},
 	"writtenAt changes": {func(c *chronicle, _ *answers) {
 		c.withdraw(2, v1alpha1.StateRevoked, 70)
 		c.tell(func(p *v1alpha1.Propagation) { p.WrittenAt = metav1.NewMicroTime(at(75).Time) })

@@ -113,8 +113,10 @@ func (j *proofJudge) judgeReport(before, now *v1alpha1.Propagation, revision int
 	j.all = append(j.all, proof{version, revision, now.ConfirmedAt.Time})
 }
 
-// judgeRemoval judges the end of a report: no record of the key may still have a note that the report covered.
+// judgeRemoval judges the end of a report: no record of the key may still have a note that the report covered. The next report may begin with a lower
+// version: another instance, whose cache still has earlier notes, tells of an earlier withdrawal until its cache has caught up.
 func (j *proofJudge) judgeRemoval(before *v1alpha1.Propagation, revision int64) {
+	j.highest = 0
 	for _, r := range j.records {
 		if r.created >= revision || r.gone != 0 && r.gone < revision {
 			continue
