@@ -69,7 +69,8 @@ rules:
 func OperatorAudit(folder string) (args map[string][]string, log string, err error) {
 	policy := filepath.Join(folder, "policy.yaml")
 	log = filepath.Join(folder, "audit.log")
-	args = map[string][]string{"audit-policy-file": {policy}, "audit-log-path": {log}, "audit-log-mode": {"blocking"}}
+	// By default the API server begins a new file after 100 MiB, and a position in the log would then be one in another file.
+	args = map[string][]string{"audit-policy-file": {policy}, "audit-log-path": {log}, "audit-log-mode": {"blocking"}, "audit-log-maxsize": {"10000"}}
 	return args, log, os.WriteFile(policy, fmt.Appendf(nil, operatorPolicy, OperatorNamespace, OperatorAccount), 0o600)
 }
 
