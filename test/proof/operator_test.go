@@ -37,16 +37,23 @@ func TestProof_WaitsForTheOperatorsOwnWatch(t *testing.T) {
 	p.awaitProof(2 * time.Minute)
 }
 
+// startWithOneBehind starts a manager, a verifier that follows, and one whose watch of records is frozen while it renews.
+func startWithOneBehind(t *testing.T) (p *trial, manager *process.Program, records *proxy) {
+	t.Helper()
+	p = newTrial(t)
+	manager = p.manage(place{})
+	p.issue()
+	p.verify(place{})
+	records = newProxy(t, "dgbotapikeyrecords")
+	p.verify(place{through: records})
+	records.freeze()
+	return p, manager, records
+}
+
 // TestProof_IsNotMadeByAPauseOfTheOperator: after the pause, the operator has seen no renewal for longer than verifiers may be
 // silent.
 func TestProof_IsNotMadeByAPauseOfTheOperator(t *testing.T) {
-	p := newTrial(t)
-	manager := p.manage(place{})
-	p.issue()
-	p.verify(place{})
-	records := newProxy(t, "dgbotapikeyrecords")
-	p.verify(place{through: records})
-	records.freeze()
+	p, manager, records := startWithOneBehind(t)
 	p.withdraw()
 	must(t, manager.Pause())
 	t.Cleanup(func() { _ = manager.Resume() })
@@ -59,13 +66,7 @@ func TestProof_IsNotMadeByAPauseOfTheOperator(t *testing.T) {
 
 // TestProof_IsNotMadeByTheOperatorsClock: it is started again with one that is ten minutes ahead, while a verifier renews that has not followed.
 func TestProof_IsNotMadeByTheOperatorsClock(t *testing.T) {
-	p := newTrial(t)
-	manager := p.manage(place{})
-	p.issue()
-	p.verify(place{})
-	records := newProxy(t, "dgbotapikeyrecords")
-	p.verify(place{through: records})
-	records.freeze()
+	p, manager, records := startWithOneBehind(t)
 	was := p.withdraw()
 	must(t, manager.Kill())
 	p.manage(place{ahead: 10 * time.Minute})
