@@ -53,7 +53,7 @@ func New(records, secrets rest.Interface, options Options, registry prometheus.R
 	span := watchSpan(options.Bound.MaxStaleness)
 	for i, watch := range watchesOf(namespaces, environments) {
 		f.watchers = append(f.watchers, &watcher{
-			watched: watchedRecords, source: int32(i),
+			watched: watchedRecords, number: int32(i),
 			client: records, namespace: watch.Namespace, environment: watch.Environment, log: log, span: span,
 			store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, changes: f.Keys.Changes, freshness: f.KeyFreshness, failures: failures,
 		})

@@ -22,15 +22,15 @@ const lagging = 90 * time.Second
 // what was read, not from the time of processing: after the process was stopped, what it reads may have waited in buffers, and the connection
 // may be lost. It is safe for concurrent use.
 type Freshness struct {
-	sources []source
+	watches []watchState
 	pulse   *pulse
 	bound   Bound
 	// registration counts as well: an expired one makes the index stale, however fresh its content is.
 	registration registrationState
 }
 
-// source is the state of one watch.
-type source struct {
+// watchState is the state of one watch.
+type watchState struct {
 	watch registration.Watch
 	// synced is the number of the era in which the last complete list began; 0 for none.
 	synced atomic.Int64
@@ -42,9 +42,9 @@ type source struct {
 
 // newFreshness returns the Freshness of watches without any sign of life. If registration is required, the process is not registered yet.
 func newFreshness(watches []registration.Watch, p *pulse, bound Bound, requiresRegistration bool) *Freshness {
-	f := &Freshness{sources: make([]source, len(watches)), pulse: p, bound: bound}
+	f := &Freshness{watches: make([]watchState, len(watches)), pulse: p, bound: bound}
 	for i, watch := range watches {
-		f.sources[i].watch = watch
+		f.watches[i].watch = watch
 	}
 	f.registration.begin(requiresRegistration)
 	return f
@@ -66,19 +66,19 @@ func (f *Freshness) delivered(i int, asked moment) {
 }
 
 func (f *Freshness) touch(i int, sent moment) {
-	if heard := f.sources[i].heard.Load(); heard == nil || sent.since(*heard) > 0 {
-		f.sources[i].heard.Store(&sent)
+	if heard := f.watches[i].heard.Load(); heard == nil || sent.since(*heard) > 0 {
+		f.watches[i].heard.Store(&sent)
 	}
 }
 
 // listed notes that a list is complete that began in an era.
-func (f *Freshness) listed(i int, era int64) { f.sources[i].synced.Store(era) }
+func (f *Freshness) listed(i int, era int64) { f.watches[i].synced.Store(era) }
 
 // Synced reports whether the first list of every watch is complete, since the present registration began.
 func (f *Freshness) Synced() bool {
 	present := f.registration.present.Load()
-	for i := range f.sources {
-		if f.sources[i].synced.Load() != present {
+	for i := range f.watches {
+		if f.watches[i].synced.Load() != present {
 			return false
 		}
 	}
@@ -89,8 +89,8 @@ func (f *Freshness) Synced() bool {
 // suspended counts; a step of the wall clock does not.
 func (f *Freshness) age(now moment) time.Duration {
 	age := time.Duration(0)
-	for i := range f.sources {
-		heard := f.sources[i].heard.Load()
+	for i := range f.watches {
+		heard := f.watches[i].heard.Load()
 		if heard == nil {
 			return forever
 		}

@@ -11,8 +11,8 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
-func (f *Freshness) list(sources ...int) { // as a watcher does
-	for _, i := range sources {
+func (f *Freshness) list(watches ...int) { // as a watcher does
+	for _, i := range watches {
 		f.listed(i, f.registration.present.Load())
 		f.answered(i, f.pulse.moment())
 	}
@@ -21,13 +21,13 @@ func (f *Freshness) list(sources ...int) { // as a watcher does
 // within returns the same freshness with another bound.
 func (f *Freshness) within(bound Bound) *Freshness {
 	same := unregisteredFreshness(0, f.pulse)
-	same.sources, same.bound = f.sources, bound
+	same.watches, same.bound = f.watches, bound
 	return same
 }
 
 // unregisteredFreshness returns the Freshness of a process that does not register.
-func unregisteredFreshness(sources int, p *pulse) *Freshness {
-	return newFreshness(make([]registration.Watch, sources), p, denyAfter2m, false)
+func unregisteredFreshness(watches int, p *pulse) *Freshness {
+	return newFreshness(make([]registration.Watch, watches), p, denyAfter2m, false)
 }
 
 var denyAfter2m = Bound{MaxStaleness: 2 * time.Minute}
@@ -38,7 +38,7 @@ func TestFreshness_RequiresACompleteListOfEverySource(t *testing.T) {
 	serve := f.within(Bound{MaxStaleness: time.Minute, Serve: true})
 	for _, i := range []int{0, 1} {
 		if f.Answers(c.Now()) || serve.Answers(c.Now()) || serve.Ready(c.Now()) || serve.Condition(c.Now()) != starting {
-			t.Errorf("it answers with %d of 2 sources", i)
+			t.Errorf("it answers with %d of 2 watches", i)
 		}
 		f.list(i)
 	}

@@ -150,18 +150,18 @@ func (f *Freshness) Observed() map[registration.Watch]string {
 		return nil
 	}
 	observed := map[registration.Watch]string{}
-	for i := range f.sources {
+	for i := range f.watches {
 		version := unproven
-		if applied := f.sources[i].applied.Load(); applied != nil {
+		if applied := f.watches[i].applied.Load(); applied != nil {
 			version = *applied
 		}
-		observed[f.sources[i].watch] = version
+		observed[f.watches[i].watch] = version
 	}
 	return observed
 }
 
 // applied notes that the index holds all changes up to a version. It comes after the index, so that the version is never ahead of it.
-func (f *Freshness) applied(i int, version string) { f.sources[i].applied.Store(&version) }
+func (f *Freshness) applied(i int, version string) { f.watches[i].applied.Store(&version) }
 
 // interrupted notes that a watch broke.
-func (f *Freshness) interrupted(i int) { f.sources[i].applied.Store(nil) }
+func (f *Freshness) interrupted(i int) { f.watches[i].applied.Store(nil) }

@@ -14,29 +14,29 @@ import (
 
 // store is where a watcher puts the objects that it receives.
 type store interface {
-	// put stores an object of a generation of a source. The error states why the object does not count.
-	put(o runtime.Object, source, generation int32) error
+	// put stores an object of a generation of a watch. The error states why the object does not count.
+	put(o runtime.Object, watch, generation int32) error
 	remove(o runtime.Object)
-	// sweep removes the objects of a source that a generation does not contain.
-	sweep(source, generation int32)
+	// sweep removes the objects of a watch that a generation does not contain.
+	sweep(watch, generation int32)
 }
 
 // objects stores objects of one type.
 type objects[T runtime.Object] interface {
-	Put(object T, source, generation int32) error
+	Put(object T, watch, generation int32) error
 	Remove(object T)
-	Sweep(source, generation int32)
+	Sweep(watch, generation int32)
 }
 
 // typedStore is a store of objects of one type.
 type typedStore[T runtime.Object] struct{ objects objects[T] }
 
-func (s typedStore[T]) put(o runtime.Object, source, generation int32) error {
+func (s typedStore[T]) put(o runtime.Object, watch, generation int32) error {
 	object, ok := o.(T)
 	if !ok {
 		return fmt.Errorf("it is a %T", o)
 	}
-	return s.objects.Put(object, source, generation)
+	return s.objects.Put(object, watch, generation)
 }
 
 func (s typedStore[T]) remove(o runtime.Object) {
@@ -45,7 +45,7 @@ func (s typedStore[T]) remove(o runtime.Object) {
 	}
 }
 
-func (s typedStore[T]) sweep(source, generation int32) { s.objects.Sweep(source, generation) }
+func (s typedStore[T]) sweep(watch, generation int32) { s.objects.Sweep(watch, generation) }
 
 // watched is a resource that can be watched.
 type watched struct {

@@ -42,7 +42,8 @@ const pageSize = 500
 // whole list before it passes it on and keeps every object: that takes many times the memory of the index.
 type watcher struct {
 	watched
-	source    int32
+	// number is the position of this watch among those of its Freshness.
+	number    int32
 	client    rest.Interface
 	namespace string // empty for all
 	// environment selects records; empty for all.
@@ -102,7 +103,7 @@ func (w *watcher) runUntil(ctx context.Context, ended <-chan struct{}) {
 			return
 		}
 		w.version = ""
-		w.freshness.interrupted(int(w.source))
+		w.freshness.interrupted(int(w.number))
 		delay := relistDelay(failures, w.span)
 		failures++
 		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
@@ -207,11 +208,11 @@ func (w *watcher) request(options metav1.ListOptions) *rest.Request {
 
 // complete notes that the store has all objects at a resource version.
 func (w *watcher) complete(version string) {
-	w.store.sweep(w.source, w.generation)
+	w.store.sweep(w.number, w.generation)
 	w.version = version
-	w.freshness.applied(int(w.source), version)
-	w.freshness.answered(int(w.source), w.asked)
-	w.freshness.listed(int(w.source), w.era)
+	w.freshness.applied(int(w.number), version)
+	w.freshness.answered(int(w.number), w.asked)
+	w.freshness.listed(int(w.number), w.era)
 	w.freshness.registration.notify()
 }
 
@@ -247,7 +248,7 @@ func (w *watcher) watch(ctx context.Context) error {
 	if took := pulse.beat().since(w.asked); took > continuity.Slack {
 		return fmt.Errorf("the API server accepted the watch after %s, which may hide a restart", took.Round(time.Millisecond))
 	}
-	w.freshness.answered(int(w.source), w.asked)
+	w.freshness.answered(int(w.number), w.asked)
 	go cancelAfter(ctx, woken, cancel)
 	failed := w.takeEvents(stream)
 	lasted := pulse.beat().since(w.asked)
@@ -299,8 +300,8 @@ func (w *watcher) takeEvents(stream watch.Interface) error {
 			return err
 		}
 		w.version = object.GetResourceVersion()
-		w.freshness.applied(int(w.source), w.version)
-		w.freshness.delivered(int(w.source), w.asked)
+		w.freshness.applied(int(w.number), w.version)
+		w.freshness.delivered(int(w.number), w.asked)
 		if w.changes() != before {
 			w.freshness.registration.notify()
 		}
@@ -326,7 +327,7 @@ func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
 }
 
 func (w *watcher) take(o runtime.Object) {
-	err := w.store.put(o, w.source, w.generation)
+	err := w.store.put(o, w.number, w.generation)
 	if object, failed := apimeta.Accessor(o); err != nil && failed == nil {
 		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
 	}

@@ -55,7 +55,7 @@ type Entry struct {
 // traits are values that many records share. Each combination is kept once.
 type traits struct {
 	environment, namespace, chatbotID, scopes string
-	source                                    int32
+	watch                                     int32
 }
 
 const (
@@ -70,7 +70,7 @@ const (
 
 // newEntry returns the entry of a record. It fails if the record does not have the form that the API server enforces: no key is
 // accepted because of such a record.
-func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*Entry, error) {
+func newEntry(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) (*Entry, error) {
 	spec := &record.Spec
 	sum, err := apikey.ParseHash(spec.Hash)
 	if err != nil {
@@ -100,7 +100,7 @@ func newEntry(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) (*En
 	e := &Entry{
 		sum: sum, uid: parseUID(record.UID), created: short(record.CreationTimestamp.Unix()), revision: spec.Revision,
 		state: byte(state), notAfter: never, generation: generation, //nolint:gosec // one of three, and two bits
-		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), source}),
+		traits:     unique.Make(traits{spec.Environment, record.Namespace, spec.ChatbotID, joinScopes(spec.Scopes), watch}),
 		nameLength: uint8(len(name)), sharedLength: uint8(shared), recordLength: uint8(len(rest)), //nolint:gosec // looked at above
 		text: name + rest + packUID(keyUID) + spec.Label,
 	}

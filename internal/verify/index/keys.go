@@ -39,11 +39,11 @@ func (x *Keys) find(id keyID) *Entry {
 	return s.entries.get(id, hash)
 }
 
-// Put stores a record of a generation of a source, in place of the record with its UID. An invalid record replaces the earlier one as
+// Put stores a record of a generation of a watch, in place of the record with its UID. An invalid record replaces the earlier one as
 // well: its key is no longer accepted. The error states why the record is invalid, or that it is a duplicate, which is stored
 // and does not count.
-func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, source, generation int32) error {
-	e, err := newEntry(record, source, generation)
+func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) error {
+	e, err := newEntry(record, watch, generation)
 	if err != nil {
 		x.Remove(record)
 		return err
@@ -162,9 +162,9 @@ func keep(first *Entry, matches func(*Entry) bool) *Entry {
 	return &changed
 }
 
-// Sweep removes the records of a source that a generation does not contain: they were deleted while no watch was open.
-func (x *Keys) Sweep(source, generation int32) {
-	old := func(e *Entry) bool { return e.generation != generation && e.traits.Value().source == source }
+// Sweep removes the records of a watch that a generation does not contain: they were deleted while no watch was open.
+func (x *Keys) Sweep(watch, generation int32) {
+	old := func(e *Entry) bool { return e.generation != generation && e.traits.Value().watch == watch }
 	for i := range x.shards {
 		s := &x.shards[i]
 		var ids []keyID
