@@ -119,16 +119,17 @@ func (w *measurement) measure(ctx context.Context, into *series, apply func(cont
 	write func(context.Context, *v1alpha1.DGbotAPIKey) error, watched client.ObjectList, done func(client.Object) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	watcher, err := w.Admin.Watch(ctx, watched, client.InNamespace(namespace))
-	if err != nil {
-		return err
-	}
-	defer watcher.Stop()
 	before, err := w.look(ctx)
 	if err != nil {
 		return err
 	}
 	profile := w.profile(ctx, into.name)
+	// Last: it begins with all objects that there are, and the API server ends a watch that is not read.
+	watcher, err := w.Admin.Watch(ctx, watched, client.InNamespace(namespace))
+	if err != nil {
+		return err
+	}
+	defer watcher.Stop()
 	began := time.Now()
 
 	line := w.assemble(ctx, cancel, apply, write)
