@@ -124,8 +124,7 @@ func (w *measurement) measure(ctx context.Context, into *series, apply func(cont
 		return err
 	}
 	profile := w.profile(ctx, into.name)
-	// Last: it begins with all objects that there are, and the API server ends a watch that is not read.
-	watcher, err := w.Admin.Watch(ctx, watched, client.InNamespace(namespace))
+	watcher, err := w.watchChanges(ctx, watched)
 	if err != nil {
 		return err
 	}
@@ -144,6 +143,16 @@ func (w *measurement) measure(ctx context.Context, into *series, apply func(cont
 	}
 	into.add(float64(w.keys)/took.Seconds(), before, after, w.keys)
 	return profile()
+}
+
+// watchChanges returns a watch of what changes from now on. It does not begin with the objects that there are: thousands of changes behind thousands
+// of objects are too many at once for the API server, which ends such a watch.
+func (w *measurement) watchChanges(ctx context.Context, watched client.ObjectList) (watch.Interface, error) {
+	if err := w.Admin.List(ctx, watched, client.InNamespace(namespace), client.Limit(1)); err != nil {
+		return nil, err
+	}
+	from := &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: watched.GetResourceVersion()}}
+	return w.Admin.Watch(ctx, watched, client.InNamespace(namespace), from)
 }
 
 // assembly is a line of users that apply keys and writers that take them over.
