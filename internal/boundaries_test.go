@@ -33,7 +33,7 @@ type boundary struct {
 	inTests []string
 }
 
-var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBoundaries(), map[string]boundary{
+var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBoundaries(), verifyBoundaries(), map[string]boundary{
 	"api/v1alpha1": {may: []string{"k8s.io/apimachinery"}},
 	"internal/apikey": {
 		mustNot: []string{"log", "net", "os"},
@@ -103,68 +103,6 @@ var boundaries = merged(controllerBoundaries(), lifecycleBoundaries(), cliBounda
 		mustNot: []string{module + "/api/v1alpha1"},
 	},
 	// The package connects its parts: index is at the bottom, and feed, register, serve and usage do not import each other.
-	"internal/verify": {
-		may: []string{
-			module + "/internal/collector", module + "/internal/verify", "k8s.io/client-go", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
-			"golang.org/x/sync/errgroup",
-		},
-		mustNot: []string{module + "/internal/verify/verifytest"},
-		inTests: []string{
-			module + "/api/v1alpha1", module + "/internal/registration", module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1",
-		},
-	},
-	"internal/verify/client": {
-		may: []string{module + "/api/v1alpha1", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest"},
-	},
-	"internal/verify/index": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", module + "/internal/lifecycle/revisions",
-			module + "/internal/lifecycle/standing", "k8s.io/api/core", "k8s.io/apimachinery/pkg/apis/meta/v1", "k8s.io/apimachinery/pkg/types",
-		},
-		mustNot: []string{"context", "log", "net", "os"},
-		noClock: true,
-		inTests: []string{module + "/internal/verify/verifytest"},
-	},
-	"internal/verify/feed": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/continuity", module + "/internal/registration", module + "/internal/verify/client",
-			module + "/internal/verify/index", "k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/rest", "k8s.io/utils", "github.com/go-logr/logr",
-			"github.com/prometheus/client_golang", "golang.org/x/sys/unix",
-		},
-		inTests: []string{module + "/internal/apikey", module + "/internal/identity", module + "/internal/verify/verifytest"},
-	},
-	"internal/verify/serve": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/connlimit", module + "/internal/listening",
-			module + "/internal/verify/index", "k8s.io/api/authentication", "k8s.io/api/authorization", "k8s.io/apimachinery", "k8s.io/client-go",
-			"k8s.io/utils", "sigs.k8s.io/controller-runtime/pkg/certwatcher", "sigs.k8s.io/json", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
-			"golang.org/x/sync/errgroup", "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf",
-			"google.golang.org/genproto/googleapis/rpc",
-		},
-		inTests: []string{module + "/internal/identity", module + "/internal/verify/verifytest", "k8s.io/api/core"},
-	},
-	"internal/verify/register": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/registration", "k8s.io/api/authentication", "k8s.io/api/coordination", "k8s.io/apimachinery",
-			"k8s.io/client-go", "k8s.io/utils", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
-		},
-		inTests: []string{module + "/internal/verify/verifytest"},
-	},
-	"internal/verify/usage": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/lifecycle/tracking", module + "/internal/verify/client", module + "/internal/verify/index",
-			"k8s.io/api/coordination", "k8s.io/apimachinery", "k8s.io/client-go", "k8s.io/utils", "github.com/go-logr/logr",
-			"github.com/prometheus/client_golang",
-		},
-		inTests: []string{module + "/internal/verify/verifytest"},
-	},
-	// Test helpers that several parts use.
-	"internal/verify/verifytest": {
-		may: []string{
-			module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/identity", "k8s.io/api/authentication", "k8s.io/api/coordination",
-			"k8s.io/api/core", "k8s.io/apimachinery", "k8s.io/client-go/kubernetes/scheme", "k8s.io/utils/clock",
-		},
-	},
 	"cmd/kubectl-dgbot": {may: []string{module + "/internal/cli", "k8s.io/cli-runtime", "k8s.io/client-go"}},
 	"cmd/manager": {
 		may: []string{

@@ -40,6 +40,12 @@ func (s Scope) Covers(other Scope) bool {
 		len(other) > len(name)+1 && other[len(name)] == '.' && string(other[:len(name)]) == name
 }
 
+// IsValid reports whether s has the form of a scope or of a pattern, which the API server enforces.
+func (s Scope) IsValid() bool {
+	name, isPattern := strings.CutSuffix(string(s), patternSuffix)
+	return s == anyScope || s.IsConcrete() || isPattern && len(s) <= MaxScopeLength && Scope(name).IsConcrete()
+}
+
 // IsConcrete reports whether s has the form of a scope and is not a pattern. Clients can ask a verifier only for concrete
 // scopes.
 func (s Scope) IsConcrete() bool {

@@ -28,6 +28,21 @@ func TestScopeCovers(t *testing.T) {
 	}
 }
 
+// TestScopeIsValid has the texts that the rule of the CRD admits and rejects.
+func TestScopeIsValid(t *testing.T) {
+	for scope, want := range map[v1alpha1.Scope]bool{
+		"*": true, "a": true, "a.b": true, "a.*": true, "a..*": true, "..*": true, "a:b_c-1.*": true, ".": true,
+		"": false, ".*": false, "a*": false, "**": false, "*.a": false, "a.*.b": false, "A": false, "a b": false, "a.b *": false, "a\n": false, "é": false,
+		v1alpha1.Scope(strings.Repeat("a", v1alpha1.MaxScopeLength)):          true,
+		v1alpha1.Scope(strings.Repeat("a", v1alpha1.MaxScopeLength+1)):        false,
+		v1alpha1.Scope(strings.Repeat("a", v1alpha1.MaxScopeLength-1)) + ".*": false,
+	} {
+		if got := scope.IsValid(); got != want {
+			t.Errorf("%q is valid: %t, want %t", scope, got, want)
+		}
+	}
+}
+
 // covers is a naive model of Scope.Covers. It writes out what a pattern stands for.
 func covers(pattern, scope string) bool {
 	if pattern == "*" || pattern == scope {

@@ -35,7 +35,8 @@ func run(args []string) error {
 		return err
 	}
 	config, logger, err := program.Connect(name, logging)
-	if err != nil {
+	// With a file of sources, an API server for each of them is named there.
+	if err != nil && (options.SourceConfig == "" || !errors.Is(err, program.ErrNoServer)) {
 		return err
 	}
 	if options.Usage.Identity, err = os.Hostname(); err != nil {
@@ -62,6 +63,9 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 	flags.BoolVar(&options.Serve.MetricsSecure, "metrics-secure", true,
 		"Serve metrics over TLS to clients whose token may GET /metrics. Needs the right to create tokenreviews and "+
 			"subjectaccessreviews. With =false, serve them without TLS to every client that can connect.")
+	flags.StringVar(&options.SourceConfig, "source-config", "",
+		"File that names the clusters whose keys the verifier accepts, and what each may vouch for; read again when it or a kubeconfig in it changes. "+
+			"Without it, the keys of one cluster: that of --kubeconfig, or the one that the verifier runs in.")
 	flags.Var((*names)(&options.Environments), "environment",
 		"Environment to accept keys and identities of; repeat the flag for more. By default all. The verifier rejects those of others.")
 	flags.Var((*names)(&options.Namespaces), "namespace",

@@ -12,7 +12,7 @@ func TestHashReadsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, want, err := Fingerprint(key.Reveal())
+	_, id, want, err := Fingerprint(key.Reveal())
 	if err != nil || id != key.ID() {
 		t.Errorf("the fingerprint has the ID %s (%v), want %s", id, err, key.ID())
 	}
@@ -46,7 +46,7 @@ func TestNeitherJunkNorAFingerprintCostsMemory(t *testing.T) {
 		}
 	}
 	if allocations := testing.AllocsPerRun(100, func() {
-		if _, _, err := Fingerprint(good); err != nil {
+		if _, _, _, err := Fingerprint(good); err != nil {
 			t.Fatal(err)
 		}
 	}); allocations != 0 {

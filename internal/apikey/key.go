@@ -61,7 +61,7 @@ func Mint(environment string) (Key, error) {
 }
 
 func mintFrom(random io.Reader, environment string) (Key, error) {
-	if !validEnvironment(environment) {
+	if !ValidEnvironment(environment) {
 		return Key{}, fmt.Errorf("environment %q: want 1-%d lower-case letters, digits or inner hyphens, beginning with a letter", environment, maxEnvironment)
 	}
 	drawn, err := drawBase62(random, IDLength+secretLength)
@@ -83,14 +83,14 @@ func Parse(text string) (Key, error) {
 	return newKey(text, environment, id), nil
 }
 
-// Fingerprint returns the ID, by which a verifier looks up a key text, and the SHA-256, which it compares: the bytes that Hash prints. The
-// error is that of Parse. It makes no Key, which would cost memory for each verification.
-func Fingerprint(text string) (id string, sum [sha256.Size]byte, err error) {
-	_, id, ok := parts(text)
+// Fingerprint returns the environment that a key text names, the ID, by which a verifier looks it up, and the SHA-256, which it compares: the
+// bytes that Hash prints. The error is that of Parse. It makes no Key, which would cost memory for each verification.
+func Fingerprint(text string) (environment, id string, sum [sha256.Size]byte, err error) {
+	environment, id, ok := parts(text)
 	if !ok {
-		return "", sum, ErrMalformed
+		return "", "", sum, ErrMalformed
 	}
-	return id, sha256.Sum256(bytesOf(text)), nil
+	return environment, id, sha256.Sum256(bytesOf(text)), nil
 }
 
 // parts returns the public parts of a key text. ok is false if the text is not a key text.
@@ -100,7 +100,7 @@ func parts(text string) (environment, id string, ok bool) {
 	}
 	environment, rest, _ := strings.Cut(text[len(Prefix):], "_")
 	id, tail, _ := strings.Cut(rest, "_")
-	if !validEnvironment(environment) || len(id) != IDLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
+	if !ValidEnvironment(environment) || len(id) != IDLength || len(tail) != secretLength+checksumLength || !isBase62(id) || !isBase62(tail) {
 		return "", "", false
 	}
 	body := text[:len(text)-checksumLength]
@@ -200,7 +200,9 @@ var notBase62 = func() (table [256]byte) {
 	return table
 }()
 
-func validEnvironment(s string) bool {
+// ValidEnvironment reports whether a text can be the name of an environment: 1 to 32 letters a-z, digits and "-", beginning with a letter and not
+// ending with "-".
+func ValidEnvironment(s string) bool {
 	if len(s) == 0 || len(s) > maxEnvironment || s[0] < 'a' || s[0] > 'z' || s[len(s)-1] == '-' {
 		return false
 	}

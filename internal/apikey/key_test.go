@@ -156,7 +156,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		key, err := Parse(text)
-		if id, _, failed := Fingerprint(text); id != key.ID() || !errors.Is(failed, err) {
+		if environment, id, _, failed := Fingerprint(text); environment != key.Environment() || id != key.ID() || !errors.Is(failed, err) {
 			t.Fatalf("%q: Fingerprint returns %q and %v, Parse %q and %v", text, id, failed, key.ID(), err)
 		}
 		if err != nil {

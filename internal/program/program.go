@@ -69,19 +69,22 @@ func Parse(flags *flag.FlagSet, args []string) (*zap.Options, error) {
 	return logging, nil
 }
 
+// ErrNoServer is the error of Connect if no API server is named.
+var ErrNoServer = errors.New("no API server to talk to (name one with --kubeconfig)")
+
 // Connect returns the configuration for the API server that --kubeconfig, the environment or the cluster names, and the logger, which it
-// also sets for controller-runtime and client-go.
+// also sets for controller-runtime and client-go. There is a logger even if the error is ErrNoServer.
 func Connect(name string, logging *zap.Options) (*rest.Config, logr.Logger, error) {
 	limitVerbosity(name, logging)
 	// Before there is a logger, which would put a stack trace in front of the error.
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		return nil, logr.Discard(), fmt.Errorf("no API server to talk to: %w (name one with --kubeconfig)", err)
+		err = fmt.Errorf("%w: %w", ErrNoServer, err)
 	}
 	logger := zap.New(zap.UseFlagOptions(logging))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	return config, logger, nil
+	return config, logger, err
 }
 
 // limitVerbosity keeps the verbosity below bodyLevel.

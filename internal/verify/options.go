@@ -3,16 +3,20 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 
 	"dgbot.io/key-operator/internal/verify/feed"
 	"dgbot.io/key-operator/internal/verify/serve"
+	"dgbot.io/key-operator/internal/verify/source"
 	"dgbot.io/key-operator/internal/verify/usage"
 )
 
 // Options configure a Verifier, as its flags do.
 type Options struct {
-	// Environments and Namespaces select keys and chatbots; empty for all.
+	// SourceConfig is the path of the file that names the clusters to follow; empty for one cluster.
+	SourceConfig string
+	// Environments and Namespaces select keys and chatbots of the one cluster; empty for all.
 	Environments, Namespaces []string
 	Bound                    feed.Bound
 	// Register makes the process register by a Lease in Usage.Namespace. Pod is the name of the pod or host that the Lease names.
@@ -22,14 +26,18 @@ type Options struct {
 	Usage    usage.Options
 }
 
-// Validate returns an error that names the first flag with an invalid value.
+// Validate returns an error that names the first flag with an invalid value. It does not read the file of SourceConfig.
 func (o *Options) Validate() error {
+	if o.SourceConfig != "" && len(o.Environments)+len(o.Namespaces) > 0 {
+		return errors.New("--environment and --namespace do not go with --source-config: name environments and namespaces of each source in its file")
+	}
 	if err := o.Bound.Validate(); err != nil {
 		return err
 	}
-	if size := o.statedSize(); o.Register && size > maxStatedSize {
-		return fmt.Errorf("--namespace and --environment make %d watches, whose registration takes %d bytes: want at most %d; "+
-			"run several verifiers, or set --register=false", max(len(o.Namespaces), 1)*max(len(o.Environments), 1), size, maxStatedSize)
+	if o.Register {
+		if err := source.CheckWatches(o.Environments, o.Namespaces); err != nil {
+			return fmt.Errorf("--namespace and --environment: %w", err)
+		}
 	}
 	if err := o.Serve.Validate(); err != nil {
 		return err
@@ -37,19 +45,14 @@ func (o *Options) Validate() error {
 	return o.Usage.Validate()
 }
 
-// maxStatedSize is the largest size in bytes of the versions in a registration. An admission policy bounds its annotations to 64 KiB.
-const maxStatedSize = 60 << 10
-
-// statedSize returns the size in bytes that the versions of all watches can take in the registration.
-func (o *Options) statedSize() int {
-	const version = len("/=18446744073709551615,")
-	namespaces, environments := max(len(o.Namespaces), 1), max(len(o.Environments), 1)
-	size := namespaces * environments * version
-	for _, name := range o.Namespaces {
-		size += len(name) * environments
+// entries returns the sources: those of the file or, without a file, one without a name.
+func (o *Options) entries() ([]source.Entry, error) {
+	if o.SourceConfig == "" {
+		return []source.Entry{{Environments: o.Environments, Namespaces: o.Namespaces}}, nil
 	}
-	for _, name := range o.Environments {
-		size += len(name) * namespaces
+	entries, err := source.Read(o.SourceConfig, o.Register)
+	if err != nil {
+		return nil, fmt.Errorf("--source-config: %w", err)
 	}
-	return size
+	return entries, nil
 }

@@ -74,6 +74,8 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/secrets"):
 		verifytest.Accept(w)
 		verifytest.KeepOpen(r)
+	case r.Method == http.MethodPatch:
+		w.WriteHeader(http.StatusNotFound) // a use
 	case verifytest.IsList(r):
 		c.ask("list")
 		for c.holdsLists.Load() && r.Context().Err() == nil {
@@ -116,7 +118,7 @@ func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster), prepare ..
 		}
 		var err error
 		c.Verifier, err = New(&rest.Config{Host: "http://api", Transport: verifytest.Transport{Handler: c.ServeHTTP}}, Options{
-			Bound: bound, Register: true, Pod: "pod", Usage: usage.Options{Namespace: "dgbot-system"},
+			Bound: bound, Register: true, Pod: "pod", Usage: usage.Options{Namespace: "dgbot-system", FlushInterval: time.Hour, Resolution: time.Hour},
 		}, logr.Discard())
 		if err != nil {
 			t.Fatal(err)
@@ -126,8 +128,7 @@ func inCluster(t *testing.T, bound feed.Bound, test func(c *cluster), prepare ..
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { _ = c.registrar.Run(ctx) })
-		running.Go(func() { c.feed.Run(ctx) })
+		running.Go(func() { _ = c.sources.first().Run(ctx) })
 		test(c)
 		cancel()
 		running.Wait()

@@ -63,7 +63,7 @@ func TestVerifier_AnswersByTheFreshnessOfItsFeed(t *testing.T) {
 			condition               string
 		}{
 			{"before the start", func() {}, 0, 503, 503, 503, "waiting for the first complete list of records"},
-			{"after the list", func() { running.Go(func() { v.feed.Run(ctx) }) }, 0, 200, 200, 401, "records are up to date"},
+			{"after the list", func() { running.Go(func() { v.sources.first().Feed.Run(ctx) }) }, 0, 200, 200, 401, "records are up to date"},
 			{"89 s after the last answer", func() { away.Store(true) }, 89 * time.Second, 200, 200, 401, "records are up to date"},
 			{"91 s after it", func() {}, 2 * time.Second, 503, 200, 401, "not ready"},
 			{"121 s after it", func() {}, 30 * time.Second, 503, 503, 503, "requests are denied"},

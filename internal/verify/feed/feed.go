@@ -22,9 +22,11 @@ import (
 
 // Options select what a Feed watches.
 type Options struct {
-	// Environments and Namespaces select keys and chatbots; empty for all.
-	Environments, Namespaces []string
-	Bound                    Bound
+	// Limits select keys and chatbots, and bound what the cluster may vouch for.
+	Limits index.Limits
+	// Identity is set if the Feed watches chatbots as well.
+	Identity bool
+	Bound    Bound
 	// Register is set if the process registers. Then it lists records and answers requests only while it is registered.
 	Register bool
 }
@@ -34,7 +36,8 @@ type Feed struct {
 	Keys *index.Keys
 	// KeyFreshness is that of Keys.
 	KeyFreshness *Freshness
-	Chatbots     *index.Chatbots
+	// Chatbots are empty without Options.Identity.
+	Chatbots *index.Chatbots
 	// ChatbotFreshness is that of Chatbots. It is separate: keys are verified while HMAC secrets cannot be read.
 	ChatbotFreshness *Freshness
 
@@ -43,24 +46,32 @@ type Feed struct {
 	log      logr.Logger
 }
 
-// New returns a Feed with a watch for the records of each namespace and environment, and one for the replicas of HMAC secrets.
+// New returns a Feed with a watch for the records of each namespace and environment and, with Options.Identity, one for the replicas of HMAC
+// secrets.
 func New(records, secrets rest.Interface, options Options, registry prometheus.Registerer, log logr.Logger) *Feed {
-	namespaces, environments := oneAtLeast(options.Namespaces), oneAtLeast(options.Environments)
-	f := &Feed{Keys: &index.Keys{}, Chatbots: index.NewChatbots(options.Environments, options.Namespaces), pulse: newPulse(clock.RealClock{}.Now), log: log}
-	f.KeyFreshness = newFreshness(watchesOf(namespaces, environments), f.pulse, options.Bound, options.Register)
+	limits := &options.Limits
+	watches := watchesOf(oneAtLeast(limits.Namespaces), oneAtLeast(limits.Environments))
+	f := &Feed{Keys: &index.Keys{}, Chatbots: index.NewChatbots(limits.Environments, limits.Namespaces), pulse: newPulse(clock.RealClock{}.Now), log: log}
+	f.Keys.Restrict(*limits)
+	f.KeyFreshness = newFreshness(watches, f.pulse, options.Bound, options.Register)
 	f.ChatbotFreshness = newFreshness(make([]registration.Watch, 1), f.pulse, options.Bound, false)
-	failures := f.register(registry)
+	failures, ignored := f.register(registry, options.Identity)
 	span := watchSpan(options.Bound.MaxStaleness)
-	for i, watch := range watchesOf(namespaces, environments) {
+	for i, watch := range watches {
 		f.watchers = append(f.watchers, &watcher{
 			watched: watchedRecords, number: int32(i),
 			client: records, namespace: watch.Namespace, environment: watch.Environment, log: log, span: span,
 			store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, changes: f.Keys.Changes, freshness: f.KeyFreshness, failures: failures,
+			ignored: newIgnored(ignored),
 		})
+	}
+	if !options.Identity {
+		return f
 	}
 	f.watchers = append(f.watchers, &watcher{
 		watched: watchedSecrets, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: span,
 		store: typedStore[*corev1.Secret]{f.Chatbots}, changes: func() int64 { return 0 }, freshness: f.ChatbotFreshness, failures: failures,
+		ignored: newIgnored(ignored),
 	})
 	return f
 }

@@ -36,6 +36,8 @@ type watchState struct {
 	synced atomic.Int64
 	// applied is the version up to which the index holds all changes; nil if the watch broke.
 	applied atomic.Pointer[string]
+	// incomplete is set if the index had no room for all records.
+	incomplete atomic.Bool
 	// heard is the time of the last sign of life of the API server; nil for never.
 	heard atomic.Pointer[moment]
 }
@@ -73,6 +75,19 @@ func (f *Freshness) touch(i int, sent moment) {
 
 // listed notes that a list is complete that began in an era.
 func (f *Freshness) listed(i int, era int64) { f.watches[i].synced.Store(era) }
+
+// leftOut notes whether the index had no room for records of a watch.
+func (f *Freshness) leftOut(i int, some bool) { f.watches[i].incomplete.Store(some) }
+
+// Complete reports whether the index had room for all records.
+func (f *Freshness) Complete() bool {
+	for i := range f.watches {
+		if f.watches[i].incomplete.Load() {
+			return false
+		}
+	}
+	return true
+}
 
 // Synced reports whether the first list of every watch is complete, since the present registration began.
 func (f *Freshness) Synced() bool {

@@ -116,7 +116,7 @@ func idleDay(t *testing.T, bound Bound, server *silentServer) (told []string) {
 		t.Fatal(err)
 	}
 	log := funcr.New(func(_, line string) { told = append(told, strings.Split(line, `"`)[5]) }, funcr.Options{})
-	v := New(client, client, Options{Bound: bound}, prometheus.NewRegistry(), log.V(1))
+	v := New(client, client, Options{Identity: true, Bound: bound}, prometheus.NewRegistry(), log.V(1))
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for _, w := range v.watchers {

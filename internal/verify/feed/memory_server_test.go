@@ -24,7 +24,7 @@ func inBubble(t *testing.T, bound Bound, transport verifytest.Transport, test fu
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := New(client, client, Options{Bound: bound}, prometheus.NewRegistry(), logr.Discard())
+		v := New(client, client, Options{Identity: true, Bound: bound}, prometheus.NewRegistry(), logr.Discard())
 		whileRunning(t, v.watchers[0], func() { test(t, v) })
 	})
 }
@@ -37,7 +37,7 @@ func secretsInBubble(t *testing.T, transport verifytest.Transport, test func(t *
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := New(client, client, Options{Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
+		v := New(client, client, Options{Identity: true, Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
 		whileRunning(t, v.watchers[len(v.watchers)-1], func() { test(t, v) })
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dgbot.io/key-operator/internal/continuity"
+	"dgbot.io/key-operator/internal/verify/index"
 )
 
 // watchSpan returns for how long a watch is requested. An idle API server may send nothing during a watch, so the answer to the
@@ -34,6 +35,9 @@ const listSpan = 10 * time.Minute
 // listPause is the largest time between two objects of a list. A proxy that accepts all requests and delivers nothing must not
 // delay the next attempt by listSpan.
 const listPause = 30 * time.Second
+
+// fullPause is the least time between two lists of which the store has no room for all objects.
+const fullPause = 5 * time.Minute
 
 // pageSize is the number of objects in a page of an API server that does not stream lists.
 const pageSize = 500
@@ -53,6 +57,7 @@ type watcher struct {
 	changes   func() int64
 	freshness *Freshness
 	failures  prometheus.Counter
+	ignored   *ignored
 	log       logr.Logger
 	span      time.Duration
 
@@ -63,6 +68,9 @@ type watcher struct {
 	asked moment
 	// version is the resource version at which the store is complete; empty if a list is the next step.
 	version string
+	// leftOut is set if the store had no room for an object since the current list began, and listed is when that list was complete.
+	leftOut bool
+	listed  moment
 }
 
 // run keeps the store up to date until the context ends, while the process is registered. Each registration begins with a complete list.
@@ -131,6 +139,9 @@ func (w *watcher) follow(ctx context.Context) (lasted bool, err error) {
 	if err := w.watch(ctx); err != nil {
 		return false, err
 	}
+	if w.leftOut && w.freshness.pulse.beat().since(w.listed) > fullPause {
+		w.version = "" // there may be room now
+	}
 	return true, nil
 }
 
@@ -147,6 +158,7 @@ func (w *watcher) options(span time.Duration, version string) metav1.ListOptions
 // freshness: a part of it does not prove that the history is the present one.
 func (w *watcher) list(ctx context.Context) error {
 	w.generation++
+	w.leftOut = false
 	w.asked = w.freshness.pulse.beat()
 	options := w.options(listSpan, "")
 	stream := true
@@ -209,7 +221,8 @@ func (w *watcher) request(options metav1.ListOptions) *rest.Request {
 // complete notes that the store has all objects at a resource version.
 func (w *watcher) complete(version string) {
 	w.store.sweep(w.number, w.generation)
-	w.version = version
+	w.version, w.listed = version, w.asked
+	w.freshness.leftOut(int(w.number), w.leftOut)
 	w.freshness.applied(int(w.number), version)
 	w.freshness.answered(int(w.number), w.asked)
 	w.freshness.listed(int(w.number), w.era)
@@ -328,8 +341,15 @@ func (w *watcher) takeEvent(event watch.Event) (metav1.Object, error) {
 
 func (w *watcher) take(o runtime.Object) {
 	err := w.store.put(o, w.number, w.generation)
-	if object, failed := apimeta.Accessor(o); err != nil && failed == nil {
-		w.log.Info("An object was ignored", "resource", w.resource, "namespace", object.GetNamespace(), "name", object.GetName(), "error", err.Error())
+	if err == nil {
+		return
+	}
+	if errors.Is(err, index.ErrFull) {
+		w.leftOut = true
+		w.freshness.leftOut(int(w.number), true)
+	}
+	if object, failed := apimeta.Accessor(o); failed == nil {
+		w.ignored.note(w.log.WithValues("resource", w.resource), object, err)
 	}
 }
 

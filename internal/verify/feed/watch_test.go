@@ -24,6 +24,7 @@ import (
 	"dgbot.io/key-operator/internal/apikey"
 	"dgbot.io/key-operator/internal/identity"
 	"dgbot.io/key-operator/internal/verify/client"
+	"dgbot.io/key-operator/internal/verify/index"
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
@@ -73,7 +74,7 @@ func follow(t *testing.T, script []func(http.ResponseWriter, *http.Request), unt
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := New(client, client, Options{Environments: []string{"staging"}, Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
+	v := New(client, client, Options{Limits: index.Limits{Environments: []string{"staging"}}, Identity: true, Bound: denyAfter2m}, prometheus.NewRegistry(), logr.Discard())
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { v.watchers[0].run(ctx) })
@@ -96,8 +97,8 @@ func eventually(t *testing.T, a *apiServer, condition func() bool) {
 }
 
 func (f *Feed) knows(key apikey.Key) bool {
-	e, _ := f.Keys.Check(key.Reveal(), verifytest.Epoch)
-	return e != nil
+	presented, _ := index.Read(key.Reveal())
+	return f.Keys.Find(&presented).Check(&presented, verifytest.Epoch) == ""
 }
 
 // vouchesFor reports whether the HMAC secret of a chatbot is known.

@@ -3,6 +3,7 @@
 package index
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"strings"
 	"time"
@@ -52,30 +53,44 @@ var reasonOf = map[standing.Verdict]Reason{
 	standing.Ended: Expired,
 }
 
-// Check returns the entry of a key that is accepted at a time, or nil and the reason for which it is rejected. A text that
-// does not have the form of a key is rejected before it is hashed. All other rejections take the same steps, so that their
-// duration does not tell the reason.
-func (x *Keys) Check(text string, now time.Time) (*Entry, Reason) {
-	name, sum, err := apikey.Fingerprint(text)
+// Presented is a text that has the form of a key, as a client presents it. It does not keep the text.
+type Presented struct {
+	// Environment is the one that the text names. It says who may know the key; the record says what the key is.
+	Environment string
+	id          keyID
+	sum         [sha256.Size]byte
+}
+
+// Read reads a text. ok is false if it does not have the form of a key; such a text is not hashed.
+func Read(text string) (key Presented, ok bool) {
+	environment, id, sum, err := apikey.Fingerprint(text)
 	if err != nil {
-		return nil, Malformed
+		return Presented{}, false
 	}
-	e := x.find(keyID([]byte(name)))
+	return Presented{environment, keyID([]byte(id)), sum}, true
+}
+
+// Find returns the entry that counts for the ID of a key, which is not compared otherwise; nil if the ID is unknown.
+func (x *Keys) Find(key *Presented) *Entry { return x.find(key.id) }
+
+// Check returns why a key is rejected at a time by the entry for its ID, or an empty Reason if it is accepted. The entry is nil for an unknown
+// ID. All rejections take the same steps, so that their duration does not tell the reason.
+func (e *Entry) Check(key *Presented, now time.Time) Reason {
 	compared := e
 	if e == nil {
 		compared = &decoy
 	}
-	equal := subtle.ConstantTimeCompare(compared.sum[:], sum[:]) == 1
+	equal := subtle.ConstantTimeCompare(compared.sum[:], key.sum[:]) == 1
 	verdict := compared.standing().Admit(now)
 	switch {
 	case e == nil:
-		return nil, Unknown
+		return Unknown
 	case !equal:
-		return nil, Wrong
+		return Wrong
 	case verdict != standing.Admitted:
-		return nil, reasonOf[verdict]
+		return reasonOf[verdict]
 	}
-	return e, ""
+	return ""
 }
 
 // decoy is compared with a key that is unknown, so that rejecting it takes as long as rejecting another one.

@@ -71,6 +71,9 @@ const (
 // newEntry returns the entry of a record. It fails if the record does not have the form that the API server enforces: no key is
 // accepted because of such a record.
 func newEntry(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) (*Entry, error) {
+	if err := checkForm(record); err != nil {
+		return nil, err
+	}
 	spec := &record.Spec
 	sum, err := apikey.ParseHash(spec.Hash)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestEntry_KeepsTheUIDOfTheKey(t *testing.T) {
 	for uid, want := range map[types.UID]int{
 		canonical: 1 + 16, "ffffffff-ffff-ffff-ffff-ffffffffffff": 1 + 16, "00000000-0000-0000-0000-000000000000": 1 + 16,
 		types.UID(strings.ToUpper(canonical)): 1 + 36, types.UID(strings.ReplaceAll(canonical, "-", "")): 1 + 32, "0f1e2d3c4-b5a-4678-8796-a5b4c3d2e1f0": 1 + 36,
-		"": 1, "owner": 1 + 5, "\xff": 1 + 1, types.UID(strings.Repeat("u", uuidMarker-1)): uuidMarker,
+		"": 1, "owner": 1 + 5, "~": 1 + 1, types.UID(strings.Repeat("u", uuidMarker-1)): uuidMarker,
 	} {
 		if got := len(packUID(uid)); got != want {
 			t.Errorf("%q takes %d bytes, want %d", uid, got, want)

@@ -21,6 +21,8 @@ type Keys struct {
 	duplicates atomic.Int64
 	// changes counts changes of what the index answers with.
 	changes atomic.Int64
+	// limits are nil for none. All of them count.
+	limits atomic.Pointer[[]Limits]
 }
 
 type shard struct {
@@ -40,8 +42,8 @@ func (x *Keys) find(id keyID) *Entry {
 }
 
 // Put stores a record of a generation of a watch, in place of the record with its UID. An invalid record replaces the earlier one as
-// well: its key is no longer accepted. The error states why the record is invalid, or that it is a duplicate, which is stored
-// and does not count.
+// well: its key is no longer accepted. The error states why the record is invalid or not allowed, is ErrFull if there is no room for it, or
+// states that it is a duplicate, which is stored and does not count.
 func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) error {
 	e, err := newEntry(record, watch, generation)
 	if err != nil {
@@ -52,7 +54,15 @@ func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) 
 	s := x.shardOf(hash)
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	earlier := s.entries.get(e.id, hash).entryOf(e.uid)
+	first := s.entries.get(e.id, hash)
+	earlier := first.entryOf(e.uid)
+	// Limits are read under the lock: Restrict stores them before it takes the lock.
+	if limits := x.limits.Load(); limits != nil {
+		if e, err = x.admit(*limits, e, first, earlier == nil); err != nil {
+			x.removeEntry(s, earlier)
+			return err
+		}
+	}
 	if earlier == nil {
 		e.use = &Use{}
 	} else {
@@ -64,7 +74,7 @@ func (x *Keys) Put(record *v1alpha1.DGbotAPIKeyRecord, watch, generation int32) 
 	}
 	x.drop(s, e.id, func(other *Entry) bool { return other.uid == e.uid })
 	x.insert(s, e)
-	if first := s.entries.get(e.id, hash); first != e {
+	if first = s.entries.get(e.id, hash); first != e {
 		return fmt.Errorf("it has the key ID of record %s/%s, which was created before it and counts", first.Namespace(), first.RecordName())
 	}
 	return nil
@@ -123,10 +133,15 @@ func (x *Keys) Remove(record *v1alpha1.DGbotAPIKeyRecord) {
 	s := x.shardOf(hashOf(id))
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if s.entries.get(id, hashOf(id)).entryOf(removed) == nil {
+	x.removeEntry(s, s.entries.get(id, hashOf(id)).entryOf(removed))
+}
+
+// removeEntry removes an entry; nil for none. The caller holds the lock.
+func (x *Keys) removeEntry(s *shard, removed *Entry) {
+	if removed == nil {
 		return
 	}
-	x.drop(s, id, func(e *Entry) bool { return e.uid == removed })
+	x.drop(s, removed.id, func(e *Entry) bool { return e.uid == removed.uid })
 	x.changes.Add(1)
 }
 

@@ -18,6 +18,19 @@ import (
 	"dgbot.io/key-operator/internal/verify/verifytest"
 )
 
+// check returns the entry of a key that is accepted, or nil and the reason.
+func (x *Keys) check(text string, now time.Time) (*Entry, Reason) {
+	key, ok := Read(text)
+	if !ok {
+		return nil, Malformed
+	}
+	e := x.Find(&key)
+	if reason := e.Check(&key, now); reason != "" {
+		return nil, reason
+	}
+	return e, ""
+}
+
 func TestCheck_RejectsForEachReason(t *testing.T) {
 	end := metav1.Time{Time: verifytest.Epoch.Add(time.Minute)}
 	edit := func(change func(*v1alpha1.DGbotAPIKeyRecord)) func(*v1alpha1.DGbotAPIKeyRecord) { return change }
@@ -42,7 +55,7 @@ func TestCheck_RejectsForEachReason(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			key, x := verifytest.Mint(t), &Keys{}
 			_ = x.Put(verifytest.Record(key, tc.change), 0, 1)
-			e, reason := x.Check(key.Reveal(), tc.now)
+			e, reason := x.check(key.Reveal(), tc.now)
 			if reason != tc.want || (e != nil) != (tc.want == "") {
 				t.Errorf("refused because %q, want %q", reason, tc.want)
 			}
@@ -60,7 +73,7 @@ func TestIdentity_DescribesTheRecord(t *testing.T) {
 	if err := x.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	e, _ := x.Check(key.Reveal(), verifytest.Epoch)
+	e, _ := x.check(key.Reveal(), verifytest.Epoch)
 	got := fmt.Sprintf("%+v", *e.Identity())
 	want := fmt.Sprintf("%+v", Identity{
 		UID: "owner", KeyID: key.ID(), Environment: "staging", Label: "Grüße 🔑", Scopes: []string{"a.b", "c.*"}, Namespace: "support", Name: long,
@@ -91,7 +104,7 @@ func TestKeys_CountTheFirstOfSeveralRecordsOnly(t *testing.T) {
 		}
 		counts := func(when string) {
 			t.Helper()
-			if e, reason := x.Check(key.Reveal(), verifytest.Epoch); e == nil {
+			if e, reason := x.check(key.Reveal(), verifytest.Epoch); e == nil {
 				t.Fatalf("round %d: the first record does not count %s: %s", round, when, reason)
 			}
 		}
@@ -104,7 +117,7 @@ func TestKeys_CountTheFirstOfSeveralRecordsOnly(t *testing.T) {
 		_ = x.Put(verifytest.Record(key, verifytest.Created(0, first.UID), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.Label = "new" }), 0, 1)
 		counts("after it was changed")
 		x.Remove(first)
-		if e, reason := x.Check(key.Reveal(), verifytest.Epoch); e != nil || reason != Wrong {
+		if e, reason := x.check(key.Reveal(), verifytest.Epoch); e != nil || reason != Wrong {
 			t.Errorf("round %d: %v, %q after the first record was removed", round, e, reason)
 		}
 		for _, r := range others {
@@ -129,7 +142,7 @@ func TestSweep_RemovesRecordsOfEarlierGenerations(t *testing.T) {
 	}
 	x.Sweep(0, 2)
 	for key, want := range map[*apikey.Key]Reason{&kept: "", &deleted: Unknown, &elsewhere: ""} {
-		if _, reason := x.Check(key.Reveal(), verifytest.Epoch); reason != want {
+		if _, reason := x.check(key.Reveal(), verifytest.Epoch); reason != want {
 			t.Errorf("%q, want %q", reason, want)
 		}
 	}

@@ -49,6 +49,8 @@ type Options struct {
 	// MaxStaleness and Serve are the bound within which the verifier answers, which the registration states.
 	MaxStaleness time.Duration
 	Serve        bool
+	// RetryRejections makes Run try again after every rejection. By default it returns the rejection of the first registration.
+	RetryRejections bool
 }
 
 // Records are the records from which the verifier answers.
@@ -101,7 +103,8 @@ func New(config *rest.Config, options Options, records Records, registry prometh
 }
 
 // Run registers and renews the registration until the context ends. The caller ends the context after the verifier has given its last answer:
-// then Run writes that the verifier is stopped, and returns. It returns an error if the API server rejects the first registration.
+// then Run writes that the verifier is stopped, and returns. It returns an error if the API server rejects the first registration, unless
+// rejections are retried.
 func (r *Registrar) Run(ctx context.Context) error {
 	if err := r.registerFirst(ctx); err != nil {
 		return err
@@ -141,8 +144,11 @@ func (r *Registrar) registerFirst(ctx context.Context) error {
 			rejected = time.Time{}
 		case rejected.IsZero():
 			rejected = now
-		case now.Sub(rejected) >= rejectionGrace:
+		case now.Sub(rejected) < rejectionGrace:
+		case !r.options.RetryRejections:
 			return advise(err, r.options.Namespace)
+		default:
+			err = advise(err, r.options.Namespace)
 		}
 		r.backOff(ctx, err, delay(failures))
 	}

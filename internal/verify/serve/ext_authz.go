@@ -88,17 +88,18 @@ func accept(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckRe
 	return &auth.CheckResponse{
 		Status:          &status.Status{Code: int32(codes.OK)},
 		HttpResponse:    &auth.CheckResponse_OkResponse{OkResponse: ok},
-		DynamicMetadata: metadataOf(f.entry.Identity()),
+		DynamicMetadata: metadataOf(f.entry.Identity(), f.cluster),
 	}
 }
 
-// metadataOf returns the dynamic metadata of an accepted key, from which Envoy's rate limits and access logs read.
-func metadataOf(key *index.Identity) *structpb.Struct {
+// metadataOf returns the dynamic metadata of an accepted key, from which Envoy's rate limits and access logs read. Where there is one source, it
+// has no name.
+func metadataOf(key *index.Identity, cluster string) *structpb.Struct {
 	scopes := &structpb.ListValue{}
 	for _, scope := range key.Scopes {
 		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
 	}
-	return &structpb.Struct{Fields: map[string]*structpb.Value{
+	fields := map[string]*structpb.Value{
 		"uid":         structpb.NewStringValue(key.UID),
 		"keyID":       structpb.NewStringValue(key.KeyID),
 		"environment": structpb.NewStringValue(key.Environment),
@@ -108,7 +109,11 @@ func metadataOf(key *index.Identity) *structpb.Struct {
 		"namespace":   structpb.NewStringValue(key.Namespace),
 		"name":        structpb.NewStringValue(key.Name),
 		"revision":    structpb.NewNumberValue(float64(key.Revision)),
-	}}
+	}
+	if cluster != "" {
+		fields["cluster"] = structpb.NewStringValue(cluster)
+	}
+	return &structpb.Struct{Fields: fields}
 }
 
 func overwrite(h header) *core.HeaderValueOption {

@@ -111,7 +111,7 @@ func recoverPanic(log logr.Logger) grpc.UnaryServerInterceptor {
 // reportHealth sets the status of gRPC's health protocol to that of /readyz.
 func (s *Server) reportHealth(healthy *health.Server) {
 	serving := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	if s.KeyFreshness.Ready(s.now()) {
+	if s.data.Load().first().Ready(s.now()) {
 		serving = grpc_health_v1.HealthCheckResponse_SERVING
 	}
 	for _, service := range []string{"", auth.Authorization_ServiceDesc.ServiceName} {

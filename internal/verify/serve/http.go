@@ -140,14 +140,16 @@ func (s *Server) serveReadiness(w http.ResponseWriter) {
 		answerText(w, false, "about to stop")
 		return
 	}
-	now := s.now()
-	answerText(w, s.KeyFreshness.Ready(now), s.KeyFreshness.Condition(now))
+	now, first := s.now(), s.data.Load().first()
+	answerText(w, first.Ready(now), first.Condition(now))
 }
 
 // verification is the body of an answer of /v1/verify. Valid is true only with status 200: a client may read nothing else.
 type verification struct {
 	Valid bool `json:"valid"`
 	*index.Identity
+	// Cluster is the name of the source of the key; empty where there is only one.
+	Cluster       string   `json:"cluster,omitempty"`
 	MissingScopes []string `json:"missingScopes,omitempty"`
 	Error         string   `json:"error,omitempty"`
 }
@@ -172,7 +174,7 @@ func (s *Server) serveVerify(w http.ResponseWriter, r *http.Request) {
 	var body verification
 	switch f.answer {
 	case accepted:
-		body = verification{Valid: true, Identity: f.entry.Identity()}
+		body = verification{Valid: true, Identity: f.entry.Identity(), Cluster: f.cluster}
 	case missingScopes:
 		body = verification{MissingScopes: f.missing}
 	case badRequest:

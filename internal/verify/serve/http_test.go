@@ -29,6 +29,8 @@ import (
 // bench is a verifier that knows one key.
 type bench struct {
 	*Server
+	keys                         *index.Keys
+	chatbots                     *index.Chatbots
 	clock                        *verifytest.Clock
 	freshness, identityFreshness *heard
 	key                          string
@@ -44,6 +46,7 @@ type heard struct {
 func (h *heard) hear()                          { h.at = h.clock.Now() }
 func (h *heard) Answers(now time.Time) bool     { return !h.at.IsZero() && now.Sub(h.at) <= maxStaleness }
 func (h *heard) Ready(now time.Time) bool       { return !h.at.IsZero() && now.Sub(h.at) <= maxReadyAge }
+func (h *heard) Complete() bool                 { return true }
 func (h *heard) Condition(now time.Time) string { return fmt.Sprintf("ready: %t", h.Ready(now)) }
 
 const (
@@ -55,15 +58,26 @@ func newBench(t testing.TB, change ...func(*v1alpha1.DGbotAPIKeyRecord)) *bench 
 	t.Helper()
 	b := &bench{clock: verifytest.NewClock()}
 	b.freshness, b.identityFreshness = &heard{clock: b.clock}, &heard{clock: b.clock}
-	b.Server = New(Options{}, Data{&index.Keys{}, index.NewChatbots(nil, nil), b.freshness, b.identityFreshness}, nil, prometheus.NewRegistry(), logr.Discard())
+	b.keys, b.chatbots = &index.Keys{}, index.NewChatbots(nil, nil)
+	registry := prometheus.NewRegistry()
+	b.Server = New(Options{}, Data{}, nil, registry, registry, logr.Discard())
+	b.use()
 	b.now = b.clock.Now
 	key := verifytest.Mint(t)
 	b.key = key.Reveal()
-	if err := b.Keys.Put(verifytest.Record(key, change...), 0, 1); err != nil {
+	if err := b.keys.Put(verifytest.Record(key, change...), 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	b.freshness.hear()
 	return b
+}
+
+// use makes the server answer from the keys of the bench, beside other sources.
+func (b *bench) use(others ...Source) {
+	b.Use(Data{
+		Sources: append([]Source{{Name: "home", Keys: b.keys, Freshness: b.freshness}}, others...), HasSeveral: len(others) > 0,
+		Chatbots: b.chatbots, ChatbotFreshness: b.identityFreshness,
+	})
 }
 
 // request is a request for both /v1/verify and /check.
@@ -332,7 +346,7 @@ func TestEveryTransport_AnswersTheChatbotOfAKey(t *testing.T) {
 	b := newBench(t)
 	key := verifytest.Mint(t)
 	record := verifytest.Record(key, verifytest.Created(0, "of-a-chatbot"), func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.ChatbotID = "cb_1" })
-	if err := b.Keys.Put(record, 0, 1); err != nil {
+	if err := b.keys.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	ask := request{header: bearerOf(key.Reveal())}
@@ -354,7 +368,7 @@ func TestEveryTransport_AnswersTheChatbotOfAKey(t *testing.T) {
 	}
 	// The chatbot of a key can change.
 	record.Spec.ChatbotID = ""
-	if err := b.Keys.Put(record, 0, 1); err != nil {
+	if err := b.keys.Put(record, 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.do("/v1/verify", ask).Body.String(); strings.Contains(got, "chatbotID") {
@@ -365,7 +379,8 @@ func TestEveryTransport_AnswersTheChatbotOfAKey(t *testing.T) {
 func TestVerify_NotesUsesOfAcceptedKeysOnly(t *testing.T) {
 	b := newBench(t)
 	used := func() bool {
-		e, _ := b.Keys.Check(b.key, verifytest.Epoch)
+		key, _ := index.Read(b.key)
+		e := b.keys.Find(&key)
 		_, _, ok := e.Use().Due(time.Minute)
 		return ok
 	}

@@ -46,12 +46,12 @@ func (s *Server) serveIdentity(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
-	if !s.ChatbotFreshness.Answers(s.now()) {
+	if !s.data.Load().chatbotFreshness().Answers(s.now()) {
 		return nil, unready
 	}
 	c, err := readClaim(body)
-	now := s.now() // the body may have arrived slowly
-	if !s.ChatbotFreshness.Answers(now) {
+	now, data := s.now(), s.data.Load() // the body may have arrived slowly
+	if !data.chatbotFreshness().Answers(now) {
 		return nil, unready
 	}
 	if err != nil {
@@ -59,9 +59,9 @@ func (s *Server) identify(body io.Reader) (payload json.RawMessage, a answer) {
 	}
 	var reason index.Reason
 	if c.Token != "" {
-		payload, reason = s.Chatbots.CheckToken(c.Token, now)
+		payload, reason = data.Chatbots.CheckToken(c.Token, now)
 	} else {
-		reason = s.Chatbots.CheckPlain(c.ChatbotID, c.UserID, c.Hash, now)
+		reason = data.Chatbots.CheckPlain(c.ChatbotID, c.UserID, c.Hash, now)
 		payload, _ = json.Marshal(plainPayload{c.ChatbotID, c.UserID})
 	}
 	if reason != "" {

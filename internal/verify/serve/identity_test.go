@@ -31,7 +31,7 @@ func newIdentityBench(t testing.TB, copies ...*corev1.Secret) *bench {
 	t.Helper()
 	b := newBench(t)
 	for _, secret := range copies {
-		if err := b.Chatbots.Put(secret, 0, 1); err != nil {
+		if err := b.chatbots.Put(secret, 0, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,13 +176,13 @@ func TestIdentity_IgnoresSecretsThatAreNoReplicas(t *testing.T) {
 	b := newIdentityBench(t, verifytest.Replica("cb_1", nil))
 	token := tokenBody(sign(t, verifytest.Secret, "cb_1", nil))
 	// The name of the replica follows from the ID.
-	if err := b.Chatbots.Put(verifytest.Replica("cb_1", func(s *corev1.Secret) { s.Name = "other"; s.Data["hmac-secret"] = stranger }), 0, 1); err != nil {
+	if err := b.chatbots.Put(verifytest.Replica("cb_1", func(s *corev1.Secret) { s.Name = "other"; s.Data["hmac-secret"] = stranger }), 0, 1); err != nil {
 		t.Error(err)
 	}
 	if b.identify(token).Code != 200 || b.identify(tokenBody(sign(t, stranger, "cb_1", nil))).Code != 401 {
 		t.Error("a Secret of another name counts")
 	}
-	b.Chatbots.Remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
+	b.chatbots.Remove(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
 	if b.identify(token).Code != 200 {
 		t.Error("it took something away")
 	}
@@ -191,16 +191,16 @@ func TestIdentity_IgnoresSecretsThatAreNoReplicas(t *testing.T) {
 		"an end that is no time":     func(s *corev1.Secret) { s.Data["not-after-previous"] = []byte("soon") },
 		"another ID":                 func(s *corev1.Secret) { s.Data["chatbot-id"] = []byte("cb_2") },
 	} {
-		_ = b.Chatbots.Put(verifytest.Replica("cb_1", change), 0, 1)
+		_ = b.chatbots.Put(verifytest.Replica("cb_1", change), 0, 1)
 		if b.identify(token).Code != 401 {
 			t.Errorf("%s counts", name)
 		}
-		if err := b.Chatbots.Put(verifytest.Replica("cb_1", nil), 0, 1); err != nil || b.identify(token).Code != 200 {
+		if err := b.chatbots.Put(verifytest.Replica("cb_1", nil), 0, 1); err != nil || b.identify(token).Code != 200 {
 			t.Fatal("the copy does not count again")
 		}
 	}
-	b.Chatbots.Sweep(0, 2)
-	if b.identify(token).Code != 401 || b.Chatbots.Len() != 0 {
+	b.chatbots.Sweep(0, 2)
+	if b.identify(token).Code != 401 || b.chatbots.Len() != 0 {
 		t.Error("what is not in a new list counts")
 	}
 }
@@ -214,8 +214,9 @@ func TestIdentity_RejectsOtherEnvironmentsAndNamespaces(t *testing.T) {
 		{nil, []string{"support"}, 200}, {nil, []string{"sales"}, 401},
 	} {
 		b := newBench(t)
-		b.Chatbots = index.NewChatbots(tc.environments, tc.namespaces)
-		if err := b.Chatbots.Put(verifytest.Replica("cb_1", nil), 0, 1); err != nil {
+		b.chatbots = index.NewChatbots(tc.environments, tc.namespaces)
+		b.use()
+		if err := b.chatbots.Put(verifytest.Replica("cb_1", nil), 0, 1); err != nil {
 			t.Fatal(err)
 		}
 		b.identityFreshness.hear()

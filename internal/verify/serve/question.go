@@ -33,8 +33,9 @@ type question struct {
 // finding is an answer with its details.
 type finding struct {
 	answer answer
-	// entry is the entry of the key; nil if the key is rejected.
+	// entry is the entry of the key, and cluster the name of the source that it is from; nil and empty if the key is rejected.
 	entry      *index.Entry
+	cluster    string
 	credential credential
 	// missing are the required scopes that the key does not have.
 	missing []string
@@ -73,15 +74,27 @@ func (s *Server) find(q question) finding {
 
 // admit decides whether the key of a question is accepted at this moment.
 func (s *Server) admit(q question) finding {
-	now := s.now()
-	if !s.KeyFreshness.Answers(now) {
+	now, data := s.now(), s.data.Load()
+	c := findCredential(q.authorization, q.apiKey)
+	key, ok := index.Read(c.text)
+	if !ok {
+		return s.reject(index.Malformed, data.first().Answers(now))
+	}
+	e, source, answers := data.find(&key, now)
+	if !answers {
 		return finding{answer: unready}
 	}
-	c := findCredential(q.authorization, q.apiKey)
-	e, reason := s.Keys.Check(c.text, now)
-	if e == nil {
-		s.metrics.rejected[reason].Inc()
-		return finding{answer: rejectedKey}
+	if reason := e.Check(&key, now); reason != "" {
+		return s.reject(reason, true)
 	}
-	return finding{answer: accepted, entry: e, credential: c}
+	return finding{answer: accepted, entry: e, cluster: data.clusterOf(source), credential: c}
+}
+
+// reject returns the finding for a key that is rejected, or for a key about which nothing is known at this moment.
+func (s *Server) reject(reason index.Reason, answers bool) finding {
+	if !answers {
+		return finding{answer: unready}
+	}
+	s.metrics.rejected[reason].Inc()
+	return finding{answer: rejectedKey}
 }

@@ -23,8 +23,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
-
-	"dgbot.io/key-operator/internal/verify/index"
 )
 
 // Options configure the listeners of a Server.
@@ -64,22 +62,17 @@ type Freshness interface {
 	Ready(now time.Time) bool
 	// Condition describes the freshness for the answer of /readyz.
 	Condition(now time.Time) string
-}
-
-// Data is the content of the index, from which a Server answers, and its freshness.
-type Data struct {
-	Keys     *index.Keys
-	Chatbots *index.Chatbots
-	// KeyFreshness and ChatbotFreshness are separate: keys are verified while HMAC secrets cannot be read.
-	KeyFreshness, ChatbotFreshness Freshness
+	// Complete reports whether the index had room for everything that it should hold.
+	Complete() bool
 }
 
 // Server answers requests to verify keys and identities.
 type Server struct {
-	Data
+	data     atomic.Pointer[Data]
 	options  Options
 	config   *rest.Config
-	registry *prometheus.Registry
+	registry prometheus.Registerer
+	all      prometheus.Gatherer
 	metrics  *metrics
 	now      func() time.Time
 	log      logr.Logger
@@ -87,13 +80,16 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// New returns a Server that answers from data. It registers its metrics in the registry and serves all metrics of the registry. With
+// New returns a Server that answers from data. It registers its metrics in the registry and serves all metrics of a gatherer. With
 // MetricsSecure, it reviews the tokens of their clients with the API server of config.
-func New(options Options, data Data, config *rest.Config, registry *prometheus.Registry, log logr.Logger) *Server {
-	return &Server{
-		Data: data, options: options, config: config, registry: registry, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log,
-	}
+func New(options Options, data Data, config *rest.Config, registry prometheus.Registerer, all prometheus.Gatherer, log logr.Logger) *Server {
+	s := &Server{options: options, config: config, registry: registry, all: all, metrics: newMetrics(registry), now: clock.RealClock{}.Now, log: log}
+	s.Use(data)
+	return s
 }
+
+// Use makes the Server answer from other data. A request that has been read completely when Use returns may be answered from the data before.
+func (s *Server) Use(data Data) { s.data.Store(&data) }
 
 // Limits of a connection. A request has a few kilobytes and its answer takes microseconds: a slower client holds a connection
 // that others could use.
@@ -139,7 +135,7 @@ func (s *Server) Start(ctx context.Context, group *errgroup.Group) error {
 
 // serveMetrics serves metrics, to a few scrapers at the same time: compressing an answer takes megabytes.
 func (s *Server) serveMetrics(ctx context.Context, h *host, certificate getCertificate) error {
-	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	metrics := promhttp.HandlerFor(s.all, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 	if !s.options.MetricsSecure {
 		return h.serveHTTP(ctx, metricsListener, s.options.MetricsBindAddress, metrics, nil)
 	}

@@ -42,20 +42,20 @@ func TestVerify_JudgesWhatIsReadCompletely(t *testing.T) {
 		"nothing": {`{"scopes":["a.b"]}`, func(*bench, *v1alpha1.DGbotAPIKeyRecord) {}, 200},
 		"revoked": {`{"scopes":["a.b"]}`, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) {
 			record.Spec.State = v1alpha1.StateRevoked
-			_ = b.Keys.Put(record, 0, 1)
+			_ = b.keys.Put(record, 0, 1)
 		}, 401},
 		"revoked, without scopes": {``, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) {
 			record.Spec.State = v1alpha1.StateRevoked
-			_ = b.Keys.Put(record, 0, 1)
+			_ = b.keys.Put(record, 0, 1)
 		}, 401},
 		"revoked, with a malformed body": {`{`, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) {
 			record.Spec.State = v1alpha1.StateRevoked
-			_ = b.Keys.Put(record, 0, 1)
+			_ = b.keys.Put(record, 0, 1)
 		}, 401},
-		"deleted": {`{}`, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) { b.Keys.Remove(record) }, 401},
+		"deleted": {`{}`, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) { b.keys.Remove(record) }, 401},
 		"fewer scopes": {`{"scopes":["a.b"]}`, func(b *bench, record *v1alpha1.DGbotAPIKeyRecord) {
 			record.Spec.Scopes = nil
-			_ = b.Keys.Put(record, 0, 1)
+			_ = b.keys.Put(record, 0, 1)
 		}, 403},
 		"the verifier ages": {`{}`, func(b *bench, _ *v1alpha1.DGbotAPIKeyRecord) { b.clock.Pass(maxStaleness + time.Second) }, 503},
 	} {

@@ -47,7 +47,8 @@ func reporting(t *testing.T, records int, answer func(w http.ResponseWriter, pat
 		if err := keys.Put(record, 0, 1); err != nil {
 			t.Fatal(err)
 		}
-		used, _ := keys.Check(key.Reveal(), verifytest.Epoch)
+		presented, _ := index.Read(key.Reveal())
+		used := keys.Find(&presented)
 		used.Use().Note(verifytest.Epoch)
 		for _, do := range after {
 			do(record)

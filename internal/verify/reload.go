@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"dgbot.io/key-operator/internal/verify/source"
+)
+
+const (
+	// lookInterval is how often the file of --source-config and the kubeconfigs are read. They are not watched: a mounted ConfigMap or Secret is
+	// replaced by a change of links, and what is watched must be known before it is there.
+	lookInterval = 2 * time.Second
+	// swapInterval is how often it is looked whether a replacement is up to date.
+	swapInterval = 100 * time.Millisecond
+	// chatbotPause is how long a replacement of the first source waits for its chatbots: it may have no right to list them.
+	chatbotPause = 30 * time.Second
+)
+
+// follow keeps the sources as the file has them, until the context ends. It returns the error of a registration that the first source's API
+// server rejects at the start.
+func (s *sources) follow(ctx context.Context) error {
+	swaps, looks := time.NewTicker(swapInterval), time.NewTicker(lookInterval)
+	defer swaps.Stop()
+	defer looks.Stop()
+	if s.options.SourceConfig == "" {
+		swaps.Stop()
+		looks.Stop()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.rejected:
+			return err
+		case <-swaps.C:
+			s.swap()
+		case <-looks.C:
+			s.look()
+		}
+	}
+}
+
+// look reads the file and applies it. With a file that cannot be used, the sources stay as they are.
+func (s *sources) look() {
+	entries, err := s.options.entries()
+	if err == nil {
+		err = s.apply(entries)
+	}
+	s.complain(err)
+}
+
+// complain logs an error once, and shows it in the metric.
+func (s *sources) complain(err error) {
+	if err == nil {
+		if s.complained != "" {
+			s.log.Info("The sources are as the file has them again", "file", s.options.SourceConfig)
+		}
+		s.complained = ""
+		s.isValid.Set(1)
+		return
+	}
+	s.isValid.Set(0)
+	if text := err.Error(); text != s.complained {
+		s.log.Error(err, "The sources are not as the file has them", "file", s.options.SourceConfig)
+		s.complained = text
+	}
+}
+
+// apply makes the sources those of a file. What the file takes away counts at once: a removed source, and the environments, namespaces and scopes
+// of a narrower one. Everything else that changes makes a replacement, which is registered and listed before it takes the place of the source.
+// An entry that cannot be used has no effect beyond what it takes away. The error names all of them.
+func (s *sources) apply(entries []source.Entry) error {
+	var (
+		kept     []*member
+		problems []error
+		replaced = map[string]*member{}
+	)
+	for i := range entries {
+		e, isFirst := &entries[i], i == 0
+		present := s.named(e.Name)
+		connection, err := s.connect(e, s.home)
+		switch {
+		case err != nil && present != nil:
+			present.narrow(e, isFirst)
+		case err != nil:
+		case present == nil:
+			present, err = s.add(e, connection, isFirst)
+		case !present.follows(e, &connection, isFirst):
+			present.narrow(e, isFirst)
+			var replacement *member
+			if replacement, err = s.replace(e, connection, isFirst); err == nil {
+				replaced[e.Name] = replacement
+			}
+		}
+		if err != nil {
+			problems = append(problems, err)
+		}
+		if present != nil {
+			kept = append(kept, present)
+		}
+	}
+	if !slices.Equal(kept, s.present) || !maps.Equal(replaced, s.next) || s.names != len(entries) {
+		s.change(kept, replaced, len(entries))
+	}
+	return errors.Join(problems...)
+}
+
+// add follows the source of an entry that is new.
+func (s *sources) add(e *source.Entry, c source.Connection, isFirst bool) (*member, error) {
+	m, err := s.newMember(e, c, isFirst)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("A source is new", "source", e.Name)
+	s.run(m)
+	return m, nil
+}
+
+// replace returns the replacement of a source, which is followed.
+func (s *sources) replace(e *source.Entry, c source.Connection, isFirst bool) (*member, error) {
+	if m := s.next[e.Name]; m != nil && m.follows(e, &c, isFirst) {
+		return m, nil
+	}
+	m, err := s.newMember(e, c, isFirst)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("A source has changed and is replaced once its records are listed", "source", e.Name)
+	s.run(m)
+	return m, nil
+}
+
+// change answers from other sources, and then ends those that are no longer among them.
+func (s *sources) change(present []*member, next map[string]*member, names int) {
+	before := slices.Clone(s.present)
+	for _, m := range s.next {
+		before = append(before, m)
+	}
+	s.present, s.next, s.names = present, next, names
+	s.expose()
+	for _, m := range before {
+		if !slices.Contains(present, m) && next[m.entry.Name] != m {
+			m.stop()
+		}
+	}
+}
+
+// swap puts replacements that are up to date in the place of their sources.
+func (s *sources) swap() {
+	for name, m := range s.next {
+		replaced := s.named(name)
+		now := s.now()
+		lacksChatbots := m.isFirst && replaced.ChatbotFreshness.Answers(now) && !m.ChatbotFreshness.Answers(now)
+		if !m.Answers(now) || lacksChatbots && now.Sub(m.began) < chatbotPause {
+			continue
+		}
+		present, next := slices.Clone(s.present), map[string]*member{}
+		present[slices.Index(present, replaced)] = m
+		for other, replacement := range s.next {
+			if other != name {
+				next[other] = replacement
+			}
+		}
+		s.log.Info("A source is replaced", "source", name)
+		s.change(present, next, s.names)
+	}
+}

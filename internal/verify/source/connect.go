@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Connection is how a source reaches its cluster.
+type Connection struct {
+	Config *rest.Config
+	// Digest differs when the kubeconfig has changed.
+	Digest [sha256.Size]byte
+}
+
+// Connect returns the connection of an entry. Home is the cluster of an entry without a kubeconfig. It does not send a request: a cluster that
+// is away must not keep a verifier from answering for the others.
+func Connect(e *Entry, home *rest.Config) (Connection, error) {
+	if e.Kubeconfig == "" {
+		if home == nil {
+			return Connection{}, fmt.Errorf("source %q has no kubeconfig, and the verifier does not run in a cluster: name a kubeconfig", e.Name)
+		}
+		return Connection{Config: home}, nil
+	}
+	content, err := readBounded(e.Kubeconfig)
+	if err != nil {
+		return Connection{}, fmt.Errorf("source %q: reading its kubeconfig: %w", e.Name, err)
+	}
+	config, err := load(content)
+	if err != nil {
+		return Connection{}, fmt.Errorf("source %q: kubeconfig %s: %w", e.Name, e.Kubeconfig, err)
+	}
+	return Connection{config, sha256.Sum256(content)}, nil
+}
+
+func load(content []byte) (*rest.Config, error) {
+	kubeconfig, err := clientcmd.Load(content)
+	if err != nil {
+		return nil, errors.New("it is no kubeconfig") // the error may quote a token
+	}
+	if err := checkKubeconfig(kubeconfig); err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return boundedAnswers{next} })
+	return config, nil
+}
+
+// checkKubeconfig refuses what would do more than connect: who made the kubeconfig, often the other cluster's administrator, would have it done
+// by the verifier. A command runs with its rights, a file can be its own token, which goes to the server that the kubeconfig names.
+func checkKubeconfig(kubeconfig *clientcmdapi.Config) error {
+	current := kubeconfig.Contexts[kubeconfig.CurrentContext]
+	if current == nil {
+		return errors.New("current-context names no context")
+	}
+	cluster, user := kubeconfig.Clusters[current.Cluster], kubeconfig.AuthInfos[current.AuthInfo]
+	if cluster == nil {
+		return fmt.Errorf("context %q names no cluster", kubeconfig.CurrentContext)
+	}
+	if user == nil {
+		user = &clientcmdapi.AuthInfo{}
+	}
+	const embed = "embed its content (kubectl config view --raw --flatten)"
+	switch {
+	case user.Exec != nil || user.AuthProvider != nil:
+		return errors.New("it runs a command or a plugin to log in: use a token or a client certificate")
+	case user.TokenFile != "":
+		return fmt.Errorf("it names a file for the token: %s", embed)
+	case user.ClientCertificate != "" || user.ClientKey != "":
+		return fmt.Errorf("it names a file for the client certificate: %s", embed)
+	case cluster.CertificateAuthority != "":
+		return fmt.Errorf("it names a file for the certificate authority: %s", embed)
+	case cluster.InsecureSkipTLSVerify:
+		return errors.New("it does not verify the API server (insecure-skip-tls-verify): give certificate-authority-data")
+	case !isSecured(cluster.Server):
+		return errors.New("server: want a URL with https")
+	}
+	return nil
+}
+
+// isSecured reports whether a connection to a server is encrypted, or does not leave the machine.
+func isSecured(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	address := net.ParseIP(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && address.IsLoopback()
+}
+
+// maxAnswer is the largest size in bytes of an answer that is no watch: many times that of a page of records. The objects of a watch are
+// bounded by its decoder.
+const maxAnswer = 64 << 20
+
+// boundedAnswers bounds the answers of an API server that is not the verifier's own. client-go reads an answer as a whole, however large.
+type boundedAnswers struct{ next http.RoundTripper }
+
+func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.next.RoundTrip(r)
+	if err == nil && r.URL.Query().Get("watch") == "" {
+		answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
+	}
+	return answer, err
+}
