@@ -203,6 +203,9 @@ strategy: {{ ternary (omit . "rollingUpdate") . (eq (.type | default "") "Recrea
 {{- with dig "tls" "secretName" "" $values -}}
 {{- $volumes = append $volumes (dict "name" "dgbot-tls" "secret" (dict "secretName" .)) -}}
 {{- end -}}
+{{- with dig "sources" "secretName" "" $values -}}
+{{- $volumes = append $volumes (dict "name" "dgbot-sources" "secret" (dict "secretName" .)) -}}
+{{- end -}}
 {{- $pod = merge $pod (dict
       "imagePullSecrets" (index . 0).Values.imagePullSecrets "securityContext" (include "dgbot.present" $values.podSecurityContext | fromJson)
       "initContainers" $values.extraInitContainers "volumes" $volumes) -}}
@@ -219,6 +222,9 @@ strategy: {{ ternary (omit . "rollingUpdate") . (eq (.type | default "") "Recrea
 {{- $mounts := $values.extraVolumeMounts -}}
 {{- if dig "tls" "secretName" "" $values -}}
 {{- $mounts = append $mounts (dict "name" "dgbot-tls" "mountPath" "/tls" "readOnly" true) -}}
+{{- end -}}
+{{- if dig "sources" "secretName" "" $values -}}
+{{- $mounts = append $mounts (dict "name" "dgbot-sources" "mountPath" "/sources" "readOnly" true) -}}
 {{- end -}}
 {{- $container := dict "securityContext" (include "dgbot.present" $values.securityContext | fromJson) "envFrom" $values.extraEnvFrom "volumeMounts" $mounts -}}
 {{- range $field, $value := $container -}}
@@ -265,6 +271,9 @@ strategy: {{ ternary (omit . "rollingUpdate") . (eq (.type | default "") "Recrea
 {{- if .tls.secretName }}
 - --tls-cert-file=/tls/tls.crt
 - --tls-key-file=/tls/tls.key
+{{- end }}
+{{- if .sources.secretName }}
+- --source-config=/sources/sources.yaml
 {{- end }}
 {{- include "dgbot.items" .extraArgs }}
 {{- end }}

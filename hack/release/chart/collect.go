@@ -45,6 +45,7 @@ var sources = []struct {
 	{file: "watched.yaml", perNamespace: true, variants: []variant{
 		{"namespaced", "overlays/namespaced/watched"}, {"namespaced-get-only", "overlays/namespaced-get-only/watched"},
 	}},
+	{file: "verifier-source.yaml", conditions: []string{"$.Values.verifierSource.enabled"}, variants: []variant{{folder: "verifier-source"}}},
 	{file: "verifier.yaml", conditions: []string{"$.Values.verifier.enabled"}, variants: []variant{{folder: "verifier"}}},
 	{file: "prometheus.yaml", conditions: []string{"$.Values.prometheus.enabled"}, variants: []variant{{folder: "prometheus"}}},
 }
