@@ -56,7 +56,7 @@ others = $$(go list ./... | grep -v -e '/test/attack$$'$(foreach package,$(1), -
 #
 # An API server of a suite collects garbage very often, because its live heap is small: with GOGC=300 the suite takes a seventh less processor
 # time. Managers and verifiers under test do not see the variable.
-longest = ./test/e2e ./controllers ./test/install ./test/verifier ./test/starvation ./test/proof ./test/policy ./test/e2e/storm ./test/scenarios ./test/restore ./test/gitops
+longest = ./test/e2e ./controllers ./test/install ./test/verifier ./test/starvation ./test/proof ./test/clusters ./test/policy ./test/e2e/storm ./test/scenarios ./test/restore ./test/gitops
 
 .PHONY: test-small
 test-small:

@@ -25,19 +25,19 @@ const still = 12 * time.Second
 // seen. Another verifier comes back later. A key is revoked, and another one deleted and created again.
 func TestRestore_ProvesWithdrawalsWhereVersionsWerePassed(t *testing.T) {
 	r := furnish(t)
-	slow := newProxy(t, r.proxy.target)
+	slow := world.NewProxy(t)
 	late := r.startVerifier(slow)
 	r.awaitStated(1)
 	r.backUp()
 	r.verifier = r.startVerifier(r.proxy)
 	r.goBeyond()
 	r.awaitStated(2)
-	slow.cut()
-	r.proxy.cut()
+	slow.Cut()
+	r.proxy.Cut()
 	r.restore()
 	r.pass()
 	asked := r.ask(r.verifier, late)
-	r.proxy.open(t)
+	r.proxy.Open(t)
 
 	r.PatchKey("revoked", `{"spec":{"state":"Revoked"}}`)
 	must(t, admin.Delete(t.Context(), &v1alpha1.DGbotAPIKey{ObjectMeta: metav1.ObjectMeta{Namespace: r.Name, Name: "deleted"}}))
@@ -45,7 +45,7 @@ func TestRestore_ProvesWithdrawalsWhereVersionsWerePassed(t *testing.T) {
 	eventually(t, "the key is deleted", func() bool { return r.KeyText("deleted") == "" })
 	r.issue("deleted")
 	r.staysUnproven(late)
-	slow.open(t)
+	slow.Open(t)
 	proof := r.awaitProof()
 	if revision(t, proof.Version) <= r.reached {
 		t.Errorf("version %s is not beyond the old history, which goes to %d", proof.Version, r.reached)
@@ -63,14 +63,14 @@ func TestRestore_ProvesWithdrawalsWhereVersionsWerePassed(t *testing.T) {
 // withdrawal. They come back when the restored history has passed these versions.
 func TestRestore_ProvesNothingByWhatVerifiersStatedBefore(t *testing.T) {
 	r := furnish(t)
-	slow := newProxy(t, r.proxy.target)
+	slow := world.NewProxy(t)
 	r.verifier = r.startVerifier(slow)
 	late := r.startVerifier(slow)
 	r.awaitStated(2)
 	r.backUp()
 	r.goBeyond()
 	r.awaitStated(2)
-	slow.cut()
+	slow.Cut()
 	r.restore()
 	asked := r.ask(r.verifier, late)
 
@@ -80,7 +80,7 @@ func TestRestore_ProvesNothingByWhatVerifiersStatedBefore(t *testing.T) {
 		t.Errorf("version %s is beyond the old history, which goes to %d", version, r.reached)
 	}
 	r.pass()
-	slow.open(t)
+	slow.Open(t)
 	asked.check(r.awaitProof())
 	for _, v := range []*testenv.Verifier{r.verifier, late} {
 		r.answers(v, r.keys["lost"], http.StatusUnauthorized)

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,10 +45,10 @@ func TestRestore_IsFollowedWhereVersionsLieInTheFuture(t *testing.T) {
 // revisions that the verifier and the manager have seen.
 func TestRestore_IsFollowedWhereVersionsWerePassed(t *testing.T) {
 	r := newRestored(t)
-	r.proxy.cut()
+	r.proxy.Cut()
 	r.restore()
 	r.pass()
-	r.proxy.open(t)
+	r.proxy.Open(t)
 	r.follows()
 }
 
@@ -67,7 +66,7 @@ func (r *restored) pass() {
 // followed the history beyond it.
 type restored struct {
 	*testenv.Namespace
-	proxy    *proxy
+	proxy    *testenv.Proxy
 	manager  *deployment
 	verifier *testenv.Verifier
 	backup   string
@@ -93,12 +92,7 @@ func newRestored(t *testing.T) *restored {
 func furnish(t *testing.T) *restored {
 	t.Helper()
 	r := &restored{Namespace: world.NewNamespace(t, "restore-"), keys: map[string]string{}}
-	server, err := url.Parse(world.Config.Host)
-	must(t, err)
-	if server.Host == "" {
-		server.Host = world.Config.Host
-	}
-	r.proxy = newProxy(t, server.Host)
+	r.proxy = world.NewProxy(t)
 	r.manager = deployManager(t, r.through(r.proxy, controlplane.OperatorAccount))
 	for _, name := range []string{"kept", "revoked", "deleted"} {
 		r.issue(name)
@@ -126,16 +120,16 @@ func (r *restored) goBeyond() {
 }
 
 // through returns the config of a service account, by way of a proxy.
-func (r *restored) through(p *proxy, account string) *rest.Config {
+func (r *restored) through(p *testenv.Proxy, account string) *rest.Config {
 	r.T.Helper()
 	config, err := world.ServiceAccountConfig(r.T.Context(), controlplane.OperatorNamespace, account)
 	must(r.T, err)
-	config.Host = "https://" + p.address
+	config.Host = "https://" + p.Address
 	return config
 }
 
 // startVerifier starts a verifier that answers for a long time without a connection.
-func (r *restored) startVerifier(p *proxy) *testenv.Verifier {
+func (r *restored) startVerifier(p *testenv.Proxy) *testenv.Verifier {
 	r.T.Helper()
 	address, err := process.FreeAddress()
 	must(r.T, err)

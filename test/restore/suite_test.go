@@ -5,8 +5,6 @@ package restore
 
 import (
 	"context"
-	"io"
-	"net"
 	"os"
 	"sync"
 	"testing"
@@ -17,7 +15,6 @@ import (
 
 	"dgbot.io/key-operator/internal/testenv"
 	"dgbot.io/key-operator/internal/testenv/controlplane"
-	"dgbot.io/key-operator/internal/testenv/process"
 )
 
 var (
@@ -94,66 +91,4 @@ func (d *deployment) ended() []error {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	return append([]error{}, d.ends...)
-}
-
-// proxy leads to the API server. While it is cut, it accepts no connection and has none.
-type proxy struct {
-	address, target string
-
-	mutex       sync.Mutex
-	listener    net.Listener
-	connections []net.Conn
-}
-
-func newProxy(t *testing.T, target string) *proxy {
-	t.Helper()
-	address, err := process.FreeAddress()
-	must(t, err)
-	p := &proxy{address: address, target: target}
-	p.open(t)
-	t.Cleanup(p.cut)
-	return p
-}
-
-func (p *proxy) open(t *testing.T) {
-	t.Helper()
-	listener, err := net.Listen("tcp", p.address)
-	must(t, err)
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	p.listener = listener
-	go p.serve(listener)
-}
-
-func (p *proxy) serve(listener net.Listener) {
-	for {
-		from, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		to, err := net.Dial("tcp", p.target)
-		if err != nil {
-			_ = from.Close()
-			continue
-		}
-		p.mutex.Lock()
-		p.connections = append(p.connections, from, to)
-		p.mutex.Unlock()
-		for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
-			go func() {
-				_, _ = io.Copy(pair[0], pair[1])
-				_, _ = pair[0].Close(), pair[1].Close()
-			}()
-		}
-	}
-}
-
-func (p *proxy) cut() {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	_ = p.listener.Close()
-	for _, connection := range p.connections {
-		_ = connection.Close()
-	}
-	p.connections = nil
 }

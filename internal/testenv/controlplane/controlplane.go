@@ -224,7 +224,11 @@ func (c *Cluster) writeKubeconfig() error {
 
 // WriteKubeconfig writes a kubeconfig for the config, readable by its owner only.
 func WriteKubeconfig(path string, config *rest.Config, user string) error {
-	const name = "dgbot"
+	return WriteContext(path, "dgbot", config, user)
+}
+
+// WriteContext is WriteKubeconfig with a name for the cluster and the context.
+func WriteContext(path, name string, config *rest.Config, user string) error {
 	file := clientcmdapi.NewConfig()
 	file.Clusters[name] = &clientcmdapi.Cluster{Server: serverURL(config), CertificateAuthorityData: config.CAData}
 	file.AuthInfos[user] = &clientcmdapi.AuthInfo{

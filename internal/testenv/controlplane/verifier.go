@@ -4,7 +4,11 @@ package controlplane
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 
 	"k8s.io/client-go/rest"
@@ -35,6 +39,21 @@ func (c *Cluster) StartVerifierInPod(ctx context.Context, pod string, log io.Wri
 		return nil, err
 	}
 	return c.start("verifier", config, log, append(slices.Clone(listenersOff), args...), "POD_NAME="+pod)
+}
+
+// SourceScript is the script of config/verifier-source, from the root of the repository.
+const SourceScript = "config/verifier-source/kubeconfig.sh"
+
+// SourceKubeconfig returns what SourceScript prints: a kubeconfig with which a verifier of another cluster reads this cluster's records, from a
+// server, or from the API server itself if empty.
+func (c *Cluster) SourceKubeconfig(ctx context.Context, server string) ([]byte, error) {
+	command := exec.CommandContext(ctx, filepath.Join(Repository(), SourceScript))
+	command.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "SERVER="+server, "DURATION=1h", "PATH="+c.assets+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	content, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", SourceScript, err)
+	}
+	return content, nil
 }
 
 // listenersOff turns the listeners of a verifier off, unless later arguments turn them on.
