@@ -97,7 +97,7 @@ func (s *Stage) command(ctx context.Context, ts *testscript.TestScript, args []s
 	}
 	command := s.Cluster.Kubectl(ctx, args...)
 	command.Dir = ts.MkAbs(".")
-	command.Env = append(command.Env, "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"), "NO_COLOR=1")
+	command.Env = append(command.Env, "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"), "KUBECONFIG="+ts.Getenv("KUBECONFIG"), "NO_COLOR=1")
 	command.Stdin = strings.NewReader(input)
 	return command
 }

@@ -14,10 +14,11 @@ import (
 	"dgbot.io/key-operator/internal/testenv/process"
 )
 
-// extras are the verifiers that a script starts beside the stage's own.
+// extras are the verifiers and clusters that a script starts beside the stage's own.
 type extras struct {
 	*Stage
-	running map[string]*testenv.Verifier
+	running  map[string]*testenv.Verifier
+	clusters map[string]*testenv.World
 }
 
 // verifiers starts verifiers that watch one namespace, so that no other script waits for them: verifiers NAMESPACE NAME... Their Leases are named

@@ -50,7 +50,7 @@ func (s *Stage) Params(ctx context.Context) testscript.Params {
 			command(ctx, ts, args)
 		}
 	}
-	extra := &extras{s, map[string]*testenv.Verifier{}}
+	extra := &extras{s, map[string]*testenv.Verifier{}, map[string]*testenv.World{}}
 	return testscript.Params{
 		RequireUniqueNames: true,
 		WorkdirRoot:        s.Home,
@@ -59,6 +59,7 @@ func (s *Stage) Params(ctx context.Context) testscript.Params {
 			"kubectl": func(ts *testscript.TestScript, isNegated bool, args []string) { s.kubectl(ctx, ts, isNegated, args) },
 			"quietly": do(s.quietly), "until": do(s.until), "say": do(s.say), "keep": do(s.keep), "now": do(s.now), "key": do(s.key), "ask": do(s.ask), "sign": do(s.sign), "identify": do(s.identify),
 			"verifiers": do(extra.verifiers), "freeze": do(extra.freeze), "thaw": do(extra.thaw),
+			"cluster": do(extra.cluster), "source": do(extra.source), "sources": do(extra.sources), "key-in": do(extra.keyIn),
 		},
 	}
 }
