@@ -92,13 +92,11 @@ func newSources(home *rest.Config, options Options, connect connector, registry 
 		home: home, options: options, connect: connect, log: log, now: clock.RealClock{}.Now, next: map[string]*member{}, names: len(entries), registry: registry,
 		rejected: make(chan error, 1), use: func(serve.Data) {},
 		isValid: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dgbot_verifier_source_config_valid", Help: "1 if the sources are as the file of --source-config has them, 0 if the file or a kubeconfig cannot be used.",
+			Name: "dgbot_verifier_source_config_valid", Help: "0 while the file of --source-config, or a kubeconfig in it, cannot be used; otherwise 1.",
 		}),
 	}
 	s.isValid.Set(1)
-	if options.SourceConfig != "" {
-		registry.MustRegister(s.isValid)
-	}
+	registry.MustRegister(s.isValid)
 	for i := range entries {
 		connection, err := connect(&entries[i], home)
 		if err != nil {

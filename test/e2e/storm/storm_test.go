@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +71,7 @@ func TestStorm(t *testing.T) {
 	s.settle()
 	until := s.tick()
 	s.judge(s.from, until)
+	s.abroad.judge()
 	s.clear()
 	// An etcd that has little to read starts as fast after a crash in the next storm.
 	must(t, forget(t.Context(), until))
@@ -111,6 +111,7 @@ type storm struct {
 	deeds      *tally
 	troupe     *troupe
 	verifiers  *verifiers
+	abroad     *abroad
 	answers    *answers
 	scraper    *scraper
 	crashes    atomic.Int64
@@ -145,6 +146,7 @@ func newStorm(t *testing.T) *storm {
 	s.verifiers, err = newVerifiers(t.Context(), s.namespaces, s.folder)
 	must(t, err)
 	t.Cleanup(s.verifiers.close)
+	s.startAbroad()
 	s.scraper, err = newScraper(t.Context(), s.troupe.scraped, s.folder)
 	must(t, err)
 	t.Cleanup(func() { _ = s.scraper.kept.Close() })
@@ -183,6 +185,8 @@ func (s *storm) rage() {
 			pause(ctx, 50*time.Millisecond)
 		}
 	})
+	group.Go(func() { s.abroad.ask(ctx, s.verifiers.all[2]) })
+	group.Go(func() { s.abroad.revoke(ctx, s.verifiers.all[2]) })
 	group.Go(func() { s.scraper.run(ctx) })
 	for _, a := range s.actors {
 		group.Go(func() { a.run(ctx) })
@@ -198,36 +202,6 @@ func (s *storm) rage() {
 	}
 	s.t.Logf("%d kills, %d pauses, %d frozen watches, %d crashes of etcd or the API server\nbroken writes: %v\ndeeds: %v (%d failed)",
 		s.troupe.kills.Load(), s.troupe.pauses.Load(), s.troupe.freezes.Load(), s.crashes.Load(), faults, s.deeds.done, s.deeds.failed.Load())
-}
-
-// rules are those of the environment that all keys of a storm are of.
-func rules() *v1alpha1.DGbotEnvironment {
-	return &v1alpha1.DGbotEnvironment{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}
-}
-
-// someRules keep some keys from being issued first, and make others say that they break a rule. None of them is a cause to issue.
-var someRules = []string{
-	`{"spec":{"allowedScopes":["s.1","s.2"]}}`, `{"spec":{"oneKeyPerChatbot":true}}`, `{"spec":{"maxKeysPerNamespace":3}}`,
-	`{"spec":{"namespaceSelector":{"matchLabels":{"no-namespace":"has-it"}}}}`,
-}
-
-// changeRules gives the environment rules for a moment, and takes them away for a longer one. In the end there are none.
-func (s *storm) changeRules(ctx context.Context) {
-	patch := func(ctx context.Context, text string) error {
-		return admin.Patch(ctx, rules(), client.RawPatch(types.MergePatchType, []byte(text)))
-	}
-	const none = `{"spec":{"allowedScopes":null,"oneKeyPerChatbot":null,"maxKeysPerNamespace":null,"namespaceSelector":null}}`
-	for ctx.Err() == nil {
-		if patch(ctx, someRules[rand.IntN(len(someRules))]) == nil {
-			s.deeds.count("give the environment a rule")
-		}
-		pause(ctx, rand.N(time.Second))
-		_ = patch(ctx, none)
-		pause(ctx, time.Second+rand.N(3*time.Second))
-	}
-	must(s.t, wait.PollUntilContextTimeout(s.t.Context(), 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		return patch(ctx, none) == nil, nil
-	}))
 }
 
 // settle lets two managers bring the world to rest, and checks that they write nothing afterwards.

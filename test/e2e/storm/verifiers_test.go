@@ -43,8 +43,11 @@ type verifier struct {
 	proxy      *proxy
 	log        *os.File
 	asked      *testenv.Verifier
-	// stopped are the Leases of earlier processes that are known to say so.
-	stopped map[string]bool
+	// stopped are the Leases of earlier processes that are known to say so, in clusters.
+	stopped  map[string]bool
+	clusters []client.Client
+	// sources is the path of its file of sources; empty for one source.
+	sources string
 }
 
 func newVerifiers(ctx context.Context, namespaces []string, folder string) (*verifiers, error) {
@@ -55,7 +58,7 @@ func newVerifiers(ctx context.Context, namespaces []string, folder string) (*ver
 	all := &verifiers{credentials: credentials}
 	half := len(namespaces) / 2
 	for i, part := range [][]string{namespaces[:half], namespaces[half:], namespaces} {
-		v := &verifier{namespaces: part, stopped: map[string]bool{}}
+		v := &verifier{namespaces: part, stopped: map[string]bool{}, clusters: []client.Client{admin}}
 		v.asked = &testenv.Verifier{Client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{}}}
 		if v.asked.Address, err = process.FreeAddress(); err != nil {
 			return nil, err
@@ -85,8 +88,12 @@ func (all *verifiers) start(v *verifier) (*process.Program, error) {
 		"--http-bind-address=" + v.asked.Address, "--drain-delay=0s", "--max-staleness=5s", "--usage-flush-interval=5m",
 		"--usage-namespace=" + controlplane.OperatorNamespace,
 	}
-	for _, namespace := range v.namespaces {
-		args = append(args, "--namespace="+namespace)
+	if v.sources != "" {
+		args = append(args, "--source-config="+v.sources)
+	} else {
+		for _, namespace := range v.namespaces {
+			args = append(args, "--namespace="+namespace)
+		}
 	}
 	return world.StartVerifierWith(v.proxy.config(all.credentials), v.log, args...)
 }
@@ -166,15 +173,23 @@ func (v *verifier) markStopped(ctx context.Context) {
 		if v.stopped[name] {
 			continue
 		}
-		lease := &coordinationv1.Lease{}
-		err := admin.Get(ctx, types.NamespacedName{Namespace: controlplane.OperatorNamespace, Name: name}, lease)
-		if _, stopped := lease.Annotations[v1alpha1.StoppedAnnotation]; err == nil && !stopped {
-			before := lease.DeepCopy()
-			metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.StoppedAnnotation, second(0))
-			err = admin.Patch(ctx, lease, client.MergeFrom(before))
+		var failed error
+		for _, cluster := range v.clusters {
+			failed = errors.Join(failed, client.IgnoreNotFound(markStopped(ctx, cluster, name)))
 		}
-		v.stopped[name] = client.IgnoreNotFound(err) == nil
+		v.stopped[name] = failed == nil
 	}
+}
+
+func markStopped(ctx context.Context, cluster client.Client, name string) error {
+	lease := &coordinationv1.Lease{}
+	err := cluster.Get(ctx, types.NamespacedName{Namespace: controlplane.OperatorNamespace, Name: name}, lease)
+	if _, stopped := lease.Annotations[v1alpha1.StoppedAnnotation]; err != nil || stopped {
+		return err
+	}
+	before := lease.DeepCopy()
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.StoppedAnnotation, second(0))
+	return cluster.Patch(ctx, lease, client.MergeFrom(before))
 }
 
 // deleteLeases deletes the Leases of all verifiers: those that were killed in one storm would concern the next one.
