@@ -115,7 +115,7 @@ func newSources(home *rest.Config, options Options, connect connector, registry 
 // newMember returns a source for an entry.
 func (s *sources) newMember(e *source.Entry, c source.Connection, isFirst bool) (*member, error) {
 	options := source.Options{
-		Limits: e.Limits(isFirst), IsFirst: isFirst, Bound: s.options.Bound, Register: s.options.Register,
+		Limits: e.Limits(isFirst), PageSize: c.PageSize, IsFirst: isFirst, Bound: s.options.Bound, Register: s.options.Register,
 		// A cluster that rejects the registration must not keep the verifier from answering for the others, nor a change of the file.
 		RetryRejections: !isFirst || s.run != nil, Pod: s.options.Pod, Usage: s.options.Usage,
 	}

@@ -5,6 +5,7 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -24,6 +25,8 @@ import (
 type Options struct {
 	// Limits select keys and chatbots, and bound what the cluster may vouch for.
 	Limits index.Limits
+	// PageSize is that of lists that are not streamed; 0 for the default.
+	PageSize int64
 	// Identity is set if the Feed watches chatbots as well.
 	Identity bool
 	Bound    Bound
@@ -62,7 +65,7 @@ func New(records, secrets rest.Interface, options Options, registry prometheus.R
 			watched: watchedRecords, number: int32(i),
 			client: records, namespace: watch.Namespace, environment: watch.Environment, log: log, span: span,
 			store: typedStore[*v1alpha1.DGbotAPIKeyRecord]{f.Keys}, changes: f.Keys.Changes, freshness: f.KeyFreshness, failures: failures,
-			ignored: newIgnored(ignored),
+			ignored: newIgnored(ignored), pageSize: cmp.Or(options.PageSize, pageSize),
 		})
 	}
 	if !options.Identity {
@@ -71,7 +74,7 @@ func New(records, secrets rest.Interface, options Options, registry prometheus.R
 	f.watchers = append(f.watchers, &watcher{
 		watched: watchedSecrets, client: secrets, namespace: v1alpha1.IdentityNamespace, log: log, span: span,
 		store: typedStore[*corev1.Secret]{f.Chatbots}, changes: func() int64 { return 0 }, freshness: f.ChatbotFreshness, failures: failures,
-		ignored: newIgnored(ignored),
+		ignored: newIgnored(ignored), pageSize: pageSize,
 	})
 	return f
 }

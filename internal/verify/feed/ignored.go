@@ -36,6 +36,11 @@ func (i *ignored) note(log logr.Logger, object metav1.Object, cause error) {
 		i.unlogged++
 		return
 	}
-	log.Info("An object was ignored", "namespace", object.GetNamespace(), "name", object.GetName(), "error", cause.Error(), "othersBefore", i.unlogged)
+	log.Info("An object was ignored", "namespace", cut(object.GetNamespace()), "name", cut(object.GetName()), "error", cause.Error(), "othersBefore", i.unlogged)
 	i.unlogged = 0
 }
+
+// maxName is the length of the longest name that an API server admits. That of another cluster may send longer ones.
+const maxName = 253
+
+func cut(name string) string { return name[:min(len(name), maxName)] }

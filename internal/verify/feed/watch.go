@@ -39,7 +39,7 @@ const listPause = 30 * time.Second
 // fullPause is the least time between two lists of which the store has no room for all objects.
 const fullPause = 5 * time.Minute
 
-// pageSize is the number of objects in a page of an API server that does not stream lists.
+// pageSize is the number of objects in a page of an API server that does not stream lists, by default.
 const pageSize = 500
 
 // watcher keeps a store up to date with the objects of one namespace, or of all. It is no client-go reflector, which gathers the
@@ -60,6 +60,7 @@ type watcher struct {
 	ignored   *ignored
 	log       logr.Logger
 	span      time.Duration
+	pageSize  int64
 
 	// era is the number of the era in which run lists and watches.
 	era        int64
@@ -187,7 +188,7 @@ func (w *watcher) listAsStream(ctx context.Context, options metav1.ListOptions) 
 // does not hold as a whole.
 func (w *watcher) listInPages(ctx context.Context) error {
 	options := w.options(w.span, "")
-	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, pageSize
+	options.AllowWatchBookmarks, options.TimeoutSeconds, options.Limit = false, nil, w.pageSize
 	for {
 		page, err := w.takePage(ctx, options)
 		if err != nil {

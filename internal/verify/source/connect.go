@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -18,6 +19,8 @@ import (
 // Connection is how a source reaches its cluster.
 type Connection struct {
 	Config *rest.Config
+	// PageSize is that of lists that are not streamed; 0 for the default. It keeps pages within what the connection accepts.
+	PageSize int64
 	// Digest differs when the kubeconfig has changed.
 	Digest [sha256.Size]byte
 }
@@ -39,7 +42,7 @@ func Connect(e *Entry, home *rest.Config) (Connection, error) {
 	if err != nil {
 		return Connection{}, fmt.Errorf("source %q: kubeconfig %s: %w", e.Name, e.Kubeconfig, err)
 	}
-	return Connection{config, sha256.Sum256(content)}, nil
+	return Connection{Config: config, PageSize: foreignPage, Digest: sha256.Sum256(content)}, nil
 }
 
 func load(content []byte) (*rest.Config, error) {
@@ -54,6 +57,8 @@ func load(content []byte) (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is not JSON is not accepted: see boundedAnswers. By default some clients ask for protobuf.
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return boundedAnswers{next} })
 	return config, nil
 }
@@ -98,19 +103,4 @@ func isSecured(server string) bool {
 	}
 	address := net.ParseIP(u.Hostname())
 	return u.Scheme == "https" || u.Scheme == "http" && address.IsLoopback()
-}
-
-// maxAnswer is the largest size in bytes of an answer that is no watch: many times that of a page of records. The objects of a watch are
-// bounded by its decoder.
-const maxAnswer = 64 << 20
-
-// boundedAnswers bounds the answers of an API server that is not the verifier's own. client-go reads an answer as a whole, however large.
-type boundedAnswers struct{ next http.RoundTripper }
-
-func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.next.RoundTrip(r)
-	if err == nil && r.URL.Query().Get("watch") == "" {
-		answer.Body = http.MaxBytesReader(nil, answer.Body, maxAnswer)
-	}
-	return answer, err
 }

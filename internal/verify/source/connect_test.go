@@ -3,9 +3,6 @@
 package source
 
 import (
-	"errors"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -70,34 +67,5 @@ func TestConnect_RefusesWhatDoesMoreThanConnect(t *testing.T) {
 	}
 	if _, err := Connect(&Entry{Name: "eu", Kubeconfig: "/nowhere"}, nil); err == nil || !strings.Contains(err.Error(), "reading its kubeconfig") {
 		t.Errorf("no file: %v", err)
-	}
-}
-
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) { return len(p), nil }
-
-type answering struct{}
-
-func (answering) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{Body: io.NopCloser(endless{})}, nil
-}
-
-func TestBoundedAnswers_EndsAnAnswerWithoutEnd(t *testing.T) {
-	for url, want := range map[string]bool{"https://eu/apis/x": true, "https://eu/apis/x?watch=true": false} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := boundedAnswers{answering{}}.RoundTrip(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer+1))
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) != want || n < maxAnswer {
-			t.Errorf("%s: %d bytes, %v", url, n, err)
-		}
-		_ = answer.Body.Close()
 	}
 }

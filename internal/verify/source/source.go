@@ -23,6 +23,8 @@ import (
 type Options struct {
 	// Limits say which records count.
 	Limits index.Limits
+	// PageSize is that of lists that are not streamed; 0 for the default.
+	PageSize int64
 	// IsFirst is set for the source whose chatbots are known as well, and in whose cluster it is stated since when uses are tracked.
 	IsFirst bool
 	Bound   feed.Bound
@@ -51,7 +53,7 @@ func New(config *rest.Config, options Options, registry prometheus.Registerer, l
 		return nil, err
 	}
 	s := &Source{Feed: feed.New(records, secrets, feed.Options{
-		Limits: options.Limits, Identity: options.IsFirst, Bound: options.Bound, Register: options.Register,
+		Limits: options.Limits, PageSize: options.PageSize, Identity: options.IsFirst, Bound: options.Bound, Register: options.Register,
 	}, registry, log)}
 	options.Usage.Environments = options.Limits.Environments
 	s.reporter = usage.New(s.Keys, records, options.Usage, registry, log)
