@@ -11,9 +11,6 @@ import (
 	envoy "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/structpb"
-
-	"dgbot.io/key-operator/internal/verify/index"
 )
 
 // requiredExtension is the context extension in which Envoy's configuration lists the scopes that a route requires. A header could come from
@@ -79,41 +76,33 @@ func namesOf(request *auth.AttributeContext_HttpRequest) iter.Seq[string] {
 	}
 }
 
-func accept(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
-	set := headersFor(f.entry)
-	ok := &auth.OkHttpResponse{HeadersToRemove: headersToRemove(namesOf(request), f.credential, set[:])}
-	for _, header := range set {
-		ok.Headers = append(ok.Headers, overwrite(header))
+// acceptance is an answer that accepts a key, in one allocation.
+type acceptance struct {
+	response auth.CheckResponse
+	status   status.Status
+	holder   auth.CheckResponse_OkResponse
+	ok       auth.OkHttpResponse
+	headers  [5]struct {
+		option core.HeaderValueOption
+		value  core.HeaderValue
 	}
-	return &auth.CheckResponse{
-		Status:          &status.Status{Code: int32(codes.OK)},
-		HttpResponse:    &auth.CheckResponse_OkResponse{OkResponse: ok},
-		DynamicMetadata: metadataOf(f.entry.Identity(), f.cluster),
-	}
+	options [5]*core.HeaderValueOption
 }
 
-// metadataOf returns the dynamic metadata of an accepted key, from which Envoy's rate limits and access logs read. Where there is one source, it
-// has no name.
-func metadataOf(key *index.Identity, cluster string) *structpb.Struct {
-	scopes := &structpb.ListValue{}
-	for _, scope := range key.Scopes {
-		scopes.Values = append(scopes.Values, structpb.NewStringValue(scope))
+func accept(f finding, request *auth.AttributeContext_HttpRequest) *auth.CheckResponse {
+	set, a := headersFor(f.entry), &acceptance{}
+	for i, header := range set {
+		h := &a.headers[i]
+		h.value.Key, h.value.Value = header.name, header.value
+		h.option.Header, h.option.AppendAction = &h.value, core.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+		a.options[i] = &h.option
 	}
-	fields := map[string]*structpb.Value{
-		"uid":         structpb.NewStringValue(key.UID),
-		"keyID":       structpb.NewStringValue(key.KeyID),
-		"environment": structpb.NewStringValue(key.Environment),
-		"chatbotID":   structpb.NewStringValue(key.ChatbotID),
-		"label":       structpb.NewStringValue(key.Label),
-		"scopes":      structpb.NewListValue(scopes),
-		"namespace":   structpb.NewStringValue(key.Namespace),
-		"name":        structpb.NewStringValue(key.Name),
-		"revision":    structpb.NewNumberValue(float64(key.Revision)),
-	}
-	if cluster != "" {
-		fields["cluster"] = structpb.NewStringValue(cluster)
-	}
-	return &structpb.Struct{Fields: fields}
+	a.ok.Headers, a.ok.HeadersToRemove = a.options[:], headersToRemove(namesOf(request), f.credential, set[:])
+	a.status.Code, a.holder.OkResponse = int32(codes.OK), &a.ok
+	a.response.Status, a.response.HttpResponse = &a.status, &a.holder
+	// An encoded field is appended to the others as it is.
+	a.response.ProtoReflect().SetUnknown(encodeMetadata(f.entry.Identity(), f.cluster))
+	return &a.response
 }
 
 func overwrite(h header) *core.HeaderValueOption {

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"dgbot.io/key-operator/internal/verify/index"
 )
 
 // checkRequest returns the request that Envoy sends for a request, with the headers in one of their two forms.
@@ -51,7 +53,66 @@ func (b *bench) check(t *testing.T, check *auth.CheckRequest) *auth.CheckRespons
 	if err != nil {
 		t.Fatalf("an error is no answer: %v", err)
 	}
-	return response
+	return received(t, response)
+}
+
+// received returns a response as Envoy decodes it.
+func received(t testing.TB, response *auth.CheckResponse) *auth.CheckResponse {
+	t.Helper()
+	encoded, err := proto.Marshal(response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded := &auth.CheckResponse{}
+	if err := proto.Unmarshal(encoded, decoded); err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}
+
+// TestEncodeMetadata_IsWhatAStructIsEncodedAs, for texts of sizes that take one byte and more.
+func TestEncodeMetadata_IsWhatAStructIsEncodedAs(t *testing.T) {
+	long := strings.Repeat("ü", 200)
+	for _, key := range []*index.Identity{
+		{Scopes: []string{}},
+		{UID: "u", KeyID: "k", Environment: "staging", ChatbotID: "cb_1", Label: long, Scopes: []string{"*", "a.b", long}, Namespace: long, Name: "n", Revision: 9_999_999_999},
+		{Label: "Grüße 🔑\x00\n", Scopes: []string{strings.Repeat("s", 127), strings.Repeat("s", 128)}, Name: strings.Repeat("n", 253)},
+	} {
+		for _, cluster := range []string{"", "eu"} {
+			want := map[string]any{
+				"uid": key.UID, "keyID": key.KeyID, "environment": key.Environment, "chatbotID": key.ChatbotID, "label": key.Label, "namespace": key.Namespace,
+				"name": key.Name, "revision": float64(key.Revision), "scopes": []any{},
+			}
+			for _, scope := range key.Scopes {
+				want["scopes"] = append(want["scopes"].([]any), scope)
+			}
+			if cluster != "" {
+				want["cluster"] = cluster
+			}
+			response := &auth.CheckResponse{}
+			response.ProtoReflect().SetUnknown(encodeMetadata(key, cluster))
+			decoded := received(t, response)
+			if got := decoded.GetDynamicMetadata().AsMap(); !reflect.DeepEqual(got, want) || len(decoded.ProtoReflect().GetUnknown()) > 0 {
+				t.Errorf("%v\nwant %v", got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkCheck_Accepts measures an answer that accepts a key, without a network.
+func BenchmarkCheck_Accepts(b *testing.B) {
+	bench := newBench(b)
+	question := checkRequest(request{header: bearerOf(bench.key)}, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		response, err := extAuthz{verifier: bench.Server}.Check(b.Context(), question)
+		if err != nil || response.GetOkResponse() == nil {
+			b.Fatal("the key is rejected")
+		}
+		if _, err := proto.Marshal(response); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func TestExtAuthz_AnswersAsHTTP(t *testing.T) {
