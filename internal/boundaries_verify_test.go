@@ -12,7 +12,8 @@ func verifyBoundaries() map[string]boundary {
 			},
 			mustNot: []string{module + "/internal/verify/verifytest"},
 			inTests: []string{
-				module + "/api/v1alpha1", module + "/internal/registration", module + "/internal/verify/verifytest", "k8s.io/apimachinery/pkg/apis/meta/v1",
+				module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/registration", module + "/internal/verify/verifytest",
+				"k8s.io/apimachinery/pkg/apis/meta/v1",
 			},
 		},
 		"internal/verify/source": {

@@ -5,7 +5,9 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -15,11 +17,13 @@ import (
 const (
 	// lookInterval is how often the file of --source-config and the kubeconfigs are read. They are not watched: a mounted ConfigMap or Secret is
 	// replaced by a change of links, and what is watched must be known before it is there.
-	lookInterval = 2 * time.Second
+	lookInterval = time.Second
 	// swapInterval is how often it is looked whether a replacement is up to date.
 	swapInterval = 100 * time.Millisecond
 	// chatbotPause is how long a replacement of the first source waits for its chatbots: it may have no right to list them.
 	chatbotPause = 30 * time.Second
+	// maxReplacing is how long a replacement may take before the metric and the log tell of it.
+	maxReplacing = time.Minute
 )
 
 // follow keeps the sources as the file has them, until the context ends. It returns the error of a registration that the first source's API
@@ -46,13 +50,62 @@ func (s *sources) follow(ctx context.Context) error {
 	}
 }
 
-// look reads the file and applies it. With a file that cannot be used, the sources stay as they are.
-func (s *sources) look() {
+// reading is what a look has read: the entries of the file and, for each of them, its connection or why there is none.
+type reading struct {
+	entries     []source.Entry
+	connections []source.Connection
+	problems    []error
+}
+
+func (s *sources) read() (*reading, error) {
 	entries, err := s.options.entries()
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{entries, make([]source.Connection, len(entries)), make([]error, len(entries))}
+	for i := range entries {
+		r.connections[i], r.problems[i] = s.connect(&entries[i], s.home)
+	}
+	return r, nil
+}
+
+// isSame reports whether two readings have the same content.
+func (r *reading) isSame(other *reading) bool {
+	if other == nil || !reflect.DeepEqual(r.entries, other.entries) {
+		return false
+	}
+	for i := range r.entries {
+		if r.connections[i].Digest != other.connections[i].Digest || (r.problems[i] == nil) != (other.problems[i] == nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// look reads the file, and applies it if the look before has read the same. With a file that cannot be used, the sources stay as they are.
+func (s *sources) look() {
+	now, err := s.read()
+	before := s.seen
+	s.seen = now
+	if err == nil && !now.isSame(before) {
+		return
+	}
 	if err == nil {
-		err = s.apply(entries)
+		err = errors.Join(s.apply(now), s.overdue())
 	}
 	s.complain(err)
+}
+
+// overdue returns an error that names the replacements that are not up to date after maxReplacing.
+func (s *sources) overdue() error {
+	var late []error
+	for _, name := range slices.Sorted(maps.Keys(s.next)) {
+		if s.now().Sub(s.next[name].began) > maxReplacing {
+			late = append(late, fmt.Errorf("source %q has changed, and its records cannot be listed with what it is now: see its other lines in the log; "+
+				"until they can, the verifier answers from the connection before the change", name))
+		}
+	}
+	return errors.Join(late...)
 }
 
 // complain logs an error once, and shows it in the metric.
@@ -75,24 +128,26 @@ func (s *sources) complain(err error) {
 // apply makes the sources those of a file. What the file takes away counts at once: a removed source, and the environments, namespaces and scopes
 // of a narrower one. Everything else that changes makes a replacement, which is registered and listed before it takes the place of the source.
 // An entry that cannot be used has no effect beyond what it takes away. The error names all of them.
-func (s *sources) apply(entries []source.Entry) error {
+func (s *sources) apply(read *reading) error {
 	var (
-		kept     []*member
-		problems []error
-		replaced = map[string]*member{}
+		kept      []*member
+		problems  []error
+		replaced  = map[string]*member{}
+		isChanged = s.names != len(read.entries)
 	)
-	for i := range entries {
-		e, isFirst := &entries[i], i == 0
-		present := s.named(e.Name)
-		connection, err := s.connect(e, s.home)
+	for i := range read.entries {
+		// An entry that cannot be used takes the first place from no source.
+		e, isFirst := &read.entries[i], len(kept) == 0
+		connection, err, present := read.connections[i], read.problems[i], s.named(e.Name)
 		switch {
-		case err != nil && present != nil:
-			present.narrow(e, isFirst)
-		case err != nil:
-		case present == nil:
+		case present == nil && err == nil:
 			present, err = s.add(e, connection, isFirst)
+		case present == nil:
+		case err != nil && reflect.DeepEqual(present.entry, *e): // it keeps its connection
+		case err != nil:
+			isChanged = present.narrow(e, isFirst) || isChanged
 		case !present.follows(e, &connection, isFirst):
-			present.narrow(e, isFirst)
+			isChanged = present.narrow(e, isFirst) || isChanged
 			var replacement *member
 			if replacement, err = s.replace(e, connection, isFirst); err == nil {
 				replaced[e.Name] = replacement
@@ -105,8 +160,8 @@ func (s *sources) apply(entries []source.Entry) error {
 			kept = append(kept, present)
 		}
 	}
-	if !slices.Equal(kept, s.present) || !maps.Equal(replaced, s.next) || s.names != len(entries) {
-		s.change(kept, replaced, len(entries))
+	if isChanged || !slices.Equal(kept, s.present) || !maps.Equal(replaced, s.next) {
+		s.change(kept, replaced, len(read.entries))
 	}
 	return errors.Join(problems...)
 }

@@ -118,7 +118,7 @@ func (f *fleet) write(file string) {
 // change writes the file and waits until it is read.
 func (f *fleet) change(file string) {
 	f.write(file)
-	time.Sleep(lookInterval + time.Millisecond)
+	time.Sleep(2*lookInterval + time.Millisecond)
 	synctest.Wait()
 }
 
@@ -164,7 +164,7 @@ func TestReload_AddsAndRemovesASource(t *testing.T) {
 		f.expect("after it is listed", "eu", 200)
 		f.expect("after it is listed", unknownKey, 401)
 		f.write(homeAlone)
-		time.Sleep(lookInterval + time.Millisecond)
+		time.Sleep(2*lookInterval + time.Millisecond)
 		synctest.Wait()
 		f.expect("after it is removed", "eu", 401)
 		f.expect("after it is removed", "home", 200)
@@ -257,7 +257,7 @@ func TestReload_KeepsOutASourceThatCannotBeUsed(t *testing.T) {
 		}
 		f.clusters["us"] = f.clusters["eu"]
 		f.grant("us", "token")
-		time.Sleep(lookInterval + time.Second)
+		time.Sleep(2*lookInterval + time.Second)
 		f.expect("with its kubeconfig", "eu", 200)
 		f.mutex.Lock()
 		delete(f.credentials, "us")

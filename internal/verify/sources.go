@@ -26,9 +26,11 @@ type member struct {
 	*source.Source
 	entry   source.Entry
 	isFirst bool
-	config  *rest.Config
-	digest  [sha256.Size]byte
-	metrics prometheus.Gatherer
+	// environments are those for which it may vouch: those of its entry, without those that a later file has taken away; empty for all.
+	environments []string
+	config       *rest.Config
+	digest       [sha256.Size]byte
+	metrics      prometheus.Gatherer
 	// isNarrowed is set once limits of a later file count as well.
 	isNarrowed bool
 	// began is when it was first followed.
@@ -41,10 +43,26 @@ func (m *member) follows(e *source.Entry, c *source.Connection, isFirst bool) bo
 	return !m.isNarrowed && m.isFirst == isFirst && m.digest == c.Digest && reflect.DeepEqual(m.entry, *e)
 }
 
-// narrow makes what a later file takes away count at once.
-func (m *member) narrow(e *source.Entry, isFirst bool) {
+// noEnvironment stands for a source that may vouch for no environment: no key text names it.
+const noEnvironment = ""
+
+// narrow makes what a later entry takes away count at once. It reports whether the source may vouch for fewer environments.
+func (m *member) narrow(e *source.Entry, isFirst bool) (changed bool) {
 	m.isNarrowed = true
 	m.Keys.Restrict(e.Limits(isFirst))
+	if len(e.Environments) == 0 {
+		return false
+	}
+	left := slices.Clone(e.Environments)
+	if len(m.environments) > 0 {
+		left = slices.DeleteFunc(left, func(name string) bool { return !slices.Contains(m.environments, name) })
+	}
+	if len(left) == 0 {
+		left = []string{noEnvironment}
+	}
+	changed = !slices.Equal(left, m.environments)
+	m.environments = left
+	return changed
 }
 
 // sources are the clusters whose keys a Verifier accepts. After start, one goroutine changes them.
@@ -69,6 +87,8 @@ type sources struct {
 	all atomic.Pointer[prometheus.Gatherers]
 	// isValid is 1 while the sources are as the file has them.
 	isValid prometheus.Gauge
+	// seen is what the last look has read. Only what two looks in a row have read counts: a file may be written, or one of several not yet.
+	seen *reading
 	// complained is the last error about the file that was logged.
 	complained string
 
@@ -124,7 +144,8 @@ func (s *sources) newMember(e *source.Entry, c source.Connection, isFirst bool) 
 	}
 	m := &member{entry: *e, isFirst: isFirst, config: c.Config, digest: c.Digest, stop: func() {}}
 	registerer, log := prometheus.Registerer(s.registry), s.log
-	if e.Name != "" {
+	if e.Name != "" { // --environment selects keys; it does not say whose an unknown key may be
+		m.environments = e.Environments
 		own := prometheus.NewRegistry()
 		registerer, log = prometheus.WrapRegistererWith(prometheus.Labels{"source": e.Name}, own), log.WithValues("source", e.Name)
 		m.metrics = own
@@ -161,14 +182,11 @@ func (s *sources) first() *member { return s.present[0] }
 func (s *sources) data() serve.Data {
 	data := serve.Data{HasSeveral: s.names > 1}
 	add := func(m *member) {
-		one := serve.Source{Name: m.entry.Name, Keys: m.Keys, Freshness: m.KeyFreshness}
-		if m.entry.Name != "" { // --environment selects keys; it does not say whose an unknown key may be
-			one.Environments = m.entry.Environments
-		}
-		data.Sources = append(data.Sources, one)
+		data.Sources = append(data.Sources, serve.Source{Name: m.entry.Name, Keys: m.Keys, Freshness: m.KeyFreshness, Environments: m.environments})
 	}
 	for _, m := range s.present {
-		if m.isFirst {
+		// While the replacement of a new first source is not up to date, the earlier first source has the chatbots, wherever it is now.
+		if m.isFirst && data.Chatbots == nil {
 			data.Chatbots, data.ChatbotFreshness = m.Chatbots, m.ChatbotFreshness
 		}
 		add(m)

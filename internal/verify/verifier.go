@@ -37,7 +37,11 @@ func newVerifier(home *rest.Config, options Options, connect connector, log logr
 	if err != nil {
 		return nil, err
 	}
-	server := serve.New(options.Serve, sources.data(), sources.first().config, registry, prometheus.GathererFunc(sources.gather), log)
+	guard := home // reviews the tokens of those who read metrics
+	if guard == nil {
+		guard = sources.first().config
+	}
+	server := serve.New(options.Serve, sources.data(), guard, registry, prometheus.GathererFunc(sources.gather), log)
 	sources.use = server.Use
 	return &Verifier{sources, server}, nil
 }

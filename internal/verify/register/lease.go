@@ -201,9 +201,20 @@ func (r *Registrar) retire(earlier ownLease) {
 	}
 }
 
+// isStored reports whether the API server has stored the Lease although its answer was lost.
+func (r *Registrar) isStored() bool {
+	if len(r.own.unanswered) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	_, err := r.resolve(ctx)
+	return err == nil
+}
+
 // stop writes that this process has given its last answer. If the write fails, the operator counts the process as gone after its silence.
 func (r *Registrar) stop() {
-	if r.own.version == "" {
+	if r.own.version == "" && !r.isStored() {
 		return
 	}
 	if err := r.update(context.Background(), true); err != nil {

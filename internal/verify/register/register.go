@@ -121,9 +121,8 @@ func (r *Registrar) Run(ctx context.Context) error {
 			restarts = 0
 		}
 		earlier := r.own
-		if r.registerAgain(ctx, restarts) {
-			r.retire(earlier)
-		}
+		r.registerAgain(ctx, restarts)
+		r.retire(earlier) // at the end of the process as well
 	}
 	r.stop()
 	return nil
@@ -155,8 +154,8 @@ func (r *Registrar) registerFirst(ctx context.Context) error {
 	return nil
 }
 
-// registerAgain registers under another name. It retries until it is registered, which it reports, or the context ends.
-func (r *Registrar) registerAgain(ctx context.Context, failures int) bool {
+// registerAgain registers under another name. It retries until it is registered, or the context ends.
+func (r *Registrar) registerAgain(ctx context.Context, failures int) {
 	r.own.rename(r.options.Pod)
 	if failures > 0 {
 		pause(ctx, delay(failures-1))
@@ -164,14 +163,13 @@ func (r *Registrar) registerAgain(ctx context.Context, failures int) bool {
 	for ; ctx.Err() == nil; failures++ {
 		err := r.register(ctx)
 		if err == nil {
-			return true
+			return
 		}
 		if isRejection(err) {
 			err = advise(err, r.options.Namespace)
 		}
 		r.backOff(ctx, err, delay(failures))
 	}
-	return false
 }
 
 // backOff notes a failed registration, and waits.

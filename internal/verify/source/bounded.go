@@ -15,11 +15,13 @@ import (
 // foreignPage is the number of records in a page of a list of another cluster that does not stream lists.
 const foreignPage = 100
 
-// The largest sizes of what the API server of another cluster sends: of an object of a watch, and of any other answer. Values are those of JSON. A
+// The largest sizes of what the API server of another cluster sends: of an object of a watch, of a failure, whose text the log contains, and of any
+// other answer. Values are those of JSON. A
 // value of two bytes can take hundreds in memory, so that bytes alone bound too little. A record has about two kilobytes and a hundred values.
 const (
 	maxObject       = 256 << 10
 	maxObjectValues = 8 << 10
+	maxFailure      = 16 << 10
 	maxAnswer       = 8 << 20
 	maxAnswerValues = 50_000
 )
@@ -34,6 +36,10 @@ func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if answer.StatusCode/100 == 3 {
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("the API server answered with %d, a redirect: it would have the verifier send requests to other servers", answer.StatusCode)
+	}
 	// Values can be counted in JSON only, which is what is asked for. Some failures are text, which is not decoded.
 	kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	isText := answer.StatusCode >= http.StatusBadRequest && (kind == "" || kind == "text/plain")
@@ -42,7 +48,10 @@ func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.Join(fmt.Errorf("the API server answered with the content type %q instead of JSON", kind), err)
 	}
 	body := &boundedBody{ReadCloser: answer.Body, most: size{maxAnswer, maxAnswerValues}}
-	if r.URL.Query().Get("watch") != "" {
+	switch isWatch := r.URL.Query().Get("watch") != ""; {
+	case answer.StatusCode >= http.StatusBadRequest:
+		body.most = size{maxFailure, maxObjectValues}
+	case isWatch:
 		body.most, body.isStream = size{maxObject, maxObjectValues}, true
 	}
 	answer.Body = body

@@ -62,6 +62,36 @@ func TestBoundedAnswers_EndWhereAnObjectIsTooLarge(t *testing.T) {
 	}
 }
 
+// TestBoundedAnswers_AreNotRedirected: the API server would choose where the verifier sends a request.
+func TestBoundedAnswers_AreNotRedirected(t *testing.T) {
+	for code := 300; code < 400; code++ {
+		answer, err := boundedAnswers{failing(code)}.RoundTrip(request(t, "https://eu/apis/x"))
+		if err == nil {
+			t.Errorf("%d is taken", code)
+			_ = answer.Body.Close()
+		}
+	}
+	// A failure is in the log.
+	answer, err := boundedAnswers{failing(500)}.RoundTrip(request(t, "https://eu/apis/x?watch=true"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, answer.Body); !errors.Is(err, errTooLarge) || n > maxFailure {
+		t.Errorf("%d bytes of a failure, %v", n, err)
+	}
+	_ = answer.Body.Close()
+}
+
+// failing is the code of answers with a long text.
+type failing int
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: int(f), Header: http.Header{"Content-Type": {"text/plain"}, "Location": {"http://127.0.0.1/quit"}},
+		Body: io.NopCloser(iotest.HalfReader(strings.NewReader(strings.Repeat("x", maxAnswer)))),
+	}, nil
+}
+
 // TestBoundedAnswers_AreJSON: values of another form are not counted.
 func TestBoundedAnswers_AreJSON(t *testing.T) {
 	for kind, want := range map[string]bool{

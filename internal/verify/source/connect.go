@@ -59,6 +59,7 @@ func load(content []byte) (*rest.Config, error) {
 	}
 	// What is not JSON is not accepted: see boundedAnswers. By default some clients ask for protobuf.
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	config.WarningHandler = rest.NoWarnings{} // the default logs whatever the API server sends
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return boundedAnswers{next} })
 	return config, nil
 }
@@ -89,18 +90,18 @@ func checkKubeconfig(kubeconfig *clientcmdapi.Config) error {
 		return fmt.Errorf("it names a file for the certificate authority: %s", embed)
 	case cluster.InsecureSkipTLSVerify:
 		return errors.New("it does not verify the API server (insecure-skip-tls-verify): give certificate-authority-data")
-	case !isSecured(cluster.Server):
+	case !isSecured(cluster.Server, cluster.ProxyURL):
 		return errors.New("server: want a URL with https")
 	}
 	return nil
 }
 
-// isSecured reports whether a connection to a server is encrypted, or does not leave the machine.
-func isSecured(server string) bool {
+// isSecured reports whether a connection to a server, perhaps by a proxy, is encrypted or does not leave the machine.
+func isSecured(server, proxy string) bool {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" {
 		return false
 	}
 	address := net.ParseIP(u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && address.IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && proxy == "" && address.IsLoopback()
 }

@@ -53,6 +53,7 @@ func TestConnect_RefusesWhatDoesMoreThanConnect(t *testing.T) {
 		kubeconfig(server+`, "certificate-authority": "/etc/passwd"`, token):                             "a file for the certificate authority",
 		kubeconfig(server+`, "insecure-skip-tls-verify": true`, token):                                   "insecure-skip-tls-verify",
 		kubeconfig(`"server": "http://eu.example"`, token):                                               "want a URL with https",
+		kubeconfig(`"server": "http://127.0.0.1:1", "proxy-url": "http://proxy.example"`, token):         "want a URL with https",
 		kubeconfig(`"server": ""`, token):                                                                "want a URL with https",
 		kubeconfig("", token):                                                                            "want a URL with https",
 		strings.ReplaceAll(kubeconfig(server, token), `"current-context": "c"`, `"x": "c"`):              "current-context names no context",

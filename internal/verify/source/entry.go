@@ -35,8 +35,8 @@ type Entry struct {
 	MaxRecords *int64 `json:"maxRecords,omitempty"`
 }
 
-// defaultRecords bounds a cluster that is not the first: about 30 MiB.
-const defaultRecords = 100_000
+// defaultRecords bounds a cluster that is not the first: to about 6 MiB, and to 80 MiB if each record is as large as the verifier accepts it.
+const defaultRecords = 20_000
 
 // Limits returns the limits of the records.
 func (e *Entry) Limits(isFirst bool) index.Limits {

@@ -98,6 +98,10 @@ func hasSeveralDocuments(content string) bool {
 
 // readBounded reads a file that is not larger than maxSize.
 func readBounded(path string) ([]byte, error) {
+	// Reading a pipe could take forever.
+	if about, err := os.Stat(path); err == nil && !about.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	file, err := os.Open(path) //nolint:gosec // a path from a flag, or from the file that a flag names
 	if err != nil {
 		return nil, err

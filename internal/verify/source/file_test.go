@@ -95,6 +95,9 @@ func TestRead_SaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%.80q: %v, %v; want %q", content, entries, err, want)
 		}
 	}
+	if _, err := Read(t.TempDir(), true); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		t.Errorf("a folder: %v", err)
+	}
 	if _, err := Read(filepath.Join(t.TempDir(), "none"), true); !os.IsNotExist(err) {
 		t.Errorf("no file: %v", err)
 	}
