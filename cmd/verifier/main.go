@@ -35,7 +35,7 @@ func run(args []string) error {
 		return err
 	}
 	config, logger, err := program.Connect(name, logging)
-	// With a file of sources, an API server for each of them is named there.
+	// A file of sources can name all API servers. Then the verifier needs none of its own.
 	if err != nil && (options.SourceConfig == "" || !errors.Is(err, program.ErrNoServer)) {
 		return err
 	}

@@ -16,8 +16,10 @@ import (
 	"go.uber.org/zap/zapcore"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the ways to log in that a kubeconfig can name
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"dgbot.io/key-operator/internal/version"
@@ -79,12 +81,20 @@ func Connect(name string, logging *zap.Options) (*rest.Config, logr.Logger, erro
 	// Before there is a logger, which would put a stack trace in front of the error.
 	config, err := ctrl.GetConfig()
 	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrNoServer, err)
+		err = fmt.Errorf("%w: %w", errNamed(), err)
 	}
 	logger := zap.New(zap.UseFlagOptions(logging))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 	return config, logger, err
+}
+
+// errNamed returns ErrNoServer, or another error if a kubeconfig is named, which then cannot be used.
+func errNamed() error {
+	if named := flag.Lookup(kubeconfig.KubeconfigFlagName); named != nil && named.Value.String() != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != "" {
+		return errors.New("the kubeconfig cannot be used")
+	}
+	return ErrNoServer
 }
 
 // limitVerbosity keeps the verbosity below bodyLevel.

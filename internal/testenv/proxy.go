@@ -55,9 +55,9 @@ func (p *Proxy) serve(listener net.Listener) {
 			_ = from.Close()
 			continue
 		}
-		p.mutex.Lock()
-		p.connections = append(p.connections, from, to)
-		p.mutex.Unlock()
+		if !p.keep(listener, from, to) {
+			return
+		}
 		for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
 			go func() {
 				_, _ = io.Copy(pair[0], pair[1])
@@ -67,11 +67,26 @@ func (p *Proxy) serve(listener net.Listener) {
 	}
 }
 
+// keep notes a connection. It closes one that was accepted before a cut, which it reports by false.
+func (p *Proxy) keep(listener net.Listener, from, to net.Conn) bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.listener != listener {
+		_, _ = from.Close(), to.Close()
+		return false
+	}
+	p.connections = append(p.connections, from, to)
+	return true
+}
+
 // Cut ends all connections.
 func (p *Proxy) Cut() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	_ = p.listener.Close()
+	if p.listener != nil {
+		_ = p.listener.Close()
+		p.listener = nil
+	}
 	for _, connection := range p.connections {
 		_ = connection.Close()
 	}

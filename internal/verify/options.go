@@ -29,7 +29,7 @@ type Options struct {
 // Validate returns an error that names the first flag with an invalid value. It does not read the file of SourceConfig.
 func (o *Options) Validate() error {
 	if o.SourceConfig != "" && len(o.Environments)+len(o.Namespaces) > 0 {
-		return errors.New("--environment and --namespace do not go with --source-config: name environments and namespaces of each source in its file")
+		return errors.New("--environment and --namespace cannot be combined with --source-config: name environments and namespaces of each source in its file")
 	}
 	if err := o.Bound.Validate(); err != nil {
 		return err

@@ -15,13 +15,15 @@ import (
 )
 
 const (
-	// lookInterval is how often the file of --source-config and the kubeconfigs are read. They are not watched: a mounted ConfigMap or Secret is
-	// replaced by a change of links, and what is watched must be known before it is there.
-	lookInterval = time.Second
-	// swapInterval is how often it is looked whether a replacement is up to date.
+	// reloadInterval is the time between two readings of the file of --source-config and the kubeconfigs. A file watch is not reliable here: the
+	// kubelet replaces a mounted ConfigMap or Secret by changing a symbolic link.
+	reloadInterval = time.Second
+	// swapInterval is the time between two checks whether a replacement is up to date.
 	swapInterval = 100 * time.Millisecond
 	// chatbotPause is how long a replacement of the first source waits for its chatbots: it may have no right to list them.
 	chatbotPause = 30 * time.Second
+	// answerTime is much longer than the time between the reading of a request and its answer, which takes microseconds.
+	answerTime = time.Second
 	// maxReplacing is how long a replacement may take before the metric and the log tell of it.
 	maxReplacing = time.Minute
 )
@@ -29,13 +31,17 @@ const (
 // follow keeps the sources as the file has them, until the context ends. It returns the error of a registration that the first source's API
 // server rejects at the start.
 func (s *sources) follow(ctx context.Context) error {
-	swaps, looks := time.NewTicker(swapInterval), time.NewTicker(lookInterval)
-	defer swaps.Stop()
-	defer looks.Stop()
 	if s.options.SourceConfig == "" {
-		swaps.Stop()
-		looks.Stop()
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.rejected:
+			return err
+		}
 	}
+	swaps, reloads := time.NewTicker(swapInterval), time.NewTicker(reloadInterval)
+	defer swaps.Stop()
+	defer reloads.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,13 +50,13 @@ func (s *sources) follow(ctx context.Context) error {
 			return err
 		case <-swaps.C:
 			s.swap()
-		case <-looks.C:
-			s.look()
+		case <-reloads.C:
+			s.reload()
 		}
 	}
 }
 
-// reading is what a look has read: the entries of the file and, for each of them, its connection or why there is none.
+// reading is what a reload has read: the entries of the file and, for each of them, its connection or why there is none.
 type reading struct {
 	entries     []source.Entry
 	connections []source.Connection
@@ -82,8 +88,8 @@ func (r *reading) isSame(other *reading) bool {
 	return true
 }
 
-// look reads the file, and applies it if the look before has read the same. With a file that cannot be used, the sources stay as they are.
-func (s *sources) look() {
+// reload reads the file, and applies it if the previous reload has read the same. With a file that cannot be used, the sources stay as they are.
+func (s *sources) reload() {
 	now, err := s.read()
 	before := s.seen
 	s.seen = now
@@ -93,7 +99,7 @@ func (s *sources) look() {
 	if err == nil {
 		err = errors.Join(s.apply(now), s.overdue())
 	}
-	s.complain(err)
+	s.report(err)
 }
 
 // overdue returns an error that names the replacements that are not up to date after maxReplacing.
@@ -108,20 +114,20 @@ func (s *sources) overdue() error {
 	return errors.Join(late...)
 }
 
-// complain logs an error once, and shows it in the metric.
-func (s *sources) complain(err error) {
+// report logs an error once, and shows it in the metric.
+func (s *sources) report(err error) {
 	if err == nil {
-		if s.complained != "" {
-			s.log.Info("The sources are as the file has them again", "file", s.options.SourceConfig)
+		if s.reported != "" {
+			s.log.Info("The file of sources is applied", "file", s.options.SourceConfig)
 		}
-		s.complained = ""
+		s.reported = ""
 		s.isValid.Set(1)
 		return
 	}
 	s.isValid.Set(0)
-	if text := err.Error(); text != s.complained {
-		s.log.Error(err, "The sources are not as the file has them", "file", s.options.SourceConfig)
-		s.complained = text
+	if text := err.Error(); text != s.reported {
+		s.log.Error(err, "Applying the file of sources failed; what it does not remove stays in use", "file", s.options.SourceConfig)
+		s.reported = text
 	}
 }
 
@@ -172,7 +178,7 @@ func (s *sources) add(e *source.Entry, c source.Connection, isFirst bool) (*memb
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("A source is new", "source", e.Name)
+	s.log.Info("Added a source", "source", e.Name)
 	s.run(m)
 	return m, nil
 }
@@ -201,7 +207,8 @@ func (s *sources) change(present []*member, next map[string]*member, names int) 
 	s.expose()
 	for _, m := range before {
 		if !slices.Contains(present, m) && next[m.entry.Name] != m {
-			m.stop()
+			s.log.Info("A source is no longer used", "source", m.entry.Name)
+			time.AfterFunc(answerTime, m.stop) // its registration says that it gives no more answers
 		}
 	}
 }
@@ -222,7 +229,7 @@ func (s *sources) swap() {
 				next[other] = replacement
 			}
 		}
-		s.log.Info("A source is replaced", "source", name)
+		s.log.Info("Replaced a source", "source", name)
 		s.change(present, next, s.names)
 	}
 }

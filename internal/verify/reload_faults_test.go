@@ -117,9 +117,9 @@ func TestReload_TakesNoFileThatIsBeingWritten(t *testing.T) {
 	withFleet(t, narrow, func(f *fleet) {
 		for range 50 {
 			f.write(homeAndEU)
-			time.Sleep(lookInterval - time.Millisecond)
+			time.Sleep(reloadInterval - time.Millisecond)
 			f.write(narrow)
-			time.Sleep(lookInterval)
+			time.Sleep(reloadInterval)
 			if got := ask(f.Verifier, http.MethodPost, "/v1/verify", f.clusters["eu"].key, `{"scopes":["a.b"]}`).Code; got != 403 {
 				t.Fatalf("the scope of a half-written file is granted: %d", got)
 			}

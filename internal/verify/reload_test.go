@@ -118,7 +118,7 @@ func (f *fleet) write(file string) {
 // change writes the file and waits until it is read.
 func (f *fleet) change(file string) {
 	f.write(file)
-	time.Sleep(2*lookInterval + time.Millisecond)
+	time.Sleep(2*reloadInterval + time.Millisecond)
 	synctest.Wait()
 }
 
@@ -164,7 +164,7 @@ func TestReload_AddsAndRemovesASource(t *testing.T) {
 		f.expect("after it is listed", "eu", 200)
 		f.expect("after it is listed", unknownKey, 401)
 		f.write(homeAlone)
-		time.Sleep(2*lookInterval + time.Millisecond)
+		time.Sleep(2*reloadInterval + time.Millisecond)
 		synctest.Wait()
 		f.expect("after it is removed", "eu", 401)
 		f.expect("after it is removed", "home", 200)
@@ -204,6 +204,9 @@ func TestReload_NarrowsAtOnceAndWidensLater(t *testing.T) {
 		}
 		f.expect("after it is replaced", unknownKey, 401)
 		all := f.registrations("eu")
+		if len(all) != 3 {
+			t.Errorf("%d registrations, want those of three entries", len(all))
+		}
 		for i, one := range all {
 			if one.Stopped != (i < len(all)-1) {
 				t.Errorf("registration %d of %d is stopped: %t", i, len(all), one.Stopped)
@@ -222,7 +225,7 @@ func TestReload_WithoutAnEnvironmentItsKeysAreGone(t *testing.T) {
 	})
 }
 
-// TestReload_KeepsTheSourcesOfAFileThatCannotBeUsed.
+// TestReload_KeepsTheSourcesOfAFileThatCannotBeUsed: an invalid file changes nothing, and a later valid one is applied.
 func TestReload_KeepsTheSourcesOfAFileThatCannotBeUsed(t *testing.T) {
 	for name, file := range map[string]string{
 		"no YAML": "{", "an unknown field": homeAndEU + "  environment: staging\n", "no sources": "sources: []\n", "nothing": "",
@@ -257,7 +260,7 @@ func TestReload_KeepsOutASourceThatCannotBeUsed(t *testing.T) {
 		}
 		f.clusters["us"] = f.clusters["eu"]
 		f.grant("us", "token")
-		time.Sleep(2*lookInterval + time.Second)
+		time.Sleep(2*reloadInterval + time.Second)
 		f.expect("with its kubeconfig", "eu", 200)
 		f.mutex.Lock()
 		delete(f.credentials, "us")

@@ -5,6 +5,7 @@ package verify
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -87,10 +88,10 @@ type sources struct {
 	all atomic.Pointer[prometheus.Gatherers]
 	// isValid is 1 while the sources are as the file has them.
 	isValid prometheus.Gauge
-	// seen is what the last look has read. Only what two looks in a row have read counts: a file may be written, or one of several not yet.
+	// seen is what the last reload has read. Only what two reloads in a row have read counts: a file may be written, or one of several not yet.
 	seen *reading
-	// complained is the last error about the file that was logged.
-	complained string
+	// reported is the last error about the file that was logged.
+	reported string
 
 	// run follows a source until its stop is called, or the context of start ends; nil before start.
 	run func(m *member)
@@ -151,8 +152,13 @@ func (s *sources) newMember(e *source.Entry, c source.Connection, isFirst bool) 
 		m.metrics = own
 	}
 	var err error
-	m.Source, err = source.New(c.Config, options, registerer, log)
-	return m, err
+	if m.Source, err = source.New(c.Config, options, registerer, log); err != nil && e.Name != "" {
+		err = fmt.Errorf("source %q: %w", e.Name, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // start follows the sources until a context ends.

@@ -106,7 +106,7 @@ clusters: [{name: k, cluster: {server: "%s"}}], users: [{name: u, user: {}}]}`, 
 	if got := v.metric(`dgbot_verifier_complete{source="flood"}`); got != "0" {
 		t.Errorf("dgbot_verifier_complete is %s", got)
 	}
-	if !strings.Contains(home.Log.String(), "there are too many records") {
+	if !strings.Contains(home.Log.String(), "record limit reached") {
 		t.Error("the log does not tell of it")
 	}
 	if !v.isQuick(own) {

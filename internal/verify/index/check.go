@@ -55,7 +55,7 @@ var reasonOf = map[standing.Verdict]Reason{
 
 // Presented is a text that has the form of a key, as a client presents it. It does not keep the text.
 type Presented struct {
-	// Environment is the one that the text names. It says who may know the key; the record says what the key is.
+	// Environment is the one that the text names. It selects the sources that are asked; the environment of an accepted key is that of its record.
 	Environment string
 	id          keyID
 	sum         [sha256.Size]byte

@@ -21,7 +21,7 @@ type Keys struct {
 	duplicates atomic.Int64
 	// changes counts changes of what the index answers with.
 	changes atomic.Int64
-	// limits are nil for none. All of them count.
+	// limits holds all limits of Restrict, in order: a record must satisfy each. Nil for none.
 	limits atomic.Pointer[[]Limits]
 }
 
@@ -229,5 +229,5 @@ func (x *Keys) Records() int64 { return x.records.Load() }
 func (x *Keys) Duplicates() int64 { return x.duplicates.Load() }
 
 // Changes returns how many times the index changed what it answers with. A reported use is no such change. The count is at least one higher
-// after Put, Remove or Sweep made a change.
+// after Put, Remove, Sweep or Restrict made a change.
 func (x *Keys) Changes() int64 { return x.changes.Load() }

@@ -26,7 +26,7 @@ type Limits struct {
 }
 
 // ErrFull means that a record was left out because of a limit of their number. It may count later.
-var ErrFull = errors.New("there are too many records")
+var ErrFull = errors.New("record limit reached")
 
 // maxSameID is the largest number of records with one key ID. The API server of a trusted cluster has one for each; inserting into a longer
 // list would take too long.
@@ -36,10 +36,10 @@ const maxSameID = 64
 func (l *Limits) narrow(e *Entry) (*Entry, error) {
 	kept := e.traits.Value()
 	if !isAmong(l.Environments, kept.environment) {
-		return nil, fmt.Errorf("its environment %q does not count here", kept.environment)
+		return nil, fmt.Errorf("environment %q is not among those of the source", kept.environment)
 	}
 	if !isAmong(l.Namespaces, kept.namespace) {
-		return nil, errors.New("its namespace does not count here")
+		return nil, fmt.Errorf("namespace %q is not among those of the source", kept.namespace)
 	}
 	if len(l.Scopes) == 0 || kept.scopes == "" {
 		return e, nil
@@ -63,7 +63,8 @@ func isAmong(names []string, name string) bool {
 	return len(names) == 0 || slices.Contains(names, name)
 }
 
-// Restrict lets only those records count that limits allow, beside all earlier limits. Calls must not overlap.
+// Restrict lets only those records count that limits allow, beside all earlier limits. It removes the others at once, and none because of
+// Limits.Records. Calls must not overlap.
 func (x *Keys) Restrict(limits Limits) {
 	if reflect.ValueOf(limits).IsZero() {
 		return
@@ -114,11 +115,11 @@ func (x *Keys) admit(all []Limits, e, first *Entry, isNew bool) (*Entry, error) 
 			return nil, err
 		}
 		if isNew && limits.Records > 0 && x.records.Load() >= limits.Records {
-			return nil, fmt.Errorf("%w: %d are allowed", ErrFull, limits.Records)
+			return nil, fmt.Errorf("%w: maxRecords is %d", ErrFull, limits.Records)
 		}
 	}
 	if isNew && first.length() >= maxSameID {
-		return nil, fmt.Errorf("%w with its key ID: %d are allowed", ErrFull, maxSameID)
+		return nil, fmt.Errorf("%w: at most %d records with one key ID", ErrFull, maxSameID)
 	}
 	return e, nil
 }
@@ -136,17 +137,17 @@ func checkForm(record *v1alpha1.DGbotAPIKeyRecord) error {
 	spec := &record.Spec
 	switch {
 	case !apikey.ValidEnvironment(spec.Environment):
-		return errors.New("spec.environment: it does not have the form of a name")
+		return errors.New("spec.environment: not a valid name")
 	case len(record.Namespace) > maxNamespace:
 		return fmt.Errorf("metadata.namespace: %d characters, want at most %d", len(record.Namespace), maxNamespace)
 	case len(spec.Label) > maxLabel:
 		return fmt.Errorf("spec.label: %d bytes, want at most %d", len(spec.Label), maxLabel)
 	case spec.ChatbotID != "" && !identity.ValidChatbotID(spec.ChatbotID):
-		return errors.New("spec.chatbotID: it does not have the form of an ID")
+		return errors.New("spec.chatbotID: not a valid ID")
 	case len(spec.Scopes) > v1alpha1.MaxScopes:
 		return fmt.Errorf("spec.scopes: %d scopes, want at most %d", len(spec.Scopes), v1alpha1.MaxScopes)
 	case slices.ContainsFunc(spec.Scopes, func(scope v1alpha1.Scope) bool { return !scope.IsValid() }):
-		return errors.New("spec.scopes: one of them does not have the form of a scope")
+		return errors.New("spec.scopes: one of them is not a valid scope")
 	case strings.ContainsFunc(string(spec.APIKeyRef.UID), func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("spec.apiKeyRef.uid: it has other characters than visible ASCII")
 	}

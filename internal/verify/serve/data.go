@@ -34,12 +34,12 @@ func (s *Source) mayVouchFor(environment string) bool {
 	return len(s.Environments) == 0 || slices.Contains(s.Environments, environment)
 }
 
-// find returns the entry that counts for a key, nil for none, and the source that it is from. answers is false if this cannot be said at this
-// moment: the source of the key is not up to date, or no source knows the key, and one that may know it is not up to date or has no room for all
-// records.
+// find returns the entry that counts for a key, nil for none, and the source that it is from. answers is false if the verifier
+// cannot decide: the source of the key is not up to date, or no source knows the key, and a source that may vouch for its environment is stale or
+// incomplete.
 //
-// The first source that knows the ID of the key decides. The text says who may know the key, so that a cluster that is trusted with staging alone
-// cannot make a key of production good, not even one that production has deleted.
+// The first source that knows the key ID decides. A source is asked only for the environments that it may vouch for, so a source of staging cannot
+// make a key of production valid, not even one that production has deleted.
 func (d *Data) find(key *index.Presented, now time.Time) (found *index.Entry, from *Source, answers bool) {
 	answers = len(d.Sources) > 0
 	for i := range d.Sources {
@@ -47,7 +47,8 @@ func (d *Data) find(key *index.Presented, now time.Time) (found *index.Entry, fr
 		if !source.mayVouchFor(key.Environment) {
 			continue
 		}
-		// Before the entry is read: one that was read before a source is up to date again must not count because it is.
+		// The freshness comes before the entry: an entry that was read while the source was stale must not count because the source is fresh a
+		// moment later.
 		isFresh := source.Freshness.Answers(now)
 		e := source.Keys.Find(key)
 		switch {
@@ -92,5 +93,5 @@ func (nothing) Answers(time.Time) bool { return false }
 func (nothing) Ready(time.Time) bool   { return false }
 func (nothing) Complete() bool         { return false }
 func (nothing) Condition(time.Time) string {
-	return "none of the sources can be used: requests are denied"
+	return "no source is usable: requests are denied"
 }

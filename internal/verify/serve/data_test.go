@@ -96,6 +96,17 @@ func TestFind_BlamesOnlyTheSourceOfAKey(t *testing.T) {
 	}
 }
 
+// TestFind_KnowsNothingOfAnEnvironmentWhoseSourceIsIncomplete: the unknown key may be one that was left out.
+func TestFind_KnowsNothingOfAnEnvironmentWhoseSourceIsIncomplete(t *testing.T) {
+	b := newBeside(t)
+	eu := b.add(t, mint(t, "staging"))
+	b.freshness.isIncomplete = true
+	b.expect(t, "a key of the first", b.key, 200)
+	b.expect(t, "a key of the second", eu, 200)
+	b.expect(t, "an unknown key of staging", mint(t, "staging").Reveal(), 503)
+	b.expect(t, "an unknown key of production", mint(t, "production").Reveal(), 401)
+}
+
 // TestFind_AnEarlierSourceCounts: what a later source says of a key that an earlier one knows is of no account, even if its record is older.
 func TestFind_AnEarlierSourceCounts(t *testing.T) {
 	revoked := func(r *v1alpha1.DGbotAPIKeyRecord) { r.Spec.State = v1alpha1.StateRevoked }

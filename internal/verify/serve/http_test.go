@@ -41,12 +41,14 @@ type bench struct {
 type heard struct {
 	clock *verifytest.Clock
 	at    time.Time
+	// isIncomplete is set if there was no room for some records.
+	isIncomplete bool
 }
 
 func (h *heard) hear()                          { h.at = h.clock.Now() }
 func (h *heard) Answers(now time.Time) bool     { return !h.at.IsZero() && now.Sub(h.at) <= maxStaleness }
 func (h *heard) Ready(now time.Time) bool       { return !h.at.IsZero() && now.Sub(h.at) <= maxReadyAge }
-func (h *heard) Complete() bool                 { return true }
+func (h *heard) Complete() bool                 { return !h.isIncomplete }
 func (h *heard) Condition(now time.Time) string { return fmt.Sprintf("ready: %t", h.Ready(now)) }
 
 const (

@@ -26,7 +26,7 @@ type Connection struct {
 }
 
 // Connect returns the connection of an entry. Home is the cluster of an entry without a kubeconfig. It does not send a request: a cluster that
-// is away must not keep a verifier from answering for the others.
+// cannot be reached must not prevent the start of the verifier.
 func Connect(e *Entry, home *rest.Config) (Connection, error) {
 	if e.Kubeconfig == "" {
 		if home == nil {
@@ -48,7 +48,7 @@ func Connect(e *Entry, home *rest.Config) (Connection, error) {
 func load(content []byte) (*rest.Config, error) {
 	kubeconfig, err := clientcmd.Load(content)
 	if err != nil {
-		return nil, errors.New("it is no kubeconfig") // the error may quote a token
+		return nil, errors.New("not a valid kubeconfig; its content is not shown, because it may contain a token")
 	}
 	if err := checkKubeconfig(kubeconfig); err != nil {
 		return nil, err
@@ -64,8 +64,8 @@ func load(content []byte) (*rest.Config, error) {
 	return config, nil
 }
 
-// checkKubeconfig refuses what would do more than connect: who made the kubeconfig, often the other cluster's administrator, would have it done
-// by the verifier. A command runs with its rights, a file can be its own token, which goes to the server that the kubeconfig names.
+// checkKubeconfig rejects a kubeconfig that does more than connect. Its author is often the other cluster's administrator. A command would run with
+// the verifier's rights. A file could be the verifier's own token, which would go to the server that the kubeconfig names.
 func checkKubeconfig(kubeconfig *clientcmdapi.Config) error {
 	current := kubeconfig.Contexts[kubeconfig.CurrentContext]
 	if current == nil {
@@ -83,7 +83,7 @@ func checkKubeconfig(kubeconfig *clientcmdapi.Config) error {
 	case user.Exec != nil || user.AuthProvider != nil:
 		return errors.New("it runs a command or a plugin to log in: use a token or a client certificate")
 	case user.TokenFile != "":
-		return fmt.Errorf("it names a file for the token: %s", embed)
+		return errors.New("it names a file for the token: put the token into the field token")
 	case user.ClientCertificate != "" || user.ClientKey != "":
 		return fmt.Errorf("it names a file for the client certificate: %s", embed)
 	case cluster.CertificateAuthority != "":

@@ -58,8 +58,9 @@ func TestConnect_RefusesWhatDoesMoreThanConnect(t *testing.T) {
 		kubeconfig("", token):                                                                            "want a URL with https",
 		strings.ReplaceAll(kubeconfig(server, token), `"current-context": "c"`, `"x": "c"`):              "current-context names no context",
 		strings.ReplaceAll(kubeconfig(server, token), `"cluster": "k"`, `"cluster": "l"`):                "names no cluster",
-		"{": "it is no kubeconfig",
-		"":  "current-context names no context",
+		kubeconfig(server, `"token": ["t0ken"]`):                                                         "not a valid kubeconfig",
+		"{":                                                                                              "not a valid kubeconfig",
+		"":                                                                                               "current-context names no context",
 	} {
 		_, err := Connect(&Entry{Name: "eu", Kubeconfig: write(t, content)}, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `source "eu"`) || strings.Contains(err.Error(), "t0ken") {

@@ -59,7 +59,7 @@ func (e *Entry) validate(isFirst, registers bool) error {
 		return errors.New("environments: name those that this cluster may vouch for; only the first source can leave them out")
 	}
 	if e.UsageNamespace != "" && len(validation.IsDNS1123Label(e.UsageNamespace)) > 0 {
-		return fmt.Errorf("usageNamespace: %q is no name of a namespace", e.UsageNamespace)
+		return fmt.Errorf("usageNamespace: %q is not a valid name of a namespace", e.UsageNamespace)
 	}
 	if err := checkNames("environments", "an environment", e.Environments, apikey.ValidEnvironment); err != nil {
 		return err
@@ -79,14 +79,14 @@ func (e *Entry) validate(isFirst, registers bool) error {
 	return CheckWatches(e.Environments, e.Namespaces)
 }
 
-// checkNames returns an error that names a field if one of its values is bad, or is there twice.
+// checkNames returns an error that names a field if one of its values is bad, or is listed twice.
 func checkNames[T ~string](field, what string, names []T, isValid func(T) bool) error {
 	for i, name := range names {
 		if !isValid(name) {
-			return fmt.Errorf("%s: %q is no name of %s", field, name, what)
+			return fmt.Errorf("%s: %q is not a valid name of %s", field, name, what)
 		}
 		if slices.Contains(names[:i], name) {
-			return fmt.Errorf("%s: %q is there twice", field, name)
+			return fmt.Errorf("%s: %q is listed twice", field, name)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func parse(content []byte, registers bool) ([]Entry, error) {
 			return nil, fmt.Errorf("sources[%d] %q: %w", i, e.Name, err)
 		}
 		if names[e.Name] {
-			return nil, fmt.Errorf("sources[%d]: another source is named %q as well", i, e.Name)
+			return nil, fmt.Errorf("sources[%d]: the name %q is used by an earlier source", i, e.Name)
 		}
 		names[e.Name] = true
 		if e.Kubeconfig != "" {
