@@ -67,9 +67,10 @@ func parse(args []string) (verify.Options, *zap.Options, error) {
 		"File that names the clusters whose keys the verifier accepts, and what each may vouch for; read again when it or a kubeconfig in it changes. "+
 			"Without it, the keys of one cluster: that of --kubeconfig, or the one that the verifier runs in.")
 	flags.Var((*names)(&options.Environments), "environment",
-		"Environment to accept keys and identities of; repeat the flag for more. By default all. The verifier rejects those of others.")
+		"Environment to accept keys and identities of; repeat the flag for more. By default all. The verifier rejects those of others. "+
+			"Not with --source-config.")
 	flags.Var((*names)(&options.Namespaces), "namespace",
-		"Namespace to accept keys and identities of; repeat the flag for more. By default all.")
+		"Namespace to accept keys and identities of; repeat the flag for more. By default all. Not with --source-config.")
 	flags.DurationVar(&options.Bound.MaxStaleness, "max-staleness", 2*time.Minute,
 		"How long the verifier answers after it last heard from the API server; at least 5s. A key that is revoked meanwhile is accepted for at most that long.")
 	flags.Var(onStale{&options.Bound.Serve}, "on-stale",

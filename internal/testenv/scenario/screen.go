@@ -39,11 +39,11 @@ func (s *Screen) say(text string) { s.show("", "   "+text) }
 
 // command shows a program and its arguments. "< file" at their end is its input.
 func (s *Screen) command(program string, args ...string) {
-	input := ""
-	if at := inputAt(args); at >= 0 {
-		input, args = " < "+args[at+1], args[:at]
+	redirection := ""
+	if at := len(args) - 2; at >= 0 && (args[at] == "<" || args[at] == ">") {
+		redirection, args = " "+args[at]+" "+args[at+1], args[:at]
 	}
-	s.show(cyan, "   $ "+display.ShellCommand(append([]string{program}, args...)...)+input)
+	s.show(cyan, "   $ "+display.ShellCommand(append([]string{program}, args...)...)+redirection)
 }
 
 // MostOutput is how many lines of each command's output the demo shows, so that it can be read as a whole.

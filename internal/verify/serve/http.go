@@ -147,9 +147,9 @@ func (s *Server) serveReadiness(w http.ResponseWriter) {
 // verification is the body of an answer of /v1/verify. Valid is true only with status 200: a client may read nothing else.
 type verification struct {
 	Valid bool `json:"valid"`
-	*index.Identity
 	// Cluster is the name of the source of the key; empty where there is only one.
-	Cluster       string   `json:"cluster,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
+	*index.Identity
 	MissingScopes []string `json:"missingScopes,omitempty"`
 	Error         string   `json:"error,omitempty"`
 }

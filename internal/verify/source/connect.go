@@ -3,6 +3,7 @@
 package source
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func Connect(e *Entry, home *rest.Config) (Connection, error) {
 }
 
 func load(content []byte) (*rest.Config, error) {
+	if len(bytes.TrimSpace(content)) == 0 {
+		return nil, errors.New("the file is empty; run config/verifier-source/kubeconfig.sh again")
+	}
 	kubeconfig, err := clientcmd.Load(content)
 	if err != nil {
 		return nil, errors.New("not a valid kubeconfig; its content is not shown, because it may contain a token")

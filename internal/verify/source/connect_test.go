@@ -60,7 +60,7 @@ func TestConnect_RefusesWhatDoesMoreThanConnect(t *testing.T) {
 		strings.ReplaceAll(kubeconfig(server, token), `"cluster": "k"`, `"cluster": "l"`):                "names no cluster",
 		kubeconfig(server, `"token": ["t0ken"]`):                                                         "not a valid kubeconfig",
 		"{":                                                                                              "not a valid kubeconfig",
-		"":                                                                                               "current-context names no context",
+		"":                                                                                               "the file is empty",
 	} {
 		_, err := Connect(&Entry{Name: "eu", Kubeconfig: write(t, content)}, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `source "eu"`) || strings.Contains(err.Error(), "t0ken") {

@@ -52,6 +52,9 @@ func (e *Entry) Limits(isFirst bool) index.Limits {
 
 // validate returns an error that names the first field with a bad value. registers is set if the verifier registers.
 func (e *Entry) validate(isFirst, registers bool) error {
+	if e.Name == "" {
+		return errors.New("name: it is missing")
+	}
 	if problems := validation.IsDNS1123Label(e.Name); len(problems) > 0 {
 		return fmt.Errorf("name: %s", problems[0])
 	}

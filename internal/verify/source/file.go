@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"sigs.k8s.io/json"
@@ -22,6 +23,9 @@ const (
 	// maxEntries is the largest number of sources: each request asks all that may know its key.
 	maxEntries = 32
 )
+
+// wrongType matches how the decoder says that a value has another type, by names of this code.
+var wrongType = regexp.MustCompile(`json: cannot unmarshal (\S+) into Go struct field \w+\.(\S+) of type (\S+)`)
 
 // Read reads the file of --source-config. The error says what is wrong with the file, or with one of its sources. Kubeconfigs are not read.
 func Read(path string, registers bool) ([]Entry, error) {
@@ -55,7 +59,7 @@ func parse(content []byte, registers bool) ([]Entry, error) {
 	// The error of this decoder has the path of an unknown field, unlike that of package yaml.
 	unknown, err := json.UnmarshalStrict(decoded, &file)
 	if err = cmp.Or(err, errors.Join(unknown...)); err != nil {
-		return nil, err
+		return nil, errors.New(wrongType.ReplaceAllString(err.Error(), "$2: want $3, found $1"))
 	}
 	if len(file.Sources) == 0 || len(file.Sources) > maxEntries {
 		return nil, fmt.Errorf("sources has %d entries: want 1 to %d", len(file.Sources), maxEntries)
