@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -52,6 +53,7 @@ func TestReload_IdentitiesFollowTheFirstSource(t *testing.T) {
 		f.clusters["home"].holdsLists.Store(true)
 		f.change("sources:\n- {name: eu, kubeconfig: eu, environments: [staging]}\n- {name: home, kubeconfig: home, environments: [staging]}\n")
 		time.Sleep(chatbotPause + time.Second)
+		synctest.Wait() // the sources are read, which another goroutine changes
 		if data := f.sources.data(); data.Chatbots != f.sources.named("eu").Chatbots || f.sources.first().entry.Name != "eu" {
 			t.Errorf("identities follow another source than the first, %s", f.sources.first().entry.Name)
 		}
