@@ -20,7 +20,7 @@ func verifyBoundaries() map[string]boundary {
 			may: []string{
 				module + "/api/v1alpha1", module + "/internal/apikey", module + "/internal/verify/client", module + "/internal/verify/feed",
 				module + "/internal/verify/index", module + "/internal/verify/register", module + "/internal/verify/usage", "k8s.io/apimachinery", "k8s.io/client-go",
-				"sigs.k8s.io/json", "sigs.k8s.io/yaml", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
+				"k8s.io/utils/ptr", "sigs.k8s.io/json", "sigs.k8s.io/yaml", "github.com/go-logr/logr", "github.com/prometheus/client_golang",
 			},
 		},
 		"internal/verify/client": {

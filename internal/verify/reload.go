@@ -151,9 +151,9 @@ func (s *sources) apply(read *reading) error {
 		case present == nil:
 		case err != nil && reflect.DeepEqual(present.entry, *e): // it keeps its connection
 		case err != nil:
-			isChanged = present.narrow(e, isFirst) || isChanged
+			isChanged = present.narrow(e) || isChanged
 		case !present.follows(e, &connection, isFirst):
-			isChanged = present.narrow(e, isFirst) || isChanged
+			isChanged = present.narrow(e) || isChanged
 			var replacement *member
 			if replacement, err = s.replace(e, connection, isFirst); err == nil {
 				replaced[e.Name] = replacement

@@ -48,9 +48,9 @@ func (m *member) follows(e *source.Entry, c *source.Connection, isFirst bool) bo
 const noEnvironment = ""
 
 // narrow makes what a later entry takes away count at once. It reports whether the source may vouch for fewer environments.
-func (m *member) narrow(e *source.Entry, isFirst bool) (changed bool) {
+func (m *member) narrow(e *source.Entry) (changed bool) {
 	m.isNarrowed = true
-	m.Keys.Restrict(e.Limits(isFirst))
+	m.Keys.Restrict(e.Limits())
 	if len(e.Environments) == 0 {
 		return false
 	}
@@ -136,7 +136,7 @@ func newSources(home *rest.Config, options Options, connect connector, registry 
 // newMember returns a source for an entry.
 func (s *sources) newMember(e *source.Entry, c source.Connection, isFirst bool) (*member, error) {
 	options := source.Options{
-		Limits: e.Limits(isFirst), PageSize: c.PageSize, IsFirst: isFirst, Bound: s.options.Bound, Register: s.options.Register,
+		Limits: e.Limits(), PageSize: c.PageSize, IsFirst: isFirst, Bound: s.options.Bound, Register: s.options.Register,
 		// A cluster that rejects the registration must not keep the verifier from answering for the others, nor a change of the file.
 		RetryRejections: !isFirst || s.run != nil, Pod: s.options.Pod, Usage: s.options.Usage,
 	}
@@ -148,7 +148,7 @@ func (s *sources) newMember(e *source.Entry, c source.Connection, isFirst bool) 
 	if e.Name != "" { // --environment selects keys; it does not say whose an unknown key may be
 		m.environments = e.Environments
 		own := prometheus.NewRegistry()
-		registerer, log = prometheus.WrapRegistererWith(prometheus.Labels{"source": e.Name}, own), log.WithValues("source", e.Name)
+		registerer, log = prometheus.WrapRegistererWith(prometheus.Labels{"source": e.Name}, own), withShortTexts(log).WithValues("source", e.Name)
 		m.metrics = own
 	}
 	var err error

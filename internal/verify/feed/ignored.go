@@ -36,12 +36,6 @@ func (i *ignored) note(log logr.Logger, object metav1.Object, cause error) {
 		i.unlogged++
 		return
 	}
-	log.Info("An object was ignored", "namespace", cut(object.GetNamespace()), "name", cut(object.GetName()), "error", cut(cause.Error()), "othersBefore", i.unlogged)
+	log.Info("An object was ignored", "namespace", object.GetNamespace(), "name", object.GetName(), "error", cause.Error(), "othersBefore", i.unlogged)
 	i.unlogged = 0
 }
-
-// maxText is the largest length of a text in the log that an API server chooses. Names are at most 253 bytes long; the API server of another cluster
-// may send longer ones.
-const maxText = 1024
-
-func cut(text string) string { return text[:min(len(text), maxText)] }

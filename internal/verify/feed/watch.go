@@ -116,7 +116,7 @@ func (w *watcher) runUntil(ctx context.Context, ended <-chan struct{}) {
 		delay := relistDelay(failures, w.span)
 		failures++
 		w.log.Info("The watch failed; a complete list follows", "resource", w.resource, "namespace", w.namespace, "environment", w.environment,
-			"delay", delay.Round(time.Millisecond).String(), "error", cut(err.Error()))
+			"delay", delay.Round(time.Millisecond).String(), "error", err.Error())
 		w.failures.Inc()
 		pause(ctx, delay)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -101,10 +100,7 @@ func readChatbot(secret *corev1.Secret) (*chatbot, error) {
 
 // covers reports whether a replica belongs to a chatbot in the selected environments and namespaces.
 func (x *Chatbots) covers(secret *corev1.Secret) bool {
-	among := func(names []string, entry string) bool {
-		return len(names) == 0 || slices.Contains(names, string(secret.Data[entry]))
-	}
-	return among(x.environments, v1alpha1.CopyEnvironment) && among(x.namespaces, v1alpha1.CopyNamespace)
+	return isAmong(x.environments, string(secret.Data[v1alpha1.CopyEnvironment])) && isAmong(x.namespaces, string(secret.Data[v1alpha1.CopyNamespace]))
 }
 
 // Remove removes the chatbot of a replica.

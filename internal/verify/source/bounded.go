@@ -16,8 +16,8 @@ import (
 const foreignPage = 100
 
 // The largest sizes of what the API server of another cluster sends: of an object of a watch, of a failure, whose text the log contains, and of any
-// other answer. Values are those of JSON. A
-// value of two bytes can take hundreds in memory, so that bytes alone bound too little. A record has about two kilobytes and a hundred values.
+// other answer. Values are those of JSON. A value of two bytes can take hundreds in memory, so that bytes alone bound too little. A record has about
+// two kilobytes and a hundred values.
 const (
 	maxObject       = 256 << 10
 	maxObjectValues = 8 << 10

@@ -31,7 +31,7 @@ type Entry struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Scopes are those that keys can have; empty for all. A scope of a record that none of them covers is left out.
 	Scopes []v1alpha1.Scope `json:"scopes,omitempty"`
-	// MaxRecords is the largest number of records; nil for no limit of the first source, and defaultRecords for the others.
+	// MaxRecords is the largest number of records; nil for no limit. Read sets it to defaultRecords where all but the first source leave it out.
 	MaxRecords *int64 `json:"maxRecords,omitempty"`
 }
 
@@ -39,13 +39,10 @@ type Entry struct {
 const defaultRecords = 20_000
 
 // Limits returns the limits of the records.
-func (e *Entry) Limits(isFirst bool) index.Limits {
+func (e *Entry) Limits() index.Limits {
 	limits := index.Limits{Environments: e.Environments, Namespaces: e.Namespaces, Scopes: e.Scopes}
-	switch {
-	case e.MaxRecords != nil:
+	if e.MaxRecords != nil {
 		limits.Records = *e.MaxRecords
-	case !isFirst:
-		limits.Records = defaultRecords
 	}
 	return limits
 }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -74,6 +75,9 @@ func parse(content []byte, registers bool) ([]Entry, error) {
 			return nil, fmt.Errorf("sources[%d]: the name %q is used by an earlier source", i, e.Name)
 		}
 		names[e.Name] = true
+		if i > 0 && e.MaxRecords == nil {
+			e.MaxRecords = ptr.To[int64](defaultRecords)
+		}
 		if e.Kubeconfig != "" {
 			continue
 		}

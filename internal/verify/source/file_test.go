@@ -40,20 +40,20 @@ func TestRead_ReturnsTheSourcesInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	most := int64(5000)
+	most, byDefault := int64(5000), int64(defaultRecords)
 	want := []Entry{
 		{Name: "home"},
 		{
 			Name: "staging-eu", Kubeconfig: filepath.Join(filepath.Dir(path), "staging-eu.kubeconfig"), UsageNamespace: "dgbot-system",
 			Environments: []string{"staging"}, Namespaces: []string{}, Scopes: []v1alpha1.Scope{"conversations.*"}, MaxRecords: &most,
 		},
-		{Name: "us", Kubeconfig: "/etc/dgbot/us", Environments: []string{"staging", "development"}},
+		{Name: "us", Kubeconfig: "/etc/dgbot/us", Environments: []string{"staging", "development"}, MaxRecords: &byDefault},
 	}
 	if !reflect.DeepEqual(entries, want) {
 		t.Errorf("%+v\nwant %+v", entries, want)
 	}
 	for i, records := range []int64{0, 5000, defaultRecords} {
-		if got := entries[i].Limits(i == 0).Records; got != records {
+		if got := entries[i].Limits().Records; got != records {
 			t.Errorf("%s may have %d records, want %d", entries[i].Name, got, records)
 		}
 	}
